@@ -1,0 +1,68 @@
+"""What each answer means: the one table that says what is retried, what is refused and what stops the delivery."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from delivery.records import Answer
+
+
+class Meaning(Enum):
+    """What to do after an answer."""
+
+    DELIVERED = "the events are acknowledged"
+    THROTTLED = "the quota is used up: back off and call again"
+    FAULT = "the service or the way to it failed: back off and call again"
+    REFUSED = "the request is not valid: alone it goes to dead_letters, with others it is split"
+    STOP = "no request can succeed until somebody mends the set-up"
+
+
+_BY_CODE: Final = {
+    "ThrottlingException": Meaning.THROTTLED,
+    "Throttling": Meaning.THROTTLED,
+    "TooManyRequestsException": Meaning.THROTTLED,
+    "RequestLimitExceeded": Meaning.THROTTLED,
+    "SlowDown": Meaning.THROTTLED,
+    "RequestTimeout": Meaning.FAULT,
+    "RequestTimeoutException": Meaning.FAULT,
+    "AccessDeniedException": Meaning.STOP,
+    "AccessDenied": Meaning.STOP,
+    "ExpiredToken": Meaning.STOP,
+    "ExpiredTokenException": Meaning.STOP,
+    "IncompleteSignature": Meaning.STOP,
+    "InvalidClientTokenId": Meaning.STOP,
+    "InvalidSignatureException": Meaning.STOP,
+    "MissingAuthenticationToken": Meaning.STOP,
+    "MissingAuthenticationTokenException": Meaning.STOP,
+    "NotAuthorized": Meaning.STOP,
+    "OptInRequired": Meaning.STOP,
+    "ResourceNotFoundException": Meaning.STOP,
+    "SignatureDoesNotMatch": Meaning.STOP,
+    "UnrecognizedClientException": Meaning.STOP,
+    "NoCredentialsError": Meaning.STOP,
+    "PartialCredentialsError": Meaning.STOP,
+    "NoRegionError": Meaning.STOP,
+}
+
+
+def meaning(answer: Answer) -> Meaning:
+    """Read an answer: its code first, then its status.
+
+    Examples:
+        >>> meaning(Answer(200)), meaning(Answer(None, "ReadTimeoutError"))
+        (<Meaning.DELIVERED: 'the events are acknowledged'>, <Meaning.FAULT: ...>)
+        >>> meaning(Answer(400, "ThrottlingException")).name, meaning(Answer(400, "InvalidInputException")).name
+        ('THROTTLED', 'REFUSED')
+    """
+    if answer.errorCode is None:
+        return Meaning.DELIVERED
+    return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus)
+
+
+def _by_status(status: int | None) -> Meaning:
+    if status is None or status >= 500:
+        return Meaning.FAULT
+    if status == 429:
+        return Meaning.THROTTLED
+    return Meaning.STOP if status in (401, 403, 404) else Meaning.REFUSED

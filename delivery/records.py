@@ -1,0 +1,81 @@
+"""What goes through delivery: requests in, outcomes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+Status = Literal["delivered", "refused", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One PutEvents call to be: 1 to 10 events of one userId and sessionId.
+
+    Attributes:
+        requestId: the same on every run.
+        userId: None for an anonymous visitor.
+        sessionId: 1 to 256 characters.
+        eventIds: the events' ids, in order.
+        events: each event as the JSON of a member of `eventList`, in the same order.
+    """
+
+    requestId: str
+    userId: str | None
+    sessionId: str
+    eventIds: tuple[str, ...]
+    events: tuple[str, ...]
+
+    def halves(self) -> tuple[Request, Request]:
+        """Split a request of several events in two, to find the one that the service refuses."""
+        middle = len(self.events) // 2
+        return self._part(1, slice(None, middle)), self._part(2, slice(middle, None))
+
+    def _part(self, number: int, part: slice) -> Request:
+        return replace(
+            self,
+            requestId=f"{self.requestId}.{number}",
+            eventIds=self.eventIds[part],
+            events=self.events[part],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one call came back with.
+
+    Attributes:
+        httpStatus: None where the connection failed before an answer.
+        errorCode: None on success; else the service's code, or the name of the connection fault.
+        errorMessage: the service's words; may quote values, so it goes to tables, never to a log.
+        awsRequestId: the service's own id for the call, if it gave one.
+    """
+
+    httpStatus: int | None
+    errorCode: str | None = None
+    errorMessage: str | None = None
+    awsRequestId: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended in this run.
+
+    Attributes:
+        request: the request, or the part of it that a split left.
+        status: `delivered`; `refused` for good; or `pending`: to be sent by the next run.
+        answer: the last call's; None where no call was made.
+        attempts: calls made, retries included; the calls of a refused whole are its first part's.
+        throttled: how many of them the service throttled.
+        startedAt: of the last call, aware; None where no call was made.
+        latencyMs: of the last call.
+    """
+
+    request: Request
+    status: Status
+    answer: Answer | None = None
+    attempts: int = 0
+    throttled: int = 0
+    startedAt: datetime | None = None
+    latencyMs: int = 0

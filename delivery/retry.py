@@ -1,0 +1,33 @@
+"""When to call again: the one owner of retries (boto3's own are off)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter, bounded.
+
+    Attributes:
+        attempts: calls at the most, the first included.
+        base: seconds; the first pause is at most this long.
+        cap: seconds; no pause is longer.
+    """
+
+    attempts: int = 12
+    base: float = 0.1
+    cap: float = 20.0
+
+    def pause(self, made: int, chance: float) -> float:
+        """Seconds to wait after `made` calls: chance * min(cap, base * 2 ** (made - 1)).
+
+        Args:
+            made: calls made so far, 1 or more.
+            chance: uniform in 0 to 1; the whole range is used, so that callers who failed together part.
+
+        Examples:
+            >>> [RetryPolicy(base=0.1, cap=1.0).pause(made, 1.0) for made in (1, 2, 3, 4, 5, 99)]
+            [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+        """
+        return chance * min(self.cap, self.base * 2.0 ** min(made - 1, 64))

@@ -1,0 +1,127 @@
+"""Who comes to the shop on the day, how often, and for how long."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+
+BATCH = "2024-01-02"
+DAY_START = 1_704_153_600_000
+"""Midnight UTC of `BATCH`, in milliseconds since 1970."""
+DAY = 24 * 60 * 60 * 1000
+SESSION_GAP = 30 * 60 * 1000
+"""A pause longer than this, in milliseconds, ends a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that reports what visitors do.
+
+    Attributes:
+        name: as in the record's `sdk`.
+        share: the share of visitors who use it.
+        sends_id: whether it gives each event an id.
+        has_cookie: whether it knows a visitor id.
+        has_sessions: whether it keeps sessions of its own.
+        needs_login: whether its visitors are always logged in.
+        utc_offset: hours of the local time that it writes.
+        nothing: what it writes for a value that it does not have; "absent" leaves the key out.
+    """
+
+    name: str
+    share: float
+    sends_id: bool = True
+    has_cookie: bool = True
+    has_sessions: bool = False
+    needs_login: bool = False
+    utc_offset: int = 0
+    nothing: tuple[str | None, ...] = ("absent",)
+
+
+CLIENTS = (
+    Client("web-4", 0.70, nothing=("absent", None)),
+    # The first tag ever shipped: concatenated strings, no ids. Somebody's pages still carry it.
+    Client("tag-1", 0.12, sends_id=False, nothing=("undefined", "null", "", "NaN", " None ", "absent")),
+    Client("app-2", 0.13, has_cookie=False, has_sessions=True, utc_offset=1),
+    Client("tv-1", 0.05, has_cookie=False, needs_login=True, nothing=(None,)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody with a browser, a phone or a television; `user` is their account, if they have one."""
+
+    number: int
+    client: Client
+    device: str
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One stay in the shop.
+
+    Attributes:
+        number: counts the visits, over all visitors.
+        visitor: whose it is.
+        start: milliseconds since 1970.
+        pauses: milliseconds before each hit; the first is 0.
+        login_step: the first hit of which the user is known; beyond the last, the visitor stays anonymous.
+        campaign: what brought the visitor here, if it is known.
+    """
+
+    number: int
+    visitor: Visitor
+    start: int
+    pauses: tuple[int, ...]
+    login_step: int
+    campaign: str | None
+
+
+def plan_visits(hits: int, rng: Random) -> list[Visit]:
+    """Plan the day's visits, in order of their start; together they make exactly `hits` hits."""
+    visits: list[Visit] = []
+    for visitor in _visitors(rng):
+        for returning in range(_visits_a_day(rng)):
+            visits.append(_visit(len(visits), visitor, returning > 0, hits, rng))
+            hits -= len(visits[-1].pauses)
+            if hits == 0:
+                return sorted(visits, key=lambda visit: visit.start)
+    raise AssertionError("visitors never end")
+
+
+def _visitors(rng: Random) -> Iterator[Visitor]:
+    shares = [client.share for client in CLIENTS]
+    for number in count(1):
+        client = rng.choices(CLIENTS, shares)[0]
+        device = "tv" if client.needs_login else rng.choice(("phone", "phone", "tablet", "desktop"))
+        # One visitor in ten uses an account that an earlier one uses too: a second device, a household.
+        account = number if rng.random() < 0.9 else rng.randint(1, number)
+        has_account = client.needs_login or rng.random() < 0.6
+        yield Visitor(number, client, device, f"u-{account:06d}" if has_account else None)
+
+
+def _visits_a_day(rng: Random) -> int:
+    """Most come once; a few come again and again (a long tail, cut at 40)."""
+    return min(int(rng.paretovariate(1.3)), 40)
+
+
+def _visit(number: int, visitor: Visitor, returning: bool, most: int, rng: Random) -> Visit:
+    length = min(1 + int(rng.lognormvariate(1.6, 1.0)), 80, most)
+    pauses = (0, *(_pause(rng) for _ in range(length - 1)))
+    evening = rng.triangular(0.0, 1.0, 0.8)
+    start = DAY_START + int(evening * max(DAY - sum(pauses) - 1, 0))
+    remembered = visitor.client.needs_login or (returning and rng.random() < 0.5)
+    login_step = 0 if remembered else rng.randint(1, 12)
+    campaign = rng.choice(("newsletter", "search ads")) if rng.random() < 0.1 else None
+    return Visit(number, visitor, start, pauses, login_step, campaign)
+
+
+def _pause(rng: Random) -> int:
+    """Half a minute as a rule; now and then a long break, some of them just at the session's limit."""
+    dice = rng.random()
+    if dice < 0.97:
+        return min(int(rng.lognormvariate(10.2, 1.0)), SESSION_GAP // 2)
+    if dice < 0.98:
+        return SESSION_GAP + rng.randint(0, 1)
+    return rng.randint(SESSION_GAP // 2, 2 * SESSION_GAP)

@@ -1,0 +1,39 @@
+"""`python -m emulator`: serve until SIGINT or SIGTERM."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from emulator.options import parse_settings
+from emulator.server import serving
+from emulator.settings import Clock, Settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve as the command line says, and return the exit status.
+
+    It is 0 when told to stop, and 2 if the address cannot be listened on.
+    """
+    settings = parse_settings(arguments)
+    try:
+        asyncio.run(_serve(settings))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        sys.stderr.write(f"emulator: cannot listen on {settings.host}:{settings.port}: {reason}\n")
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    async with serving(settings, Clock()) as server:
+        print(f"emulator ready on {server.endpoint_url}", flush=True)  # noqa: T201 - scripts wait for this line
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

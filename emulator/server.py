@@ -1,0 +1,113 @@
+"""The emulator as a running server: in this thread's event loop, or in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from emulator.book import read_events
+from emulator.connection import Connection
+from emulator.service import Service
+from emulator.settings import Clock, Settings
+from emulator.site import Site
+
+_T = TypeVar("_T")
+
+
+class Server:
+    """A running emulator, for whoever started it. Until it stops, its methods work from any other thread.
+
+    Attributes:
+        endpoint_url: the URL to give to boto3 as `endpoint_url`.
+    """
+
+    def __init__(self, endpoint_url: str, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+        """Speak for `site`, which is served at `endpoint_url` by `loop`."""
+        self.endpoint_url = endpoint_url
+        self._site = site
+        self._loop = loop
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `GET /_emulator/summary` tells."""
+        return self._run(self._site.summary())
+
+    def events(self, tracking_id: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what `GET /_emulator/events` tells, an event at a time, up to the moment of the call."""
+        return read_events(self._site.accepted(), tracking_id)
+
+    def reset(self) -> None:
+        """Forget everything received, as `POST /_emulator/reset` does."""
+        self._run(self._reset())
+
+    async def _reset(self) -> None:
+        self._site.reset()
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+@contextmanager
+def running(settings: Settings | None = None, clock: Clock | None = None) -> Iterator[Server]:
+    """Run an emulator in a thread of its own for as long as the context lasts.
+
+    Args:
+        settings: how it is set up; by default on a free port, without quota, latency or faults.
+        clock: where it gets the time from; by default the system's.
+
+    Raises:
+        OSError: if the address cannot be listened on.
+    """
+    started: Future[tuple[Server, asyncio.Event]] = Future()
+    arguments = (settings or Settings(), clock or Clock(), started)
+    thread = threading.Thread(target=_run_thread, args=arguments, name="emulator", daemon=True)
+    thread.start()
+    server, stop = started.result()
+    try:
+        yield server
+    finally:
+        server._loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+@asynccontextmanager
+async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Server]:
+    """Run an emulator in the current event loop for as long as the context lasts.
+
+    Raises:
+        OSError: if the address cannot be listened on.
+    """
+    loop = asyncio.get_running_loop()
+    site = Site(Service(settings, clock))
+    connections: set[Connection] = set()
+    new_connection = partial(Connection, site.respond, connections)
+    listener = await loop.create_server(new_connection, settings.host, settings.port)
+    try:
+        port = listener.sockets[0].getsockname()[1]
+        yield Server(f"http://{_url_host(settings.host)}:{port}", site, loop)
+    finally:
+        listener.close()
+        for connection in tuple(connections):
+            connection.close()
+
+
+def _run_thread(settings: Settings, clock: Clock, started: "Future[tuple[Server, asyncio.Event]]") -> None:
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with serving(settings, clock) as server:
+            started.set_result((server, stop))
+            await stop.wait()
+
+    try:
+        asyncio.run(serve())
+    except BaseException as error:
+        # Whoever waits for the start must hear of anything that prevents it.
+        if started.done():
+            raise
+        started.set_exception(error)
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

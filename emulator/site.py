@@ -1,0 +1,95 @@
+"""Which path answers what: the operation itself, and the questions a user may ask of the emulator."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qs
+
+from emulator.book import Accepted, Tally, read_events
+from emulator.messages import Reply, Request, refuse
+from emulator.refusal import Refusal
+from emulator.service import Service
+
+# Accepted requests handled between two looks at the sockets: 1 to 2 ms of work.
+_SLICE = 20
+
+
+class Site:
+    """All that is served: `POST /events`, and summary, events and reset under `/_emulator/`."""
+
+    def __init__(self, service: Service) -> None:
+        """Serve `service`."""
+        self._service = service
+        self._tally = Tally()
+        self._routes = {
+            (b"POST", b"/events"): service.put_events,
+            (b"GET", b"/_emulator/summary"): self._get_summary,
+            (b"GET", b"/_emulator/events"): self._get_events,
+            (b"POST", b"/_emulator/reset"): self._post_reset,
+        }
+
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request, UnknownOperationException if it names no operation."""
+        route = self._routes.get((request.method, request.path))
+        if route is None:
+            return refuse(Refusal("UnknownOperationException", "There is no such operation."))
+        return route(request)
+
+    def reset(self) -> None:
+        """Forget everything received."""
+        self._service.reset()
+        self._tally = Tally()
+
+    def accepted(self) -> list[Accepted]:
+        """Return the requests accepted up to now."""
+        return list(self._service.book.accepted)
+
+    async def summary(self) -> dict[str, Any]:
+        """Return what `/_emulator/summary` tells; calls are let through while it is counted.
+
+        calls = accepted + throttled + the refused + the faults before accepting. Of the other faults, a
+        reset-after is also an accepted call, a poison a refused one.
+
+        Its users and sessions are distinct ids. duplicateEventIds counts the copies beyond the first of an
+        eventId within a trackingId. perSecond counts admitted calls by Unix second, maxCallsInASecond those
+        of the fullest sliding second.
+        """
+        book, window, tally = self._service.book, self._service.window, self._tally
+        while tally.catch_up(book.accepted, _SLICE):
+            await asyncio.sleep(0)
+        return {
+            "calls": book.calls,
+            "accepted": len(book.accepted),
+            "throttled": book.throttled,
+            "refused": dict(book.refused),
+            "faults": dict(book.faults),
+            **tally.counts(),
+            "perSecond": {str(second): calls for second, calls in book.admitted_per_second.items()},
+            "maxCallsInASecond": window.peak,
+            "firstCallAt": book.first_call_at,
+            "lastCallAt": book.last_call_at,
+        }
+
+    def _get_summary(self, _: Request) -> Reply:
+        return Reply(body=self._summary_text())
+
+    def _get_events(self, request: Request) -> Reply:
+        tracking_id = parse_qs(request.query.decode("latin-1")).get("trackingId", [None])[0]
+        return Reply(body=_event_lines(self.accepted(), tracking_id))
+
+    def _post_reset(self, _: Request) -> Reply:
+        self.reset()
+        return Reply()
+
+    async def _summary_text(self) -> AsyncIterator[bytes]:
+        yield json.dumps(await self.summary()).encode() + b"\n"
+
+
+async def _event_lines(accepted: list[Accepted], tracking_id: str | None) -> AsyncIterator[bytes]:
+    """Yield the events as NDJSON, a slice of requests at a time."""
+    rest: Iterator[Accepted] = iter(accepted)
+    while part := list(islice(rest, _SLICE)):
+        yield b"".join(json.dumps(event).encode() + b"\n" for event in read_events(part, tracking_id))
+        await asyncio.sleep(0)

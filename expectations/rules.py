@@ -1,0 +1,173 @@
+"""What a valid Event is: one tuple of rules. Verdict, fingerprint and documentation come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from transforms import limits
+from transforms.schemas import EVENTS
+from transforms.wire import event_json, properties_json
+
+MODEL: Final = "botocore service model personalize-events 2018-03-22"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a rule may look at besides the candidate.
+
+    Attributes:
+        latest_sent_at: an event sent after this (UTC, aware) cannot be believed.
+    """
+
+    latest_sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that a candidate must satisfy to be an event.
+
+    Attributes:
+        code: the reason code; names the field and what is wrong with it.
+        field: the API's field that is judged, or None for the event as a whole.
+        broken: builds a BOOLEAN Column that is true where the rule is broken; null counts as kept.
+        message: what is wrong, in words that fit any candidate: no value is ever quoted.
+        source: where the limit comes from.
+    """
+
+    code: str
+    field: str | None
+    broken: Callable[[Judgement], Column]
+    message: str
+    source: str
+
+
+def _too_long(field: str, limit: int) -> Rule:
+    """A string of more than `limit` Unicode characters. (Empty ones are null by now: `candidates.present`.)"""
+    message = f"{field} is longer than {limit:,} characters"
+    return Rule(f"{field}_too_long", field, lambda _: F.length(field) > limit, message, MODEL)
+
+
+def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
+    """Whether any member breaks; the cheap size check first keeps the lambda from most rows."""
+    return (F.size(items) > 0) & F.exists(items, broken)
+
+
+def _utf8_bound(fields: list[str]) -> Column:
+    """Twelve bytes a character is the most that JSON can make of one (two \\u escapes): an upper bound of the size."""
+    lengths = [F.coalesce(F.length(field), F.lit(0)) for field in fields]
+    items = F.coalesce(F.length(F.array_join("impression", "")), F.lit(0))
+    properties = F.coalesce(F.length(properties_json(F.col("properties"))), F.lit(0))
+    return sum(lengths, items + properties) * 12 + 512
+
+
+def _event_bytes() -> Column:
+    return F.octet_length(event_json({name: F.col(name) for name in EVENTS.names}))
+
+
+def _too_large(_: Judgement) -> Column:
+    texts = ["eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource"]
+    return (_utf8_bound(texts) > limits.EVENT_BYTES) & (_event_bytes() > limits.EVENT_BYTES)
+
+
+_IDENTITY = ("userId", "visitorId", "sessionId")
+_NO_LATER = "sentAt is later than the run's --as-of allows"
+
+RULES: Final = (
+    Rule(
+        "identity_missing",
+        None,
+        lambda _: F.coalesce(*_IDENTITY).isNull(),
+        "none of userId, visitorId and sessionId names whose event this is",
+        "sessionId is required by the service; it is given, or cut by visitorId or userId",
+    ),
+    Rule(
+        "eventType_missing",
+        "eventType",
+        lambda _: F.coalesce(F.length("eventType"), F.lit(0)) == 0,
+        "eventType is missing",
+        MODEL,
+    ),
+    _too_long("eventType", limits.IDENTIFIER_LENGTH),
+    Rule(
+        "sentAt_missing",
+        "sentAt",
+        lambda _: F.col("sentAt").isNull(),
+        "sentAt is missing, or could not be read as a time",
+        MODEL,
+    ),
+    Rule(
+        "sentAt_before_1970",
+        "sentAt",
+        lambda _: F.unix_micros("sentAt") < 0,
+        "sentAt is before 1970-01-01",
+        "Unix time in seconds",
+    ),
+    Rule(
+        "sentAt_in_future",
+        "sentAt",
+        lambda judgement: F.col("sentAt") > F.lit(judgement.latest_sent_at),
+        _NO_LATER,
+        "ours: a clock that runs ahead would place events after those that really follow",
+    ),
+    _too_long("userId", limits.IDENTIFIER_LENGTH),
+    _too_long("sessionId", limits.IDENTIFIER_LENGTH),
+    _too_long("eventId", limits.IDENTIFIER_LENGTH),
+    _too_long("itemId", limits.IDENTIFIER_LENGTH),
+    Rule(
+        "eventValue_not_finite",
+        "eventValue",
+        lambda _: F.isnan("eventValue") | (F.abs("eventValue") == float("inf")),
+        "eventValue is not a finite number",
+        "the client sends NaN and Infinity as strings, which the service does not take for a float",
+    ),
+    Rule(
+        "impression_too_many",
+        "impression",
+        lambda _: F.size("impression") > limits.IMPRESSION_ITEMS,
+        f"impression holds more than {limits.IMPRESSION_ITEMS} items",
+        MODEL,
+    ),
+    Rule(
+        "impression_member_missing",
+        "impression",
+        lambda _: _some(F.col("impression"), lambda item: item.isNull()),
+        "impression holds an item without an id",
+        MODEL,
+    ),
+    Rule(
+        "impression_member_too_long",
+        "impression",
+        lambda _: _some(F.col("impression"), lambda item: F.length(item) > limits.IDENTIFIER_LENGTH),
+        f"impression holds an item id longer than {limits.IDENTIFIER_LENGTH} characters",
+        MODEL,
+    ),
+    Rule(
+        "properties_too_long",
+        "properties",
+        lambda _: F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH,
+        f"properties make a JSON text longer than {limits.PROPERTIES_LENGTH:,} characters",
+        MODEL,
+    ),
+    _too_long("recommendationId", limits.RECOMMENDATION_ID_LENGTH),
+    _too_long("eventAttributionSource", limits.ATTRIBUTION_SOURCE_LENGTH),
+    Rule(
+        "eventAttributionSource_invalid",
+        "eventAttributionSource",
+        lambda _: ~F.col("eventAttributionSource").rlike(limits.ATTRIBUTION_SOURCE_PATTERN),
+        "eventAttributionSource holds other than printable ASCII characters",
+        MODEL,
+    ),
+    Rule(
+        "event_too_large",
+        None,
+        _too_large,
+        f"the event's JSON is larger than {limits.EVENT_BYTES:,} bytes",
+        "Amazon Personalize quotas: 10 KB an event",
+    ),
+)

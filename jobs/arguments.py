@@ -1,0 +1,80 @@
+"""The command lines' own types and a parser whose errors are the job's."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+from jobs.errors import ConfigurationError
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class JobParser(argparse.ArgumentParser):
+    """An argument parser that raises instead of leaving, so that a wrong command line has a summary too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigurationError with what was wrong and how to see the usage."""
+        raise ConfigurationError(f"{self.prog}: {message}", f"{self.prog} --help shows the usage")
+
+
+def batch_label(text: str) -> str:
+    """Check a batch's label: it names folders, so it may hold letters, digits, `-`, `_`, `.` and must start with one
+    of the first two.
+
+    Examples:
+        >>> batch_label("2024-01-02T03")
+        '2024-01-02T03'
+    """  # noqa: D205 - one sentence
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no batch label: letters, digits, '-', '_' and '.', e.g. 2024-01-02"
+        )
+    return text
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration: a whole number and s, m, h or d.
+
+    Examples:
+        >>> duration("30m"), duration("24h") == duration("1d")
+        (datetime.timedelta(seconds=1800), True)
+    """
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None or int(match.group(1)) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write e.g. 90s, 30m, 24h or 2d")
+    return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
+
+
+def moment(text: str) -> datetime:
+    """Read a time in ISO 8601; without an offset it is UTC.
+
+    Examples:
+        >>> moment("2024-01-02T03:00").isoformat(), moment("2024-01-02T03:00+02:00").isoformat()
+        ('2024-01-02T03:00:00+00:00', '2024-01-02T03:00:00+02:00')
+    """
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write e.g. 2024-01-02T03:00:00Z") from None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def rate(text: str) -> float:
+    """Read a number of calls a second, more than 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: calls a second, more than 0")
+    return value
+
+
+def tracking_id(text: str) -> str:
+    """Check a trackingId: 1 to 256 characters (botocore's service model)."""
+    if not 1 <= len(text) <= 256:
+        raise argparse.ArgumentTypeError("must be 1 to 256 characters")
+    return text

@@ -1,0 +1,218 @@
+"""Raw clickstream logs to validated, sessionised event rows: `spark-submit jobs/build_events.py --help`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from expectations.gate import gate
+from expectations.rules import Judgement
+from expectations.verdict import REASONS, STAGE, judge, rule_set
+from jobs.arguments import JobParser, batch_label, duration, moment
+from jobs.errors import ConfigurationError, Exit, GateFailedError, JobError
+from jobs.lake import Lake, Manifest
+from jobs.mappings import MappingText, checked_mapping, find_mapping
+from jobs.run import Run, run_job
+from jobs.sources import read_records
+from transforms.bookkeeping import FATE, FIRST, RAW, Fate
+from transforms.candidates import map_candidates
+from transforms.mapping import EventMapping
+from transforms.packing import fewest_requests
+from transforms.records import select_records
+from transforms.schemas import EVENTS, QUARANTINE
+from transforms.sessions import cut_sessions, drop_repeats_by_given_id
+
+FUTURE_TOLERANCE: Final = timedelta(hours=24)
+"""How far after --as-of an event may be sent: visitors' clocks and time zones are not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line, checked.
+
+    Attributes:
+        input: paths or globs of the batch's raw logs.
+        mapping: the mapping file, read.
+        lake: root folder or URI of the tables.
+        batch: the batch's label.
+        session_gap: a pause strictly longer than this starts a new session.
+        as_of: the run's time, aware; None for now.
+    """
+
+    input: tuple[str, ...]
+    mapping: MappingText
+    lake: str
+    batch: str
+    session_gap: timedelta
+    as_of: datetime | None
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Read the command line.
+
+    Raises:
+        ConfigurationError: it is not right.
+    """
+    parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH_OR_GLOB", help="the batch's raw logs")
+    parser.add_argument("--mapping", required=True, metavar="NAME_OR_FILE", help="how a record becomes events")
+    parser.add_argument("--lake", required=True, metavar="ROOT", help="root folder or URI of the tables")
+    parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
+    parser.add_argument(
+        "--session-gap",
+        type=duration,
+        default="30m",
+        metavar="TIME",
+        help="a longer pause starts a session (30m)",
+    )
+    parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
+    given = parser.parse_args(argv)
+    return Arguments(
+        input=tuple(given.input),
+        mapping=find_mapping(given.mapping),
+        lake=given.lake,
+        batch=given.batch,
+        session_gap=given.session_gap,
+        as_of=given.as_of,
+    )
+
+
+def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
+    """Build a batch: read, map, judge, cut sessions, write, gate, publish."""
+    mapping = checked_mapping(arguments.mapping, spark)
+    before = lake.manifest(arguments.batch)
+    lake.claim(arguments.batch, run.runId)
+    records = read_records(spark, arguments.input, mapping)
+    as_of = arguments.as_of or datetime.now(UTC)
+    judged = judged_candidates(records, mapping, arguments.session_gap, as_of + FUTURE_TOLERANCE)
+    judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to two tables, after one shuffle
+    try:
+        count(judged, run.counters)
+        write_tables(judged, lake, arguments.batch, run.runId)
+        count_tables(lake, arguments.batch, run)
+        publish(lake, before, arguments.batch, run)
+    except JobError:
+        raise
+    except BaseException as error:
+        with suppress(Exception):  # the JVM may be gone; the next run of the batch sweeps then
+            lake.discard(arguments.batch, run.runId)
+        if unreadable := _unreadable_input(error):
+            raise unreadable from None
+        raise
+    finally:
+        judged.unpersist()
+    return Exit.DONE
+
+
+def judged_candidates(
+    records: DataFrame, mapping: EventMapping, session_gap: timedelta, latest_sent_at: datetime
+) -> DataFrame:
+    """Give every record its fate: the columns of `events`, `_fate`, `_first`, `_stage`, `_reasons` and `_raw`."""
+    candidates = map_candidates(select_records(records, mapping), mapping)
+    judged = judge(candidates, Judgement(latest_sent_at))
+    if "eventId" in mapping.event:
+        judged = drop_repeats_by_given_id(judged)
+    return cut_sessions(judged, session_gap).select(*EVENTS.names, FATE, FIRST, STAGE, REASONS, RAW)
+
+
+def count(judged: DataFrame, counters: dict[str, Any]) -> None:
+    """Count what became of the records; with `explode`, of their elements."""
+    totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records")).collect()
+    fates = {row[FATE]: row["rows"] for row in totals}
+    counters["read"] = sum(row["records"] for row in totals)
+    counters["filtered"] = fates.get(Fate.FILTERED, 0)
+    counters["candidates"] = sum(fates.values()) - counters["filtered"]
+    counters["duplicates"] = fates.get(Fate.DUPLICATE, 0)
+
+
+def write_tables(judged: DataFrame, lake: Lake, batch: str, run_id: str) -> None:
+    """Write the run's rows of `events` and `quarantine`, where nobody reads yet."""
+    events = judged.where(F.col(FATE) == Fate.VALID).select(*EVENTS.names)
+    events.write.parquet(lake.folder("events", batch, f"runId={run_id}"))
+    refused = judged.where(F.col(FATE) == Fate.QUARANTINED)
+    columns = {"stage": STAGE, "reasons": REASONS, "record": RAW, "sourceFile": "sourceFile"}
+    named = [F.col(column).alias(name) for name, column in columns.items()]
+    quarantine = refused.select(*named, F.lit(rule_set()).alias("ruleSet"))
+    quarantine.write.parquet(lake.folder("quarantine", batch, f"runId={run_id}"))
+
+
+def count_tables(lake: Lake, batch: str, run: Run) -> None:
+    """Count what was written, from the tables themselves."""
+    events = lake.rows(lake.folder("events", batch, f"runId={run.runId}"), EVENTS)
+    quarantine = lake.rows(lake.folder("quarantine", batch, f"runId={run.runId}"), QUARANTINE)
+    totals = events.agg(
+        F.count("*").alias("events"),
+        F.countDistinct("sessionId").alias("sessions"),
+        F.countDistinct("userId").alias("users"),
+    ).first()
+    assert totals is not None
+    run.counters.update(totals.asDict())
+    run.counters["requests"] = fewest_requests(events).first()["requests"]  # type: ignore[index]  # always one row
+    run.counters["quarantined"] = quarantine.count()
+    codes = quarantine.select(F.explode("reasons.code").alias("code")).groupBy("code").count()
+    run.counters["reasons"] = {row["code"]: row["count"] for row in codes.orderBy("code").collect()}
+
+
+def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:
+    """Pass the batch through the gate and make it the one that readers see.
+
+    Raises:
+        GateFailedError: it did not pass; it is published as failed, without events.
+    """
+    counters = run.counters
+    _conserve(counters)
+    counters["gate"] = gate(counters["candidates"], counters["quarantined"])
+    version = before.version + 1 if before else 1
+    kept = 0 if counters["gate"] == "failed" else counters["events"]
+    lake.publish(Manifest(batch, version, run.runId, counters["gate"], kept, counters["quarantined"]))
+    if counters["gate"] == "failed":
+        raise GateFailedError(
+            f"batch {batch}: {counters['quarantined']:,} of {counters['candidates']:,} candidates were refused; "
+            f"the gate lets no more than half be: see {lake.folder('quarantine', batch)}, mend, build again"
+        )
+
+
+def _conserve(counters: dict[str, Any]) -> None:
+    ends = counters["events"] + counters["quarantined"] + counters["duplicates"]
+    if counters["candidates"] != ends:
+        raise RuntimeError("candidates, events, quarantined and duplicates do not add up")
+
+
+def _unreadable_input(error: BaseException) -> ConfigurationError | None:
+    """Take an input file that Spark could not read for what it is: the user's to mend."""
+    text = str(error)
+    if "FAILED_READ_FILE" not in text and "Encountered error while reading file" not in text:
+        return None
+    file = next((word.strip(" .,'\"") for word in text.split() if word.startswith(("file:", "s3", "hdfs:"))), "")
+    return ConfigurationError(f"--input: {file or 'a file'} cannot be read: is it whole, and of the mapping's format?")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the job; see `--help`."""
+    zeros = dict.fromkeys(
+        (
+            "read",
+            "filtered",
+            "candidates",
+            "events",
+            "quarantined",
+            "duplicates",
+            "sessions",
+            "users",
+            "requests",
+        ),
+        0,
+    )
+    return run_job(Run("build_events", {**zeros, "reasons": {}, "gate": None}), parse, build, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""What can end a job, each with its exit code and words for its reader."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every job."""
+
+    DONE = 0
+    OUR_FAULT = 1
+    CONFIGURATION = 2
+    GATE_FAILED = 3
+    DEAD_LETTERS = 4
+    INTERRUPTED = 5
+
+
+class JobError(Exception):
+    """Ends a job in words: each line is one thing that was wrong, where, and what to do."""
+
+    exit_code = Exit.OUR_FAULT
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class ConfigurationError(JobError):
+    """Usage, mapping, configuration or input: somebody must mend something before another run."""
+
+    exit_code = Exit.CONFIGURATION
+
+
+class GateFailedError(JobError):
+    """The batch did not pass its gate: nothing is sent from it."""
+
+    exit_code = Exit.GATE_FAILED
+
+
+class UnfinishedError(JobError):
+    """Not all could be done this time: run it again, it resumes."""
+
+    exit_code = Exit.INTERRUPTED

@@ -1,0 +1,113 @@
+"""The ledger of a delivery: which events the service has acknowledged, and which it has refused for good."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType
+
+from delivery.records import Answer
+from jobs.lake import Lake
+from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS
+
+OUTCOMES = StructType(
+    [*RECEIPTS.fields, StructField("errorMessage", StringType()), StructField("throttled", IntegerType())]
+)
+"""What a task tells of each request: a receipt's columns, and what only dead letters and counters need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of one run.
+
+    Attributes:
+        requests: requests for which a call was made, the parts of split ones each.
+        attempts: calls, retries included.
+        throttled: how many of them the service throttled.
+        seconds: from the first task's start to the last one's end.
+        unfinished: the last answers of requests that were given up for this run, each once.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    unfinished: tuple[Answer, ...] = ()
+
+    def counters(self) -> dict[str, Any]:
+        """Name them as the summary does."""
+        return {
+            "requests": self.requests,
+            "attempts": self.attempts,
+            "throttled": self.throttled,
+            "retried": self.attempts - self.requests,
+            "achievedRate": round(self.attempts / self.seconds, 1) if self.seconds else 0.0,
+        }
+
+
+def count_calls(outcomes: DataFrame, seconds: float) -> Calls:
+    """Count what the tasks told."""
+    called = outcomes.where("attempts > 0")
+    sums = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("attempts", "throttled")]
+    totals = called.agg(F.count("*").alias("requests"), *sums).collect()[0]
+    given_up = called.where("status = 'pending'").select("httpStatus", "errorCode").distinct()
+    unfinished = tuple(Answer(row["httpStatus"], row["errorCode"]) for row in given_up.take(10))
+    return Calls(totals["requests"], totals["attempts"], totals["throttled"], seconds, unfinished)
+
+
+class Ledger:
+    """Receipts and dead letters of a batch, for one trackingId.
+
+    Args:
+        spark: reads and writes them.
+        lake: where they lie.
+        batch: the label.
+        trackingId: the same batch to the same trackingId is the same delivery, whenever it goes on.
+    """
+
+    def __init__(self, spark: SparkSession, lake: Lake, batch: str, trackingId: str) -> None:
+        self._spark = spark
+        self._lake = lake
+        self._batch = batch
+        self._tracker = _digest(trackingId)
+        self.deliveryId = f"{self._tracker}-{_digest(batch)}"
+
+    def count(self, events: DataFrame) -> dict[str, int]:
+        """Count those of the events that have ended, by status."""
+        ended = self._ended().join(events.select("eventId"), "eventId", "left_semi")
+        return {row["status"]: row["count"] for row in ended.groupBy("status").count().collect()}
+
+    def waiting(self, events: DataFrame) -> DataFrame:
+        """Leave those of the events that have not ended."""
+        return events.join(self._ended(), "eventId", "left_anti").select(*EVENTS.names)
+
+    def keep(self, outcomes: DataFrame, waiting: DataFrame) -> None:
+        """Keep a run's outcomes: refused events in `dead_letters`, every call that ended in `receipts`.
+
+        Receipts come last: an event counts as ended from then on.
+        """
+        part = f"deliveryId={self.deliveryId}"
+        refused = outcomes.where("status = 'refused'")
+        why = refused.select(F.explode("eventIds").alias("eventId"), "requestId", "errorCode", "errorMessage")
+        letters = waiting.join(F.broadcast(why), "eventId").select(*DEAD_LETTERS.names)
+        letters.write.mode("append").parquet(self._lake.folder("dead_letters", self._batch, part))
+        ended = outcomes.where("status <> 'pending'").select(*RECEIPTS.names)
+        ended.write.mode("append").parquet(self._lake.folder("receipts", self._batch, part))
+
+    def _ended(self) -> DataFrame:
+        """The events that ended, each once: eventId, status."""
+        parts = self._lake.parts("receipts", self._batch)
+        own = [part for part in parts if part.startswith(f"deliveryId={self._tracker}-")]
+        if not own:
+            return self._spark.createDataFrame([], "eventId STRING, status STRING")
+        folders = [self._lake.folder("receipts", self._batch, part) for part in own]
+        events = self._lake.rows(folders, RECEIPTS).select(F.explode("eventIds").alias("eventId"), "status")
+        return events.groupBy("eventId").agg(F.min("status").alias("status"))  # delivered before refused
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,63 @@
+"""From `--mapping` to a mapping without a fault."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+
+from jobs.errors import ConfigurationError
+from transforms.mapping import EventMapping, Fault, read_mapping
+from transforms.mapping_check import check_mapping
+
+
+class MappingText(NamedTuple):
+    """A mapping file: what to call it in a message, and its text."""
+
+    name: str
+    text: str
+
+
+def find_mapping(name_or_path: str) -> MappingText:
+    """Read a mapping file, or one that ships with the project.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return MappingText(name_or_path, _text(path))
+    shipped = resources.files("transforms") / "mappings"
+    known = sorted(item.name.removesuffix(".toml") for item in shipped.iterdir() if item.name.endswith(".toml"))
+    if name_or_path in known:
+        return MappingText(f"{name_or_path}.toml", (shipped / f"{name_or_path}.toml").read_text("utf-8"))
+    raise ConfigurationError(
+        f"--mapping {name_or_path}: no such file, and no mapping of that name ships (there are {', '.join(known)})"
+    )
+
+
+def checked_mapping(found: MappingText, spark: SparkSession) -> EventMapping:
+    """Read and check a mapping whole.
+
+    Raises:
+        ConfigurationError: one line for each fault, with its place in the file.
+    """
+    mapping, faults = read_mapping(found.text)
+    if mapping is not None:
+        faults = [*faults, *check_mapping(mapping, spark)]
+    if mapping is None or faults:
+        raise ConfigurationError(*_lines(found.name, faults))
+    return mapping
+
+
+def _lines(name: str, faults: list[Fault]) -> list[str]:
+    return [fault.describe(name) for fault in sorted(faults)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--mapping {path}: cannot be read as UTF-8 text ({error})") from None

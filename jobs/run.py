@@ -1,0 +1,126 @@
+"""The frame of every job: arguments, session, work; then the summary, wherever it ended, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from pyspark.sql import SparkSession
+
+from jobs.errors import Exit, JobError
+from jobs.lake import Lake
+from jobs.session import open_session
+
+
+class JobArguments(Protocol):
+    """What every job's arguments hold."""
+
+    @property
+    def lake(self) -> str:
+        """Root folder or URI of the tables."""
+        ...
+
+    @property
+    def batch(self) -> str:
+        """The batch's label."""
+        ...
+
+
+A = TypeVar("A", bound=JobArguments)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a job, and what it has to tell.
+
+    Attributes:
+        job: its name.
+        counters: of the summary, in order; filled in as the work goes on.
+        runId: sorts in time order, and is unique.
+        startedAt: aware.
+    """
+
+    job: str
+    counters: dict[str, Any]
+    startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
+    runId: str = field(init=False)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
+
+    def summary(self, batch: str | None, exit_code: int, error: str | None) -> str:
+        """Write the summary: one line of JSON."""
+        seconds = round(time.monotonic() - self._started, 3)
+        ends = {"seconds": seconds, "exitCode": int(exit_code), **({"error": error} if error else {})}
+        return json.dumps({"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends})
+
+
+def run_job(
+    run: Run,
+    parse: Callable[[Sequence[str]], A],
+    work: Callable[[SparkSession, Lake, A, Run], Exit],
+    argv: Sequence[str],
+) -> int:
+    """Run a job to its end.
+
+    Args:
+        run: with the job's counters at zero.
+        parse: reads the command line; raises ConfigurationError.
+        work: does the job, fills in the counters; raises JobError where it cannot.
+        argv: the command line without the program.
+
+    Returns:
+        The exit code. The last line of standard output is the summary, also when the job failed.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    arguments, lake, error = None, None, None
+    try:
+        arguments = parse(argv)
+        spark = open_session(run.job)
+        lake = Lake(spark, arguments.lake)
+        code = work(spark, lake, arguments, run)
+    except JobError as failure:
+        code, error = failure.exit_code, str(failure)
+        _tell(failure.lines)
+    except KeyboardInterrupt:
+        code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
+        _tell([error])
+    except Exception as failure:  # the last frame: all that is left is a fault of ours
+        code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
+        _tell([error, *_where(failure)])
+    _end(run, lake, arguments.batch if arguments else None, code, error)
+    return code
+
+
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        sys.stderr.write(f"error: {line}\n")
+    sys.stderr.flush()
+
+
+def _where(failure: Exception) -> list[str]:
+    """Tell where it happened without the message, which may quote a record."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    condition = getattr(failure, "getErrorClass", lambda: None)()
+    named = [f"Spark's error class: {condition}"] if condition else []
+    return [*named, *[f"  at {frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[-5:]]]
+
+
+def _end(run: Run, lake: Lake | None, batch: str | None, code: int, error: str | None) -> None:
+    summary = run.summary(batch, code, error)
+    if lake is not None and batch is not None:
+        try:
+            lake.note_run(batch, run.job, run.runId, summary)
+        except Exception as failure:  # the summary still goes to standard output
+            logging.getLogger(__name__).warning("the summary could not be kept under runs/: %s", type(failure).__name__)
+    sys.stdout.write(f"{summary}\n")
+    sys.stdout.flush()

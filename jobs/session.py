@@ -1,0 +1,62 @@
+"""The one place that builds a SparkSession."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from jobs.errors import ConfigurationError
+
+SETTINGS: Final = {
+    # A value that does not convert becomes null and is judged; with ANSI on, one record could fail the job.
+    "spark.sql.ansi.enabled": "false",
+    # Times without an offset mean the same on every cluster.
+    "spark.sql.session.timeZone": "UTC",
+    # With the default, a time that Spark 2 read otherwise raises instead of becoming null.
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    # One bad value must not empty the record around it.
+    "spark.sql.json.enablePartialResults": "true",
+    # A batch called 2024-01-02 is a label, not a date.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    # What is persisted may be coalesced like any other plan: not 200 files for a small batch.
+    "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
+    # INT96, Spark 3's default, is not read alike by everybody.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # A file that cannot be read is an error to be told, never a smaller batch.
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    # Writes go to a folder of their own, that nobody reads before its manifest.
+    "spark.sql.sources.partitionOverwriteMode": "static",
+}
+
+
+def open_session(app: str) -> SparkSession:
+    """Open Spark, or take the session there is, with the settings that the laws rest on.
+
+    Raises:
+        ConfigurationError: there is no Java.
+    """
+    # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    builder = SparkSession.builder.appName(app)
+    for key, value in SETTINGS.items():
+        builder = builder.config(key, value)
+    try:
+        return builder.getOrCreate()
+    except PySparkException as error:
+        if "JAVA_GATEWAY_EXITED" in str(error):
+            raise _no_java() from error
+        raise
+    except FileNotFoundError as error:  # spark-class itself was not found
+        raise _no_java() from error
+
+
+def _no_java() -> ConfigurationError:
+    return ConfigurationError(
+        "Spark did not start: it needs Java 17 or newer; install it (Debian: apt-get install openjdk-17-jre-headless) "
+        "or set JAVA_HOME"
+    )

@@ -1,0 +1,119 @@
+"""`python -m emulator` as a user starts it."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emulator.options import parse_settings
+from emulator.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "emulator"]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_that_it_is_ready_and_stops_quietly(number: int, connect: Any, call: Any) -> None:
+    arguments = ["--port", "0", "--access-key", "AKIDOWN", "--secret-key", "own", "--tracking-id", "t-1"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready, _, url = process.stdout.readline().strip().rpartition(" ")
+            assert ready == "emulator ready on"
+            assert url.startswith("http://127.0.0.1:")
+            keys = {"aws_access_key_id": "AKIDOWN", "aws_secret_access_key": "own"}
+            client = connect(url, **keys)
+            client.put_events(**call())
+            with pytest.raises(ClientError):
+                client.put_events(**(call() | {"trackingId": "t-2"}))
+            with urlopen(f"{url}/_emulator/summary") as answer:
+                assert json.load(answer)["accepted"] == 1
+            process.send_signal(number)
+            rest = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert (process.returncode, rest) == (0, ("", ""))
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("--port", str(port))
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == f"emulator: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_a_host_that_is_not_ours() -> None:
+    ended = run("--host", "192.0.2.1", "--port", "0")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "x"], "argument --port"),
+        (["--port", "65536"], "port must be from 0 to 65535"),
+        (["--quota", "-1"], "quota must be 0 (no limit) or more"),
+        (["--latency-ms", "-1"], "latency must be 0 ms or more"),
+        (["--latency-ms", "nan"], "latency must be 0 ms or more"),
+        (["--error-rate", "1.5"], "fault rates must be from 0 to 1"),
+        (["--error-rate", "0.6", "--reset-after-rate", "0.6"], "fault rates must not add up to more than 1"),
+        (["--colour"], "unrecognized arguments: --colour"),
+        (["--lat", "1"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_settings(arguments)
+    said = capsys.readouterr()
+    assert caught.value.code == 2
+    assert said.err.startswith("emulator: ")
+    assert says in said.err
+    assert (said.err.count("\n"), said.out) == (1, "")
+
+
+def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_settings(["--help"])
+    said = capsys.readouterr().out
+    assert caught.value.code == 0
+    options = "host port quota latency-ms access-key secret-key session-token tracking-id error-rate"
+    options += " reset-before-rate reset-after-rate poison-item seed"
+    assert all(f"--{option} " in said for option in options.split())
+    assert "AKIDEMULATOR" in said
+    assert "emulator-secret" in said
+
+
+def test_options_become_settings() -> None:
+    assert parse_settings([]) == Settings(port=8080)
+    line = "--host ::1 --port 1 --quota 2 --latency-ms 3.5 --session-token t --tracking-id a --tracking-id b "
+    line += "--error-rate 0.1 --reset-before-rate 0.2 --reset-after-rate 0.3 --poison-item x --seed 9"
+    chosen = parse_settings(line.split())
+    assert (chosen.host, chosen.port, chosen.quota, chosen.latency_ms) == ("::1", 1, 2, 3.5)
+    assert (chosen.session_token, chosen.tracking_ids) == ("t", frozenset({"a", "b"}))
+    faults = chosen.faults
+    assert (faults.error_rate, faults.reset_before_rate, faults.reset_after_rate) == (0.1, 0.2, 0.3)
+    assert (faults.poison_items, faults.seed) == (frozenset({"x"}), 9)
+
+
+def test_it_is_fast_enough_not_to_be_what_a_benchmark_measures() -> None:
+    script = Path(__file__).with_name("measure_emulator.py")
+    command = [sys.executable, str(script), "--calls", "3000"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    # A fifth of what was measured: slow machines pass, a quadratic slip does not.
+    assert json.loads(ended.stdout)["callsPerCpuSecond"] > 3_000

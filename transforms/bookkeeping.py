@@ -1,0 +1,30 @@
+"""The columns that travel with a record beside its own, so that each one read is accounted for where it ends."""
+
+from typing import Final
+
+RAW: Final = "_raw"
+"""The record's text, whole. Part of the mapping language: users may name it."""
+ELEMENT: Final = "element"
+"""The exploded element. Part of the mapping language too."""
+SOURCE_FILE: Final = "_source_file"
+FAULT: Final = "_fault"
+"""Reason code of a record that could not go on to mapping, or null."""
+FILTERED: Final = "_filtered"
+"""BOOLEAN: the record is no interaction."""
+FIRST: Final = "_first"
+"""BOOLEAN: the record's first row; exploded records have more, and `read` counts records."""
+CONTENT_ID: Final = "_content_id"
+"""SHA-256 over an event's content, also where the eventId was given."""
+SPREAD: Final = "_spread"
+"""BIGINT that spreads rows which are no valid candidates over the partitions; null for those that are."""
+FATE: Final = "_fate"
+"""What became of the row: one of `Fate`."""
+
+
+class Fate:
+    """The values of `_fate`. VALID is the only one that another may follow."""
+
+    FILTERED: Final = "filtered"
+    QUARANTINED: Final = "quarantined"
+    VALID: Final = "valid"
+    DUPLICATE: Final = "duplicate"

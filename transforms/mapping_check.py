@@ -1,0 +1,177 @@
+"""The faults of a mapping that only Spark can see: schema, pattern and expressions, before any data is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    MapType,
+    NullType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from transforms.bookkeeping import ELEMENT, RAW
+from transforms.mapping import EventMapping, Fault
+from transforms.named_groups import named_groups
+
+# Functions whose value changes from run to run though Spark calls them deterministic within one.
+_CLOCK = re.compile(r"\b(current_timestamp|current_date|current_time|localtimestamp|now)\(\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The type an expression must have: `fits` judges, `words` tell it."""
+
+    words: str
+    fits: Callable[[DataType], bool]
+
+
+def _is_impression(kind: DataType) -> bool:
+    return isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType)
+
+
+TEXT = Expected("STRING: write CAST(... AS STRING)", lambda kind: isinstance(kind, StringType))
+TIME = Expected(
+    "TIMESTAMP: write timestamp_millis(...), timestamp_seconds(...) or to_timestamp(..., 'pattern')",
+    lambda kind: isinstance(kind, TimestampType),
+)
+NUMBER = Expected("a number: write CAST(... AS DOUBLE)", lambda kind: isinstance(kind, NumericType))
+ITEMS = Expected("ARRAY<STRING>: write split(...) or transform(..., x -> CAST(x AS STRING))", _is_impression)
+TRUTH = Expected("BOOLEAN", lambda kind: isinstance(kind, BooleanType))
+LIST = Expected("an ARRAY", lambda kind: isinstance(kind, ArrayType))
+PLAIN = Expected(
+    "a plain value: write to_json(...) for a whole structure",
+    lambda kind: not isinstance(kind, ArrayType | MapType | StructType),
+)
+_FIELD_TYPES = {"sentAt": TIME, "eventValue": NUMBER, "impression": ITEMS}
+
+
+def check_mapping(mapping: EventMapping, spark: SparkSession) -> list[Fault]:
+    """Find every fault in a mapping's schema, pattern and expressions.
+
+    Args:
+        mapping: what `read_mapping` could read; keys that it refused are left out.
+        spark: used to parse and analyse; no data is read and no job is run.
+    """
+    return list(_Checker(mapping, spark).faults())
+
+
+def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
+    """Resolve the columns of a raw record, without `_raw`.
+
+    Raises:
+        PySparkException: the DDL does not parse.
+        ValueError: the pattern is no regular expression.
+    """
+    source = mapping.source
+    if source.format == "text":
+        groups = named_groups(source.pattern, spark) if source.pattern else {}
+        return StructType([StructField(name, StringType()) for name in groups])
+    return spark.createDataFrame([], source.schema or "").schema
+
+
+class _Checker:
+    def __init__(self, mapping: EventMapping, spark: SparkSession) -> None:
+        self._mapping = mapping
+        self._spark = spark
+
+    def faults(self) -> Iterator[Fault]:
+        source_faults = list(self._source_faults())
+        yield from source_faults
+        record = None if source_faults else self._empty_records()
+        where, explode = self._mapping.where, self._mapping.explode
+        if where is not None:
+            yield from self._expression("record", "where", where, record, TRUTH)
+        element, explode_faults = record, []
+        if explode is not None:
+            explode_faults = list(self._expression("record", "explode", explode, record, LIST))
+            element = None if explode_faults or record is None else _with_element(record, explode)
+        yield from explode_faults
+        for name, text in self._mapping.event.items():
+            yield from self._expression("event", name, text, element, _FIELD_TYPES.get(name, TEXT))
+        for key, text in self._mapping.properties.items():
+            yield from self._expression("event.properties", key, text, element, PLAIN)
+
+    def _source_faults(self) -> Iterator[Fault]:
+        source = self._mapping.source
+        if source.format in ("json", "csv", "parquet", "orc") and source.schema is not None:
+            yield from self._schema_faults()
+        if source.pattern is not None:
+            try:
+                named_groups(source.pattern, self._spark)
+            except ValueError as error:
+                yield self._mapping.fault("source", "pattern", str(error))
+
+    def _schema_faults(self) -> Iterator[Fault]:
+        try:
+            names = [name.lower() for name in record_schema(self._mapping, self._spark).names]
+        except PySparkException as error:
+            yield self._mapping.fault("source", "schema", _in_words(error))
+            return
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield self._mapping.fault("source", "schema", f"names the column {name} twice")
+        for name in sorted({RAW, ELEMENT} & set(names) - ({ELEMENT} if not self._mapping.explode else set())):
+            yield self._mapping.fault("source", "schema", f"may not name a column {name}: the job adds it")
+
+    def _empty_records(self) -> DataFrame | None:
+        """An empty DataFrame with a record's columns; None where the columns are not known."""
+        source = self._mapping.source
+        if not source.format or (source.format != "text" and source.schema is None):
+            return None
+        columns = StructType([*record_schema(self._mapping, self._spark).fields, StructField(RAW, StringType())])
+        return self._spark.createDataFrame([], columns)
+
+    def _expression(
+        self, table: str, key: str, text: str, records: DataFrame | None, expected: Expected
+    ) -> Iterator[Fault]:
+        """Check one expression; with the columns unknown (None), its grammar alone."""
+        try:
+            F.expr(text)  # parses at once in classic Spark
+            if records is None:
+                return
+            selected = records.select(F.expr(text).alias("value"))
+        except PySparkException as error:
+            yield self._mapping.fault(table, key, _in_words(error))
+            return
+        yield from (self._mapping.fault(table, key, problem) for problem in _misuses(records, selected))
+        kind = selected.schema[0].dataType
+        if not isinstance(kind, NullType) and not expected.fits(kind):
+            problem = f"is {kind.simpleString().upper()}, must be {expected.words}"
+            yield self._mapping.fault(table, key, problem)
+
+
+def _with_element(records: DataFrame, explode: str) -> DataFrame:
+    return records.select("*", F.expr(explode).getItem(0).alias(ELEMENT))
+
+
+def _misuses(records: DataFrame, selected: DataFrame) -> Iterator[str]:
+    """Tell what would break one-value-a-record or determinism; sees Catalyst's plan, which has no public face."""
+    plan = _analysed(selected)
+    if plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
+        yield "must give one value for each record: aggregates, windows and generators do not belong here"
+    elif not plan.deterministic() or _CLOCK.search(plan.toString()):
+        yield "must give the same value on every run: take out what reads a clock, chance or the file's place"
+
+
+def _analysed(frame: DataFrame) -> Any:
+    return frame._jdf.queryExecution().analyzed()
+
+
+def _in_words(error: PySparkException) -> str:
+    """Reduce Spark's message to its first sentence, without class and state codes."""
+    first = str(error).strip().split("\n")[0]
+    words = re.sub(r"^\[[A-Z0-9_.]+\]\s*", "", first)
+    return re.sub(r"\s*SQLSTATE: \w+.*$", "", words).rstrip(". ")

@@ -1,0 +1,54 @@
+"""Events into requests: one userId, one sessionId, 1 to 10 events, and no request more than that needs."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from transforms.limits import EVENTS_PER_REQUEST
+from transforms.schemas import EVENTS
+from transforms.wire import event_json
+
+_GROUP = ("userId", "sessionId")
+
+
+def pack_requests(events: DataFrame) -> DataFrame:
+    """Pack events, in order of sentAt then eventId, into requests of one userId and sessionId.
+
+    Returns:
+        requestId, userId, sessionId, number (the request's place in its group, from 0), eventIds ARRAY<STRING> and
+        events ARRAY<STRING>, each event as JSON; one row a request, the fewest that the groups allow.
+    """
+    in_order = Window.partitionBy(*_GROUP).orderBy("sentAt", "eventId")
+    place = F.row_number().over(in_order) - 1
+    wire = event_json({name: F.col(name) for name in EVENTS.names})
+    numbered = events.select(
+        *_GROUP,
+        F.struct((place % EVENTS_PER_REQUEST).alias("place"), F.col("eventId"), wire.alias("json")).alias("event"),
+        F.floor(place / EVENTS_PER_REQUEST).cast("int").alias("number"),
+    )
+    packed = numbered.groupBy(*_GROUP, "number").agg(F.sort_array(F.collect_list("event")).alias("event"))
+    return packed.select(
+        request_id(F.col("userId"), F.col("sessionId"), F.col("event.eventId")).alias("requestId"),
+        *_GROUP,
+        "number",
+        F.col("event.eventId").alias("eventIds"),
+        F.col("event.json").alias("events"),
+    )
+
+
+def request_id(user: Column, session: Column, event_ids: Column) -> Column:
+    """Name a request by whose events it holds and which: the same on every run and cluster."""
+    return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)
+
+
+def fewest_requests(events: DataFrame) -> DataFrame:
+    """Count the requests that events need at the least, without packing them.
+
+    Returns:
+        One row: requests BIGINT, the sum over (userId, sessionId) of ceil(events / 10).
+    """
+    groups = events.groupBy(*_GROUP).agg(F.count("*").alias("events"))
+    fewest = F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)).cast("bigint")
+    return groups.agg(F.coalesce(fewest, F.lit(0)).alias("requests"))

@@ -1,0 +1,73 @@
+"""Raw text to a record's columns: the same functions serve a first reading and a second one from quarantine."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+
+from transforms.mapping import Source
+
+MALFORMED = "malformed_record"
+MISMATCH = "schema_mismatch"
+CORRUPT = "_corrupt_record"
+_RECORD = "record"
+
+
+def parse_json(raw: Column, schema: StructType, source: Source) -> Column:
+    """Parse one JSON object a text: STRUCT<record, _corrupt_record>.
+
+    The text is parsed inside an object of our own: Spark's parser stops at the end of the first value, so that
+    `{"a":1}{"b":2}` would otherwise lose its second half unseen.
+    """
+    wrapped = F.concat(F.lit('{"record":'), raw, F.lit("}"))
+    return F.from_json(wrapped, _with_corrupt(StructType([StructField(_RECORD, schema)])), _options(source))
+
+
+def json_fault(parsed: Column) -> Column:
+    """Name what is wrong with a text that `parse_json` read: a reason code, or null."""
+    return F.when(parsed[_RECORD].isNull(), F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
+
+
+def parse_csv(raw: Column, schema: StructType, source: Source) -> Column:
+    """Parse one CSV line a text: a STRUCT of the schema's columns and `_corrupt_record`."""
+    # Spark's own reader takes a DDL text here on every version; backticks keep odd column names whole.
+    return F.from_csv(raw, _ddl(_with_corrupt(schema)), _options(source))
+
+
+def csv_fault(raw: Column, parsed: Column, schema: StructType, source: Source) -> Column:
+    """Name what is wrong with a line that `parse_csv` read: a reason code, or null."""
+    texts = StructType([StructField(name, StringType()) for name in schema.names])
+    wrong_shape = parse_csv(raw, texts, source)[CORRUPT].isNotNull()  # evaluated for corrupt lines alone
+    return F.when(parsed[CORRUPT].isNotNull(), F.when(wrong_shape, F.lit(MALFORMED)).otherwise(F.lit(MISMATCH)))
+
+
+def parse_text(raw: Column, pattern: str, groups: dict[str, int]) -> list[Column]:
+    """Cut one line into the pattern's named groups, each a STRING column."""
+    return [F.regexp_extract(raw, pattern, number).alias(name) for name, number in groups.items()]
+
+
+def text_fault(raw: Column, pattern: str | None) -> Column:
+    """Name what is wrong with a line: it does not match the pattern. A reason code, or null."""
+    return F.when(~raw.rlike(pattern), F.lit(MALFORMED)) if pattern else F.lit(None).cast("string")
+
+
+def record_columns(parsed: Column, schema: StructType, source: Source) -> list[Column]:
+    """Take a record's columns out of what `parse_json` or `parse_csv` read."""
+    record = parsed[_RECORD] if source.format == "json" else parsed
+    return [record[name].alias(name) for name in schema.names]
+
+
+def _with_corrupt(schema: StructType) -> StructType:
+    return StructType([*schema.fields, StructField(CORRUPT, StringType())])
+
+
+def _options(source: Source) -> dict[str, str]:
+    ours = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+    # The header is the reader's affair: a parser of single lines must not take a line for one.
+    theirs = {key: value for key, value in source.options.items() if key.lower() not in ("header", "linesep")}
+    return {**theirs, **ours}
+
+
+def _ddl(schema: StructType) -> str:
+    return ", ".join(f"`{field.name.replace('`', '``')}` {field.dataType.simpleString()}" for field in schema.fields)

@@ -1,0 +1,78 @@
+"""The columns of the lake's tables, beside the partition column `batch`."""
+
+from typing import Final
+
+from pyspark.sql.types import (
+    ArrayType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+STRING: Final = StringType()
+
+REASON: Final = StructType(
+    [StructField("code", STRING, False), StructField("field", STRING), StructField("message", STRING, False)]
+)
+"""Why a record or candidate was refused; `field` is null where it is the record as a whole."""
+
+EVENTS: Final = StructType(
+    [
+        StructField("userId", STRING),
+        StructField("visitorId", STRING),
+        StructField("sessionId", STRING),
+        StructField("eventId", STRING),
+        StructField("eventType", STRING),
+        StructField("eventValue", DoubleType()),
+        StructField("itemId", STRING),
+        StructField("impression", ArrayType(STRING)),
+        StructField("properties", MapType(STRING, STRING)),
+        StructField("recommendationId", STRING),
+        StructField("eventAttributionSource", STRING),
+        StructField("sentAt", TimestampType()),
+        StructField("sourceFile", STRING),
+    ]
+)
+
+QUARANTINE: Final = StructType(
+    [
+        StructField("stage", STRING),
+        StructField("reasons", ArrayType(REASON)),
+        StructField("record", STRING),
+        StructField("sourceFile", STRING),
+        StructField("ruleSet", STRING),
+    ]
+)
+"""`runId` is the partition column below `batch`."""
+
+RECEIPTS: Final = StructType(
+    [
+        StructField("requestId", STRING),
+        StructField("userId", STRING),
+        StructField("sessionId", STRING),
+        StructField("eventIds", ArrayType(STRING)),
+        StructField("status", STRING),
+        StructField("httpStatus", IntegerType()),
+        StructField("errorCode", STRING),
+        StructField("attempts", IntegerType()),
+        StructField("awsRequestId", STRING),
+        StructField("startedAt", TimestampType()),
+        StructField("latencyMs", LongType()),
+    ]
+)
+"""`deliveryId` is the partition column below `batch`."""
+
+DEAD_LETTERS: Final = StructType(
+    [
+        *EVENTS.fields,
+        StructField("requestId", STRING),
+        StructField("errorCode", STRING),
+        StructField("errorMessage", STRING),
+    ]
+)
+"""`deliveryId` is the partition column below `batch`."""

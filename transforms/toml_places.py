@@ -1,0 +1,46 @@
+"""Where a key stands in a TOML text: tomllib does not tell."""
+
+from __future__ import annotations
+
+import re
+
+_TABLE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
+_KEY = re.compile(r"^\s*(\"[^\"]*\"|'[^']*'|[A-Za-z0-9_.-]+)\s*=")
+
+
+class TomlPlaces:
+    """Line numbers (1-based) of the tables and keys of a TOML text.
+
+    Examples:
+        >>> places = TomlPlaces("[event]\\nsentAt = 'ts'\\n\\n[event.properties]\\ndevice = 'ua'\\n")
+        >>> places.line("event", "sentAt"), places.line("event.properties", "device"), places.line("event", "")
+        (2, 5, 1)
+        >>> places.line("event", "itemId"), places.line("record", "where")
+        (1, 0)
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[tuple[str, str], int] = {}
+        table = ""
+        for number, line in enumerate(text.splitlines(), start=1):
+            if header := _TABLE.match(line):
+                table = _plain(header.group(1))
+                self._lines.setdefault((table, ""), number)
+            elif key := _KEY.match(line):
+                self._note(table, _plain(key.group(1)), number)
+
+    def line(self, table: str, key: str) -> int:
+        """Find the line of a key, else of its table, else 0."""
+        own_table = f"{table}.{key}" if table else key
+        known = self._lines
+        return known.get((table, key)) or known.get((own_table, "")) or known.get((table, "")) or 0
+
+    def _note(self, table: str, key: str, number: int) -> None:
+        self._lines.setdefault((table, key), number)
+        if "." in key:  # a dotted key opens its table on the way
+            inner, _, last = key.rpartition(".")
+            self._lines.setdefault((f"{table}.{inner}" if table else inner, last), number)
+
+
+def _plain(name: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in name.split("."))
