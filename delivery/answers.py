@@ -21,9 +21,16 @@ class Meaning(Enum):
 _BY_CODE: Final = {
     "ThrottlingException": Meaning.THROTTLED,
     "Throttling": Meaning.THROTTLED,
+    "ThrottledException": Meaning.THROTTLED,
     "TooManyRequestsException": Meaning.THROTTLED,
     "RequestLimitExceeded": Meaning.THROTTLED,
+    "LimitExceededException": Meaning.THROTTLED,
+    "RequestThrottled": Meaning.THROTTLED,
+    "RequestThrottledException": Meaning.THROTTLED,
+    "ProvisionedThroughputExceededException": Meaning.THROTTLED,
+    "BandwidthLimitExceeded": Meaning.THROTTLED,
     "SlowDown": Meaning.THROTTLED,
+    "RequestAbortedException": Meaning.FAULT,
     "RequestTimeout": Meaning.FAULT,
     "RequestTimeoutException": Meaning.FAULT,
     "AccessDeniedException": Meaning.STOP,
@@ -31,12 +38,14 @@ _BY_CODE: Final = {
     "ExpiredToken": Meaning.STOP,
     "ExpiredTokenException": Meaning.STOP,
     "IncompleteSignature": Meaning.STOP,
+    "IncompleteSignatureException": Meaning.STOP,
     "InvalidClientTokenId": Meaning.STOP,
     "InvalidSignatureException": Meaning.STOP,
     "MissingAuthenticationToken": Meaning.STOP,
     "MissingAuthenticationTokenException": Meaning.STOP,
     "NotAuthorized": Meaning.STOP,
     "OptInRequired": Meaning.STOP,
+    "RequestExpired": Meaning.STOP,
     "ResourceNotFoundException": Meaning.STOP,
     "SignatureDoesNotMatch": Meaning.STOP,
     "UnrecognizedClientException": Meaning.STOP,
@@ -50,8 +59,8 @@ def meaning(answer: Answer) -> Meaning:
     """Read an answer: its code first, then its status.
 
     Examples:
-        >>> meaning(Answer(200)), meaning(Answer(None, "ReadTimeoutError"))
-        (<Meaning.DELIVERED: 'the events are acknowledged'>, <Meaning.FAULT: ...>)
+        >>> meaning(Answer(200)).name, meaning(Answer(None, "ReadTimeoutError")).name
+        ('DELIVERED', 'FAULT')
         >>> meaning(Answer(400, "ThrottlingException")).name, meaning(Answer(400, "InvalidInputException")).name
         ('THROTTLED', 'REFUSED')
     """
@@ -61,8 +70,9 @@ def meaning(answer: Answer) -> Meaning:
 
 
 def _by_status(status: int | None) -> Meaning:
-    if status is None or status >= 500:
+    if status is None or status == 408 or status >= 500:
         return Meaning.FAULT
     if status == 429:
         return Meaning.THROTTLED
-    return Meaning.STOP if status in (401, 403, 404) else Meaning.REFUSED
+    # Only these can be about what a request holds. A redirect, a proxy's 407 or a stranger's 405 refuses no event.
+    return Meaning.REFUSED if status in (400, 413) else Meaning.STOP

@@ -39,7 +39,8 @@ def connect(service: Service, connections: int) -> Put:
         connections: requests in flight at the most.
 
     Returns:
-        A function that makes one call, thread-safe; it never raises, every fault is an answer.
+        A function that makes one call, thread-safe. Whatever the service and the way to it do is an answer, no
+        exception; only an event that is not JSON, a fault of ours, raises ValueError.
     """
     config = Config(
         retries={"total_max_attempts": 1, "mode": "standard"},  # delivery.retry owns them
@@ -68,13 +69,16 @@ def arguments(trackingId: str, request: Request) -> dict[str, Any]:
 
 
 def _put(client: Any, trackingId: str, request: Request) -> Answer:
+    call = arguments(trackingId, request)
     try:
-        response = client.put_events(**arguments(trackingId, request))
+        response = client.put_events(**call)
     except ClientError as error:
         return _refusal(error)
     except ParamValidationError as error:  # botocore refuses what the service would: no call is made
         return Answer(400, "ParamValidationError", str(error))
     except BotoCoreError as error:  # no answer: connection refused, reset, timed out, no credentials
+        return Answer(None, type(error).__name__, str(error))
+    except Exception as error:  # botocore chokes on an error whose body is not a JSON object, by many exceptions
         return Answer(None, type(error).__name__, str(error))
     about = response["ResponseMetadata"]
     return Answer(about["HTTPStatusCode"], awsRequestId=about.get("RequestId"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -69,16 +69,24 @@ class Sender:
     def send(self, requests: Iterable[Request]) -> Iterator[Outcome]:
         """Send requests in their order; give outcomes as they come.
 
-        Requests are taken only as there is room for them, so that a partition never lies in memory whole.
+        Requests are taken only as there is room for them, so that a partition never lies in memory whole. An
+        exception, or closing the iterator, ends the sending: calls under way finish, no other is made.
         """
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="put-events") as pool:
-            under_way: set[Future[list[Outcome]]] = set()
-            for request in requests:
-                if len(under_way) >= self._in_flight:
-                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    yield from _outcomes(done)
-                under_way.add(pool.submit(self.deliver, request))
-            yield from _outcomes(wait(under_way).done)
+            try:
+                yield from self._send(requests, pool)
+            except BaseException:
+                self._stopped.set()  # leaving the pool waits for its threads: they are not to go on retrying
+                raise
+
+    def _send(self, requests: Iterable[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
+        under_way: set[Future[list[Outcome]]] = set()
+        for request in requests:
+            if len(under_way) >= self._in_flight:
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                yield from _outcomes(done)
+            under_way.add(pool.submit(self.deliver, request))
+        yield from _outcomes(as_completed(under_way))
 
     def deliver(self, request: Request) -> list[Outcome]:
         """Bring one request to its end: one outcome, or one for each part that a split left."""
@@ -102,7 +110,7 @@ class Sender:
     def _call(self, request: Request) -> _Calls:
         """Call until the answer needs no other call, or the retries are used up, or the sending has ended."""
         calls = _Calls()
-        while not self._stopped.is_set():
+        while self._may_call():
             self._one_call(request, calls)
             assert calls.answer is not None
             if meaning(calls.answer) not in (Meaning.THROTTLED, Meaning.FAULT):
@@ -112,8 +120,13 @@ class Sender:
             self._time.sleep(self._retry.pause(calls.made, self._time.chance()))
         return calls
 
+    def _may_call(self) -> bool:
+        """Wait for the pacer, unless the sending has ended; it may end meanwhile."""
+        if not self._stopped.is_set():
+            self._pacer.wait()
+        return not self._stopped.is_set()
+
     def _one_call(self, request: Request, calls: _Calls) -> None:
-        self._pacer.wait()
         calls.startedAt, started = self._time.now(), self._time.monotonic()
         calls.answer = self._put(request)
         calls.latency = timedelta(seconds=self._time.monotonic() - started)
@@ -121,7 +134,7 @@ class Sender:
         calls.throttled += meaning(calls.answer) is Meaning.THROTTLED
 
 
-def _outcomes(done: set[Future[list[Outcome]]]) -> Iterator[Outcome]:
+def _outcomes(done: Iterable[Future[list[Outcome]]]) -> Iterator[Outcome]:
     for future in done:
         yield from future.result()
 

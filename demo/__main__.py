@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from demo import funnel, run
+from demo.day import BATCH
 from demo.expected import Expected
 from demo.received import Received, compare
-from demo.visitors import BATCH
 from demo.workspace import NotOursError, Workspace, prepare
 from demo.writer import FEWEST_RECORDS, FILES, write_log
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 
+from demo.day import SESSION_GAP
 from demo.shop import Hit
-from demo.visitors import SESSION_GAP
 
 EVENTS_A_REQUEST = 10
 

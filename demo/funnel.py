@@ -7,7 +7,7 @@ from typing import Any
 from demo.expected import Expected
 from demo.received import Received
 
-Summary = Mapping[str, Any]
+_Summary = Mapping[str, Any]
 """The run summary that a job prints."""
 
 
@@ -33,7 +33,7 @@ class Row:
         return self.counted == self.expected
 
 
-def build_rows(expected: Expected, summary: Summary) -> list[Row]:
+def build_rows(expected: Expected, summary: _Summary) -> list[Row]:
     """Check the summary of build_events."""
     wanted = {
         "read": expected.read,
@@ -51,7 +51,7 @@ def build_rows(expected: Expected, summary: Summary) -> list[Row]:
     return rows[:after_quarantined] + _reason_rows(expected, summary) + rows[after_quarantined:]
 
 
-def put_rows(expected: Expected, summary: Summary) -> list[Row]:
+def put_rows(expected: Expected, summary: _Summary) -> list[Row]:
     """Check the summary of put_events."""
     events = len(expected.events)
     wanted = {"events": events, "alreadyDelivered": 0, "delivered": events, "deadLettered": 0, "pending": 0}
@@ -84,7 +84,7 @@ def table(rows: Sequence[Row]) -> Iterable[str]:
         yield f"    {row.label:<34}{counted:>12}{row.expected:>12,}  {'✓' if row.agrees else '✗ differs'}"
 
 
-def _reason_rows(expected: Expected, summary: Summary) -> list[Row]:
+def _reason_rows(expected: Expected, summary: _Summary) -> list[Row]:
     """One row a reason, the most frequent first; a record may bear several."""
     counted: Mapping[str, int] = summary.get("reasons", {})
     wanted = {**dict.fromkeys(counted, 0), **expected.reasons}

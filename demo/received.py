@@ -44,7 +44,7 @@ def compare(expected: Expected, wires: Iterable[Wire]) -> Received:
         events=arrivals.total(),
         event_ids=len(arrivals),
         requests=len(requests),
-        sessions=len(comparison.session_names),
+        sessions=len(comparison.sessions),
         users=len(comparison.users),
         differences=tuple(chain(differing, _miscounted(expected, arrivals), _overfull(requests))),
     )
@@ -55,7 +55,8 @@ class _Comparison:
         self.arrivals: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.users: set[str] = set()
-        self.session_names: dict[str, str] = {}
+        self.sessions: set[str] = set()
+        self._session_names: dict[str, str] = {}
         self._session_ids: dict[str, str] = {}
         self._expected = expected
 
@@ -63,6 +64,7 @@ class _Comparison:
         event_id = wire.get("eventId", "without an id")
         self.arrivals[event_id] += 1
         self.requests[wire["requestId"]] += 1
+        self.sessions.add(wire["sessionId"])
         if "userId" in wire:
             self.users.add(wire["userId"])
         hit = self._expected.events.get(event_id)
@@ -76,7 +78,7 @@ class _Comparison:
     def _misplaced(self, event_id: str, session_id: str) -> Iterator[str]:
         """Tell whether session ids on the wire and sessions that we know of go together one to one."""
         name = self._expected.sessions[event_id]
-        if self.session_names.setdefault(session_id, name) != name:
+        if self._session_names.setdefault(session_id, name) != name:
             yield f"event {event_id} arrived in a session that is not its own"
         elif self._session_ids.setdefault(name, session_id) != session_id:
             yield f"event {event_id} arrived in another session than the events before it"

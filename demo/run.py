@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
-PROJECT = Path(__file__).resolve().parent.parent
+_PROJECT = Path(__file__).resolve().parent.parent
 _READY = re.compile(r"^emulator ready on (http://\S+)$", re.MULTILINE)
 _READY_WITHIN = 30.0
 _DEAD_LETTERS = 4
@@ -38,7 +38,7 @@ def emulator(folder: Path) -> Iterator[str]:
     keys = ["--access-key", _ACCESS_KEY, "--secret-key", _SECRET_KEY]
     with log.open("w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "emulator", "--port", "0", *keys]
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=_PROJECT, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield _ready_url(process, log)
     finally:
@@ -58,7 +58,7 @@ def run_job(name: str, arguments: Sequence[str], folder: Path) -> dict[str, Any]
     """
     log = folder / f"{name}.log"
     environment = job_environment(os.environ)
-    command = [_spark_submit(), str(PROJECT / "jobs" / f"{name}.py"), *arguments]
+    command = [_spark_submit(), str(_PROJECT / "jobs" / f"{name}.py"), *arguments]
     with log.open("wb") as said:
         run = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=said, check=False)
         # spark-submit gives on all that a Python program prints, its stack trace too, on its standard output.

@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-BATCH = "2024-01-02"
-DAY_START = 1_704_153_600_000
-"""Midnight UTC of `BATCH`, in milliseconds since 1970."""
-DAY = 24 * 60 * 60 * 1000
-SESSION_GAP = 30 * 60 * 1000
-"""A pause longer than this, in milliseconds, ends a session."""
+from demo.day import DAY, DAY_START, SESSION_GAP
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What a valid Event is: `rules` holds one tuple of rules, `verdict` judges candidates by it, `gate` judges the batch."""
+"""What a valid Event is: `rules` holds one tuple of rules, `verdict` judges candidates by it, `gate` the batch."""

@@ -48,7 +48,7 @@ class Rule:
 
 
 def _too_long(field: str, limit: int) -> Rule:
-    """A string of more than `limit` Unicode characters. (Empty ones are null by now: `candidates.present`.)"""
+    """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.present`)."""
     message = f"{field} is longer than {limit:,} characters"
     return Rule(f"{field}_too_long", field, lambda _: F.length(field) > limit, message, MODEL)
 

@@ -32,8 +32,8 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
         judgement: what the rules may look at besides the candidate.
 
     Returns:
-        The columns without `_fault` and `_filtered`, and with `_fate`, `_spread`, `_stage` and `_reasons`. `_raw` is left
-        to those that are quarantined alone: nobody else asks for the text, and it would be the bulk of a shuffle.
+        The columns without `_fault` and `_filtered`, and with `_fate`, `_spread`, `_stage` and `_reasons`. `_raw` is
+        left to those that are quarantined alone: nobody else asks for the text, the bulk of what would be shuffled.
     """
     # Reasons are built for the few that have any: for all others a plain BOOLEAN is all that is evaluated.
     refused = F.coalesce(reduce(lambda one, other: one | other, _checks(judgement)), F.lit(False))

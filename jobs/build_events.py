@@ -86,10 +86,16 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Build a batch: read, map, judge, cut sessions, write, gate, publish."""
+    """Check the mapping, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
     mapping = checked_mapping(arguments.mapping, spark)
+    with lake.staging(arguments.batch, run.runId):
+        build_batch(spark, lake, mapping, arguments, run)
+    return Exit.DONE
+
+
+def build_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, arguments: Arguments, run: Run) -> None:
+    """Build a batch with a mapping that was checked; whatever ends it early leaves nothing to be read."""
     before = lake.manifest(arguments.batch)
-    lake.claim(arguments.batch, run.runId)
     records = read_records(spark, arguments.input, mapping)
     as_of = arguments.as_of or datetime.now(UTC)
     judged = judged_candidates(records, mapping, arguments.session_gap, as_of + FUTURE_TOLERANCE)
@@ -109,7 +115,6 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         raise
     finally:
         judged.unpersist()
-    return Exit.DONE
 
 
 def judged_candidates(

@@ -1,13 +1,15 @@
 """The lake: where each table's rows lie, and the manifest that makes a batch visible.
 
 A run writes into folders of its own, `<table>/batch=<label>/runId=<run>`, and publishes them by writing one small file
-last: `_batches/<label>/<version>.json`. Readers follow the newest manifest, so they never see half a batch, on any store;
-nothing is renamed or overwritten. What older runs of the batch left is deleted once the manifest stands.
+last: `_batches/<label>/<version>.json`. Readers follow the newest manifest, so they never see half a batch, on any
+store; nothing is renamed or overwritten. What older runs of the batch left is deleted once the manifest stands.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -59,22 +61,25 @@ class Lake:
         self._files = FileSystem(spark)
         self._root = root.rstrip("/") or root
 
-    def claim(self, batch: str, run_id: str) -> None:
-        """Make the run's staging folder: the proof that the lake can be written.
+    @contextmanager
+    def staging(self, batch: str, run_id: str) -> Iterator[str]:
+        """Lend a run a folder where nobody else reads; that it can be made proves that the lake can be written.
 
         Raises:
             ConfigurationError: it cannot.
         """
+        folder = f"{self._root}/_staging/{batch}/{run_id}"
         try:
-            self._files.make_folder(self.staging(batch, run_id))
+            self._files.make_folder(folder)
         except OSError as error:
             raise ConfigurationError(
                 f"--lake {self._root}: cannot be written ({error}); give a folder or URI that can"
             ) from None
-
-    def staging(self, batch: str, run_id: str) -> str:
-        """Where a run may leave what is not published; nobody reads there but the run itself."""
-        return f"{self._root}/_staging/{batch}/{run_id}"
+        try:
+            yield folder
+        finally:
+            with suppress(OSError):  # what a crash leaves there, the next publication of the batch sweeps
+                self._files.delete(folder)
 
     def folder(self, table: str, batch: str, part: str = "") -> str:
         """Where a table's rows of a batch lie; `part` is the folder below, e.g. `runId=...`."""
@@ -127,11 +132,6 @@ class Lake:
         """Delete all that a run wrote of a batch."""
         for table in REBUILT_TABLES:
             self._files.delete(self.folder(table, batch, f"runId={run_id}"))
-        self._files.delete(self.staging(batch, run_id))
-
-    def forget_staging(self, batch: str, run_id: str) -> None:
-        """Delete what a run left where nobody else reads."""
-        self._files.delete(self.staging(batch, run_id))
 
     def note_run(self, batch: str, job: str, run_id: str, summary: str) -> None:
         """Keep a run's summary under `runs/`.

@@ -71,25 +71,30 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def put(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Deliver a batch: take what has no receipt, pack, send, keep receipts and dead letters, account for all."""
+    """Check that one may send, then deliver the batch: pack, send, keep receipts, account for every event."""
     service = checked_service(arguments)
+    with lake.staging(arguments.batch, run.runId) as staged:
+        calls = deliver(spark, lake, arguments, service, staged, run)
+    return ending(run, calls)
+
+
+def deliver(spark: SparkSession, lake: Lake, arguments: Arguments, service: Service, staged: str, run: Run) -> Calls:
+    """Send what has no receipt yet; `staged` is the run's own folder."""
     manifest = sendable(lake, arguments.batch)
     ledger = Ledger(spark, lake, arguments.batch, arguments.trackingId)
     run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
-    lake.claim(arguments.batch, run.runId)
     events = lake.published_events(manifest, EVENTS)
     already = ledger.count(events)
     waiting = ledger.waiting(events)
     run.counters["requestsMinimum"] = fewest_requests(waiting).collect()[0]["requests"]
     calls = Calls()
     if run.counters["requestsMinimum"]:
-        staged = f"{lake.staging(arguments.batch, run.runId)}/outcomes"
-        calls = send(waiting, TaskDelivery(service, arguments.max_rate / tasks(spark)), staged)
-        ledger.keep(lake.rows(staged, OUTCOMES), waiting)
+        outcomes = f"{staged}/outcomes"
+        calls = send(waiting, TaskDelivery(service, arguments.max_rate / tasks(spark)), outcomes)
+        ledger.keep(lake.rows(outcomes, OUTCOMES), waiting)
     run.counters.update(calls.counters())
     run.counters.update(account(manifest.events, already, ledger.count(events)))
-    lake.forget_staging(arguments.batch, run.runId)
-    return ending(run, calls)
+    return calls
 
 
 def sendable(lake: Lake, batch: str) -> Manifest:
@@ -140,8 +145,8 @@ def tasks(spark: SparkSession) -> int:
     return max(1, spark.sparkContext.defaultParallelism)
 
 
-def send(waiting: DataFrame, task: TaskDelivery, staged: str) -> Calls:
-    """Send events, each partition's requests in parallel; leave the outcomes in the folder `staged`.
+def send(waiting: DataFrame, task: TaskDelivery, outcomes: str) -> Calls:
+    """Send events, each partition's requests in parallel; leave what came of them in the folder `outcomes`.
 
     The sending plan is run by this one write alone: evaluating it again would send again.
     """
@@ -149,9 +154,9 @@ def send(waiting: DataFrame, task: TaskDelivery, staged: str) -> Calls:
     requests = pack_requests(waiting).repartition(tasks(spark), "requestId")
     ordered = requests.sortWithinPartitions("userId", "sessionId", "number")
     started = time.monotonic()
-    ordered.mapInArrow(task, OUTCOMES).write.parquet(staged)
+    ordered.mapInArrow(task, OUTCOMES).write.parquet(outcomes)
     seconds = time.monotonic() - started
-    return count_calls(spark.read.schema(OUTCOMES).parquet(staged), seconds)
+    return count_calls(spark.read.schema(OUTCOMES).parquet(outcomes), seconds)
 
 
 def account(events: int, before: dict[str, int], after: dict[str, int]) -> dict[str, int]:

@@ -46,13 +46,20 @@ def open_session(app: str) -> SparkSession:
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)
     try:
-        return builder.getOrCreate()
+        return _quiet(builder.getOrCreate())
     except PySparkException as error:
         if "JAVA_GATEWAY_EXITED" in str(error):
             raise _no_java() from error
         raise
     except FileNotFoundError as error:  # spark-class itself was not found
         raise _no_java() from error
+
+
+def _quiet(spark: SparkSession) -> SparkSession:
+    """Keep Spark's own log to warnings, so that the job's lines are seen; `spark.log.level` says otherwise."""
+    if spark.sparkContext.getConf().get("spark.log.level") is None:
+        spark.sparkContext.setLogLevel("WARN")
+    return spark
 
 
 def _no_java() -> ConfigurationError:

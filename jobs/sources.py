@@ -29,6 +29,7 @@ from transforms.parsing import (
     text_fault,
 )
 
+
 def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMapping) -> DataFrame:
     """Read raw logs.
 
@@ -53,10 +54,17 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
 
 
 def _found(files: FileSystem, inputs: Sequence[str]) -> list[str]:
-    missing = [path for path in inputs if not files.matches(path)]
-    if missing:
-        raise ConfigurationError(*[f"--input {path}: there is nothing there" for path in missing])
+    faults = [fault for path in inputs if (fault := _input_fault(files, path))]
+    if faults:
+        raise ConfigurationError(*faults)
     return list(inputs)
+
+
+def _input_fault(files: FileSystem, path: str) -> str | None:
+    try:
+        return None if files.matches(path) else f"--input {path}: there is nothing there"
+    except OSError as error:
+        return f"--input {path}: cannot be looked up ({error})"
 
 
 def _by_line(source: Source) -> bool:

@@ -139,8 +139,8 @@ class _Checker:
     ) -> Iterator[Fault]:
         """Check one expression; with the columns unknown (None), its grammar alone."""
         try:
-            F.expr(text)  # parses at once in classic Spark
             if records is None:
+                _parse(text, self._spark)
                 return
             selected = records.select(F.expr(text).alias("value"))
         except PySparkException as error:
@@ -164,6 +164,12 @@ def _misuses(records: DataFrame, selected: DataFrame) -> Iterator[str]:
         yield "must give one value for each record: aggregates, windows and generators do not belong here"
     elif not plan.deterministic() or _CLOCK.search(plan.toString()):
         yield "must give the same value on every run: take out what reads a clock, chance or the file's place"
+
+
+def _parse(text: str, spark: SparkSession) -> None:
+    """Parse an expression without analysing it, which has no public face either."""
+    session: Any = spark._jsparkSession
+    session.sessionState().sqlParser().parseExpression(text)
 
 
 def _analysed(frame: DataFrame) -> Any:

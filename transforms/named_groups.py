@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 # What may stand between groups: an escape, a quotation, a character class (which may hold classes), a group's start.
@@ -27,13 +28,11 @@ def named_groups(pattern: str, spark: SparkSession) -> dict[str, int]:
 
 
 def _compile(pattern: str, spark: SparkSession) -> Any:
-    from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - py4j comes with pyspark; only this call needs it
-
     jvm: Any = spark._jvm
     try:
         return jvm.java.util.regex.Pattern.compile(pattern)
-    except Py4JJavaError as error:
-        cause = error.java_exception.getMessage().split("\n")[0]
+    except PySparkException as error:  # pyspark's name for Java's IllegalArgumentException
+        cause = str(error).split("\n")[0]
         raise ValueError(f"is no Java regular expression: {cause}") from None
 
 

@@ -1,8 +1,8 @@
 """Duplicates and sessions: the one stage that shuffles.
 
-Rows are brought together by visitor (visitorId, else userId, else the given sessionId) and ordered by sentAt. Where the
-eventId is derived from the content, repeats lie side by side in that order and fall out in the same pass; only a mapping
-that gives eventIds of its own needs a shuffle more, since two visitors may then bear the same id.
+Rows are brought together by visitor (visitorId, else userId, else the given sessionId) and ordered by sentAt. Where
+the eventId is derived from the content, repeats lie side by side in that order and fall out in the same pass; only a
+mapping that gives eventIds of its own needs a shuffle more, since two visitors may then bear the same id.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from demo.day import DAY, DAY_START, SESSION_GAP
 from demo.expected import Expected, derived_id
 from demo.shop import Hit, hits
-from demo.visitors import CLIENTS, DAY, DAY_START, SESSION_GAP
+from demo.visitors import CLIENTS
 from demo.writer import FEWEST_RECORDS, FILES, write_log
 
 RECORDS = 8000

@@ -32,7 +32,9 @@ def test_summary_is_the_last_line_and_everything_said_goes_to_the_log(fake_spark
 def test_job_is_given_its_script_its_arguments_and_the_emulators_keys(fake_spark: Path, tmp_path: Path) -> None:
     fake_spark.write_text("import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))")
     told = run.run_job("put_events", ["--batch", "b"], tmp_path)
-    assert told["argv"] == [str(run.PROJECT / "jobs" / "put_events.py"), "--batch", "b"]
+    script, *arguments = told["argv"]
+    assert script.endswith("/jobs/put_events.py")
+    assert arguments == ["--batch", "b"]
     assert told["env"]["AWS_ACCESS_KEY_ID"] == "AKIDEMULATOR"
 
 

@@ -1,0 +1,45 @@
+# One command each for what one does here. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Spark's launchers look for `python3` and `java` on the path.
+RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help setup demo test lint types format clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(VENV)/installed ## make .venv with everything; find or install Java
+
+demo: setup ## raw logs in, PutEvents out, every event accounted for
+	@$(RUN) python -m demo $(ARGS)
+
+test: setup ## run all tests; ARGS="-k sessions" for some
+	@$(RUN) python -m pytest $(ARGS)
+
+lint: setup ## style and import direction
+	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports
+
+types: setup ## mypy --strict
+	@$(RUN) mypy
+
+format: setup ## put style right
+	@$(RUN) ruff check --fix . ; $(RUN) ruff format .
+
+clean: ## remove what the commands made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/installed: pyproject.toml .ci/java
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "setup: Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@java_home=$$(bash .ci/java) && mkdir -p $(VENV) \
+	  && if command -v uv >/dev/null; then \
+	       uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) \
+	       && uv pip install --quiet --python $(BIN)/python --editable '.[dev]'; \
+	     else \
+	       $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable '.[dev]'; \
+	     fi \
+	  && echo "export JAVA_HOME='$$java_home'" > $(VENV)/environment && touch $@

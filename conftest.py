@@ -1,0 +1,54 @@
+"""Fixtures of the whole run: one SparkSession, for tests and for the doctests of the Column helpers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.session import open_session
+
+# Before any JVM starts: tests listen and connect on loopback only, and take no credentials from the machine.
+os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+os.environ["PYSPARK_SUBMIT_ARGS"] = (
+    "--master local[2] --driver-memory 2g --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=4 "
+    "--conf spark.ui.showConsoleProgress=false pyspark-shell"
+)
+
+SAMPLES = Path(__file__).parent / ".." / "shared" / "samples"
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The run's one session, with the jobs' own settings."""
+    session = open_session("tests")
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> None:
+    """Give doctests `spark` and `F`; a module that shows no Column starts no JVM."""
+    item = request.node
+    if isinstance(item, pytest.DoctestItem) and any("spark." in e.source for e in item.dtest.examples):  # type: ignore[union-attr]
+        from pyspark.sql import functions  # noqa: PLC0415 - only doctests need it
+
+        doctest_namespace["spark"] = request.getfixturevalue("spark")
+        doctest_namespace["F"] = functions
+
+
+@pytest.fixture
+def samples() -> Path:
+    """The folder of real logs; they are no part of the project, so elsewhere their tests are skipped."""
+    if not SAMPLES.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the sample logs are missing: {SAMPLES.resolve()}")
+        pytest.skip(f"the sample logs are not at {SAMPLES.resolve()}")
+    return SAMPLES.resolve()

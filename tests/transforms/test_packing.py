@@ -1,0 +1,74 @@
+"""Requests: the fewest there can be, each of one user and session, events in order."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+
+from transforms.packing import fewest_requests, pack_requests
+from transforms.schemas import EVENTS
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def events(spark: SparkSession, groups: dict[tuple[str | None, str], int]) -> DataFrame:
+    rows = [
+        {"userId": user, "sessionId": session, "eventId": f"{user}-{session}-{n:03d}", "eventType": "view"}
+        | {"sentAt": START + timedelta(seconds=count - n)}
+        for (user, session), count in groups.items()
+        for n in range(count)
+    ]
+    return spark.createDataFrame([{name: row.get(name) for name in EVENTS.names} for row in rows], EVENTS)
+
+
+def packed(frame: DataFrame) -> list[dict[str, Any]]:
+    return [row.asDict() for row in pack_requests(frame).orderBy("userId", "sessionId", "number").collect()]
+
+
+def test_ten_to_a_request_in_order_of_time(spark: SparkSession) -> None:
+    requests = packed(events(spark, {("u", "s"): 21}))
+    assert [len(request["eventIds"]) for request in requests] == [10, 10, 1]
+    ids = [event for request in requests for event in request["eventIds"]]
+    assert ids == [f"u-s-{n:03d}" for n in reversed(range(21))]  # the later its number, the earlier it was sent
+    assert [json.loads(event)["eventId"] for request in requests for event in request["events"]] == ids
+
+
+def test_no_request_holds_two_users_or_sessions(spark: SparkSession) -> None:
+    requests = packed(events(spark, {(None, "s"): 2, ("u", "s"): 3, ("u", "t"): 1}))
+    assert [(request["userId"], request["sessionId"], len(request["eventIds"])) for request in requests] == [
+        (None, "s", 2),
+        ("u", "s", 3),
+        ("u", "t", 1),
+    ]
+
+
+def test_request_ids_are_the_same_whatever_the_partitioning(spark: SparkSession) -> None:
+    frame = events(spark, {("u", "s"): 25, (None, "s"): 14})
+    first = {request["requestId"] for request in packed(frame.repartition(1))}
+    other = {request["requestId"] for request in packed(frame.repartition(7))}
+    assert first == other and len(first) == 5
+
+
+GROUPS = st.dictionaries(
+    st.tuples(st.sampled_from([None, "u", "w"]), st.sampled_from("stx")), st.integers(1, 31), min_size=1
+)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(groups=GROUPS)
+def test_requests_are_the_fewest_that_the_groups_allow(
+    spark: SparkSession, groups: dict[tuple[str | None, str], int]
+) -> None:
+    frame = events(spark, groups)
+    fewest = sum(-(-count // 10) for count in groups.values())
+    assert len(packed(frame)) == fewest
+    assert fewest_requests(frame).collect()[0]["requests"] == fewest
+
+
+def test_nothing_makes_no_request(spark: SparkSession) -> None:
+    assert fewest_requests(spark.createDataFrame([], EVENTS)).collect()[0]["requests"] == 0

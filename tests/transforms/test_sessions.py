@@ -1,0 +1,116 @@
+"""Sessions and duplicates: the gap, whose sessions they are, and which of several equals stays."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from transforms.sessions import cut_sessions, drop_repeats_by_given_id
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+GAP = timedelta(minutes=30)
+SCHEMA = (
+    "visitorId STRING, userId STRING, sessionId STRING, eventId STRING, sentAt TIMESTAMP, sourceFile STRING, "
+    "_fate STRING, _spread BIGINT, _content_id STRING"
+)
+
+
+def candidates(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
+    defaults = {"visitorId": "v", "userId": None, "sessionId": None, "sourceFile": "f", "_fate": "valid"}
+    full = [{**defaults, "_spread": None, "_content_id": row["eventId"], **row} for row in rows]
+    return spark.createDataFrame(full, SCHEMA)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def sessions(frame: DataFrame) -> dict[str, str]:
+    return {row.eventId: row.sessionId for row in frame.collect() if row._fate == "valid"}
+
+
+def test_a_gap_of_exactly_the_limit_does_not_cut_and_a_microsecond_more_does(spark: SparkSession) -> None:
+    rows = [
+        {"eventId": "a", "sentAt": at(0)},
+        {"eventId": "b", "sentAt": at(1800)},
+        {"eventId": "c", "sentAt": at(3600.000001)},
+    ]
+    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    assert found["a"] == found["b"] != found["c"]
+
+
+def test_a_derived_session_id_depends_on_visitor_and_first_event_alone(spark: SparkSession) -> None:
+    first = {"eventId": "z", "sentAt": at(0)}
+    expected = hashlib.sha256(b"v:v|1704067200000000").hexdigest()
+    alone = sessions(cut_sessions(candidates(spark, first), GAP))
+    followed = sessions(cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(9)}, first), GAP))
+    assert alone == {"z": expected} and followed == {"z": expected, "a": expected}
+
+
+def test_a_visitor_and_a_user_of_the_same_id_are_two(spark: SparkSession) -> None:
+    rows = [
+        {"eventId": "a", "visitorId": "x", "sentAt": at(0)},
+        {"eventId": "b", "visitorId": None, "userId": "x", "sentAt": at(0)},
+    ]
+    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    assert found["a"] != found["b"]
+
+
+def test_a_login_in_mid_session_does_not_cut_it(spark: SparkSession) -> None:
+    rows = [{"eventId": "a", "sentAt": at(0)}, {"eventId": "b", "userId": "u", "sentAt": at(60)}]
+    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    assert found["a"] == found["b"]
+
+
+def test_given_sessions_are_kept_and_do_not_mix_with_cut_ones(spark: SparkSession) -> None:
+    rows = [
+        {"eventId": "a", "sentAt": at(0)},
+        {"eventId": "b", "sessionId": "given", "sentAt": at(1000)},
+        {"eventId": "c", "sentAt": at(2000)},
+    ]
+    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    assert found["b"] == "given"
+    assert found["a"] != found["c"]  # 2,000 s apart; the given session's event lies not between them
+
+
+def test_of_equal_events_one_stays(spark: SparkSession) -> None:
+    rows = [{"eventId": "a", "sentAt": at(0), "sourceFile": name} for name in "cab"]
+    cut = cut_sessions(candidates(spark, *rows), GAP).collect()
+    assert sorted((row._fate, row.sourceFile) for row in cut) == [
+        ("duplicate", "b"),
+        ("duplicate", "c"),
+        ("valid", "a"),
+    ]
+
+
+def test_of_equal_given_ids_the_earliest_stays_whoever_bears_them(spark: SparkSession) -> None:
+    rows = [
+        {"eventId": "e", "visitorId": "late", "sentAt": at(5), "_content_id": "1"},
+        {"eventId": "e", "visitorId": "early", "sentAt": at(1), "_content_id": "2"},
+        {"eventId": "e", "visitorId": "refused", "sentAt": at(0), "_fate": "quarantined", "_spread": 1},
+    ]
+    kept = drop_repeats_by_given_id(candidates(spark, *rows)).collect()
+    assert {row.visitorId: row._fate for row in kept} == {
+        "late": "duplicate",
+        "early": "valid",
+        "refused": "quarantined",
+    }
+
+
+def test_rows_that_are_no_candidates_change_no_session(spark: SparkSession) -> None:
+    rows = [
+        {"eventId": "a", "sentAt": at(0)},
+        {"eventId": "x", "sentAt": at(1000), "_fate": "quarantined", "_spread": 7},
+        {"eventId": "b", "sentAt": at(2000)},
+    ]
+    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    assert len(set(found.values())) == 2
+
+
+def test_one_shuffle_serves_duplicates_and_sessions(spark: SparkSession) -> None:
+    plan = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), GAP)
+    text = plan._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
+    assert text.count("Exchange ") == 1 and text.count("Sort ") == 1
