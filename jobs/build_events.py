@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from jobs.sources import read_records
 from transforms.bookkeeping import FATE, FIRST, RAW, Fate
 from transforms.candidates import map_candidates
 from transforms.mapping import EventMapping
-from transforms.packing import fewest_requests
+from transforms.packing import measure
 from transforms.records import select_records
 from transforms.schemas import EVENTS, QUARANTINE
 from transforms.sessions import cut_sessions, drop_repeats_by_given_id
@@ -153,17 +154,13 @@ def count_tables(lake: Lake, batch: str, run: Run) -> None:
     """Count what was written, from the tables themselves."""
     events = lake.rows(lake.folder("events", batch, f"runId={run.runId}"), EVENTS)
     quarantine = lake.rows(lake.folder("quarantine", batch, f"runId={run.runId}"), QUARANTINE)
-    totals = events.agg(
-        F.count("*").alias("events"),
-        F.countDistinct("sessionId").alias("sessions"),
-        F.countDistinct("userId").alias("users"),
-    ).first()
-    assert totals is not None
-    run.counters.update(totals.asDict())
-    run.counters["requests"] = fewest_requests(events).first()["requests"]  # type: ignore[index]  # always one row
-    run.counters["quarantined"] = quarantine.count()
-    codes = quarantine.select(F.explode("reasons.code").alias("code")).groupBy("code").count()
-    run.counters["reasons"] = {row["code"]: row["count"] for row in codes.orderBy("code").collect()}
+    run.counters.update(measure(events).collect()[0].asDict())
+    by_codes = quarantine.groupBy("reasons.code").count().collect()  # few rows: one for each set of reasons there is
+    run.counters["quarantined"] = sum(row["count"] for row in by_codes)
+    reasons: Counter[str] = Counter()
+    for row in by_codes:
+        reasons.update(dict.fromkeys(row["code"], row["count"]))
+    run.counters["reasons"] = dict(sorted(reasons.items()))
 
 
 def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:

@@ -19,7 +19,7 @@ from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedErr
 from jobs.lake import Lake, Manifest
 from jobs.ledger import OUTCOMES, Calls, Ledger, count_calls
 from jobs.run import Run, run_job
-from transforms.packing import fewest_requests, pack_requests
+from transforms.packing import measure, pack_requests
 from transforms.schemas import EVENTS
 
 
@@ -73,28 +73,22 @@ def parse(argv: Sequence[str]) -> Arguments:
 def put(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check that one may send, then deliver the batch: pack, send, keep receipts, account for every event."""
     service = checked_service(arguments)
-    with lake.staging(arguments.batch, run.runId) as staged:
-        calls = deliver(spark, lake, arguments, service, staged, run)
-    return ending(run, calls)
-
-
-def deliver(spark: SparkSession, lake: Lake, arguments: Arguments, service: Service, staged: str, run: Run) -> Calls:
-    """Send what has no receipt yet; `staged` is the run's own folder."""
     manifest = sendable(lake, arguments.batch)
     ledger = Ledger(spark, lake, arguments.batch, arguments.trackingId)
     run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
     events = lake.published_events(manifest, EVENTS)
     already = ledger.count(events)
     waiting = ledger.waiting(events)
-    run.counters["requestsMinimum"] = fewest_requests(waiting).collect()[0]["requests"]
+    run.counters["requestsMinimum"] = measure(waiting).collect()[0]["requests"]
     calls = Calls()
     if run.counters["requestsMinimum"]:
-        outcomes = f"{staged}/outcomes"
-        calls = send(waiting, TaskDelivery(service, arguments.max_rate / tasks(spark)), outcomes)
-        ledger.keep(lake.rows(outcomes, OUTCOMES), waiting)
+        task = TaskDelivery(service, arguments.max_rate / tasks(spark))
+        with lake.staging(arguments.batch, run.runId) as staged:
+            calls = send(waiting, task, f"{staged}/outcomes")
+            ledger.keep(lake.rows(f"{staged}/outcomes", OUTCOMES), waiting)
     run.counters.update(calls.counters())
     run.counters.update(account(manifest.events, already, ledger.count(events)))
-    return calls
+    return ending(run, calls)
 
 
 def sendable(lake: Lake, batch: str) -> Manifest:

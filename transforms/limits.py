@@ -9,7 +9,7 @@ from typing import Final
 EVENTS_PER_REQUEST: Final = 10
 """`EventList` max."""
 IDENTIFIER_LENGTH: Final = 256
-"""`UserId`, `SessionId`, `ItemId`, `StringType` (eventId and eventType) and `TrackingId` max."""
+"""`UserId`, `ItemId` and `StringType` (trackingId, sessionId, eventId, eventType) max."""
 IMPRESSION_ITEMS: Final = 25
 """`Impression` max."""
 PROPERTIES_LENGTH: Final = 1024

@@ -43,12 +43,17 @@ def request_id(user: Column, session: Column, event_ids: Column) -> Column:
     return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)
 
 
-def fewest_requests(events: DataFrame) -> DataFrame:
-    """Count the requests that events need at the least, without packing them.
+def measure(events: DataFrame) -> DataFrame:
+    """Measure events as the service will see them, without packing them.
 
     Returns:
-        One row: requests BIGINT, the sum over (userId, sessionId) of ceil(events / 10).
+        One row, all BIGINT: events, sessions and users (distinct ids) and requests, the fewest that they need: the sum
+        over (userId, sessionId) of ceil(events / 10).
     """
     groups = events.groupBy(*_GROUP).agg(F.count("*").alias("events"))
-    fewest = F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)).cast("bigint")
-    return groups.agg(F.coalesce(fewest, F.lit(0)).alias("requests"))
+    return groups.agg(
+        F.coalesce(F.sum("events"), F.lit(0)).alias("events"),
+        F.countDistinct("sessionId").alias("sessions"),
+        F.countDistinct("userId").alias("users"),
+        F.coalesce(F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)), F.lit(0)).cast("bigint").alias("requests"),
+    )

@@ -98,7 +98,7 @@ def test_an_unknown_code_is_read_by_its_status(status: int | None, code: str, ex
 @pytest.mark.parametrize(
     "code",
     sorted(
-        {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES}
+        {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES}  # type: ignore[attr-defined]
         - {"TransactionInProgressException", "PriorRequestNotComplete", "EC2ThrottledException"}
     ),
 )
@@ -106,7 +106,7 @@ def test_what_botocore_takes_for_throttling_is_throttling(code: str) -> None:
     assert meaning(Answer(400, code)) is Meaning.THROTTLED
 
 
-@pytest.mark.parametrize("status", TransientRetryableChecker._TRANSIENT_STATUS_CODES)
+@pytest.mark.parametrize("status", TransientRetryableChecker._TRANSIENT_STATUS_CODES)  # type: ignore[attr-defined]
 def test_what_botocore_takes_for_transient_is_a_fault(status: int) -> None:
     assert meaning(Answer(status, str(status))) is Meaning.FAULT
 

@@ -48,6 +48,7 @@ class FakeTime:
 def deliver(
     url: str,
     requests: list[Request],
+    *,
     in_flight: int = 8,
     attempts: int = 12,
     fake: FakeTime | None = None,
@@ -325,7 +326,7 @@ def http(status: int, body: bytes = b"<html>no</html>", *headers: bytes) -> byte
     [
         pytest.param(b"", None, Meaning.FAULT, id="hung up"),
         pytest.param(b"\0\1 this is not HTTP\r\n\r\n", None, Meaning.FAULT, id="not HTTP"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", None, Meaning.FAULT, id="half a head"),
+        pytest.param(b"HTTP/1.1 2", None, Meaning.FAULT, id="half a status"),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", None, Meaning.FAULT, id="broken chunk"
         ),

@@ -22,6 +22,8 @@ RESET = Answer(None, "ConnectionClosedError", "closed")
 REFUSED = Answer(400, "InvalidInputException", "invalid")
 DENIED = Answer(403, "AccessDeniedException", "no")
 
+ThreadsLeft = Callable[[], set[threading.Thread]]
+
 # Calls that a request would make if nothing ended its retries. They cost no time, so a test ends in any case.
 ENDLESS = 200_000
 SOON = 10.0
@@ -108,8 +110,11 @@ def event_ids(outcomes: list[Outcome], status: str) -> list[str]:
     return sorted(event for outcome in outcomes if outcome.status == status for event in outcome.request.eventIds)
 
 
-def no_thread_is_left() -> bool:
-    return not any(thread.name.startswith("put-events") for thread in threading.enumerate())
+@pytest.fixture
+def threads_left() -> ThreadsLeft:
+    """Return a function that tells which threads have come since the test's start and are still there."""
+    before = set(threading.enumerate())
+    return lambda: set(threading.enumerate()) - before
 
 
 # Order and bounds.
@@ -306,14 +311,18 @@ def test_a_stop_ends_the_retries_of_the_others_in_flight() -> None:
 
 
 def test_who_waits_for_the_pacer_when_the_sending_stops_makes_no_call() -> None:
-    stopped = threading.Event()
+    stopped, both_wait = threading.Event(), threading.Barrier(3)
 
     def sleep(_: float) -> None:
+        both_wait.wait(SOON)
         assert stopped.wait(SOON)
 
-    pacer = Pacer(1, lambda: 0.0, sleep)
-    script = Script(in_turn(then=DENIED))
-    outcomes = build_sender(script, in_flight=3, pacer=pacer).send(requests("abc"))
+    def deny(_: Request) -> Answer:
+        both_wait.wait(SOON)
+        return DENIED
+
+    script = Script(deny)
+    outcomes = build_sender(script, in_flight=3, pacer=Pacer(1, lambda: 0.0, sleep)).send(requests("abc"))
     assert next(outcomes).answer == DENIED
     stopped.set()
     assert [(outcome.status, outcome.attempts) for outcome in outcomes] == [("pending", 0)] * 2
@@ -345,16 +354,18 @@ def broken(_: Request) -> Answer:
 
 
 @pytest.mark.parametrize("names", ["ab", "ba", "abcdefgh"])
-def test_a_mistake_in_put_surfaces_while_others_retry(names: str) -> None:
+def test_a_mistake_in_put_surfaces_while_others_retry(names: str, threads_left: ThreadsLeft) -> None:
     put = RetryingForEver(broken)
     with pytest.raises(ZeroDivisionError):
         list(build_sender(put, in_flight=2, attempts=ENDLESS).send(requests(names)))
     assert put.calls < ENDLESS
-    assert no_thread_is_left()
+    assert threads_left() == set()
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_an_exception_of_the_source_surfaces_while_others_retry(error: type[BaseException]) -> None:
+def test_an_exception_of_the_source_surfaces_while_others_retry(
+    error: type[BaseException], threads_left: ThreadsLeft
+) -> None:
     put = RetryingForEver(in_turn())
 
     def source() -> Iterator[Request]:
@@ -365,21 +376,21 @@ def test_an_exception_of_the_source_surfaces_while_others_retry(error: type[Base
     with pytest.raises(error):
         list(build_sender(put, in_flight=2, attempts=ENDLESS).send(source()))
     assert put.calls < ENDLESS
-    assert no_thread_is_left()
+    assert threads_left() == set()
 
 
-def test_closing_the_outcomes_ends_the_sending() -> None:
+def test_closing_the_outcomes_ends_the_sending(threads_left: ThreadsLeft) -> None:
     put = RetryingForEver(in_turn())
     outcomes = build_sender(put, in_flight=2, attempts=ENDLESS).send(requests("abcd"))
     assert next(outcomes).status == "delivered"
     outcomes.close()  # type: ignore[attr-defined]
     assert put.calls < ENDLESS
-    assert no_thread_is_left()
+    assert threads_left() == set()
 
 
-def test_no_thread_is_left_after_the_last_outcome() -> None:
+def test_no_thread_is_left_after_the_last_outcome(threads_left: ThreadsLeft) -> None:
     list(build_sender(Script(in_turn()), in_flight=4).send(requests("abcdefgh")))
-    assert no_thread_is_left()
+    assert threads_left() == set()
 
 
 # Splitting.

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from transforms.packing import fewest_requests, pack_requests
+from transforms.packing import measure, pack_requests
 from transforms.schemas import EVENTS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -67,8 +67,13 @@ def test_requests_are_the_fewest_that_the_groups_allow(
     frame = events(spark, groups)
     fewest = sum(-(-count // 10) for count in groups.values())
     assert len(packed(frame)) == fewest
-    assert fewest_requests(frame).collect()[0]["requests"] == fewest
+    assert measure(frame).collect()[0].asDict() == {
+        "events": sum(groups.values()),
+        "sessions": len({session for _, session in groups}),
+        "users": len({user for user, _ in groups if user}),
+        "requests": fewest,
+    }
 
 
 def test_nothing_makes_no_request(spark: SparkSession) -> None:
-    assert fewest_requests(spark.createDataFrame([], EVENTS)).collect()[0]["requests"] == 0
+    assert list(measure(spark.createDataFrame([], EVENTS)).collect()[0]) == [0, 0, 0, 0]
