@@ -12,10 +12,14 @@ from pyspark.sql import SparkSession
 
 from jobs.session import open_session
 
-# Before any JVM starts: tests listen and connect on loopback only, and take no credentials from the machine.
+# Before any JVM starts: tests listen and connect on loopback only, and take nothing from the machine's AWS set-up.
 os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+# The emulator's test credentials; Python workers inherit them when the JVM starts.
+os.environ["AWS_ACCESS_KEY_ID"] = "AKIDEMULATOR"
+os.environ["AWS_SECRET_ACCESS_KEY"] = "emulator-secret"
+os.environ.pop("AWS_SESSION_TOKEN", None)
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --driver-memory 2g --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=4 "
     "--conf spark.ui.showConsoleProgress=false pyspark-shell"

@@ -29,6 +29,11 @@ def test_jitter_uses_the_whole_range(chance: float, pause: float) -> None:
     assert RetryPolicy(base=1.0, cap=60.0).pause(3, chance) == pause
 
 
+@pytest.mark.parametrize(("chance", "pause"), [(0.0, 0.0), (0.1, 0.5), (0.5, 2.5), (1.0, 5.0)])
+def test_jitter_uses_the_whole_range_at_the_cap_too(chance: float, pause: float) -> None:
+    assert RetryPolicy(base=1.0, cap=5.0).pause(50, chance) == pause
+
+
 @given(chance=st.floats(0.0, 1.0))
 def test_the_default_pauses_of_one_request_stay_under_two_minutes(chance: float) -> None:
     policy = RetryPolicy()

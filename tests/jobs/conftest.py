@@ -39,10 +39,7 @@ def build(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture
-def put(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEMULATOR")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulator-secret")
-
+def put(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> Job:
     def run(url: str, batch: str = "2024-01-02", tracking_id: str = "t", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--lake", str(lake), "--batch", batch, "--tracking-id", tracking_id, "--region", "eu-west-1"]
         return _ended(put_events.main([*argv, "--endpoint-url", url, *more]), capfd)

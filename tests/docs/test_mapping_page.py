@@ -1,0 +1,260 @@
+"""docs/mapping.md tells the truth: every example on it runs, and its tables name what the code knows."""
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark import __version__ as spark_version
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from expectations.rules import RULES
+from jobs import build_events
+from jobs.build_events import judged_candidates
+from jobs.mappings import MappingText, checked_mapping, find_mapping
+from jobs.sources import read_records
+from transforms.bookkeeping import FATE, RAW, Fate
+from transforms.limits import RESERVED_PROPERTY_KEYS
+from transforms.mapping import EVENT_FIELDS, FORMATS, OWN_OPTIONS
+from transforms.parsing import MALFORMED, MISMATCH
+from transforms.records import EXPLODE_NULL
+
+PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text("utf-8")
+FENCE = re.compile(r"^```(\w+) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TABLE = re.compile(r"(?:^\|[^\n]*\|\n)+", re.MULTILINE)
+FATES = {Fate.VALID: "event", Fate.QUARANTINED: "quarantined", Fate.DUPLICATE: "duplicate", Fate.FILTERED: "filtered"}
+LATEST = datetime(2024, 2, 1, tzinfo=UTC)
+DERIVED = re.compile(r"[0-9a-f]{64}")
+
+Cells = dict[str, str]
+
+
+@dataclass
+class Example:
+    title: str
+    mapping: str
+    language: str = ""
+    input: str = ""
+    expected: list[Cells] = field(default_factory=list)
+
+
+def _cells(line: str) -> Iterator[str]:
+    return (cell.replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1])
+
+
+def table(text: str) -> list[Cells]:
+    header, _, *rows = [[cell.strip() for cell in _cells(line)] for line in text.splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def table_under(heading: str) -> list[Cells]:
+    found = TABLE.search(PAGE, PAGE.index(f"{heading}\n"))
+    assert found
+    return table(found.group())
+
+
+def block(language: str, purpose: str) -> str:
+    (text,) = [text for *kind, text in FENCE.findall(PAGE) if kind == [language, purpose]]
+    return str(text)
+
+
+def examples() -> list[Example]:
+    found: list[Example] = []
+    title = ""
+    for part in re.finditer(rf"^##+ ([^\n]*)$|{FENCE.pattern}|{TABLE.pattern}", PAGE, re.MULTILINE | re.DOTALL):
+        heading, language, purpose, text = part.groups()
+        title = heading or title
+        if (language, purpose) == ("toml", "mapping"):
+            found.append(Example(title, text))
+        elif purpose == "input":
+            found[-1].language, found[-1].input = language, text
+        elif part.group().startswith("| fate |") and found and not found[-1].expected:
+            found[-1].expected = table(part.group())
+    return found
+
+
+def judged(example: Example, spark: SparkSession, folder: Path) -> list[Row]:
+    mapping = checked_mapping(MappingText("page.toml", example.mapping), spark)
+    log = folder / "log"
+    if example.language == "sql":
+        spark.sql(example.input).coalesce(1).write.parquet(str(log))
+    else:
+        log.write_text(example.input, "utf-8")
+    records = read_records(spark, [str(log)], mapping)
+    rows = judged_candidates(records, mapping, timedelta(minutes=30), LATEST)
+    micros = F.unix_micros("sentAt")
+    return rows.withColumns({"micros": micros, "sentAt": F.col("sentAt").cast("string")}).collect()
+
+
+def shown(row: Row) -> Cells:
+    """A row as the page's tables show it, empty cells left out."""
+    cells = {"fate": FATES[row[FATE]]}
+    if row["_reasons"]:
+        cells["reasons"] = ", ".join(reason["code"] for reason in row["_reasons"])
+    if row[FATE] not in (Fate.VALID, Fate.DUPLICATE):
+        return cells
+    fields = {name: row[name] for name in [*EVENT_FIELDS, "properties"] if row[name] is not None}
+    return cells | {name: _text(value) for name, value in fields.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return f"{value[:8]}…" if DERIVED.fullmatch(str(value)) else str(value)
+
+
+def in_order(rows: list[Cells]) -> list[Cells]:
+    return sorted(rows, key=lambda row: sorted(row.items()))
+
+
+EXAMPLES = examples()
+
+
+@pytest.fixture(scope="module")
+def rows_of(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], list[Row]]:
+    """Runs an example once, however many tests look at what it gave."""
+    seen: dict[str, list[Row]] = {}
+
+    def rows(example: Example) -> list[Row]:
+        if example.mapping not in seen:
+            seen[example.mapping] = judged(example, spark, tmp_path_factory.mktemp("example"))
+        return seen[example.mapping]
+
+    return rows
+
+
+def test_page_has_an_example_of_every_kind() -> None:
+    sources = [tomllib.loads(example.mapping)["source"] for example in EXAMPLES]
+    kinds = {(source["format"], source.get("options", {}).get("header")) for source in sources}
+    assert kinds == {("json", None), ("csv", None), ("csv", "true"), ("text", None), ("parquet", None)}
+    assert all(example.input and example.expected for example in EXAMPLES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title.replace(" ", "-"))
+def test_example_gives_its_table(example: Example, rows_of: Callable[[Example], list[Row]]) -> None:
+    rows = rows_of(example)
+    columns = example.expected[0].keys()
+    derived = {"eventId", "sessionId"} - columns  # the only fields that a table may pass over
+    actual = [{name: text for name, text in shown(row).items() if name not in derived} for row in rows]
+    expected = [{name: text for name, text in row.items() if text} for row in example.expected]
+    assert in_order(actual) == in_order(expected)
+
+
+def test_derived_event_ids_are_the_hash_that_the_page_describes(rows_of: Callable[[Example], list[Row]]) -> None:
+    order = [row["field"].strip("`") for row in table_under("## eventId and duplicates")]
+    rows = [row for example in EXAMPLES for row in rows_of(example) if row[FATE] in (Fate.VALID, Fate.DUPLICATE)]
+    derived = [row for row in rows if DERIVED.fullmatch(row["eventId"])]
+    assert len(derived) > 20
+    for row in derived:
+        values = {name: row["micros"] if name == "sentAt" else row[name] for name in order}
+        if DERIVED.fullmatch(values["sessionId"]):
+            del values["sessionId"]
+        texts = {name: _text(values[name]) for name in order if values.get(name) is not None}
+        content = ";".join(f"{name}={len(text)}:{text}" for name, text in texts.items())
+        assert hashlib.sha256(content.encode()).hexdigest() == row["eventId"], content
+
+
+def test_content_that_the_page_quotes_is_the_events(rows_of: Callable[[Example], list[Row]]) -> None:
+    quoted = hashlib.sha256(block("text", "content").removesuffix("\n").encode()).hexdigest()
+    (example,) = [example for example in EXAMPLES if example.title == "eventId and duplicates"]
+    assert [row["eventId"] for row in rows_of(example)].count(quoted) == 2  # the event and its duplicate
+    assert f"| {quoted[:8]}… |" in PAGE
+
+
+def test_trying_the_first_mapping(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shop.toml").write_text(EXAMPLES[0].mapping)
+    Path("shop.jsonl").write_text(EXAMPLES[0].input)
+    (command,) = [text for language, _, text in FENCE.findall(PAGE) if language == "sh"]
+    words = shlex.split(command.replace("/tmp/try", "try").replace("2> try.log", ""))
+    assert words[0] == "spark-submit"
+    assert build_events.main(words[words.index("jobs/build_events.py") + 1 :]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert json.loads(block("json", "summary")).items() <= summary.items()
+    assert summary.keys() - json.loads(block("json", "summary")).keys() == {"runId", "seconds"}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(block("python", "quarantine").replace("/tmp/try", "try"), {})
+    assert sorted(printed.getvalue().splitlines()) == sorted(block("text", "quarantine").splitlines())
+
+
+def test_six_mistakes_are_six_lines(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.toml").write_text(block("toml", "broken"))
+    Path("shop.jsonl").write_text(EXAMPLES[0].input)
+    code = build_events.main(["--input=shop.jsonl", "--mapping=broken.toml", "--lake=try", "--batch=try"])
+    told, documented = capsys.readouterr().err.splitlines(), block("text", "refusal").splitlines()
+    assert code == 2
+    assert len(documented) == 6
+    if not spark_version.startswith("4.1"):  # other versions of Spark have other words, at the same places
+        told, documented = ([re.sub(r"(\] \w+:).*", r"\1", line) for line in lines] for lines in (told, documented))
+    assert told == documented
+    assert {path.name for path in Path("try").iterdir()} == {"runs"}
+
+
+def test_reason_codes_are_those_of_the_rules() -> None:
+    known = [("read", MALFORMED), ("read", MISMATCH), ("map", EXPLODE_NULL)]
+    known += [("validate", rule.code) for rule in RULES]
+    told = next(table(found.group()) for found in TABLE.finditer(PAGE) if found.group().startswith("| stage |"))
+    assert [(row["stage"], row["code"].strip("`")) for row in told] == known
+
+
+def test_remedies_and_folded_expressions_are_spark_sql(spark: SparkSession) -> None:
+    cells = [row.get("what to do", "") for found in TABLE.finditer(PAGE) for row in table(found.group())]
+    remedies = [code for cell in cells for code in re.findall(r"`([^`]+\([^`]+)`", cell)]
+    (nested,) = re.findall(r"^    explode = .*$", PAGE, re.MULTILINE)
+    remedies = [re.sub(r'^where = "(.*)"$', r"\1", remedy) for remedy in remedies] + [tomllib.loads(nested)["explode"]]
+    assert len(remedies) > 8
+    names = ["type", "session", "id", "source", "text"]
+    columns = [f"{name} STRING" for name in names] + ["events ARRAY<INT>", "shown ARRAY<STRING>", "value DOUBLE"]
+    columns.append("a ARRAY<STRUCT<id: STRING, b: ARRAY<STRUCT<sku: STRING>>>>")
+    assert spark.createDataFrame([], ", ".join(columns)).selectExpr(*remedies).collect() == []
+
+
+def test_times_are_read_by_their_expressions(spark: SparkSession) -> None:
+    for row in table_under("## Times"):
+        expression = row["expression"].strip("`")
+        values = re.findall(r"`\"?([^`\"]+)\"?`", row["in the log"]) or [row["in the log"]]
+        for value in values:
+            at = int(value.split(",")[0]) if value[:10].isdigit() and "`" not in row["in the log"] else value
+            times = spark.createDataFrame([(at, "2024-01-02", "09:15:00")], ["at", "day", "time"])
+            read = times.select(F.expr(expression).cast("string")).first()
+            assert read is not None and read[0] is not None and read[0].startswith("2024-01-02 "), (value, expression)
+            assert "09:15:00" in read[0] or value == "2024-01-02"
+
+
+def test_tables_of_keys_name_what_a_mapping_may_hold() -> None:
+    def keys(heading: str) -> set[str]:
+        return {row["key"].strip("`") for row in table_under(heading)}
+
+    assert keys("### `[source]`") == {"format", "schema", "options", "pattern"}
+    assert keys("### `[record]`") == {"where", "explode"}
+    assert keys("### `[event]`") == set(EVENT_FIELDS)
+    assert set(re.findall(r"`(\w+)`", table_under("### `[source]`")[0]["meaning"])) == set(FORMATS)
+
+
+def test_reserved_names_are_named() -> None:
+    names = {name.lower() for name in re.findall(r"`(\w+)`", PAGE)}
+    assert names >= RESERVED_PROPERTY_KEYS | set(OWN_OPTIONS)
+
+
+def test_shipped_mappings_are_named() -> None:
+    sentence = PAGE[PAGE.index("ships with the project") : PAGE.index("They are good ones")]
+    shipped = {path.stem for path in (Path(__file__).parents[2] / "transforms" / "mappings").glob("*.toml")}
+    assert set(re.findall(r"`(\w+)`", sentence)) == shipped
+    assert all(find_mapping(name).text for name in shipped)
+    assert RAW in PAGE

@@ -1,0 +1,321 @@
+"""build_events as its users meet it: formats, reruns, gates, and mistakes told in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+EVENT = """
+[event]
+eventType  = "kind"
+sentAt     = "timestamp_seconds(at)"
+visitorId  = "who"
+eventValue = "price"
+"""
+COLUMNS = "who STRING, kind STRING, at BIGINT, price DOUBLE"
+ROWS = [("v1", "view", 1704067200, None), ("v1", "buy", 1704067260, 9.5), ("v2", "view", 1704067200, None)]
+
+
+def source(kind: str, options: str = "{}") -> str:
+    return f'[source]\nformat = "{kind}"\nschema = "{COLUMNS}"\noptions = {options}\n{EVENT}'
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "mapping.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def table(spark: SparkSession, lake: Path, name: str) -> Any:
+    return spark.read.parquet(str(lake / name))
+
+
+def write_json(folder: Path, *records: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    text = "\n".join(record if isinstance(record, str) else json.dumps(record) for record in records)
+    (folder / "log.jsonl").write_text(text + "\n")
+    return folder
+
+
+def good(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [{"who": f"v{n}", "kind": "view", "at": 1704067200 + n} for n in range(start, start + count)]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "tsv", "parquet", "orc", "text", "json array", "utf-16 csv"])
+def test_every_format_gives_the_same_events(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path], kind: str
+) -> None:
+    raw = tmp_path / "raw"
+    rows = spark.createDataFrame(ROWS, COLUMNS).coalesce(1)
+    if kind == "json":
+        rows.write.json(str(raw))
+        text = source("json")
+    elif kind == "csv":
+        rows.write.csv(str(raw), header=True)
+        text = source("csv", '{ header = "true" }')
+    elif kind == "tsv":
+        rows.write.csv(str(raw), sep="\t")
+        text = source("csv", '{ sep = "\\t" }')
+    elif kind in ("parquet", "orc"):
+        rows.write.format(kind).save(str(raw))
+        text = source(kind)
+    elif kind == "text":
+        rows.select(F.format_string("%s did %s at %s for %s", *rows.columns)).write.text(str(raw))
+        text = (
+            "[source]\nformat = 'text'\n"
+            "pattern = '^(?<who>\\S+) did (?<kind>\\S+) at (?<at>\\d+) for (?<price>\\S+)$'\n"
+            + EVENT.replace("(at)", "(CAST(at AS BIGINT))").replace('"price"', '"CAST(price AS DOUBLE)"')
+        )
+    elif kind == "json array":
+        raw.mkdir()
+        names = ("who", "kind", "at", "price")
+        (raw / "log.json").write_text(json.dumps([dict(zip(names, row, strict=True)) for row in ROWS], indent=2))
+        text = source("json", '{ multiLine = "true" }')
+    else:
+        raw.mkdir()
+        lines = [",".join("" if value is None else str(value) for value in row) for row in ROWS]
+        (raw / "log.csv").write_text("\n".join(lines), encoding="utf-16-le")
+        text = source("csv", '{ encoding = "UTF-16LE", multiLine = "true" }')
+    ended = build(raw, mapping=mapping(text))
+    assert (ended.code, ended.summary["read"], ended.summary["events"]) == (0, 3, 3)
+    actual = table(spark, lake, "events").select(
+        "visitorId", "eventType", F.unix_seconds("sentAt").alias("at"), "eventValue"
+    )
+    expected = spark.createDataFrame(ROWS, "visitorId STRING, eventType STRING, at BIGINT, eventValue DOUBLE")
+    assert_df_equality(actual, expected, ignore_row_order=True)
+
+
+def test_the_tables_have_the_columns_that_users_were_promised(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    build(write_json(tmp_path / "raw", *good(1), "{"), mapping=mapping(source("json")))
+    assert table(spark, lake, "events").dtypes == [
+        ("userId", "string"),
+        ("visitorId", "string"),
+        ("sessionId", "string"),
+        ("eventId", "string"),
+        ("eventType", "string"),
+        ("eventValue", "double"),
+        ("itemId", "string"),
+        ("impression", "array<string>"),
+        ("properties", "map<string,string>"),
+        ("recommendationId", "string"),
+        ("eventAttributionSource", "string"),
+        ("sentAt", "timestamp"),
+        ("sourceFile", "string"),
+        ("batch", "string"),
+        ("runId", "string"),
+    ]
+    refused = table(spark, lake, "quarantine").collect()[0]
+    assert (refused.stage, refused.record, refused.batch) == ("read", "{", "2024-01-02")
+    assert [reason.code for reason in refused.reasons] == ["malformed_record"]
+    assert refused.sourceFile.endswith("raw/log.jsonl") and refused.ruleSet and refused.runId
+
+
+def test_a_refused_candidate_keeps_its_record_whole_and_every_reason(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    record = '{"who": "undefined",  "at": null, "unknown": [1, 2]}'
+    ended = build(write_json(tmp_path / "raw", record), mapping=mapping(source("json")))
+    refused = table(spark, lake, "quarantine").collect()[0]
+    assert (refused.stage, refused.record) == ("validate", record)
+    assert [(reason.code, reason.field) for reason in refused.reasons] == [
+        ("identity_missing", None),
+        ("eventType_missing", "eventType"),
+        ("sentAt_missing", "sentAt"),
+    ]
+    assert ended.summary["reasons"] == {"eventType_missing": 1, "identity_missing": 1, "sentAt_missing": 1}
+
+
+def test_a_rerun_replaces_its_batch_and_touches_no_other(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    form = mapping(source("json"))
+    build(write_json(tmp_path / "one", *good(3), "{"), mapping=form, batch="2024-01-01")
+    build(write_json(tmp_path / "two", *good(5)), mapping=form, batch="2024-01-02")
+    build(write_json(tmp_path / "one", *good(2)), mapping=form, batch="2024-01-01")
+    counts = {row["batch"]: row["count"] for row in table(spark, lake, "events").groupBy("batch").count().collect()}
+    assert counts == {"2024-01-01": 2, "2024-01-02": 5}
+    assert table(spark, lake, "quarantine").count() == 0
+    assert not list((lake / "_staging").rglob("*.parquet"))
+
+
+def test_a_batch_of_which_most_is_refused_fails_its_gate(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    folder = write_json(tmp_path / "raw", *good(500), *["{"] * 501)
+    ended = build(folder, mapping=mapping(source("json")))
+    assert (ended.code, ended.summary["gate"], ended.summary["exitCode"]) == (3, "failed", 3)
+    assert len(ended.said) == 1 and "501 of 1,001 candidates were refused" in ended.said[0]
+    assert table(spark, lake, "quarantine").count() == 501
+    assert not list((lake / "events").rglob("*.parquet"))
+
+
+def test_an_event_of_tomorrow_is_refused_as_of_today(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    folder = write_json(tmp_path / "raw", *good(1))  # sent at 2024-01-01T00:00:00Z
+    as_of = "2023-12-30T23:59:59Z"
+    assert build(folder, mapping=mapping(source("json")), more=("--as-of", as_of)).summary["reasons"] == {
+        "sentAt_in_future": 1
+    }
+
+
+def test_a_longer_session_gap_joins_what_the_usual_one_cuts(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    times = [{"who": "v", "kind": "view", "at": 1704067200 + minutes * 60} for minutes in (0, 40)]
+    folder, form = write_json(tmp_path / "raw", *times), mapping(source("json"))
+    assert build(folder, mapping=form).summary["sessions"] == 2
+    assert build(folder, mapping=form, more=("--session-gap", "40m")).summary["sessions"] == 1
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "empty file", "blank lines", "header alone"])
+def test_empty_input_is_a_success_with_zeros(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path], kind: str
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    texts = {"empty file": "", "blank lines": "\n \n", "header alone": "who,kind,at,price\n"}
+    if kind in texts:
+        (raw / "log").write_text(texts[kind])
+    ended = build(raw, mapping=mapping(source("csv", '{ header = "true" }' if "header" in kind else "{}")))
+    assert (ended.code, ended.summary["events"], ended.summary["candidates"]) == (0, 0, 0)
+    assert ended.summary["read"] == ended.summary["filtered"] == (2 if kind == "blank lines" else 0)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "orc"])
+def test_an_empty_folder_of_columnar_files_is_a_success_with_zeros(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path], kind: str
+) -> None:
+    (tmp_path / "raw").mkdir()
+    ended = build(tmp_path / "raw", mapping=mapping(source(kind)))
+    assert (ended.code, ended.summary["read"]) == (0, 0)
+
+
+def test_a_columnar_value_that_does_not_convert_is_quarantined_with_its_record(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    rows = [("v1", "view", "1704067200"), ("v2", "view", "soon")]
+    spark.createDataFrame(rows, "who STRING, kind STRING, at STRING").write.parquet(str(tmp_path / "raw"))
+    ended = build(tmp_path / "raw", mapping=mapping(source("parquet")))
+    assert (ended.summary["events"], ended.summary["reasons"]) == (1, {"schema_mismatch": 1})
+    record = json.loads(table(spark, lake, "quarantine").collect()[0].record)
+    assert record == {"who": "v2", "kind": "view", "at": "soon"}
+
+
+def test_one_bad_value_in_any_field_fails_no_job(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
+    strange = ["\x00", "\ud83d", "🛒" * 300, "1e999", -1, 1.5, True, [], {}, [[]], "2024-13-45", 10**30, None]
+    records = [{**good(1)[0], field: value} for field in ("who", "kind", "at", "price") for value in strange]
+    ended = build(write_json(tmp_path / "raw", *records), mapping=mapping(source("json")))
+    assert ended.code == 0
+    events, quarantined = ended.summary["events"], ended.summary["quarantined"]
+    assert events + quarantined == len(records) and min(events, quarantined) > 0
+
+
+def test_compressed_files_and_globs_are_read(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
+    import gzip  # noqa: PLC0415 - this test alone needs it
+
+    for hour in (1, 2, 3):
+        with gzip.open(tmp_path / f"h{hour}.jsonl.gz", "wt") as file:
+            file.write("".join(json.dumps(record) + "\n" for record in good(2, start=hour * 10)))
+    ended = build(tmp_path / "h[12].jsonl.gz", tmp_path / "h3*", mapping=mapping(source("json")))
+    assert ended.summary["events"] == 6
+
+
+def test_a_torn_gzip_file_is_the_users_to_mend(
+    lake: Path, build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    import gzip  # noqa: PLC0415 - this test alone needs it
+
+    whole = gzip.compress("".join(json.dumps(record) + "\n" for record in good(5000)).encode())
+    (tmp_path / "torn.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    ended = build(tmp_path / "torn.jsonl.gz", mapping=mapping(source("json")))
+    assert ended.code == 2
+    assert len(ended.said) == 1 and "torn.jsonl.gz cannot be read" in ended.said[0]
+    assert not list((lake / "events").rglob("*.parquet"))
+
+
+def test_every_missing_input_is_named(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
+    ended = build(tmp_path / "a", tmp_path / "b*.json", mapping=mapping(source("json")))
+    assert ended.code == 2
+    assert ended.said == [f"--input {tmp_path / name}: there is nothing there" for name in ("a", "b*.json")]
+
+
+def test_a_lake_that_cannot_be_written_is_named(
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str], mapping: Callable[[str], Path]
+) -> None:
+    from jobs.build_events import main  # noqa: PLC0415 - the fixture gives a lake of its own
+
+    (tmp_path / "file").write_text("")
+    argv = ["--input", str(tmp_path), "--mapping", str(mapping(source("json")))]
+    assert main([*argv, "--lake", str(tmp_path / "file" / "lake"), "--batch", "b"]) == 2
+    out, err = capfd.readouterr()
+    assert "cannot be written" in err and "Traceback" not in err
+    assert json.loads(out.splitlines()[-1])["exitCode"] == 2
+
+
+def test_faults_of_a_mapping_are_told_line_by_line_and_nothing_is_read(
+    build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    form = mapping(source("json").replace('"kind"', '"knd"').replace("timestamp_seconds(at)", "at"))
+    ended = build(write_json(tmp_path / "raw", *good(1)), mapping=form)
+    assert ended.code == 2
+    assert [line.split(": ")[0] for line in ended.said] == [f"{form}:7", f"{form}:8"]
+    assert not (lake / "events").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], "the following arguments are required"),
+        (["--batch", "a/b"], "is no batch label"),
+        (["--batch", "b", "--session-gap", "half an hour"], "is no duration"),
+        (["--batch", "b", "--as-of", "today"], "is no time"),
+        (["--batch", "b", "--colour", "red"], "unrecognized arguments"),
+        (["--batch", "b"], "--mapping nosuch: no such file, and no mapping of that name ships"),
+    ],
+)
+def test_a_wrong_command_line_is_told_and_has_a_summary(
+    capfd: pytest.CaptureFixture[str], argv: list[str], words: str
+) -> None:
+    from jobs.build_events import main  # noqa: PLC0415 - no fixture: these start no Spark
+
+    given = ["--input", "x", "--lake", "y", "--mapping", "nosuch", *argv] if argv else []
+    assert main(given) == 2
+    out, err = capfd.readouterr()
+    assert words in err
+    assert json.loads(out.splitlines()[-1])["exitCode"] == 2
+
+
+def test_the_summary_has_the_promised_counters_and_is_kept_in_the_lake(
+    build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    summary = build(write_json(tmp_path / "raw", *good(1)), mapping=mapping(source("json"))).summary
+    promised = "job batch runId read filtered candidates events quarantined duplicates sessions users requests reasons"
+    assert set(f"{promised} gate seconds".split()) <= set(summary)
+    kept = list((lake / "runs").rglob("*.json"))
+    assert [json.loads(path.read_text()) for path in kept] == [summary]
+
+
+def test_no_value_of_a_record_is_logged(
+    spark: SparkSession, build: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], mapping: Callable[[str], Path]
+) -> None:
+    from jobs.build_events import main  # noqa: PLC0415 - the whole output is looked at, not the summary alone
+
+    records = [{"who": "secret-visitor", "kind": "view", "at": "secret-time"}, '{"who": "secret-torn']
+    folder = write_json(tmp_path / "raw", *records)
+    argv = ["--input", str(folder), "--mapping", str(mapping(source("json"))), "--lake", str(tmp_path / "lake")]
+    assert main([*argv, "--batch", "b"]) == 0
+    assert "secret" not in "".join(capfd.readouterr())
