@@ -44,6 +44,7 @@ _BY_CODE: Final = {
     "MissingAuthenticationToken": Meaning.STOP,
     "MissingAuthenticationTokenException": Meaning.STOP,
     "NotAuthorized": Meaning.STOP,
+    "NotTheService": Meaning.STOP,
     "OptInRequired": Meaning.STOP,
     "RequestExpired": Meaning.STOP,
     "ResourceNotFoundException": Meaning.STOP,
@@ -66,13 +67,14 @@ def meaning(answer: Answer) -> Meaning:
     """
     if answer.errorCode is None:
         return Meaning.DELIVERED
-    return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus)
+    named = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
+    return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, named)
 
 
-def _by_status(status: int | None) -> Meaning:
+def _by_status(status: int | None, named: bool) -> Meaning:
     if status is None or status == 408 or status >= 500:
         return Meaning.FAULT
     if status == 429:
         return Meaning.THROTTLED
-    # Only these can be about what a request holds. A redirect, a proxy's 407 or a stranger's 405 refuses no event.
-    return Meaning.REFUSED if status in (400, 413) else Meaning.STOP
+    # Only these can be about what a request holds. A redirect, a proxy's 407 or a nameless 400 refuses no event.
+    return Meaning.REFUSED if status == 413 or (status == 400 and named) else Meaning.STOP

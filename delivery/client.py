@@ -81,7 +81,9 @@ def _put(client: Any, trackingId: str, request: Request) -> Answer:
     except Exception as error:  # botocore chokes on an error whose body is not a JSON object, by many exceptions
         return Answer(None, type(error).__name__, str(error))
     about = response["ResponseMetadata"]
-    return Answer(about["HTTPStatusCode"], awsRequestId=about.get("RequestId"))
+    if about.get("RequestId") is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
+        return Answer(about["HTTPStatusCode"], "NotTheService", "the answer bears no request id")
+    return Answer(about["HTTPStatusCode"], awsRequestId=about["RequestId"])
 
 
 def _refusal(error: ClientError) -> Answer:

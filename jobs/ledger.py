@@ -54,8 +54,8 @@ def count_calls(outcomes: DataFrame, seconds: float) -> Calls:
     called = outcomes.where("attempts > 0")
     sums = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("attempts", "throttled")]
     totals = called.agg(F.count("*").alias("requests"), *sums).collect()[0]
-    given_up = called.where("status = 'pending'").select("httpStatus", "errorCode").distinct()
-    unfinished = tuple(Answer(row["httpStatus"], row["errorCode"]) for row in given_up.take(10))
+    given_up = called.where("status = 'pending' AND errorCode IS NOT NULL").select("httpStatus", "errorCode").distinct()
+    unfinished = tuple(Answer(row["httpStatus"], row["errorCode"]) for row in given_up.collect())
     return Calls(totals["requests"], totals["attempts"], totals["throttled"], seconds, unfinished)
 
 

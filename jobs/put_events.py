@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from delivery.answers import Meaning, meaning
 from delivery.arrow import TaskDelivery
 from delivery.client import Service, connect
+from delivery.records import Answer
 from jobs.arguments import JobParser, batch_label, rate, tracking_id
 from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError
 from jobs.lake import Lake, Manifest
@@ -115,10 +116,13 @@ def checked_service(arguments: Arguments) -> Service:
     Raises:
         ConfigurationError: one is missing, or the endpoint is no URL.
     """
-    session = boto3.Session()
-    region = arguments.region or session.region_name
+    try:
+        session = boto3.Session()
+        credentials, region = session.get_credentials(), arguments.region or session.region_name
+    except BotoCoreError as error:  # half a key pair, a profile that is not there
+        raise ConfigurationError(f"the AWS set-up is not right: {error}") from None
     faults = []
-    if session.get_credentials() is None:
+    if credentials is None:
         faults.append(
             "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
         )
@@ -126,11 +130,14 @@ def checked_service(arguments: Arguments) -> Service:
         faults.append("no AWS region was found: give --region, or set AWS_REGION or a profile's region")
     if faults or region is None:
         raise ConfigurationError(*faults)
-    service = Service(arguments.trackingId, region, arguments.endpoint_url)
+    return _connected(Service(arguments.trackingId, region, arguments.endpoint_url))
+
+
+def _connected(service: Service) -> Service:
     try:
         connect(service, connections=1)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"--region {region} or --endpoint-url is not right: {error}") from None
+        raise ConfigurationError(f"--region {service.region} or --endpoint-url is not right: {error}") from None
     return service
 
 
@@ -177,18 +184,21 @@ def ending(run: Run, calls: Calls) -> Exit:
         ConfigurationError: an answer of the service that no retry can mend.
         UnfinishedError: events are left for the next run.
     """
-    pending = run.counters["pending"]
-    for answer in calls.unfinished:
-        said = f"{answer.errorCode} (HTTP {answer.httpStatus or 'none'})"
-        if meaning(answer) is Meaning.STOP:
-            raise ConfigurationError(
-                f"the service answered {said}: {pending:,} events wait; check the tracking id, the region, "
-                "the credentials and their right to personalize:PutEvents, then run this again"
-            )
-        raise UnfinishedError(f"out of retries after {said}: {pending:,} events wait; run this again, it resumes")
-    if pending:
-        raise UnfinishedError(f"{pending:,} events wait; run this again, it resumes")
+    pending = f"{run.counters['pending']:,} events wait"
+    if stops := [answer for answer in calls.unfinished if meaning(answer) is Meaning.STOP]:
+        raise ConfigurationError(
+            f"the service answered {_said(stops)}: {pending}; check the endpoint, the region, the tracking id, the "
+            "credentials and their right to personalize:PutEvents, then run this again"
+        )
+    if calls.unfinished:
+        raise UnfinishedError(f"out of retries after {_said(calls.unfinished)}: {pending}; run this again, it resumes")
+    if run.counters["pending"]:
+        raise UnfinishedError(f"{pending}; run this again, it resumes")
     return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
+
+
+def _said(answers: Sequence[Answer]) -> str:
+    return ", ".join(sorted(f"{answer.errorCode} (HTTP {answer.httpStatus or 'none'})" for answer in answers))
 
 
 def main(argv: Sequence[str]) -> int:

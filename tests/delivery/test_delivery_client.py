@@ -341,7 +341,9 @@ def http(status: int, body: bytes = b"<html>no</html>", *headers: bytes) -> byte
         pytest.param(http(400, b'"text"'), None, Meaning.FAULT, id="a string"),
         pytest.param(http(503, b"null"), None, Meaning.FAULT, id="null"),
         pytest.param(http(400, b"\xff\xfe"), None, Meaning.FAULT, id="not UTF-8"),
-        pytest.param(http(400, b"{}"), 400, Meaning.REFUSED, id="an object without a code"),
+        pytest.param(http(400, b"{}"), 400, Meaning.STOP, id="an object without a code"),
+        pytest.param(http(400), 400, Meaning.STOP, id="a proxy's 400"),
+        pytest.param(http(200), 200, Meaning.STOP, id="another server's 200"),
     ],
 )
 def test_put_never_raises(

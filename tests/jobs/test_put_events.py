@@ -196,6 +196,16 @@ def test_missing_credentials_and_region_are_told_together(
     assert json.loads(out.splitlines()[-1])["exitCode"] == 2
 
 
+def test_half_a_key_pair_is_told_in_words(
+    spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs.put_events import main  # noqa: PLC0415 - without the fixture's credentials
+
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert main(["--lake", str(lake), "--batch", "b", "--tracking-id", "t", "--region", "eu-west-1"]) == 2
+    assert "the AWS set-up is not right: Partial credentials" in capfd.readouterr().err
+
+
 def test_an_unknown_batch_is_named(put: Any) -> None:
     ended = put("http://127.0.0.1:9", batch="2031-01-01")
     assert ended.code == 2

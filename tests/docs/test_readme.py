@@ -1,0 +1,68 @@
+"""The README's words are true: its snippets run, its commands exist, its outputs are what comes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_every_snippet_is_one_that_a_test_runs() -> None:
+    languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
+    assert sorted(languages) == ["console", "json", "json", "sh", "toml"]
+
+
+def test_the_make_commands_exist() -> None:
+    known = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    named = re.findall(r"\$ make ([a-z]+)", blocks("console")[0])
+    assert named == ["demo", "test"] and set(named) <= set(known)
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder that looks like a checkout after `make setup`, with the README's two files."""
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "activate").write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "shop.jsonl").write_text(blocks("json")[0])
+    (tmp_path / "build" / "shop.toml").write_text(blocks("toml")[0])
+    return tmp_path
+
+
+def test_your_own_logs(workplace: Path) -> None:
+    port = "18080"
+    script = "set -e\n" + blocks("sh")[0].replace("8080", port).replace("&\n", "&\nsleep 3\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYSPARK_SUBMIT_ARGS")
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=workplace, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+    promised = [json.loads(line) for line in blocks("json")[1].splitlines()]
+    build, put = (line for line in lines if "job" in line)
+    assert {name: build[name] for name in promised[0]} == promised[0]
+    assert {name: put[name] for name in promised[1]} == promised[1]
+    received = [line for line in lines if "trackingId" in line]
+    assert sorted((event["eventType"], event.get("userId"), event.get("eventValue")) for event in received) == [
+        ("buy", "u1", 19.9),
+        ("view", None, None),
+    ]
