@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
@@ -28,6 +28,7 @@ class Calls:
         requests: requests for which a call was made, the parts of split ones each.
         attempts: calls, retries included.
         throttled: how many of them the service throttled.
+        refused: requests that the service refused for good.
         seconds: from the first task's start to the last one's end.
         unfinished: the last answers of requests that were given up for this run, each once.
     """
@@ -35,6 +36,7 @@ class Calls:
     requests: int = 0
     attempts: int = 0
     throttled: int = 0
+    refused: int = 0
     seconds: float = 0.0
     unfinished: tuple[Answer, ...] = ()
 
@@ -50,27 +52,31 @@ class Calls:
 
 
 def count_calls(outcomes: DataFrame, seconds: float) -> Calls:
-    """Count what the tasks told."""
-    called = outcomes.where("attempts > 0")
-    sums = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("attempts", "throttled")]
-    totals = called.agg(F.count("*").alias("requests"), *sums).collect()[0]
-    given_up = called.where("status = 'pending' AND errorCode IS NOT NULL").select("httpStatus", "errorCode").distinct()
-    unfinished = tuple(Answer(row["httpStatus"], row["errorCode"]) for row in given_up.collect())
-    return Calls(totals["requests"], totals["attempts"], totals["throttled"], seconds, unfinished)
+    """Count what the tasks told, in one job: few rows, one for each way to end that there was."""
+    sums = [F.sum(name).alias(name) for name in ("attempts", "throttled")]
+    called = outcomes.where("attempts > 0").groupBy("status", "httpStatus", "errorCode")
+    ways = called.agg(F.count("*").alias("requests"), *sums).collect()
+    given_up = [way for way in ways if way["status"] == "pending" and way["errorCode"] is not None]
+    return Calls(
+        requests=sum(way["requests"] for way in ways),
+        attempts=sum(way["attempts"] for way in ways),
+        throttled=sum(way["throttled"] for way in ways),
+        refused=sum(way["requests"] for way in ways if way["status"] == "refused"),
+        seconds=seconds,
+        unfinished=tuple(Answer(way["httpStatus"], way["errorCode"]) for way in given_up),
+    )
 
 
 class Ledger:
     """Receipts and dead letters of a batch, for one trackingId.
 
     Args:
-        spark: reads and writes them.
         lake: where they lie.
         batch: the label.
         trackingId: the same batch to the same trackingId is the same delivery, whenever it goes on.
     """
 
-    def __init__(self, spark: SparkSession, lake: Lake, batch: str, trackingId: str) -> None:
-        self._spark = spark
+    def __init__(self, lake: Lake, batch: str, trackingId: str) -> None:
         self._lake = lake
         self._batch = batch
         self._tracker = _digest(trackingId)
@@ -78,33 +84,41 @@ class Ledger:
 
     def count(self, events: DataFrame) -> dict[str, int]:
         """Count those of the events that have ended, by status."""
-        ended = self._ended().join(events.select("eventId"), "eventId", "left_semi")
+        folders = self._folders()
+        if not folders:
+            return {}
+        ended = self._ended(folders).join(events.select("eventId"), "eventId", "left_semi")
         return {row["status"]: row["count"] for row in ended.groupBy("status").count().collect()}
 
     def waiting(self, events: DataFrame) -> DataFrame:
         """Leave those of the events that have not ended."""
-        return events.join(self._ended(), "eventId", "left_anti").select(*EVENTS.names)
+        folders = self._folders()
+        if not folders:
+            return events
+        return events.join(self._ended(folders), "eventId", "left_anti").select(*EVENTS.names)
 
-    def keep(self, outcomes: DataFrame, waiting: DataFrame) -> None:
+    def keep(self, outcomes: DataFrame, waiting: DataFrame, calls: Calls) -> None:
         """Keep a run's outcomes: refused events in `dead_letters`, every call that ended in `receipts`.
 
         Receipts come last: an event counts as ended from then on.
         """
         part = f"deliveryId={self.deliveryId}"
-        refused = outcomes.where("status = 'refused'")
-        why = refused.select(F.explode("eventIds").alias("eventId"), "requestId", "errorCode", "errorMessage")
-        letters = waiting.join(F.broadcast(why), "eventId").select(*DEAD_LETTERS.names)
-        letters.write.mode("append").parquet(self._lake.folder("dead_letters", self._batch, part))
+        if calls.refused:
+            refused = outcomes.where("status = 'refused'")
+            why = refused.select(F.explode("eventIds").alias("eventId"), "requestId", "errorCode", "errorMessage")
+            letters = waiting.join(why, "eventId").select(*DEAD_LETTERS.names)
+            letters.write.mode("append").parquet(self._lake.folder("dead_letters", self._batch, part))
         ended = outcomes.where("status <> 'pending'").select(*RECEIPTS.names)
         ended.write.mode("append").parquet(self._lake.folder("receipts", self._batch, part))
 
-    def _ended(self) -> DataFrame:
-        """The events that ended, each once: eventId, status."""
+    def _folders(self) -> list[str]:
+        """The folders of the receipts that were given to this trackingId, by whatever delivery."""
         parts = self._lake.parts("receipts", self._batch)
         own = [part for part in parts if part.startswith(f"deliveryId={self._tracker}-")]
-        if not own:
-            return self._spark.createDataFrame([], "eventId STRING, status STRING")
-        folders = [self._lake.folder("receipts", self._batch, part) for part in own]
+        return [self._lake.folder("receipts", self._batch, part) for part in own]
+
+    def _ended(self, folders: list[str]) -> DataFrame:
+        """The events that ended, each once: eventId, status."""
         events = self._lake.rows(folders, RECEIPTS).select(F.explode("eventIds").alias("eventId"), "status")
         return events.groupBy("eventId").agg(F.min("status").alias("status"))  # delivered before refused
 

@@ -75,7 +75,7 @@ def put(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit
     """Check that one may send, then deliver the batch: pack, send, keep receipts, account for every event."""
     service = checked_service(arguments)
     manifest = sendable(lake, arguments.batch)
-    ledger = Ledger(spark, lake, arguments.batch, arguments.trackingId)
+    ledger = Ledger(lake, arguments.batch, arguments.trackingId)
     run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
     events = lake.published_events(manifest, EVENTS)
     already = ledger.count(events)
@@ -86,7 +86,7 @@ def put(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit
         task = TaskDelivery(service, arguments.max_rate / tasks(spark))
         with lake.staging(arguments.batch, run.runId) as staged:
             calls = send(waiting, task, f"{staged}/outcomes")
-            ledger.keep(lake.rows(f"{staged}/outcomes", OUTCOMES), waiting)
+            ledger.keep(lake.rows(f"{staged}/outcomes", OUTCOMES), waiting, calls)
     run.counters.update(calls.counters())
     run.counters.update(account(manifest.events, already, ledger.count(events)))
     return ending(run, calls)

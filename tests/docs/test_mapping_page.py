@@ -1,8 +1,7 @@
 """docs/mapping.md tells the truth: every example on it runs, and its tables name what the code knows."""
 
-import contextlib
+import gzip
 import hashlib
-import io
 import json
 import re
 import shlex
@@ -83,13 +82,16 @@ def examples() -> list[Example]:
     return found
 
 
-def judged(example: Example, spark: SparkSession, folder: Path) -> list[Row]:
-    mapping = checked_mapping(MappingText("page.toml", example.mapping), spark)
-    log = folder / "log"
+def write(example: Example, spark: SparkSession, log: Path) -> Path:
     if example.language == "sql":
         spark.sql(example.input).coalesce(1).write.parquet(str(log))
     else:
         log.write_text(example.input, "utf-8")
+    return log
+
+
+def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
+    mapping = checked_mapping(MappingText("page.toml", example.mapping), spark)
     records = read_records(spark, [str(log)], mapping)
     rows = judged_candidates(records, mapping, timedelta(minutes=30), LATEST)
     micros = F.unix_micros("sentAt")
@@ -127,7 +129,9 @@ def rows_of(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
     def rows(example: Example) -> list[Row]:
         if example.mapping not in seen:
-            seen[example.mapping] = judged(example, spark, tmp_path_factory.mktemp("example"))
+            seen[example.mapping] = judged(
+                example, spark, write(example, spark, tmp_path_factory.mktemp("example") / "log")
+            )
         return seen[example.mapping]
 
     return rows
@@ -148,6 +152,16 @@ def test_example_gives_its_table(example: Example, rows_of: Callable[[Example], 
     actual = [{name: text for name, text in shown(row).items() if name not in derived} for row in rows]
     expected = [{name: text for name, text in row.items() if text} for row in example.expected]
     assert in_order(actual) == in_order(expected)
+
+
+def test_byte_order_mark_crlf_and_gzip_do_no_harm(
+    spark: SparkSession, tmp_path: Path, rows_of: Callable[[Example], list[Row]]
+) -> None:
+    (example,) = [example for example in EXAMPLES if example.title == "CSV" and "multiLine" not in example.mapping]
+    text = example.input.replace("\n", "\r\n").encode("utf-8-sig")
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text))
+    rows = judged(example, spark, tmp_path / "*.gz")
+    assert in_order([shown(row) for row in rows]) == in_order([shown(row) for row in rows_of(example)])
 
 
 def test_derived_event_ids_are_the_hash_that_the_page_describes(rows_of: Callable[[Example], list[Row]]) -> None:
@@ -171,39 +185,43 @@ def test_content_that_the_page_quotes_is_the_events(rows_of: Callable[[Example],
     assert f"| {quoted[:8]}… |" in PAGE
 
 
+def build(folder: Path, mapping: str, words: list[str]) -> int:
+    """Run the job on a command line of the page, its files in `folder`; relative paths would be the JVM's affair."""
+    (folder / "shop.jsonl").write_text(EXAMPLES[0].input)
+    (folder / mapping).write_text(block("toml", "broken") if mapping == "broken.toml" else EXAMPLES[0].mapping)
+    places = {"shop.jsonl": str(folder / "shop.jsonl"), "/tmp/try": str(folder / "try")}
+    return build_events.main([places.get(word, word) for word in words])
+
+
 def test_trying_the_first_mapping(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("shop.toml").write_text(EXAMPLES[0].mapping)
-    Path("shop.jsonl").write_text(EXAMPLES[0].input)
     (command,) = [text for language, _, text in FENCE.findall(PAGE) if language == "sh"]
-    words = shlex.split(command.replace("/tmp/try", "try").replace("2> try.log", ""))
-    assert words[0] == "spark-submit"
-    assert build_events.main(words[words.index("jobs/build_events.py") + 1 :]) == 0
+    words = shlex.split(command.replace("\\\n", ""))
+    job = words.index("jobs/build_events.py")
+    assert words[:job] == ["spark-submit", "--master", "local[*]"]
+    assert words[-2:] == ["2>", "try.log"]
+    assert build(tmp_path, "shop.toml", words[job + 1 : -2]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert json.loads(block("json", "summary")).items() <= summary.items()
-    assert summary.keys() - json.loads(block("json", "summary")).keys() == {"runId", "seconds"}
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(block("python", "quarantine").replace("/tmp/try", "try"), {})
-    assert sorted(printed.getvalue().splitlines()) == sorted(block("text", "quarantine").splitlines())
+    documented = json.loads(block("json", "summary"))
+    assert {name: value for name, value in summary.items() if name not in ("runId", "seconds")} == documented
+    exec(block("python", "quarantine").replace("/tmp/try", str(tmp_path / "try")), {})
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(block("text", "quarantine").splitlines())
 
 
 def test_six_mistakes_are_six_lines(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("broken.toml").write_text(block("toml", "broken"))
-    Path("shop.jsonl").write_text(EXAMPLES[0].input)
-    code = build_events.main(["--input=shop.jsonl", "--mapping=broken.toml", "--lake=try", "--batch=try"])
+    words = ["--input", "shop.jsonl", "--mapping", "broken.toml", "--lake", "/tmp/try", "--batch", "try"]
+    assert build(tmp_path, "broken.toml", words) == 2
     told, documented = capsys.readouterr().err.splitlines(), block("text", "refusal").splitlines()
-    assert code == 2
     assert len(documented) == 6
     if not spark_version.startswith("4.1"):  # other versions of Spark have other words, at the same places
         told, documented = ([re.sub(r"(\] \w+:).*", r"\1", line) for line in lines] for lines in (told, documented))
     assert told == documented
-    assert {path.name for path in Path("try").iterdir()} == {"runs"}
+    assert {path.name for path in (tmp_path / "try").iterdir()} == {"runs"}
 
 
 def test_reason_codes_are_those_of_the_rules() -> None:
@@ -258,3 +276,10 @@ def test_shipped_mappings_are_named() -> None:
     assert set(re.findall(r"`(\w+)`", sentence)) == shipped
     assert all(find_mapping(name).text for name in shipped)
     assert RAW in PAGE
+
+
+def test_links_lead_to_headings() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^##+ (.*)$", PAGE, re.M)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
