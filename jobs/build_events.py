@@ -18,11 +18,11 @@ from expectations.gate import gate
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
 from jobs.arguments import JobParser, batch_label, duration, moment
-from jobs.errors import ConfigurationError, Exit, GateFailedError, JobError
+from jobs.errors import Exit, GateFailedError, JobError
 from jobs.lake import Lake, Manifest
 from jobs.mappings import MappingText, checked_mapping, find_mapping
 from jobs.run import Run, run_job
-from jobs.sources import read_records
+from jobs.sources import read_records, unreadable
 from transforms.bookkeeping import FATE, FIRST, RAW, Fate
 from transforms.candidates import map_candidates
 from transforms.mapping import EventMapping
@@ -111,8 +111,8 @@ def build_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, argument
     except BaseException as error:
         with suppress(Exception):  # the JVM may be gone; the next run of the batch sweeps then
             lake.discard(arguments.batch, run.runId)
-        if unreadable := _unreadable_input(error):
-            raise unreadable from None
+        if mendable := unreadable(error):
+            raise mendable from None
         raise
     finally:
         judged.unpersist()
@@ -186,15 +186,6 @@ def _conserve(counters: dict[str, Any]) -> None:
     ends = counters["events"] + counters["quarantined"] + counters["duplicates"]
     if counters["candidates"] != ends:
         raise RuntimeError("candidates, events, quarantined and duplicates do not add up")
-
-
-def _unreadable_input(error: BaseException) -> ConfigurationError | None:
-    """Take an input file that Spark could not read for what it is: the user's to mend."""
-    text = str(error)
-    if "FAILED_READ_FILE" not in text and "Encountered error while reading file" not in text:
-        return None
-    file = next((word.strip(" .,'\"") for word in text.split() if word.startswith(("file:", "s3", "hdfs:"))), "")
-    return ConfigurationError(f"--input: {file or 'a file'} cannot be read: is it whole, and of the mapping's format?")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -37,10 +37,10 @@ class FileSystem:
             return sorted(str(status.getPath()) for status in fs.globStatus(hadoop_path) or [])
 
     def children(self, path: str) -> list[str]:
-        """List the names in a folder, sorted; empty where there is no such folder."""
+        """List the names in a folder, sorted; empty where there is no such folder, or it is a file."""
         with _as_os_errors():
             fs, hadoop_path = self._at(path)
-            if not fs.exists(hadoop_path):
+            if not fs.exists(hadoop_path) or not fs.getFileStatus(hadoop_path).isDirectory():
                 return []
             return sorted(str(status.getPath().getName()) for status in fs.listStatus(hadoop_path))
 

@@ -53,11 +53,11 @@ def checked_mapping(found: MappingText, spark: SparkSession) -> EventMapping:
 
 
 def _lines(name: str, faults: list[Fault]) -> list[str]:
-    return [fault.describe(name) for fault in sorted(faults)]
+    return [fault.describe(name) for fault in sorted(faults, key=lambda fault: fault.line)]
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # an editor's byte order mark is no TOML
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--mapping {path}: cannot be read as UTF-8 text ({error})") from None

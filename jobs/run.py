@@ -110,7 +110,8 @@ def _tell(lines: Sequence[str]) -> None:
 def _where(failure: Exception) -> list[str]:
     """Tell where it happened without the message, which may quote a record."""
     frames = traceback.extract_tb(failure.__traceback__)
-    condition = getattr(failure, "getErrorClass", lambda: None)()
+    ask = getattr(failure, "getCondition", None) or getattr(failure, "getErrorClass", None)  # Spark 4, else 3
+    condition = ask() if ask else None
     named = [f"Spark's error class: {condition}"] if condition else []
     return [*named, *[f"  at {frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[-5:]]]
 

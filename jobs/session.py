@@ -40,7 +40,8 @@ def open_session(app: str) -> SparkSession:
         ConfigurationError: there is no Java.
     """
     # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
-    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("py4j").setLevel(logging.ERROR)
     builder = SparkSession.builder.appName(app)
     for key, value in SETTINGS.items():

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import reduce
 
-from pyspark.errors import AnalysisException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
+from jobs.csv_headers import without_headers
 from jobs.errors import ConfigurationError
 from jobs.filesystem import FileSystem
+from jobs.inputs import find_inputs, has_partition_folders
 from transforms.bookkeeping import FAULT, RAW, SOURCE_FILE
-from transforms.mapping import EventMapping, Source
+from transforms.expressions import in_words
+from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of
 from transforms.mapping_check import record_schema
 from transforms.named_groups import named_groups
 from transforms.parsing import (
@@ -21,6 +26,7 @@ from transforms.parsing import (
     MALFORMED,
     MISMATCH,
     csv_fault,
+    has_more,
     json_fault,
     parse_csv,
     parse_json,
@@ -29,13 +35,15 @@ from transforms.parsing import (
     text_fault,
 )
 
+log = logging.getLogger(__name__)
+
 
 def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMapping) -> DataFrame:
     """Read raw logs.
 
     Args:
         spark: reads them.
-        inputs: paths or globs; a folder stands for the files in it.
+        inputs: paths or globs; a folder stands for all files below it.
         mapping: says how.
 
     Returns:
@@ -44,45 +52,47 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
     Raises:
         ConfigurationError: an input is not there, or is not of the mapping's format; one line for each.
     """
-    paths = _found(FileSystem(spark), inputs)
-    schema = record_schema(mapping, spark)
-    if _by_line(mapping.source):
-        return _parsed(_lines(spark, paths, mapping.source), schema, mapping.source, spark)
-    if mapping.source.format in ("parquet", "orc"):
-        return _columnar(spark, paths, schema, mapping.source)
-    return _whole_files(spark, paths, schema, mapping.source)
-
-
-def _found(files: FileSystem, inputs: Sequence[str]) -> list[str]:
-    faults = [fault for path in inputs if (fault := _input_fault(files, path))]
-    if faults:
-        raise ConfigurationError(*faults)
-    return list(inputs)
-
-
-def _input_fault(files: FileSystem, path: str) -> str | None:
+    paths = find_inputs(FileSystem(spark), inputs)
+    source, schema = mapping.source, record_schema(mapping, spark)
     try:
-        return None if files.matches(path) else f"--input {path}: there is nothing there"
-    except OSError as error:
-        return f"--input {path}: cannot be looked up ({error})"
+        if _by_line(source):
+            return _parsed(_lines(spark, paths, schema, source), schema, source, spark)
+        if source.format in ("parquet", "orc"):
+            return _columnar(spark, paths, schema, source)
+        return _whole_files(spark, paths, schema, source)
+    except (PySparkException, Py4JJavaError) as error:
+        raise unreadable(error) or ConfigurationError(
+            f"--input: cannot be read as {source.format} with the mapping's schema and options: {in_words(error)}"
+        ) from None
+
+
+def unreadable(error: BaseException) -> ConfigurationError | None:
+    """Take an error for what it is where Spark could not read an input file: the user's to mend."""
+    text = str(error)
+    if not any(sign in text for sign in ("FAILED_READ_FILE", "Encountered error while reading file")):
+        return None
+    file = next((word.strip(" .,'\"") for word in text.split() if word.startswith(("file:", "s3", "hdfs:"))), "a file")
+    return ConfigurationError(f"--input: {file} cannot be read: is it whole, and of the mapping's format?")
 
 
 def _by_line(source: Source) -> bool:
     """Whether a line is a record, which keeps its raw text; other JSON and CSV goes through Spark's own readers."""
-    options = {key.lower(): value.lower() for key, value in source.options.items()}
-    encoding = options.get("encoding", options.get("charset", "utf-8"))
-    spans_lines = options.get("multiline", "false") == "true" or encoding not in ("utf-8", "utf8")
-    return source.format == "text" or (source.format in ("json", "csv") and not spans_lines)
+    several = {key.lower(): value for key, value in source.options.items()}.get("multiline") == "true"
+    return source.format == "text" or (
+        source.format in ("json", "csv") and not several and encoding_of(source.options) in LINE_ENCODINGS
+    )
 
 
-def _lines(spark: SparkSession, paths: list[str], source: Source) -> DataFrame:
+def _lines(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
     options = {key.lower(): value for key, value in source.options.items()}
-    text = spark.read.options(**source.options).text(paths).withColumnRenamed("value", RAW)
+    reader = spark.read.option("recursiveFileLookup", "true").options(**source.options)
+    encoding = LINE_ENCODINGS[encoding_of(source.options)]
+    value = F.col("value") if encoding == "UTF-8" else F.decode(F.col("value").cast("binary"), encoding)
+    text = reader.text(paths).withColumn(RAW, value)
     if source.format == "csv" and "comment" in options:
         text = text.where(~F.col(RAW).startswith(options["comment"]))
     if source.format == "csv" and options.get("header", "false").lower() == "true":
-        first = text.where("_metadata.file_block_start = 0").first()  # of all lines of a file, its first
-        text = text.where(F.col(RAW) != first[RAW]) if first else text
+        text = without_headers(text, schema, source)
     return text.select(RAW, _file())
 
 
@@ -94,47 +104,55 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
         return lines.select(*columns, RAW, SOURCE_FILE, text_fault(raw, source.pattern).alias(FAULT))
     parse = parse_json if source.format == "json" else parse_csv
     parsed = lines.select(RAW, SOURCE_FILE, parse(raw, schema, source).alias("_parsed"))
-    return parsed.select(
-        *record_columns(F.col("_parsed"), schema, source),
-        RAW,
-        SOURCE_FILE,
-        _line_fault(schema, source).alias(FAULT),
-    )
-
-
-def _line_fault(schema: StructType, source: Source) -> Column:
-    parsed = F.col("_parsed")
-    return json_fault(parsed) if source.format == "json" else csv_fault(F.col(RAW), parsed, schema, source)
+    record = F.col("_parsed")
+    fault = json_fault(record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
+    return parsed.select(*record_columns(record, schema, source), RAW, SOURCE_FILE, fault.alias(FAULT))
 
 
 def _whole_files(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
     """Read records that span lines or are not UTF-8; `_raw` is a refused record's text, else the record as JSON."""
     wanted = StructType([*schema.fields, StructField(CORRUPT, StringType())])
-    reader = spark.read.options(**source.options).option("columnNameOfCorruptRecord", CORRUPT).schema(wanted)
+    wide = {"multiLine": "true"} if encoding_of(source.options).startswith(("utf-16", "utf-32", "utf16")) else {}
+    options = {"recursiveFileLookup": "true", **source.options, **wide, "columnNameOfCorruptRecord": CORRUPT}
     columns = [F.col(_quoted(name)) for name in schema.names]
-    something = _any([column.isNotNull() for column in columns])
-    fault = F.when(F.col(CORRUPT).isNotNull(), F.when(something, MISMATCH).otherwise(MALFORMED))
-    raw = F.coalesce(F.col(CORRUPT), F.to_json(F.struct(*columns)))
-    return reader.format(source.format).load(paths).select(*columns, raw.alias(RAW), _file(), fault.alias(FAULT))
+    corrupt = F.col(CORRUPT)
+    if source.format == "csv":
+        fault = csv_fault(corrupt, corrupt, schema, source)
+    else:
+        something = _any([column.isNotNull() for column in columns])
+        fault = F.when(corrupt.isNotNull(), F.when(something, MISMATCH).otherwise(MALFORMED))
+    raw = F.coalesce(corrupt, F.to_json(F.struct(*columns)))
+    files = spark.read.options(**options).schema(wanted).format(source.format).load(paths)
+    records = files.select(*columns, raw.alias(RAW), _file(), fault.alias(FAULT))
+    return records if source.format == "csv" else records.unionByName(_left_over(spark, paths, schema))
+
+
+def _left_over(spark: SparkSession, paths: list[str], schema: StructType) -> DataFrame:
+    """Refuse, whole, the JSON files that hold more than the one value which Spark reads of each."""
+    texts = spark.read.text(paths, wholetext=True, recursiveFileLookup=True)
+    more = texts.where(has_more(F.col("value")))
+    nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
+    return more.select(*nothing, F.col("value").alias(RAW), _file(), F.lit(MALFORMED).alias(FAULT))
 
 
 def _columnar(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
     """Read files that bring their own schema; a value that does not convert to the mapping's type is a mismatch."""
+    deep = {} if has_partition_folders(FileSystem(spark), paths) else {"recursiveFileLookup": "true"}
+    reader = spark.read.options(mergeSchema="true", **deep).options(**source.options)
     try:
-        files = spark.read.options(**source.options).format(source.format).load(paths)
-    except AnalysisException as error:
-        if "UNABLE_TO_INFER_SCHEMA" in str(error):  # no file at all
-            return spark.createDataFrame([], StructType([*schema.fields, *_own_fields()]))
-        raise _unreadable(error, source) from None
+        files = reader.format(source.format).load(paths)
+    except PySparkException as error:
+        if "UNABLE_TO_INFER_SCHEMA" not in str(error):
+            raise
+        return spark.createDataFrame([], StructType([*schema.fields, *_own_fields()]))  # no file at all
     own = {name.lower(): F.col(_quoted(name)) for name in files.columns}
+    for name in (name for name in schema.names if name.lower() not in own):
+        log.warning("no input file has the column %s of the mapping's schema: it is null everywhere", name)
     columns = {field.name: own.get(field.name.lower(), F.lit(None)).cast(field.dataType) for field in schema.fields}
     lost = [own[name.lower()].isNotNull() & column.isNull() for name, column in columns.items() if name.lower() in own]
-    fault = F.when(_any(lost), MISMATCH)
     named = [column.alias(name) for name, column in columns.items()]
-    try:
-        return files.select(*named, F.to_json(F.struct("*")).alias(RAW), _file(), fault.alias(FAULT))
-    except AnalysisException as error:
-        raise _unreadable(error, source) from None
+    record = F.to_json(F.struct(*[F.col(_quoted(name)) for name in files.columns]))
+    return files.select(*named, record.alias(RAW), _file(), F.when(_any(lost), MISMATCH).alias(FAULT))
 
 
 def _any(conditions: list[Column]) -> Column:
@@ -151,8 +169,3 @@ def _file() -> Column:
 
 def _quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
-
-
-def _unreadable(error: AnalysisException, source: Source) -> ConfigurationError:
-    words = str(error).split("\n")[0]
-    return ConfigurationError(f"--input: cannot be read as {source.format} with the mapping's schema: {words}")

@@ -21,6 +21,12 @@ FATE: Final = "_fate"
 """What became of the row: one of `Fate`."""
 
 
+RESERVED: Final = frozenset(
+    {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, "_elements", "_position", "_parsed", "_metadata", "_corrupt_record"}
+)
+"""Column names that a record may not bear, lower-cased."""
+
+
 class Fate:
     """The values of `_fate`. VALID is the only one that another may follow."""
 

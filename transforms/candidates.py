@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from transforms.bookkeeping import CONTENT_ID, FAULT, FILTERED, FIRST, RAW, SOURCE_FILE
+from transforms.expressions import guarded
 from transforms.mapping import EventMapping
 from transforms.schemas import EVENTS
 from transforms.wire import properties_json
@@ -98,7 +99,7 @@ def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
         return _properties(mapping).cast(kind)
     if name not in mapping.event:
         return F.lit(None).cast(kind)
-    value = F.expr(mapping.event[name]).cast(kind)
+    value = guarded(mapping.event[name]).cast(kind)
     if name in _IDENTIFIERS:
         return present(value)
     if name == "eventAttributionSource":
@@ -110,7 +111,7 @@ def _properties(mapping: EventMapping) -> Column:
     """Build the map, keys in order so that its JSON is the same on every run; null values drop their keys."""
     if not mapping.properties:
         return F.lit(None)
-    pairs = [F.struct(F.lit(key), F.expr(text).cast("string")) for key, text in sorted(mapping.properties.items())]
-    some = F.coalesce(*[F.expr(text).cast("string") for text in mapping.properties.values()]).isNotNull()
+    pairs = [F.struct(F.lit(key), guarded(text).cast("string")) for key, text in sorted(mapping.properties.items())]
+    some = F.coalesce(*[guarded(text).cast("string") for text in mapping.properties.values()]).isNotNull()
     kept = F.map_filter(F.map_from_entries(F.array(*pairs)), lambda _, value: value.isNotNull())
     return F.when(some, kept)

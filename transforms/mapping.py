@@ -33,6 +33,8 @@ EVENT_FIELDS: Final = (
 IDENTITY_FIELDS: Final = ("userId", "visitorId", "sessionId")
 # Set by the job itself: a mapping that could change them could make a record vanish unseen.
 OWN_OPTIONS: Final = frozenset({"mode", "columnnameofcorruptrecord", "inferschema", "path", "wholetext"})
+LINE_ENCODINGS: Final = {"utf-8": "UTF-8", "utf8": "UTF-8", "iso-8859-1": "ISO-8859-1", "latin1": "ISO-8859-1"}
+"""In which a line's end is one byte, and which Spark's `decode` knows."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
@@ -118,6 +120,12 @@ def read_mapping(text: str) -> tuple[EventMapping | None, list[Fault]]:
     return reader.mapping(), reader.faults
 
 
+def encoding_of(options: Mapping[str, str]) -> str:
+    """Find the encoding among reader options, lower-cased; Spark knows two names for it."""
+    named = {key.lower(): value.lower() for key, value in options.items()}
+    return named.get("encoding", named.get("charset", "utf-8"))
+
+
 def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> Fault:
     """Build a fault at `[table] key`, with its line."""
     place = f"[{table}] {key}" if table and key else f"[{table}]" if table else key
@@ -167,6 +175,8 @@ class _Reader:
         if kind not in ("text", "") and "schema" not in table:
             self._note("source", "", f'schema is missing: {kind} needs the columns, e.g. schema = "id STRING"')
         options = self._options(table.get("options", {}))
+        if kind == "text" and encoding_of(options) not in LINE_ENCODINGS:
+            self._note("source", "options", f"text is read as {' or '.join(sorted(set(LINE_ENCODINGS.values())))}")
         return Source(kind, None if kind == "text" else schema, options, pattern if kind == "text" else None)
 
     def _format(self, table: dict[str, Any]) -> str:
@@ -187,6 +197,8 @@ class _Reader:
         for key in value:
             if key.lower() in OWN_OPTIONS:
                 self._note("source", "options", f"{key} is set by the job itself: take it out")
+            if key.lower() in ("header", "multiline") and str(value[key]).lower() not in ("true", "false"):
+                self._note("source", "options", f'{key} must be "true" or "false"')
         scalars = {key: item for key, item in value.items() if isinstance(item, str | bool | int)}
         for key in value.keys() - scalars.keys():
             self._note("source", "options", f"{key} must be a string")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -23,9 +24,11 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from transforms.bookkeeping import ELEMENT, RAW
+from transforms.bookkeeping import ELEMENT, RAW, RESERVED
+from transforms.expressions import in_words, parse, sample, trial
 from transforms.mapping import EventMapping, Fault
 from transforms.named_groups import named_groups
+from transforms.parsing import parse_csv
 
 # Functions whose value changes from run to run though Spark calls them deterministic within one.
 _CLOCK = re.compile(r"\b(current_timestamp|current_date|current_time|localtimestamp|now)\(\)")
@@ -107,24 +110,38 @@ class _Checker:
 
     def _source_faults(self) -> Iterator[Fault]:
         source = self._mapping.source
-        if source.format in ("json", "csv", "parquet", "orc") and source.schema is not None:
-            yield from self._schema_faults()
-        if source.pattern is not None:
-            try:
-                named_groups(source.pattern, self._spark)
-            except ValueError as error:
-                yield self._mapping.fault("source", "pattern", str(error))
-
-    def _schema_faults(self) -> Iterator[Fault]:
+        if source.schema is None and source.pattern is None:
+            return
+        key = "schema" if source.pattern is None else "pattern"
         try:
             names = [name.lower() for name in record_schema(self._mapping, self._spark).names]
         except PySparkException as error:
-            yield self._mapping.fault("source", "schema", _in_words(error))
+            yield self._mapping.fault("source", key, in_words(error))
+            return
+        except ValueError as error:
+            yield self._mapping.fault("source", key, str(error))
             return
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield self._mapping.fault("source", "schema", f"names the column {name} twice")
-        for name in sorted({RAW, ELEMENT} & set(names) - ({ELEMENT} if not self._mapping.explode else set())):
-            yield self._mapping.fault("source", "schema", f"may not name a column {name}: the job adds it")
+            yield self._mapping.fault("source", key, f"names the column {name} twice")
+        reserved = RESERVED | ({ELEMENT} if self._mapping.explode else set())
+        for name in sorted(reserved & set(names)):
+            yield self._mapping.fault("source", key, f"may not name a column {name}: the job adds it")
+        if source.format == "csv":
+            nested = [
+                field.name for field in record_schema(self._mapping, self._spark) if not PLAIN.fits(field.dataType)
+            ]
+            for name in nested:
+                yield self._mapping.fault("source", key, f"{name} is no plain type: a CSV column holds one value")
+            yield from () if nested else self._option_faults()
+
+    def _option_faults(self) -> Iterator[Fault]:
+        """Try the options on one line: Spark finds their faults only when it parses."""
+        source = self._mapping.source
+        parsed = parse_csv(F.lit("x"), record_schema(self._mapping, self._spark), source)
+        try:
+            self._spark.sql("SELECT 1").select(parsed).collect()
+        except (PySparkException, Py4JJavaError) as error:
+            yield self._mapping.fault("source", "options", in_words(error))
 
     def _empty_records(self) -> DataFrame | None:
         """An empty DataFrame with a record's columns; None where the columns are not known."""
@@ -140,17 +157,19 @@ class _Checker:
         """Check one expression; with the columns unknown (None), its grammar alone."""
         try:
             if records is None:
-                _parse(text, self._spark)
+                parse(text, self._spark)
                 return
             selected = records.select(F.expr(text).alias("value"))
         except PySparkException as error:
-            yield self._mapping.fault(table, key, _in_words(error))
+            yield self._mapping.fault(table, key, in_words(error))
             return
         yield from (self._mapping.fault(table, key, problem) for problem in _misuses(records, selected))
         kind = selected.schema[0].dataType
         if not isinstance(kind, NullType) and not expected.fits(kind):
             problem = f"is {kind.simpleString().upper()}, must be {expected.words}"
             yield self._mapping.fault(table, key, problem)
+        elif constant := trial(sample(records).select(F.expr(text))):
+            yield self._mapping.fault(table, key, constant)
 
 
 def _with_element(records: DataFrame, explode: str) -> DataFrame:
@@ -166,18 +185,5 @@ def _misuses(records: DataFrame, selected: DataFrame) -> Iterator[str]:
         yield "must give the same value on every run: take out what reads a clock, chance or the file's place"
 
 
-def _parse(text: str, spark: SparkSession) -> None:
-    """Parse an expression without analysing it, which has no public face either."""
-    session: Any = spark._jsparkSession
-    session.sessionState().sqlParser().parseExpression(text)
-
-
 def _analysed(frame: DataFrame) -> Any:
     return frame._jdf.queryExecution().analyzed()
-
-
-def _in_words(error: PySparkException) -> str:
-    """Reduce Spark's message to its first sentence, without class and state codes."""
-    first = str(error).strip().split("\n")[0]
-    words = re.sub(r"^\[[A-Z0-9_.]+\]\s*", "", first)
-    return re.sub(r"\s*SQLSTATE: \w+.*$", "", words).rstrip(". ")

@@ -12,6 +12,8 @@ MALFORMED = "malformed_record"
 MISMATCH = "schema_mismatch"
 CORRUPT = "_corrupt_record"
 _RECORD = "record"
+_STRICT = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+_TEXT = StructType([StructField(_RECORD, StringType()), StructField(CORRUPT, StringType())])
 
 
 def parse_json(raw: Column, schema: StructType, source: Source) -> Column:
@@ -29,17 +31,30 @@ def json_fault(parsed: Column) -> Column:
     return F.when(parsed[_RECORD].isNull(), F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
 
 
+def has_more(text: Column) -> Column:
+    """Whether a JSON text that starts with a whole value goes on after it.
+
+    Examples:
+        >>> texts = ['{"a":1}', '[1, 2] ', '{"a":1}\\n{"a":2}', '{"a":']
+        >>> df = spark.createDataFrame([(text,) for text in texts], "text STRING")
+        >>> [row[0] for row in df.select(has_more(F.col("text"))).collect()]
+        [False, False, True, False]
+    """
+    inside = F.from_json(F.concat(F.lit('{"record":'), text, F.lit("}")), _TEXT, _STRICT)
+    return F.get_json_object(text, "$").isNotNull() & inside[CORRUPT].isNotNull()
+
+
 def parse_csv(raw: Column, schema: StructType, source: Source) -> Column:
     """Parse one CSV line a text: a STRUCT of the schema's columns and `_corrupt_record`."""
     # Spark's own reader takes a DDL text here on every version; backticks keep odd column names whole.
     return F.from_csv(raw, _ddl(_with_corrupt(schema)), _options(source))
 
 
-def csv_fault(raw: Column, parsed: Column, schema: StructType, source: Source) -> Column:
-    """Name what is wrong with a line that `parse_csv` read: a reason code, or null."""
+def csv_fault(raw: Column, corrupt: Column, schema: StructType, source: Source) -> Column:
+    """Name what is wrong with a line that was parsed as CSV: a reason code, or null where `corrupt` is."""
     texts = StructType([StructField(name, StringType()) for name in schema.names])
     wrong_shape = parse_csv(raw, texts, source)[CORRUPT].isNotNull()  # evaluated for corrupt lines alone
-    return F.when(parsed[CORRUPT].isNotNull(), F.when(wrong_shape, F.lit(MALFORMED)).otherwise(F.lit(MISMATCH)))
+    return F.when(corrupt.isNotNull(), F.when(wrong_shape, F.lit(MALFORMED)).otherwise(F.lit(MISMATCH)))
 
 
 def parse_text(raw: Column, pattern: str, groups: dict[str, int]) -> list[Column]:
@@ -63,10 +78,9 @@ def _with_corrupt(schema: StructType) -> StructType:
 
 
 def _options(source: Source) -> dict[str, str]:
-    ours = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
     # The header is the reader's affair: a parser of single lines must not take a line for one.
     theirs = {key: value for key, value in source.options.items() if key.lower() not in ("header", "linesep")}
-    return {**theirs, **ours}
+    return {**theirs, **_STRICT}
 
 
 def _ddl(schema: StructType) -> str:

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from transforms.bookkeeping import ELEMENT, FAULT, FILTERED, FIRST, RAW
+from transforms.expressions import guarded
 from transforms.mapping import EventMapping
 
 EXPLODE_NULL = "explode_null"
@@ -38,10 +39,10 @@ def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
     """
     filtered = is_blank(F.col(RAW))
     if mapping.where is not None:
-        kept = F.coalesce(F.expr(mapping.where), F.lit(False))
+        kept = F.coalesce(guarded(mapping.where), F.lit(False))
         filtered = filtered | (F.col(FAULT).isNull() & ~kept)
     marked = records.withColumn(FILTERED, filtered)
-    return _exploded(marked, F.expr(mapping.explode)) if mapping.explode else marked.withColumn(FIRST, F.lit(True))
+    return _exploded(marked, guarded(mapping.explode)) if mapping.explode else marked.withColumn(FIRST, F.lit(True))
 
 
 def _exploded(records: DataFrame, elements: Column) -> DataFrame:

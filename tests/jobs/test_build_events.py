@@ -247,6 +247,98 @@ def test_a_torn_gzip_file_is_the_users_to_mend(
     assert not list((lake / "events").rglob("*.parquet"))
 
 
+def test_columns_that_a_header_names_at_another_place_are_told(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    (tmp_path / "a.csv").write_text("kind,who,at,price\nview,v1,1704067200,\n")
+    (tmp_path / "b.csv").write_text("Visitor,Kind,When\n")
+    ended = build(tmp_path / "[ab].csv", mapping=mapping(source("csv", '{ header = "true" }')))
+    assert ended.code == 2
+    assert sorted(line.split(": ", 1)[1] for line in ended.said) == [
+        "its header has not the 4 columns that the mapping's schema has",
+        "who is column 2 of its header and 1 of the schema: columns go by place",
+    ]
+
+
+def test_headers_of_other_words_are_taken_out_wherever_they_stand(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    (tmp_path / "a.csv").write_text("\nVisitor,Kind,When,Price\nv1,view,1704067200,\nVisitor,Kind,When,Price\n")
+    (tmp_path / "b.csv").write_text("\ufeffwho,kind,at,price\r\nv2,view,1704067200,\r\n")
+    ended = build(tmp_path / "[ab].csv", mapping=mapping(source("csv", '{ header = "true" }')))
+    assert (ended.code, ended.summary["read"], ended.summary["filtered"], ended.summary["events"]) == (0, 3, 1, 2)
+
+
+def test_what_a_json_file_holds_after_its_first_value_is_not_lost(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    text = "\n".join(json.dumps(record) for record in good(3))
+    (tmp_path / "log.json").write_text(text)
+    ended = build(tmp_path / "log.json", mapping=mapping(source("json", '{ multiLine = "true" }')))
+    assert (ended.summary["events"], ended.summary["reasons"]) == (1, {"malformed_record": 1})
+    assert table(spark, lake, "quarantine").collect()[0].record == text
+
+
+def test_folders_are_read_with_all_that_is_below_them(
+    spark: SparkSession, build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    (tmp_path / "raw" / "host1" / "02").mkdir(parents=True)
+    write_json(tmp_path / "raw" / "host1" / "02", *good(2))
+    write_json(tmp_path / "raw", *good(1, start=5))
+    assert build(tmp_path / "raw", mapping=mapping(source("json"))).summary["events"] == 3
+    rows = spark.createDataFrame(ROWS, COLUMNS)
+    rows.write.parquet(str(tmp_path / "columnar" / "host1"))
+    assert build(tmp_path / "columnar", mapping=mapping(source("parquet"))).summary["events"] == 3
+
+
+def test_parquet_files_of_different_columns_are_read_each_with_its_own(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    full = spark.createDataFrame(ROWS, COLUMNS).coalesce(1)
+    full.drop("price").write.parquet(str(tmp_path / "raw"))
+    full.write.mode("append").parquet(str(tmp_path / "raw"))
+    build(tmp_path / "raw", mapping=mapping(source("parquet")))
+    assert table(spark, lake, "events").where("eventValue = 9.5").count() == 1
+
+
+def test_a_number_beyond_any_time_is_refused_alone(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
+    folder = write_json(tmp_path / "raw", *good(2), {**good(1)[0], "at": 99999999999999999})
+    ended = build(folder, mapping=mapping(source("json")))
+    assert (ended.code, ended.summary["events"], ended.summary["reasons"]) == (0, 2, {"sentAt_missing": 1})
+
+
+def test_a_latin_1_log_keeps_its_letters(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    (tmp_path / "log.csv").write_bytes("café,view,1704067200,\n".encode("latin-1"))
+    build(tmp_path / "log.csv", mapping=mapping(source("csv", '{ encoding = "ISO-8859-1" }')))
+    assert [row.visitorId for row in table(spark, lake, "events").collect()] == ["café"]
+
+
+def test_a_name_with_a_globs_letters_is_a_name(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
+    write_json(tmp_path, *good(2))
+    (tmp_path / "log.jsonl").rename(tmp_path / "log[1].jsonl")
+    assert build(tmp_path / "log[1].jsonl", mapping=mapping(source("json"))).summary["events"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "words"),
+    [
+        ("log.zip", b"PK", "json", "is an archive, which Spark cannot read"),
+        ("log.csv.gz", b"no gzip", "csv", "cannot be read"),
+        ("log.parquet", b"no parquet", "parquet", "cannot be read"),
+        ("log.orc", b"no orc", "orc", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_not_what_it_is_called_is_the_users_to_mend(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path], name: str, content: bytes, kind: str, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    ended = build(tmp_path / name, mapping=mapping(source(kind, '{ header = "true" }' if kind == "csv" else "{}")))
+    assert ended.code == 2
+    assert len(ended.said) == 1 and words in ended.said[0]
+
+
 def test_every_missing_input_is_named(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
     ended = build(tmp_path / "a", tmp_path / "b*.json", mapping=mapping(source("json")))
     assert ended.code == 2

@@ -8,6 +8,10 @@ from pyspark.sql import SparkSession
 from transforms.mapping import read_mapping
 from transforms.mapping_check import check_mapping
 
+SOURCE = """format = "json"
+schema = "id STRING, ts BIGINT, kind STRING, items ARRAY<STRUCT<aid: BIGINT>>\""""
+CSV = """format = "csv"
+schema = "id STRING, ts BIGINT, kind STRING\""""
 GOOD = """
 [source]
 format = "json"
@@ -83,6 +87,14 @@ Device = "id"
         (("[event]", '[record]\nwhere = "ts"\n[event]'), "m.toml:7: [record] where: is BIGINT, must be BOOLEAN"),
         (("[event]", '[record]\nexplode = "ts"\n[event]'), "m.toml:7: [record] explode: is BIGINT, must be an ARRAY"),
         (('"json"', '"json"\noptions = { mode = "FAILFAST" }'), "m.toml:4: [source] options: mode is set by the job"),
+        (("timestamp_millis(ts)", "to_timestamp(kind, 'YYYY-MM-dd')"), "m.toml:8: [event] sentAt: Fail to recognize"),
+        (("timestamp_millis(ts)", "to_timestamp(kind, 'bogus{')"), "m.toml:8: [event] sentAt: "),
+        (("timestamp_millis(ts)", "to_utc_timestamp(kind, 'Europe/Berlon')"), "m.toml:8: [event] sentAt: "),
+        (('"kind"', "\"regexp_extract(kind, '(', 1)\""), "m.toml:7: [event] eventType: "),
+        (("kind STRING", "kind STRING, _fault STRING"), "m.toml:4: [source] schema: may not name a column _fault"),
+        ((SOURCE, CSV + '\noptions = { quote = "xx" }'), "m.toml:5: [source] options: quote cannot be more than one"),
+        ((SOURCE, CSV + '\noptions = { header = "yes" }'), "m.toml:5: [source] options: header must be"),
+        (('"json"', '"csv"'), "m.toml:4: [source] schema: items is no plain type"),
         (('"json"', '"json"\npattern = "(?<a>.)"'), "m.toml:4: [source] pattern: has no meaning for json"),
     ],
 )

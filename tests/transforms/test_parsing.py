@@ -62,7 +62,7 @@ def test_csv_lines(spark: SparkSession, line: str, options: dict[str, str], faul
     schema = spark.createDataFrame([], CSV.schema or "").schema
     lines = spark.createDataFrame([(line,)], "raw STRING")
     parsed = lines.select("raw", parse_csv(F.col("raw"), schema, source).alias("p"))
-    assert parsed.select(csv_fault(F.col("raw"), F.col("p"), schema, source)).collect()[0][0] == fault
+    assert parsed.select(csv_fault(F.col("raw"), F.col("p._corrupt_record"), schema, source)).collect()[0][0] == fault
 
 
 def test_column_names_of_any_kind_survive(spark: SparkSession) -> None:
