@@ -35,6 +35,9 @@ from transforms.parsing import (
     text_fault,
 )
 
+# How Spark 4, and 3 which names no file, tell of a file that is torn or of another format than its name says.
+_UNREADABLE = ("FAILED_READ_FILE", "Encountered error while reading file", "EOFException", "ZipException", "not a gzip")
+
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +72,7 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
 def unreadable(error: BaseException) -> ConfigurationError | None:
     """Take an error for what it is where Spark could not read an input file: the user's to mend."""
     text = str(error)
-    if not any(sign in text for sign in ("FAILED_READ_FILE", "Encountered error while reading file")):
+    if not any(sign in text for sign in _UNREADABLE):
         return None
     file = next((word.strip(" .,'\"") for word in text.split() if word.startswith(("file:", "s3", "hdfs:"))), "a file")
     return ConfigurationError(f"--input: {file} cannot be read: is it whole, and of the mapping's format?")

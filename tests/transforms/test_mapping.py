@@ -75,7 +75,7 @@ Device = "id"
         (('eventType = "kind"', ""), "m.toml:6: [event]: eventType is missing"),
         (('visitorId = "id"', "visitorId = 7"), "m.toml:9: [event] visitorId: must be a string that is not empty"),
         (('"kind"', '"upper(kindd)"'), "m.toml:7: [event] eventType: A column"),
-        (('"kind"', '"nosuchfunction(kind)"'), "m.toml:7: [event] eventType: Cannot resolve routine"),
+        (('"kind"', '"nosuchfunction(kind)"'), "m.toml:7: [event] eventType: Cannot resolve"),
         (('"kind"', '"max(kind)"'), "m.toml:7: [event] eventType: must give one value for each record"),
         (('"kind"', '"explode(array(kind))"'), "m.toml:7: [event] eventType: must give one value for each record"),
         (('"kind"', '"lag(kind) over (order by ts)"'), "m.toml:7: [event] eventType: must give one value"),
