@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
@@ -18,6 +17,7 @@ from expectations.gate import gate
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
 from jobs.arguments import JobParser, batch_label, duration, moment
+from jobs.counting import conserve, count_fates, count_tables
 from jobs.errors import Exit, GateFailedError, JobError
 from jobs.lake import Lake, Manifest
 from jobs.mappings import MappingText, checked_mapping, find_mapping
@@ -26,7 +26,6 @@ from jobs.sources import read_records, unreadable
 from transforms.bookkeeping import FATE, FIRST, RAW, Fate
 from transforms.candidates import map_candidates
 from transforms.mapping import EventMapping
-from transforms.packing import measure
 from transforms.records import select_records
 from transforms.schemas import EVENTS, QUARANTINE
 from transforms.sessions import cut_sessions, drop_repeats_by_given_id
@@ -102,9 +101,9 @@ def build_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, argument
     judged = judged_candidates(records, mapping, arguments.session_gap, as_of + FUTURE_TOLERANCE)
     judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to two tables, after one shuffle
     try:
-        count(judged, run.counters)
+        run.counters.update(count_fates(judged))
         write_tables(judged, lake, arguments.batch, run.runId)
-        count_tables(lake, arguments.batch, run)
+        run.counters.update(count_tables(*written(lake, arguments.batch, run.runId)))
         publish(lake, before, arguments.batch, run)
     except JobError:
         raise
@@ -115,7 +114,8 @@ def build_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, argument
             raise mendable from None
         raise
     finally:
-        judged.unpersist()
+        with suppress(Exception):  # as above; what ended the build is what the reader must see
+            judged.unpersist()
 
 
 def judged_candidates(
@@ -129,16 +129,6 @@ def judged_candidates(
     return cut_sessions(judged, session_gap).select(*EVENTS.names, FATE, FIRST, STAGE, REASONS, RAW)
 
 
-def count(judged: DataFrame, counters: dict[str, Any]) -> None:
-    """Count what became of the records; with `explode`, of their elements."""
-    totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records")).collect()
-    fates = {row[FATE]: row["rows"] for row in totals}
-    counters["read"] = sum(row["records"] for row in totals)
-    counters["filtered"] = fates.get(Fate.FILTERED, 0)
-    counters["candidates"] = sum(fates.values()) - counters["filtered"]
-    counters["duplicates"] = fates.get(Fate.DUPLICATE, 0)
-
-
 def write_tables(judged: DataFrame, lake: Lake, batch: str, run_id: str) -> None:
     """Write the run's rows of `events` and `quarantine`, where nobody reads yet."""
     events = judged.where(F.col(FATE) == Fate.VALID).select(*EVENTS.names)
@@ -150,17 +140,10 @@ def write_tables(judged: DataFrame, lake: Lake, batch: str, run_id: str) -> None
     quarantine.write.parquet(lake.folder("quarantine", batch, f"runId={run_id}"))
 
 
-def count_tables(lake: Lake, batch: str, run: Run) -> None:
-    """Count what was written, from the tables themselves."""
-    events = lake.rows(lake.folder("events", batch, f"runId={run.runId}"), EVENTS)
-    quarantine = lake.rows(lake.folder("quarantine", batch, f"runId={run.runId}"), QUARANTINE)
-    run.counters.update(measure(events).collect()[0].asDict())
-    by_codes = quarantine.groupBy("reasons.code").count().collect()  # few rows: one for each set of reasons there is
-    run.counters["quarantined"] = sum(row["count"] for row in by_codes)
-    reasons: Counter[str] = Counter()
-    for row in by_codes:
-        reasons.update(dict.fromkeys(row["code"], row["count"]))
-    run.counters["reasons"] = dict(sorted(reasons.items()))
+def written(lake: Lake, batch: str, run_id: str) -> tuple[DataFrame, DataFrame]:
+    """Read back a run's rows of `events` and `quarantine`."""
+    events = lake.rows(lake.folder("events", batch, f"runId={run_id}"), EVENTS)
+    return events, lake.rows(lake.folder("quarantine", batch, f"runId={run_id}"), QUARANTINE)
 
 
 def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:
@@ -170,7 +153,7 @@ def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:
         GateFailedError: it did not pass; it is published as failed, without events.
     """
     counters = run.counters
-    _conserve(counters)
+    conserve(counters)
     counters["gate"] = gate(counters["candidates"], counters["quarantined"])
     version = before.version + 1 if before else 1
     kept = 0 if counters["gate"] == "failed" else counters["events"]
@@ -180,12 +163,6 @@ def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:
             f"batch {batch}: {counters['quarantined']:,} of {counters['candidates']:,} candidates were refused; "
             f"the gate lets no more than half be: see {lake.folder('quarantine', batch)}, mend, build again"
         )
-
-
-def _conserve(counters: dict[str, Any]) -> None:
-    ends = counters["events"] + counters["quarantined"] + counters["duplicates"]
-    if counters["candidates"] != ends:
-        raise RuntimeError("candidates, events, quarantined and duplicates do not add up")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
-from transforms.mapping import EventMapping, Fault, read_mapping
+from transforms.mapping import EventMapping, Fault
 from transforms.mapping_check import check_mapping
+from transforms.mapping_reader import read_mapping
 
 
 class MappingText(NamedTuple):

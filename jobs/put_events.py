@@ -7,19 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import boto3
-from botocore.exceptions import BotoCoreError
 from pyspark.sql import DataFrame, SparkSession
 
 from delivery.answers import Meaning, meaning
 from delivery.arrow import TaskDelivery
-from delivery.client import Service, connect
 from delivery.records import Answer
 from jobs.arguments import JobParser, batch_label, rate, tracking_id
 from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError
 from jobs.lake import Lake, Manifest
 from jobs.ledger import OUTCOMES, Calls, Ledger, count_calls
 from jobs.run import Run, run_job
+from jobs.service import resolve_service
 from transforms.packing import measure, pack_requests
 from transforms.schemas import EVENTS
 
@@ -73,7 +71,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def put(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check that one may send, then deliver the batch: pack, send, keep receipts, account for every event."""
-    service = checked_service(arguments)
+    service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifest = sendable(lake, arguments.batch)
     ledger = Ledger(lake, arguments.batch, arguments.trackingId)
     run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
@@ -108,37 +106,6 @@ def sendable(lake: Lake, batch: str) -> Manifest:
             "mend what broke, or let it pass with build_events, then run this again"
         )
     return manifest
-
-
-def checked_service(arguments: Arguments) -> Service:
-    """Resolve region and credentials by the AWS default chain, before anything is read or sent.
-
-    Raises:
-        ConfigurationError: one is missing, or the endpoint is no URL.
-    """
-    try:
-        session = boto3.Session()
-        credentials, region = session.get_credentials(), arguments.region or session.region_name
-    except BotoCoreError as error:  # half a key pair, a profile that is not there
-        raise ConfigurationError(f"the AWS set-up is not right: {error}") from None
-    faults = []
-    if credentials is None:
-        faults.append(
-            "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
-        )
-    if region is None:
-        faults.append("no AWS region was found: give --region, or set AWS_REGION or a profile's region")
-    if faults or region is None:
-        raise ConfigurationError(*faults)
-    return _connected(Service(arguments.trackingId, region, arguments.endpoint_url))
-
-
-def _connected(service: Service) -> Service:
-    try:
-        connect(service, connections=1)
-    except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"--region {service.region} or --endpoint-url is not right: {error}") from None
-    return service
 
 
 def tasks(spark: SparkSession) -> int:

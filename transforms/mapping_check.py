@@ -66,7 +66,7 @@ def check_mapping(mapping: EventMapping, spark: SparkSession) -> list[Fault]:
     """Find every fault in a mapping's schema, pattern and expressions.
 
     Args:
-        mapping: what `read_mapping` could read; keys that it refused are left out.
+        mapping: what `mapping_reader` could read; keys that it refused are left out.
         spark: used to parse and analyse; no data is read and no job is run.
     """
     return list(_Checker(mapping, spark).faults())

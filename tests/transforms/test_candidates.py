@@ -8,7 +8,8 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from transforms.candidates import map_candidates
-from transforms.mapping import EventMapping, read_mapping
+from transforms.mapping import EventMapping
+from transforms.mapping_reader import read_mapping
 
 COLUMNS = (
     "id STRING, user STRING, kind STRING, ts BIGINT, item STRING, value DOUBLE, shown ARRAY<STRING>, device STRING"

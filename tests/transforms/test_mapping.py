@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import SparkSession
 
-from transforms.mapping import read_mapping
 from transforms.mapping_check import check_mapping
+from transforms.mapping_reader import read_mapping
 
 SOURCE = """format = "json"
 schema = "id STRING, ts BIGINT, kind STRING, items ARRAY<STRUCT<aid: BIGINT>>\""""

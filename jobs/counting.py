@@ -1,0 +1,51 @@
+"""The counters of a build, from rows and tables; accumulators would count a retried task twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from transforms.bookkeeping import FATE, FIRST, Fate
+from transforms.packing import measure
+
+
+def count_fates(judged: DataFrame) -> dict[str, int]:
+    """Count what became of the records and, where they are exploded, of their elements."""
+    totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records")).collect()
+    rows = {total[FATE]: total["rows"] for total in totals}
+    filtered = rows.get(Fate.FILTERED, 0)
+    return {
+        "read": sum(total["records"] for total in totals),
+        "filtered": filtered,
+        "candidates": sum(rows.values()) - filtered,
+        "duplicates": rows.get(Fate.DUPLICATE, 0),
+    }
+
+
+def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
+    """Count a run's rows of both tables: events, sessions, users, requests, quarantined and reasons."""
+    by_codes = quarantine.groupBy("reasons.code").count().collect()  # few rows: one for each set of reasons there is
+    reasons: Counter[str] = Counter()
+    for row in by_codes:
+        reasons.update(dict.fromkeys(row["code"], row["count"]))
+    counted = measure(events).collect()[0].asDict()
+    quarantined = sum(row["count"] for row in by_codes)
+    return {**counted, "quarantined": quarantined, "reasons": dict(sorted(reasons.items()))}
+
+
+def conserve(counters: dict[str, Any]) -> None:
+    """Hold what was written against what was judged: law 1.
+
+    Raises:
+        RuntimeError: rows were lost or doubled on the way to the tables.
+
+    Examples:
+        >>> conserve({"candidates": 4, "events": 2, "quarantined": 1, "duplicates": 0})
+        Traceback (most recent call last):
+        RuntimeError: candidates, events, quarantined and duplicates do not add up
+    """
+    if counters["candidates"] != counters["events"] + counters["quarantined"] + counters["duplicates"]:
+        raise RuntimeError("candidates, events, quarantined and duplicates do not add up")
