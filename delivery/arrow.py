@@ -32,6 +32,7 @@ OUTCOMES: Final = pa.schema(
         ("latencyMs", pa.int64()),
         ("errorMessage", pa.string()),
         ("throttled", pa.int32()),
+        ("retried", pa.int32()),
     ]
 )
 """The columns of an outcome: a receipt's, in its order, and what dead letters and counters need besides."""
@@ -58,6 +59,7 @@ class TaskDelivery:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Send what the batches hold (requestId, userId, sessionId, eventIds, events); give those of OUTCOMES."""
         clock = Time(lambda: datetime.now(UTC), time.monotonic, time.sleep)
+        clock.sleep(clock.chance() / self.rate)  # tasks that start together must not call together
         pacer = Pacer(self.rate, clock.monotonic, clock.sleep)
         sender = Sender(connect(self.service, self.in_flight), pacer, self.retry, clock, self.in_flight)
         outcomes = sender.send(request for batch in batches for request in requests(batch))
@@ -91,6 +93,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "errorMessage": answer and answer.errorMessage,
         "attempts": outcome.attempts,
         "throttled": outcome.throttled,
+        "retried": outcome.retried,
         "awsRequestId": answer and answer.awsRequestId,
         "startedAt": outcome.startedAt,
         "latencyMs": outcome.latencyMs,

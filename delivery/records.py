@@ -68,6 +68,7 @@ class Outcome:
         answer: the last call's; None where no call was made.
         attempts: calls made, retries included; the calls of a refused whole are its first part's.
         throttled: how many of them the service throttled.
+        retried: how many of them repeated a call of the same request.
         startedAt: of the last call, aware; None where no call was made.
         latencyMs: of the last call.
     """
@@ -77,5 +78,6 @@ class Outcome:
     answer: Answer | None = None
     attempts: int = 0
     throttled: int = 0
+    retried: int = 0
     startedAt: datetime | None = None
     latencyMs: int = 0

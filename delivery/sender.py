@@ -146,6 +146,7 @@ def _outcome(request: Request, status: Status, calls: _Calls) -> Outcome:
         answer=calls.answer,
         attempts=calls.made,
         throttled=calls.throttled,
+        retried=max(calls.made - 1, 0),
         startedAt=calls.startedAt,
         latencyMs=calls.latency // timedelta(milliseconds=1),
     )
@@ -154,5 +155,10 @@ def _outcome(request: Request, status: Status, calls: _Calls) -> Outcome:
 def _with_calls(outcomes: list[Outcome], calls: _Calls) -> list[Outcome]:
     """Count a refused whole's calls with its first part, so that no call is lost from the sum."""
     first, *rest = outcomes
-    attempts, throttled = first.attempts + calls.made, first.throttled + calls.throttled
-    return [replace(first, attempts=attempts, throttled=throttled), *rest]
+    counted = replace(
+        first,
+        attempts=first.attempts + calls.made,
+        throttled=first.throttled + calls.throttled,
+        retried=first.retried + calls.made - 1,
+    )
+    return [counted, *rest]

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from expectations.rules import RULES, Judgement, Rule
 from transforms.bookkeeping import FATE, FAULT, FILTERED, RAW, SPREAD, Fate
-from transforms.parsing import MALFORMED, MISMATCH
+from transforms.parsing import MALFORMED, MISMATCH, valid_text
 from transforms.records import EXPLODE_NULL
 from transforms.schemas import REASON
 
@@ -46,8 +46,8 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
         {
             FATE: fate.otherwise(Fate.VALID),
             STAGE: F.when(refused_only, stage),
-            SPREAD: F.when(F.col(FILTERED) | refused_only, F.xxhash64(RAW)),
-            RAW: F.when(refused_only, F.col(RAW)),
+            SPREAD: F.when(F.col(FILTERED) | refused_only, F.monotonically_increasing_id()),
+            RAW: F.when(refused_only, valid_text(F.col(RAW))),
         }
     ).drop(FAULT, FILTERED)
 

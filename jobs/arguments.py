@@ -20,6 +20,13 @@ class JobParser(argparse.ArgumentParser):
         raise ConfigurationError(f"{self.prog}: {message}", f"{self.prog} --help shows the usage")
 
 
+def lake_root(text: str) -> str:
+    """Check a lake's root: a folder or a URI."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a folder or a URI")
+    return text
+
+
 def batch_label(text: str) -> str:
     """Check a batch's label: it names folders, so it may hold letters, digits, `-`, `_`, `.` and must start with one
     of the first two.
@@ -59,6 +66,8 @@ def moment(text: str) -> datetime:
         value = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write e.g. 2024-01-02T03:00:00Z") from None
+    if not 1970 <= value.year <= 9000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time that a log can have")
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 

@@ -16,11 +16,11 @@ from pyspark.sql import functions as F
 from expectations.gate import gate
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
-from jobs.arguments import JobParser, batch_label, duration, moment
+from jobs.arguments import JobParser, batch_label, duration, lake_root, moment
 from jobs.counting import conserve, count_fates, count_tables
-from jobs.errors import Exit, GateFailedError, JobError
+from jobs.errors import Exit, GateFailedError, JobError, UnfinishedError
 from jobs.lake import Lake, Manifest
-from jobs.mappings import MappingText, checked_mapping, find_mapping
+from jobs.mappings import checked_mapping, find_mapping
 from jobs.run import Run, run_job
 from jobs.sources import read_records, unreadable
 from transforms.bookkeeping import FATE, FIRST, RAW, Fate
@@ -40,7 +40,7 @@ class Arguments:
 
     Attributes:
         input: paths or globs of the batch's raw logs.
-        mapping: the mapping file, read.
+        mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         batch: the batch's label.
         session_gap: a pause strictly longer than this starts a new session.
@@ -48,7 +48,7 @@ class Arguments:
     """
 
     input: tuple[str, ...]
-    mapping: MappingText
+    mapping: str
     lake: str
     batch: str
     session_gap: timedelta
@@ -64,7 +64,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH_OR_GLOB", help="the batch's raw logs")
     parser.add_argument("--mapping", required=True, metavar="NAME_OR_FILE", help="how a record becomes events")
-    parser.add_argument("--lake", required=True, metavar="ROOT", help="root folder or URI of the tables")
+    parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
     parser.add_argument(
         "--session-gap",
@@ -77,7 +77,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     given = parser.parse_args(argv)
     return Arguments(
         input=tuple(given.input),
-        mapping=find_mapping(given.mapping),
+        mapping=given.mapping,
         lake=given.lake,
         batch=given.batch,
         session_gap=given.session_gap,
@@ -87,15 +87,15 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the mapping, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
-    mapping = checked_mapping(arguments.mapping, spark)
-    with lake.staging(arguments.batch, run.runId):
-        build_batch(spark, lake, mapping, arguments, run)
+    mapping = checked_mapping(find_mapping(arguments.mapping), spark)
+    lake.prepare(arguments.batch)
+    write_batch(spark, lake, mapping, arguments, run)
+    publish(lake, arguments.batch, run)
     return Exit.DONE
 
 
-def build_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, arguments: Arguments, run: Run) -> None:
-    """Build a batch with a mapping that was checked; whatever ends it early leaves nothing to be read."""
-    before = lake.manifest(arguments.batch)
+def write_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, arguments: Arguments, run: Run) -> None:
+    """Write and count the run's rows; whatever ends this early leaves none."""
     records = read_records(spark, arguments.input, mapping)
     as_of = arguments.as_of or datetime.now(UTC)
     judged = judged_candidates(records, mapping, arguments.session_gap, as_of + FUTURE_TOLERANCE)
@@ -104,18 +104,22 @@ def build_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, argument
         run.counters.update(count_fates(judged))
         write_tables(judged, lake, arguments.batch, run.runId)
         run.counters.update(count_tables(*written(lake, arguments.batch, run.runId)))
-        publish(lake, before, arguments.batch, run)
-    except JobError:
-        raise
     except BaseException as error:
-        with suppress(Exception):  # the JVM may be gone; the next run of the batch sweeps then
+        with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
             lake.discard(arguments.batch, run.runId)
-        if mendable := unreadable(error):
-            raise mendable from None
+        if known := _known(error, lake, arguments.batch, run.runId):
+            raise known from None
         raise
     finally:
         with suppress(Exception):  # as above; what ended the build is what the reader must see
             judged.unpersist()
+
+
+def _known(error: BaseException, lake: Lake, batch: str, run_id: str) -> JobError | None:
+    """Take an error for what it is where the reason lies outside: a file that cannot be read, another run."""
+    if "PATH_NOT_FOUND" in str(error) and (newest := lake.manifest(batch)) and newest.runId > run_id:
+        return UnfinishedError(f"batch {batch}: another run published it meanwhile; nothing was changed")
+    return unreadable(error)
 
 
 def judged_candidates(
@@ -146,7 +150,7 @@ def written(lake: Lake, batch: str, run_id: str) -> tuple[DataFrame, DataFrame]:
     return events, lake.rows(lake.folder("quarantine", batch, f"runId={run_id}"), QUARANTINE)
 
 
-def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:
+def publish(lake: Lake, batch: str, run: Run) -> None:
     """Pass the batch through the gate and make it the one that readers see.
 
     Raises:
@@ -155,9 +159,8 @@ def publish(lake: Lake, before: Manifest | None, batch: str, run: Run) -> None:
     counters = run.counters
     conserve(counters)
     counters["gate"] = gate(counters["candidates"], counters["quarantined"])
-    version = before.version + 1 if before else 1
     kept = 0 if counters["gate"] == "failed" else counters["events"]
-    lake.publish(Manifest(batch, version, run.runId, counters["gate"], kept, counters["quarantined"]))
+    lake.publish(Manifest(batch, lake.next_version(batch), run.runId, counters["gate"], kept, counters["quarantined"]))
     if counters["gate"] == "failed":
         raise GateFailedError(
             f"batch {batch}: {counters['quarantined']:,} of {counters['candidates']:,} candidates were refused; "

@@ -25,7 +25,7 @@ def find_inputs(files: FileSystem, inputs: Sequence[str]) -> list[str]:
     faults = [fault for path in inputs for fault in _faults(files, path)]
     if faults:
         raise ConfigurationError(*faults)
-    return [_literal(path) if files.exists(path) else path for path in inputs]
+    return [literal(path) if files.exists(path) else path for path in inputs]
 
 
 def has_partition_folders(files: FileSystem, paths: Sequence[str]) -> bool:
@@ -48,6 +48,6 @@ def _faults(files: FileSystem, path: str) -> list[str]:
     ]
 
 
-def _literal(path: str) -> str:
-    """Keep the name of a file that is there from being taken for a glob."""
+def literal(path: str) -> str:
+    """Keep a plain name from being taken for a glob."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)

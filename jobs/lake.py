@@ -1,15 +1,16 @@
 """The lake: where each table's rows lie, and the manifest that makes a batch visible.
 
 A run writes into folders of its own, `<table>/batch=<label>/runId=<run>`, and publishes them by writing one small file
-last: `_batches/<label>/<version>.json`. Readers follow the newest manifest, so they never see half a batch, on any
-store; nothing is renamed or overwritten. What older runs of the batch left is deleted once the manifest stands.
+last: `_batches/<label>/<version>-<run>.json`. Readers follow the newest manifest, so they never see half a batch, on
+any store; nothing is renamed or overwritten. What older runs of the batch left is deleted once the manifest stands.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from pyspark.sql.types import StructType
 
 from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.filesystem import FileSystem
+from jobs.inputs import literal
+
+log = logging.getLogger(__name__)
 
 LAYOUT: Final = 1
 """Grows when an older version of this project could not read what a newer one writes."""
@@ -61,25 +65,25 @@ class Lake:
         self._files = FileSystem(spark)
         self._root = root.rstrip("/") or root
 
-    @contextmanager
-    def staging(self, batch: str, run_id: str) -> Iterator[str]:
-        """Lend a run a folder where nobody else reads; that it can be made proves that the lake can be written.
+    def prepare(self, batch: str) -> None:
+        """Make the folder of a batch's manifests: the proof that the lake can be written.
 
         Raises:
             ConfigurationError: it cannot.
         """
+        self._make(self._manifests(batch))
+
+    @contextmanager
+    def staging(self, batch: str, run_id: str) -> Iterator[str]:
+        """Lend a run a folder where nobody else reads. What fails in it is left there, for somebody to look at.
+
+        Raises:
+            ConfigurationError: the lake cannot be written.
+        """
         folder = f"{self._root}/_staging/{batch}/{run_id}"
-        try:
-            self._files.make_folder(folder)
-        except OSError as error:
-            raise ConfigurationError(
-                f"--lake {self._root}: cannot be written ({error}); give a folder or URI that can"
-            ) from None
-        try:
-            yield folder
-        finally:
-            with suppress(OSError):  # what a crash leaves there, the next publication of the batch sweeps
-                self._files.delete(folder)
+        self._make(folder)
+        yield folder
+        self._forget(folder)
 
     def folder(self, table: str, batch: str, part: str = "") -> str:
         """Where a table's rows of a batch lie; `part` is the folder below, e.g. `runId=...`."""
@@ -93,13 +97,21 @@ class Lake:
         """Read a batch's newest manifest; None where it was never published.
 
         Raises:
-            ConfigurationError: a newer version of this project wrote it.
+            ConfigurationError: the lake cannot be read, or a newer version of this project wrote it.
         """
-        for name in reversed(self._files.children(self._manifests(batch))):
-            values = self._parsed(f"{self._manifests(batch)}/{name}")
-            if values is not None:
-                return self._manifest(values)
+        try:
+            for name in reversed(self._files.children(self._manifests(batch))):
+                values = _parsed(self._files.read(f"{self._manifests(batch)}/{name}"))
+                if values is not None:
+                    return self._manifest(values)
+        except OSError as error:
+            raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
         return None
+
+    def next_version(self, batch: str) -> int:
+        """Count on from every manifest there is, also one that a crash left half-written."""
+        names = self._files.children(self._manifests(batch))
+        return max((int(name[:8]) for name in names if name[:8].isdigit()), default=0) + 1
 
     def published_events(self, manifest: Manifest, schema: StructType) -> DataFrame:
         """Read the events of a published batch."""
@@ -109,29 +121,34 @@ class Lake:
 
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
         """Read the Parquet files of folders."""
-        return self._spark.read.schema(schema).parquet(*([folders] if isinstance(folders, str) else folders))
+        names = [folders] if isinstance(folders, str) else folders
+        return self._spark.read.schema(schema).parquet(*map(literal, names))
 
     def publish(self, manifest: Manifest) -> None:
         """Make a run's rows the batch's: write its manifest, then delete what older runs left.
 
         Raises:
-            UnfinishedError: another run published the batch meanwhile; nothing is changed.
+            UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
+                are no batch's.
         """
-        path = f"{self._manifests(manifest.batch)}/{manifest.version:08d}.json"
+        name = f"{manifest.version:08d}-{manifest.runId}.json"
         try:
-            self._files.create(path, json.dumps(asdict(manifest)))
+            self._files.create(f"{self._manifests(manifest.batch)}/{name}", json.dumps(asdict(manifest)))
         except OSError as error:
+            log.warning("writing the manifest: %s", error)  # it may stand all the same: see what there is
+        newest = self.manifest(manifest.batch)
+        if newest is None or newest.runId != manifest.runId:
             self.discard(manifest.batch, manifest.runId)
             raise UnfinishedError(
-                f"batch {manifest.batch}: could not be published ({error}); "
-                "if another run of it is under way let it end, then run this one again"
-            ) from None
+                f"batch {manifest.batch}: another run published it meanwhile, or the manifest could not be written; "
+                "nothing was changed: run this again"
+            )
         self._sweep(manifest)
 
     def discard(self, batch: str, run_id: str) -> None:
-        """Delete all that a run wrote of a batch."""
+        """Delete all that a run wrote of a batch, if the store lets it."""
         for table in REBUILT_TABLES:
-            self._files.delete(self.folder(table, batch, f"runId={run_id}"))
+            self._forget(self.folder(table, batch, f"runId={run_id}"))
 
     def note_run(self, batch: str, job: str, run_id: str, summary: str) -> None:
         """Keep a run's summary under `runs/`.
@@ -142,23 +159,32 @@ class Lake:
         self._files.create(f"{self._root}/runs/{batch}/{job}-{run_id}.json", summary)
 
     def _sweep(self, manifest: Manifest) -> None:
-        for table in REBUILT_TABLES:
-            keep = f"runId={manifest.runId}" if table != "events" or manifest.gate != "failed" else None
+        """Delete what older runs left; of a batch that failed its gate, its own events instead."""
+        failed = manifest.gate == "failed"
+        if failed:
+            self._forget(self.folder("events", manifest.batch, f"runId={manifest.runId}"))
+        for table in ("quarantine",) if failed else REBUILT_TABLES:
             for part in self.parts(table, manifest.batch):
-                if part != keep:
-                    self._files.delete(self.folder(table, manifest.batch, part))
-        self._files.delete(f"{self._root}/_staging/{manifest.batch}")
+                if part < f"runId={manifest.runId}":  # a younger run may still be writing
+                    self._forget(self.folder(table, manifest.batch, part))
+
+    def _make(self, folder: str) -> None:
+        try:
+            self._files.make_folder(folder)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--lake {self._root}: cannot be written ({error}); give a folder or URI that can"
+            ) from None
+
+    def _forget(self, folder: str) -> None:
+        """Delete a folder that nobody needs; what cannot be deleted now does no harm to those who read by manifest."""
+        try:
+            self._files.delete(folder)
+        except OSError as error:
+            log.warning("%s could not be deleted: %s", folder, error)
 
     def _manifests(self, batch: str) -> str:
         return f"{self._root}/_batches/{batch}"
-
-    def _parsed(self, path: str) -> dict[str, Any] | None:
-        """Read a manifest; None where a crash left half of one."""
-        try:
-            values = json.loads(self._files.read(path))
-        except (OSError, ValueError):
-            return None
-        return values if isinstance(values, dict) else None
 
     def _manifest(self, values: dict[str, Any]) -> Manifest:
         if values.get("layout", 0) > LAYOUT:
@@ -166,3 +192,12 @@ class Lake:
                 f"--lake {self._root}: its layout is {values['layout']}, this version knows {LAYOUT}: upgrade"
             )
         return Manifest(**values)
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """Parse a manifest; None where a crash left half of one."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None

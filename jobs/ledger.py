@@ -10,12 +10,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
+from delivery.client import Service
 from delivery.records import Answer
 from jobs.lake import Lake
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS
 
 OUTCOMES = StructType(
-    [*RECEIPTS.fields, StructField("errorMessage", StringType()), StructField("throttled", IntegerType())]
+    [
+        *RECEIPTS.fields,
+        StructField("errorMessage", StringType()),
+        StructField("throttled", IntegerType()),
+        StructField("retried", IntegerType()),
+    ]
 )
 """What a task tells of each request: a receipt's columns, and what only dead letters and counters need."""
 
@@ -28,6 +34,7 @@ class Calls:
         requests: requests for which a call was made, the parts of split ones each.
         attempts: calls, retries included.
         throttled: how many of them the service throttled.
+        retried: how many of them repeated a call of the same request.
         refused: requests that the service refused for good.
         seconds: from the first task's start to the last one's end.
         unfinished: the last answers of requests that were given up for this run, each once.
@@ -36,6 +43,7 @@ class Calls:
     requests: int = 0
     attempts: int = 0
     throttled: int = 0
+    retried: int = 0
     refused: int = 0
     seconds: float = 0.0
     unfinished: tuple[Answer, ...] = ()
@@ -46,14 +54,14 @@ class Calls:
             "requests": self.requests,
             "attempts": self.attempts,
             "throttled": self.throttled,
-            "retried": self.attempts - self.requests,
+            "retried": self.retried,
             "achievedRate": round(self.attempts / self.seconds, 1) if self.seconds else 0.0,
         }
 
 
 def count_calls(outcomes: DataFrame, seconds: float) -> Calls:
     """Count what the tasks told, in one job: few rows, one for each way to end that there was."""
-    sums = [F.sum(name).alias(name) for name in ("attempts", "throttled")]
+    sums = [F.sum(name).alias(name) for name in ("attempts", "throttled", "retried")]
     called = outcomes.where("attempts > 0").groupBy("status", "httpStatus", "errorCode")
     ways = called.agg(F.count("*").alias("requests"), *sums).collect()
     given_up = [way for way in ways if way["status"] == "pending" and way["errorCode"] is not None]
@@ -61,6 +69,7 @@ def count_calls(outcomes: DataFrame, seconds: float) -> Calls:
         requests=sum(way["requests"] for way in ways),
         attempts=sum(way["attempts"] for way in ways),
         throttled=sum(way["throttled"] for way in ways),
+        retried=sum(way["retried"] for way in ways),
         refused=sum(way["requests"] for way in ways if way["status"] == "refused"),
         seconds=seconds,
         unfinished=tuple(Answer(way["httpStatus"], way["errorCode"]) for way in given_up),
@@ -73,13 +82,14 @@ class Ledger:
     Args:
         lake: where they lie.
         batch: the label.
-        trackingId: the same batch to the same trackingId is the same delivery, whenever it goes on.
+        service: the same batch to the same trackingId is the same delivery, whenever it goes on. Another endpoint is
+            another tracker: what an emulator acknowledged, Amazon has not.
     """
 
-    def __init__(self, lake: Lake, batch: str, trackingId: str) -> None:
+    def __init__(self, lake: Lake, batch: str, service: Service) -> None:
         self._lake = lake
         self._batch = batch
-        self._tracker = _digest(trackingId)
+        self._tracker = _digest(service.trackingId + (f" at {service.endpoint_url}" if service.endpoint_url else ""))
         self.deliveryId = f"{self._tracker}-{_digest(batch)}"
 
     def count(self, events: DataFrame) -> dict[str, int]:

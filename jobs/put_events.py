@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 
 from delivery.answers import Meaning, meaning
 from delivery.arrow import TaskDelivery
+from delivery.client import Service
 from delivery.records import Answer
-from jobs.arguments import JobParser, batch_label, rate, tracking_id
+from jobs.arguments import JobParser, batch_label, lake_root, rate, tracking_id
 from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError
+from jobs.inputs import literal
 from jobs.lake import Lake, Manifest
 from jobs.ledger import OUTCOMES, Calls, Ledger, count_calls
 from jobs.run import Run, run_job
 from jobs.service import resolve_service
 from transforms.packing import measure, pack_requests
 from transforms.schemas import EVENTS
+
+_ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
+_SUSPECTS: Final = {
+    "AccessDeniedException": "that the credentials have the right to personalize:PutEvents",
+    "ExpiredTokenException": "the session token, which has expired",
+    "InvalidSignatureException": "the secret key, and the clock",
+    "NoCredentialsError": "that the executors find credentials too",
+    "NotTheService": "the endpoint: something else answers there",
+    "ResourceNotFoundException": "the tracking id and the region",
+    "UnrecognizedClientException": "the access key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         ConfigurationError: it is not right.
     """
     parser = JobParser("put_events", description="A batch's events to Amazon Personalize.")
-    parser.add_argument("--lake", required=True, metavar="ROOT", help="root folder or URI of the tables")
+    parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
     parser.add_argument("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
     parser.add_argument("--region", metavar="R", help="AWS region (the default chain's)")
@@ -69,25 +84,40 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
 
 
-def put(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
+def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check that one may send, then deliver the batch: pack, send, keep receipts, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifest = sendable(lake, arguments.batch)
-    ledger = Ledger(lake, arguments.batch, arguments.trackingId)
+    ledger = Ledger(lake, arguments.batch, service)
     run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
-    events = lake.published_events(manifest, EVENTS)
-    already = ledger.count(events)
-    waiting = ledger.waiting(events)
-    run.counters["requestsMinimum"] = measure(waiting).collect()[0]["requests"]
-    calls = Calls()
-    if run.counters["requestsMinimum"]:
-        task = TaskDelivery(service, arguments.max_rate / tasks(spark))
-        with lake.staging(arguments.batch, run.runId) as staged:
-            calls = send(waiting, task, f"{staged}/outcomes")
+    with lake.staging(arguments.batch, run.runId) as staged:
+        events = take(lake.published_events(manifest, EVENTS), lake, f"{staged}/events", manifest)
+        already = ledger.count(events)
+        waiting = ledger.waiting(events)
+        run.counters["requestsMinimum"] = measure(waiting).collect()[0]["requests"]
+        calls = Calls()
+        if run.counters["requestsMinimum"]:
+            calls = send(waiting, service, arguments.max_rate, f"{staged}/outcomes")
             ledger.keep(lake.rows(f"{staged}/outcomes", OUTCOMES), waiting, calls)
-    run.counters.update(calls.counters())
-    run.counters.update(account(manifest.events, already, ledger.count(events)))
+        run.counters.update(calls.counters())
+        run.counters.update(account(manifest.events, already, ledger.count(events)))
     return ending(run, calls)
+
+
+def take(published: DataFrame, lake: Lake, folder: str, manifest: Manifest) -> DataFrame:
+    """Copy a batch's events, so that a rebuild of it while they are sent changes nothing under the delivery.
+
+    Raises:
+        UnfinishedError: it was rebuilt while they were copied.
+    """
+    try:
+        published.write.parquet(folder)
+    except Exception:
+        newest = lake.manifest(manifest.batch)
+        if newest is not None and newest.runId != manifest.runId:
+            raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
+        raise
+    return lake.rows(folder, EVENTS)
 
 
 def sendable(lake: Lake, batch: str) -> Manifest:
@@ -108,23 +138,20 @@ def sendable(lake: Lake, batch: str) -> Manifest:
     return manifest
 
 
-def tasks(spark: SparkSession) -> int:
-    """Tell how many tasks send at once: as many as there are slots, each with its share of the rate."""
-    return max(1, spark.sparkContext.defaultParallelism)
-
-
-def send(waiting: DataFrame, task: TaskDelivery, outcomes: str) -> Calls:
+def send(waiting: DataFrame, service: Service, max_rate: float, outcomes: str) -> Calls:
     """Send events, each partition's requests in parallel; leave what came of them in the folder `outcomes`.
 
-    The sending plan is run by this one write alone: evaluating it again would send again.
+    As many tasks send at once as there are slots, each with its share of the rate. The sending plan is run by this one
+    write alone: evaluating it again would send again.
     """
     spark = waiting.sparkSession
-    requests = pack_requests(waiting).repartition(tasks(spark), "requestId")
+    tasks = max(1, min(spark.sparkContext.defaultParallelism, math.ceil(max_rate)))
+    requests = pack_requests(waiting).repartition(tasks, "requestId")
     ordered = requests.sortWithinPartitions("userId", "sessionId", "number")
     started = time.monotonic()
-    ordered.mapInArrow(task, OUTCOMES).write.parquet(outcomes)
+    ordered.mapInArrow(TaskDelivery(service, max_rate / tasks), OUTCOMES).write.parquet(outcomes)
     seconds = time.monotonic() - started
-    return count_calls(spark.read.schema(OUTCOMES).parquet(outcomes), seconds)
+    return count_calls(spark.read.schema(OUTCOMES).parquet(literal(outcomes)), seconds)
 
 
 def account(events: int, before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
@@ -154,14 +181,17 @@ def ending(run: Run, calls: Calls) -> Exit:
     pending = f"{run.counters['pending']:,} events wait"
     if stops := [answer for answer in calls.unfinished if meaning(answer) is Meaning.STOP]:
         raise ConfigurationError(
-            f"the service answered {_said(stops)}: {pending}; check the endpoint, the region, the tracking id, the "
-            "credentials and their right to personalize:PutEvents, then run this again"
+            f"the service answered {_said(stops)}: {pending}; check {_suspects(stops)}, then run this again"
         )
     if calls.unfinished:
         raise UnfinishedError(f"out of retries after {_said(calls.unfinished)}: {pending}; run this again, it resumes")
     if run.counters["pending"]:
         raise UnfinishedError(f"{pending}; run this again, it resumes")
     return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
+
+
+def _suspects(answers: Sequence[Answer]) -> str:
+    return " and ".join(sorted({_SUSPECTS.get(answer.errorCode or "", _ANYTHING) for answer in answers}))
 
 
 def _said(answers: Sequence[Answer]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
@@ -35,6 +37,26 @@ class JobArguments(Protocol):
 
 
 A = TypeVar("A", bound=JobArguments)
+
+
+class Interruption:
+    """Remembers that the run was asked to end: Ctrl-C also ends the JVM, and what is raised then may be anything.
+
+    Attributes:
+        came: whether SIGINT or SIGTERM, which a scheduler sends first, was received.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def listen(self) -> None:
+        """Take over both signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
 
 
 @dataclass(slots=True)
@@ -83,20 +105,23 @@ def run_job(
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     arguments, lake, error = None, None, None
+    interruption = Interruption()
     try:
         arguments = parse(argv)
         spark = open_session(run.job)
+        interruption.listen()  # after Spark, which installs a handler of its own
         lake = Lake(spark, arguments.lake)
         code = work(spark, lake, arguments, run)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
-    except KeyboardInterrupt:
-        code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
-        _tell([error])
-    except Exception as failure:  # the last frame: all that is left is a fault of ours
-        code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
-        _tell([error, *_where(failure)])
+    except BaseException as failure:  # the last frame: all that is left is an interruption, or a fault of ours
+        if interruption.came or isinstance(failure, KeyboardInterrupt):
+            code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
+            _tell([error])
+        else:
+            code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
+            _tell([error, *_where(failure)])
     _end(run, lake, arguments.batch if arguments else None, code, error)
     return code
 
@@ -107,7 +132,7 @@ def _tell(lines: Sequence[str]) -> None:
     sys.stderr.flush()
 
 
-def _where(failure: Exception) -> list[str]:
+def _where(failure: BaseException) -> list[str]:
     """Tell where it happened without the message, which may quote a record."""
     frames = traceback.extract_tb(failure.__traceback__)
     ask = getattr(failure, "getCondition", None) or getattr(failure, "getErrorClass", None)  # Spark 4, else 3

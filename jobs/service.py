@@ -26,7 +26,7 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
             "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
         )
     if region is None:
-        faults.append("no AWS region was found: give --region, or set AWS_REGION or a profile's region")
+        faults.append("no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region")
     if faults or region is None:
         raise ConfigurationError(*faults)
     return _connected(Service(trackingId, region, endpoint_url))

@@ -28,6 +28,10 @@ SETTINGS: Final = {
     # A file that cannot be read is an error to be told, never a smaller batch.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
+    # A Python worker holds a batch of requests as objects, of up to 100 KB each.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+    # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
     # Writes go to a folder of their own, that nobody reads before its manifest.
     "spark.sql.sources.partitionOverwriteMode": "static",
 }
@@ -42,7 +46,8 @@ def open_session(app: str) -> SparkSession:
     # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("py4j").setLevel(logging.ERROR)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it tells of an interruption by its stack traces
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     builder = SparkSession.builder.appName(app)
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)

@@ -33,6 +33,7 @@ from transforms.parsing import (
     parse_text,
     record_columns,
     text_fault,
+    valid_text,
 )
 
 # How Spark 4, and 3 which names no file, tell of a file that is torn or of another format than its name says.
@@ -89,14 +90,20 @@ def _by_line(source: Source) -> bool:
 def _lines(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
     options = {key.lower(): value for key, value in source.options.items()}
     reader = spark.read.option("recursiveFileLookup", "true").options(**source.options)
-    encoding = LINE_ENCODINGS[encoding_of(source.options)]
-    value = F.col("value") if encoding == "UTF-8" else F.decode(F.col("value").cast("binary"), encoding)
-    text = reader.text(paths).withColumn(RAW, value)
-    if source.format == "csv" and "comment" in options:
+    text = reader.text(paths).withColumn(RAW, _decoded(F.col("value"), source))
+    if source.format == "csv" and options.get("comment"):
         text = text.where(~F.col(RAW).startswith(options["comment"]))
     if source.format == "csv" and options.get("header", "false").lower() == "true":
         text = without_headers(text, schema, source)
     return text.select(RAW, _file())
+
+
+def _decoded(value: Column, source: Source) -> Column:
+    """Read a line's bytes as text. JSON and CSV make valid text of any bytes when they are parsed."""
+    encoding = LINE_ENCODINGS[encoding_of(source.options)]
+    if encoding != "UTF-8":
+        return F.decode(value.cast("binary"), encoding)
+    return valid_text(value) if source.format == "text" else value
 
 
 def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSession) -> DataFrame:
@@ -151,11 +158,16 @@ def _columnar(spark: SparkSession, paths: list[str], schema: StructType, source:
     own = {name.lower(): F.col(_quoted(name)) for name in files.columns}
     for name in (name for name in schema.names if name.lower() not in own):
         log.warning("no input file has the column %s of the mapping's schema: it is null everywhere", name)
-    columns = {field.name: own.get(field.name.lower(), F.lit(None)).cast(field.dataType) for field in schema.fields}
+    columns = {field.name: _column(own.get(field.name.lower(), F.lit(None)), field) for field in schema.fields}
     lost = [own[name.lower()].isNotNull() & column.isNull() for name, column in columns.items() if name.lower() in own]
     named = [column.alias(name) for name, column in columns.items()]
     record = F.to_json(F.struct(*[F.col(_quoted(name)) for name in files.columns]))
     return files.select(*named, record.alias(RAW), _file(), F.when(_any(lost), MISMATCH).alias(FAULT))
+
+
+def _column(column: Column, field: StructField) -> Column:
+    cast = column.cast(field.dataType)
+    return valid_text(cast) if isinstance(field.dataType, StringType) else cast
 
 
 def _any(conditions: list[Column]) -> Column:

@@ -10,6 +10,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DateType, MapType, NumericType, StringType, StructType, TimestampType
 
+from transforms.bookkeeping import FAULT
+
 
 def parse(text: str, spark: SparkSession) -> Any:
     """Parse an expression without analysing it: Catalyst's tree.
@@ -24,16 +26,19 @@ def parse(text: str, spark: SparkSession) -> Any:
 def guarded(text: str) -> Column:
     """Build a user's expression so that no record can fail the job: where it raises, it is null.
 
-    Even with ANSI mode off some functions raise, e.g. timestamp_millis on a number far beyond any time.
+    Even with ANSI mode off some functions raise, e.g. timestamp_millis on a number far beyond any time. The expression
+    is evaluated for records without `_fault` alone; the condition also keeps Catalyst from computing what two
+    expressions share ahead of both, where nothing would catch it.
 
     Examples:
-        >>> df = spark.createDataFrame([(1000,), (99999999999999999,)], "at BIGINT")
+        >>> df = spark.createDataFrame([(1000,), (99999999999999999,)], "at BIGINT").selectExpr("*", "NULL AS _fault")
         >>> [row[0] for row in df.select(guarded("timestamp_millis(at)").cast("string")).collect()]
         ['1970-01-01 00:00:01', None]
     """
     spark = SparkSession.active()
     jvm: Any = spark._jvm
-    tried = jvm.org.apache.spark.sql.catalyst.expressions.TryEval(parse(text, spark))
+    whole = parse(f"IF({FAULT} IS NULL, (\n{text}\n), NULL)", spark)  # on lines of its own: it may end in a comment
+    tried = jvm.org.apache.spark.sql.catalyst.expressions.TryEval(whole)
     if spark.version.startswith("3."):
         return Column(jvm.org.apache.spark.sql.Column(tried))
     from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - Spark 3 has no such module

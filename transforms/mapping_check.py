@@ -104,9 +104,9 @@ class _Checker:
             element = None if explode_faults or record is None else _with_element(record, explode)
         yield from explode_faults
         for name, text in self._mapping.event.items():
-            yield from self._expression("event", name, text, element, _FIELD_TYPES.get(name, TEXT))
+            yield from self._expression("event", name, text, element or _unless_exploded(record, text), _kind(name))
         for key, text in self._mapping.properties.items():
-            yield from self._expression("event.properties", key, text, element, PLAIN)
+            yield from self._expression("event.properties", key, text, element or _unless_exploded(record, text), PLAIN)
 
     def _source_faults(self) -> Iterator[Fault]:
         source = self._mapping.source
@@ -170,6 +170,15 @@ class _Checker:
             yield self._mapping.fault(table, key, problem)
         elif constant := trial(sample(records).select(F.expr(text))):
             yield self._mapping.fault(table, key, constant)
+
+
+def _kind(field: str) -> Expected:
+    return _FIELD_TYPES.get(field, TEXT)
+
+
+def _unless_exploded(records: DataFrame | None, text: str) -> DataFrame | None:
+    """With the exploded array at fault, what does not speak of its element can be checked all the same."""
+    return None if ELEMENT in text else records
 
 
 def _with_element(records: DataFrame, explode: str) -> DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
 from transforms.mapping import Source
 
@@ -17,18 +17,30 @@ _TEXT = StructType([StructField(_RECORD, StringType()), StructField(CORRUPT, Str
 
 
 def parse_json(raw: Column, schema: StructType, source: Source) -> Column:
-    """Parse one JSON object a text: STRUCT<record, _corrupt_record>.
+    """Parse one JSON object a text: STRUCT<record ARRAY, _corrupt_record>.
 
-    The text is parsed inside an object of our own: Spark's parser stops at the end of the first value, so that
-    `{"a":1}{"b":2}` would otherwise lose its second half unseen.
+    The text is parsed as the one element of an array of our own: Spark's parser stops at the end of the first value, so
+    that `{"a":1}{"b":2}` would otherwise lose its second half unseen.
     """
-    wrapped = F.concat(F.lit('{"record":'), raw, F.lit("}"))
-    return F.from_json(wrapped, _with_corrupt(StructType([StructField(_RECORD, schema)])), _options(source))
+    wrapped = F.concat(F.lit('{"record":['), raw, F.lit("]}"))
+    inside = StructType([StructField(_RECORD, ArrayType(schema))])
+    return F.from_json(wrapped, _with_corrupt(inside), _options(source))
 
 
 def json_fault(parsed: Column) -> Column:
     """Name what is wrong with a text that `parse_json` read: a reason code, or null."""
-    return F.when(parsed[_RECORD].isNull(), F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
+    alone = (F.size(parsed[_RECORD]) == 1) & parsed[_RECORD][0].isNotNull()
+    return F.when(~alone, F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
+
+
+def valid_text(text: Column) -> Column:
+    """Put U+FFFD for bytes that are no UTF-8: strings that hold such cannot be read by anybody else.
+
+    Examples:
+        >>> spark.sql("SELECT CAST(X'61FF62' AS STRING) AS t").select(valid_text(F.col("t"))).first()[0]
+        'a\ufffdb'
+    """
+    return F.encode(text, "UTF-8").cast("string")
 
 
 def has_more(text: Column) -> Column:
@@ -69,7 +81,7 @@ def text_fault(raw: Column, pattern: str | None) -> Column:
 
 def record_columns(parsed: Column, schema: StructType, source: Source) -> list[Column]:
     """Take a record's columns out of what `parse_json` or `parse_csv` read."""
-    record = parsed[_RECORD] if source.format == "json" else parsed
+    record = parsed[_RECORD][0] if source.format == "json" else parsed
     return [record[name].alias(name) for name in schema.names]
 
 

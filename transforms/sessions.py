@@ -76,8 +76,8 @@ def _visitor_key() -> Column:
 
 
 def _nobody() -> Column:
-    """Rows that are no valid candidates belong to nobody, and must not all meet in one partition."""
-    return F.concat(F.lit("-:"), F.col(SPREAD).cast("string"))
+    """Rows that are no valid candidates belong to nobody, and must not meet in one partition, however alike."""
+    return F.concat(F.lit("-:"), F.coalesce(F.col(SPREAD).cast("string"), F.col(CONTENT_ID)))
 
 
 def _starts(visitor: WindowSpec, gap: timedelta) -> Column:

@@ -83,7 +83,14 @@ def test_a_round_trip() -> None:
     for each in rows.values():
         assert begun - timedelta(seconds=1) <= each.pop("startedAt") <= datetime.now(UTC)
         assert 0 <= each.pop("latencyMs") < 10_000
-    delivered = {"status": "delivered", "httpStatus": 200, "errorCode": None, "errorMessage": None, "throttled": 0}
+    delivered = {
+        "status": "delivered",
+        "httpStatus": 200,
+        "errorCode": None,
+        "errorMessage": None,
+        "throttled": 0,
+        "retried": 0,
+    }
     assert rows == {
         "r1": {
             **delivered,
@@ -123,6 +130,7 @@ def test_a_round_trip() -> None:
             "errorMessage": "The request holds invalid input.",
             "attempts": 1,
             "throttled": 0,
+            "retried": 0,
             "awsRequestId": rows["r3.2"]["awsRequestId"],
         },
     }
@@ -165,6 +173,7 @@ def test_a_request_without_a_call_is_a_row_of_nulls() -> None:
         "latencyMs": 0,
         "errorMessage": None,
         "throttled": 0,
+        "retried": 0,
     }
 
 

@@ -211,6 +211,7 @@ def test_a_delivered_request_tells_of_its_calls() -> None:
         answer=DELIVERED,
         attempts=4,
         throttled=2,
+        retried=3,
         # Three calls of 0.25 s, and pauses of half of 1, 2 and 4 s.
         startedAt=START + timedelta(seconds=0.75 + 0.5 + 1.0 + 2.0),
         latencyMs=250,
@@ -265,7 +266,7 @@ def test_out_of_retries_leaves_it_and_the_rest_pending_without_a_call(attempts: 
     assert script.calls == ["a", "b", *["c"] * attempts]
     assert time.pauses == [1.0, 2.0, 4.0, 5.0][: attempts - 1]  # none after the last call
     assert outcomes[2].answer == UNAVAILABLE
-    assert outcomes[3] == Outcome(request("d"), "pending", None, 0, 0, None, 0)
+    assert outcomes[3] == Outcome(request("d"), "pending")
 
 
 def test_out_of_retries_for_throttling_counts_them() -> None:
@@ -424,7 +425,7 @@ def test_the_calls_of_a_refused_whole_are_counted_once() -> None:
     script = Script(in_turn(THROTTLED, REFUSED, THROTTLED))
     outcomes = list(build_sender(script).send([request("r", events=2)]))
     assert script.calls == ["r", "r", "r.1", "r.1", "r.2"]
-    assert [(outcome.attempts, outcome.throttled) for outcome in outcomes] == [(4, 2), (1, 0)]
+    assert [(each.attempts, each.throttled, each.retried) for each in outcomes] == [(4, 2, 2), (1, 0, 0)]
 
 
 def test_a_split_sends_the_same_events_as_the_whole() -> None:

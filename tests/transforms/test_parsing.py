@@ -34,6 +34,8 @@ CSV = Source("csv", "id STRING, n BIGINT, price DOUBLE")
         ("no json at all", "malformed_record"),
         ('{"id":"a"} and more', "malformed_record"),
         ('{"id":"a"}{"id":"b"}', "malformed_record"),
+        ('{"id":"a"},{"id":"b"}', "malformed_record"),
+        ('{"id":"a"},"x":{"id":"b"}', "malformed_record"),
         ("[" * 5000, "malformed_record"),
     ],
 )
