@@ -179,7 +179,7 @@ def test_a_request_without_a_call_is_a_row_of_nulls() -> None:
 
 def test_a_moment_keeps_its_microseconds_and_its_zone() -> None:
     moment = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
-    outcome = Outcome(Request("r", None, "s", (), ()), "delivered", Answer(200), 1, 0, moment, 7)
+    outcome = Outcome(Request("r", None, "s", (), ()), "delivered", Answer(200), 1, 0, 0, moment, 7)
     (found,) = pa.RecordBatch.from_pylist([row(outcome)], schema=OUTCOMES).to_pylist()
     assert (found["startedAt"], found["latencyMs"]) == (moment, 7)
 

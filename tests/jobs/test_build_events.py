@@ -307,6 +307,35 @@ def test_a_number_beyond_any_time_is_refused_alone(build: Any, tmp_path: Path, m
     assert (ended.code, ended.summary["events"], ended.summary["reasons"]) == (0, 2, {"sentAt_missing": 1})
 
 
+def test_what_two_expressions_share_fails_no_job_either(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    shared = source("json") + '[event.properties]\nhour = "hour(timestamp_seconds(at))"\n'
+    where = shared.replace("[event]", '[record]\nwhere = "timestamp_seconds(at) > timestamp_seconds(0)"\n[event]', 1)
+    folder = write_json(tmp_path / "raw", *good(2), {**good(1)[0], "at": 9223372036854775807})
+    ended = build(folder, mapping=mapping(shared))
+    assert (ended.code, ended.summary["events"], ended.summary["reasons"]) == (0, 2, {"sentAt_missing": 1})
+    ended = build(folder, mapping=mapping(where))
+    assert (ended.code, ended.summary["events"], ended.summary["filtered"]) == (0, 2, 1)
+
+
+def test_bytes_that_are_no_utf_8_become_text_that_everybody_can_read(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+) -> None:
+    (tmp_path / "log").write_bytes(b"a\xff\xfeb\nplain\n")
+    form = mapping("""
+[source]
+format = "text"
+[event]
+eventType = "'view'"
+sentAt = "timestamp_seconds(1704067200)"
+visitorId = "_raw"
+""")
+    assert build(tmp_path / "log", mapping=form).summary["events"] == 2
+    visitors = {row.visitorId for row in table(spark, lake, "events").collect()}
+    assert visitors == {"a\ufffd\ufffdb", "plain"}
+
+
 def test_a_latin_1_log_keeps_its_letters(
     spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
 ) -> None:
