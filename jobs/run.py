@@ -103,7 +103,7 @@ def run_job(
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    _log_to_stderr()
     arguments, lake, error = None, None, None
     interruption = Interruption()
     try:
@@ -124,6 +124,17 @@ def run_job(
             _tell([error, *_where(failure)])
     _end(run, lake, arguments.batch if arguments else None, code, error)
     return code
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Leave out py4j, which logs an interruption, and what follows from it, as stack traces of the root logger."""
+    return "py4j" not in record.pathname
 
 
 def _tell(lines: Sequence[str]) -> None:

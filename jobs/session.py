@@ -46,7 +46,6 @@ def open_session(app: str) -> SparkSession:
     # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it tells of an interruption by its stack traces
     logging.getLogger("botocore").setLevel(logging.WARNING)
     builder = SparkSession.builder.appName(app)
     for key, value in SETTINGS.items():
