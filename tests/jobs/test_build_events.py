@@ -409,11 +409,11 @@ def test_faults_of_a_mapping_are_told_line_by_line_and_nothing_is_read(
     ],
 )
 def test_a_wrong_command_line_is_told_and_has_a_summary(
-    capfd: pytest.CaptureFixture[str], argv: list[str], words: str
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str], argv: list[str], words: str
 ) -> None:
-    from jobs.build_events import main  # noqa: PLC0415 - no fixture: these start no Spark
+    from jobs.build_events import main  # noqa: PLC0415 - the fixture gives arguments of its own
 
-    given = ["--input", "x", "--lake", "y", "--mapping", "nosuch", *argv] if argv else []
+    given = ["--input", "x", "--lake", str(tmp_path / "lake"), "--mapping", "nosuch", *argv] if argv else []
     assert main(given) == 2
     out, err = capfd.readouterr()
     assert words in err
