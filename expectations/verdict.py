@@ -40,7 +40,7 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
     reasons = F.when(F.col(FAULT).isNotNull(), _fault_reasons()).when(refused, _rule_reasons(judgement))
     judged = candidates.withColumn(REASONS, F.when(~F.col(FILTERED), reasons))
     fate = F.when(F.col(FILTERED), Fate.FILTERED).when(F.col(REASONS).isNotNull(), Fate.QUARANTINED)
-    stage = F.coalesce(_by_fault(0), F.lit("validate"))
+    stage = F.coalesce(_stage_of_fault(), F.lit("validate"))
     refused_only = F.col(REASONS).isNotNull()
     return judged.withColumns(
         {
@@ -77,8 +77,8 @@ def _fault_reasons() -> Column:
     return F.array(F.coalesce(*whens))
 
 
-def _by_fault(part: int) -> Column:
-    return F.coalesce(*[F.when(F.col(FAULT) == code, F.lit(what[part])) for code, what in _FAULTS.items()])
+def _stage_of_fault() -> Column:
+    return F.coalesce(*[F.when(F.col(FAULT) == code, F.lit(stage)) for code, (stage, _) in _FAULTS.items()])
 
 
 def _reason(code: str, field: str | None, message: str) -> Column:

@@ -133,7 +133,7 @@ def sendable(lake: Lake, batch: str) -> Manifest:
     if manifest.gate == "failed":
         raise GateFailedError(
             f"batch {batch}: failed its gate (run {manifest.runId}): nothing is sent from it; "
-            "mend what broke, or let it pass with build_events, then run this again"
+            "mend what broke, build it again, then run this again"
         )
     return manifest
 

@@ -115,7 +115,7 @@ def run_job(
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
-    except BaseException as failure:  # the last frame: all that is left is an interruption, or a fault of ours
+    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
         if interruption.came or isinstance(failure, KeyboardInterrupt):
             code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
             _tell([error])

@@ -420,6 +420,15 @@ def test_a_wrong_command_line_is_told_and_has_a_summary(
     assert json.loads(out.splitlines()[-1])["exitCode"] == 2
 
 
+def test_help_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    from jobs.build_events import main  # noqa: PLC0415 - the fixture gives arguments of its own
+
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    assert "usage: build_events" in capfd.readouterr().out
+
+
 def test_the_summary_has_the_promised_counters_and_is_kept_in_the_lake(
     build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
 ) -> None:
