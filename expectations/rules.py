@@ -1,19 +1,26 @@
-"""What a valid Event is: one tuple of rules. Verdict, fingerprint and documentation come from it."""
+"""What a valid Event is: one tuple of rules. Verdict, suite, fingerprint and documentation come from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from expectations.thresholds import Threshold
 from transforms import limits
+from transforms.bookkeeping import FAULT
+from transforms.parsing import MALFORMED, MISMATCH
+from transforms.records import EXPLODE_NULL
 from transforms.schemas import EVENTS
 from transforms.wire import event_json, properties_json
 
+OURS: Final = "ours"
+FEW: Final = Threshold(warn_share=0.01, fail_share=0.25)
+"""What rules allow unless they say otherwise: a few visitors' fault goes by, a release's does not."""
 MODEL: Final = "botocore service model personalize-events 2018-03-22"
 
 
@@ -30,7 +37,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that a candidate must satisfy to be an event.
+    """One thing that a record or candidate must satisfy to be an event.
 
     Attributes:
         code: the reason code; names the field and what is wrong with it.
@@ -38,6 +45,10 @@ class Rule:
         broken: builds a BOOLEAN Column that is true where the rule is broken; null counts as kept.
         message: what is wrong, in words that fit any candidate: no value is ever quoted.
         source: where the limit comes from.
+        limit: the limit itself, in its unit; None for what merely has to be there.
+        stage: where it is found; a record that breaks a rule of `read` or `map` never becomes a candidate of fields,
+            so no rule of `validate` is asked about it.
+        threshold: how much of a batch may break it.
     """
 
     code: str
@@ -45,12 +56,34 @@ class Rule:
     broken: Callable[[Judgement], Column]
     message: str
     source: str
+    limit: str | None = None
+    stage: Literal["read", "map", "validate"] = "validate"
+    threshold: Threshold = FEW
+
+    def reason(self, judgement: Judgement) -> Column:
+        """Name what is wrong: null where the candidate is good, the reason code where it is not.
+
+        Examples:
+            >>> from datetime import UTC
+            >>> rule = Rule("x_too_long", "x", lambda _: F.length("x") > 2, "x is too long", "")
+            >>> df = spark.createDataFrame([("ab",), ("abc",), (None,)], "x STRING")
+            >>> [row[0] for row in df.select(rule.reason(Judgement(datetime.now(UTC)))).collect()]
+            [None, 'x_too_long', None]
+        """
+        return F.when(self.broken(judgement), F.lit(self.code))
 
 
 def _too_long(field: str, limit: int) -> Rule:
     """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.present`)."""
-    message = f"{field} is longer than {limit:,} characters"
-    return Rule(f"{field}_too_long", field, lambda _: F.length(field) > limit, message, MODEL)
+    most = f"{limit:,} characters"
+    return Rule(
+        f"{field}_too_long", field, lambda _: F.length(field) > limit, f"{field} is longer than {most}", MODEL, most
+    )
+
+
+def _fault(code: str, stage: Literal["read", "map"], message: str) -> Rule:
+    """Refuse a record that reading or exploding has marked."""
+    return Rule(code, None, lambda _: F.col(FAULT) == code, message, OURS, stage=stage)
 
 
 def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
@@ -79,6 +112,9 @@ _IDENTITY = ("userId", "visitorId", "sessionId")
 _NO_LATER = "sentAt is later than the run's --as-of allows"
 
 RULES: Final = (
+    _fault(MALFORMED, "read", "the record is malformed: its text does not have the source's format"),
+    _fault(MISMATCH, "read", "a value of the record does not fit the type that the mapping's schema gives it"),
+    _fault(EXPLODE_NULL, "map", "the array to explode is null, or does not hold the element any more"),
     Rule(
         "identity_missing",
         None,
@@ -106,14 +142,16 @@ RULES: Final = (
         "sentAt",
         lambda _: F.unix_micros("sentAt") < 0,
         "sentAt is before 1970-01-01",
-        "Unix time in seconds",
+        f"{MODEL}: Unix time in seconds",
+        "1970-01-01",
     ),
     Rule(
         "sentAt_in_future",
         "sentAt",
         lambda judgement: F.col("sentAt") > F.lit(judgement.latest_sent_at),
         _NO_LATER,
-        "ours: a clock that runs ahead would place events after those that really follow",
+        f"{OURS}: a clock that runs ahead would place events after those that really follow",
+        "--as-of and a day",
     ),
     _too_long("userId", limits.IDENTIFIER_LENGTH),
     _too_long("sessionId", limits.IDENTIFIER_LENGTH),
@@ -132,6 +170,7 @@ RULES: Final = (
         lambda _: F.size("impression") > limits.IMPRESSION_ITEMS,
         f"impression holds more than {limits.IMPRESSION_ITEMS} items",
         MODEL,
+        f"{limits.IMPRESSION_ITEMS} items",
     ),
     Rule(
         "impression_member_missing",
@@ -146,6 +185,7 @@ RULES: Final = (
         lambda _: _some(F.col("impression"), lambda item: F.length(item) > limits.IDENTIFIER_LENGTH),
         f"impression holds an item id longer than {limits.IDENTIFIER_LENGTH} characters",
         MODEL,
+        f"{limits.IDENTIFIER_LENGTH} characters",
     ),
     Rule(
         "properties_too_long",
@@ -153,6 +193,7 @@ RULES: Final = (
         lambda _: F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH,
         f"properties make a JSON text longer than {limits.PROPERTIES_LENGTH:,} characters",
         MODEL,
+        f"{limits.PROPERTIES_LENGTH:,} characters",
     ),
     _too_long("recommendationId", limits.RECOMMENDATION_ID_LENGTH),
     _too_long("eventAttributionSource", limits.ATTRIBUTION_SOURCE_LENGTH),
@@ -162,12 +203,14 @@ RULES: Final = (
         lambda _: ~F.col("eventAttributionSource").rlike(limits.ATTRIBUTION_SOURCE_PATTERN),
         "eventAttributionSource holds other than printable ASCII characters",
         MODEL,
+        "printable ASCII",
     ),
     Rule(
         "event_too_large",
         None,
         _too_large,
         f"the event's JSON is larger than {limits.EVENT_BYTES:,} bytes",
-        "Amazon Personalize quotas: 10 KB an event",
+        "Amazon Personalize quotas: the maximum size of an event",
+        f"{limits.EVENT_BYTES:,} bytes",
     ),
 )

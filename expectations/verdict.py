@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -10,18 +11,14 @@ from pyspark.sql import functions as F
 
 from expectations.rules import RULES, Judgement, Rule
 from transforms.bookkeeping import FATE, FAULT, FILTERED, RAW, SPREAD, Fate
-from transforms.parsing import MALFORMED, MISMATCH, valid_text
-from transforms.records import EXPLODE_NULL
+from transforms.parsing import valid_text
 from transforms.schemas import REASON
 
 REASONS = "_reasons"
 STAGE = "_stage"
 
-_FAULTS = {
-    MALFORMED: ("read", "the record is malformed: its text does not have the source's format"),
-    MISMATCH: ("read", "a value of the record does not fit the type that the mapping's schema gives it"),
-    EXPLODE_NULL: ("map", "the array to explode is null"),
-}
+_FAULTS = [rule for rule in RULES if rule.stage != "validate"]
+_RULES = [rule for rule in RULES if rule.stage == "validate"]
 
 
 def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
@@ -36,11 +33,11 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
         left to those that are quarantined alone: nobody else asks for the text, the bulk of what would be shuffled.
     """
     # Reasons are built for the few that have any: for all others a plain BOOLEAN is all that is evaluated.
-    refused = F.coalesce(reduce(lambda one, other: one | other, _checks(judgement)), F.lit(False))
-    reasons = F.when(F.col(FAULT).isNotNull(), _fault_reasons()).when(refused, _rule_reasons(judgement))
+    refused = reduce(lambda one, other: one | other, [_is_true(rule.broken(judgement)) for rule in _RULES])
+    reasons = F.when(F.col(FAULT).isNotNull(), _reasons(_FAULTS, judgement)).when(refused, _reasons(_RULES, judgement))
     judged = candidates.withColumn(REASONS, F.when(~F.col(FILTERED), reasons))
     fate = F.when(F.col(FILTERED), Fate.FILTERED).when(F.col(REASONS).isNotNull(), Fate.QUARANTINED)
-    stage = F.coalesce(_stage_of_fault(), F.lit("validate"))
+    stage = F.coalesce(*[F.when(rule.broken(judgement), F.lit(rule.stage)) for rule in _FAULTS], F.lit("validate"))
     refused_only = F.col(REASONS).isNotNull()
     return judged.withColumns(
         {
@@ -63,27 +60,18 @@ def rule_set(rules: tuple[Rule, ...] = RULES) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _checks(judgement: Judgement) -> list[Column]:
-    return [F.coalesce(rule.broken(judgement), F.lit(False)) for rule in RULES]
+def _is_true(broken: Column) -> Column:
+    return F.coalesce(broken, F.lit(False))
 
 
-def _rule_reasons(judgement: Judgement) -> Column:
-    reasons = [F.when(rule.broken(judgement), _reason(rule.code, rule.field, rule.message)) for rule in RULES]
+def _reasons(rules: Sequence[Rule], judgement: Judgement) -> Column:
+    reasons = [F.when(rule.reason(judgement).isNotNull(), _reason(rule)) for rule in rules]
     return F.array_compact(F.array(*reasons))
 
 
-def _fault_reasons() -> Column:
-    whens = [F.when(F.col(FAULT) == code, _reason(code, None, words)) for code, (_, words) in _FAULTS.items()]
-    return F.array(F.coalesce(*whens))
-
-
-def _stage_of_fault() -> Column:
-    return F.coalesce(*[F.when(F.col(FAULT) == code, F.lit(stage)) for code, (stage, _) in _FAULTS.items()])
-
-
-def _reason(code: str, field: str | None, message: str) -> Column:
+def _reason(rule: Rule) -> Column:
     return F.struct(
-        F.lit(code).alias("code"),
-        F.lit(field).cast("string").alias("field"),
-        F.lit(message).alias("message"),
+        F.lit(rule.code).alias("code"),
+        F.lit(rule.field).cast("string").alias("field"),
+        F.lit(rule.message).alias("message"),
     ).cast(REASON)

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from jobs.errors import ConfigurationError
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+from transforms.durations import read_duration
 
 
 class JobParser(argparse.ArgumentParser):
@@ -43,16 +42,11 @@ def batch_label(text: str) -> str:
 
 
 def duration(text: str) -> timedelta:
-    """Read a duration: a whole number and s, m, h or d.
-
-    Examples:
-        >>> duration("30m"), duration("24h") == duration("1d")
-        (datetime.timedelta(seconds=1800), True)
-    """
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if match is None or int(match.group(1)) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write e.g. 90s, 30m, 24h or 2d")
-    return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
+    """Read a duration."""
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def moment(text: str) -> datetime:

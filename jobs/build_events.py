@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
-from expectations.gate import gate
-from expectations.rules import Judgement
-from expectations.verdict import REASONS, STAGE, judge, rule_set
+from expectations.gate import FAILED, WARNED, outcome
+from expectations.page import Judged
 from jobs.arguments import JobParser, batch_label, duration, lake_root, moment
-from jobs.counting import conserve, count_fates, count_tables
-from jobs.errors import Exit, GateFailedError, JobError, UnfinishedError
+from jobs.building import Built, Recipe, Slot, build_rows
+from jobs.counting import count_attempts, whole
+from jobs.data_docs import DataDocs
+from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError, all_or_faults
 from jobs.lake import Lake, Manifest
 from jobs.mappings import checked_mapping, find_mapping
+from jobs.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
 from jobs.run import Run, run_job
-from jobs.sources import read_records, unreadable
-from transforms.bookkeeping import FATE, FIRST, RAW, Fate
-from transforms.candidates import map_candidates
-from transforms.mapping import EventMapping
-from transforms.records import select_records
+from jobs.sources import read_again, read_records
 from transforms.schemas import EVENTS, QUARANTINE
-from transforms.sessions import cut_sessions, drop_repeats_by_given_id
-
-FUTURE_TOLERANCE: Final = timedelta(hours=24)
-"""How far after --as-of an event may be sent: visitors' clocks and time zones are not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +29,15 @@ class Arguments:
     """The command line, checked.
 
     Attributes:
-        input: paths or globs of the batch's raw logs.
+        input: paths or globs of the batch's raw logs; none where its quarantine is retried.
         mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         batch: the batch's label.
         session_gap: a pause strictly longer than this starts a new session.
-        as_of: the run's time, aware; None for now.
+        thresholds: path of the gate's thresholds; None for the defaults.
+        lenient: whether a batch that fails its gate passes, marked.
+        as_of: the run's time, aware.
+        retry_quarantine: whether the batch's quarantine is taken through again, instead of new input.
     """
 
     input: tuple[str, ...]
@@ -52,7 +45,10 @@ class Arguments:
     lake: str
     batch: str
     session_gap: timedelta
-    as_of: datetime | None
+    thresholds: str | None
+    lenient: bool
+    as_of: datetime
+    retry_quarantine: bool
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -62,16 +58,22 @@ def parse(argv: Sequence[str]) -> Arguments:
         ConfigurationError: it is not right.
     """
     parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
-    parser.add_argument("--input", nargs="+", required=True, metavar="PATH_OR_GLOB", help="the batch's raw logs")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", nargs="+", default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs")
+    source.add_argument(
+        "--retry-quarantine",
+        action="store_true",
+        help="take the batch's quarantine through again, e.g. a mended mapping",
+    )
     parser.add_argument("--mapping", required=True, metavar="NAME_OR_FILE", help="how a record becomes events")
     parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
     parser.add_argument(
-        "--session-gap",
-        type=duration,
-        default="30m",
-        metavar="TIME",
-        help="a longer pause starts a session (30m)",
+        "--session-gap", type=duration, default="30m", metavar="TIME", help="a longer pause starts a session (30m)"
+    )
+    parser.add_argument("--thresholds", metavar="FILE", help="the gate's thresholds (docs/rules.md lists the defaults)")
+    parser.add_argument(
+        "--on-gate-failure", choices=("fail", "warn"), default="fail", help="warn lets the batch pass, marked (fail)"
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
     given = parser.parse_args(argv)
@@ -81,110 +83,126 @@ def parse(argv: Sequence[str]) -> Arguments:
         lake=given.lake,
         batch=given.batch,
         session_gap=given.session_gap,
-        as_of=given.as_of,
+        thresholds=given.thresholds,
+        lenient=given.on_gate_failure == "warn",
+        as_of=given.as_of or datetime.now(UTC),
+        retry_quarantine=given.retry_quarantine,
     )
 
 
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Check the mapping, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
-    mapping = checked_mapping(find_mapping(arguments.mapping), spark)
+    """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
+    load_great_expectations()
+    recipe, gate = configure(spark, arguments)
     lake.prepare(arguments.batch)
-    write_batch(spark, lake, mapping, arguments, run)
-    publish(lake, arguments.batch, run)
+    before = retriable(lake, arguments.batch) if arguments.retry_quarantine else None
+    if before is not None and not before.quarantined:
+        run.counters["gate"] = before.gate
+        return Exit.DONE
+    slot = Slot(lake, arguments.batch, run.runId)
+    with lake.unpublished(arguments.batch, run.runId):
+        records, known = take(spark, lake, arguments, recipe, before)
+        built = build_rows(records, recipe, slot, known)
+        run.counters.update(built.counters)
+        if before is not None:
+            run.counters["attempts"] = count_attempts(built.quarantine)
+        judged = judge_rows(slot, built, recipe, gate, before)
+        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
+        if before is not None:
+            hold(lake, before, judged)
+        publish(lake, judged)
+    docs = DataDocs(spark, arguments.lake)
+    docs.show(judged)
+    if judged.gate == FAILED:
+        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
     return Exit.DONE
 
 
-def write_batch(spark: SparkSession, lake: Lake, mapping: EventMapping, arguments: Arguments, run: Run) -> None:
-    """Write and count the run's rows; whatever ends this early leaves none."""
-    records = read_records(spark, arguments.input, mapping)
-    as_of = arguments.as_of or datetime.now(UTC)
-    judged = judged_candidates(records, mapping, arguments.session_gap, as_of + FUTURE_TOLERANCE)
-    judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to two tables, after one shuffle
-    try:
-        run.counters.update(count_fates(judged))
-        write_tables(judged, lake, arguments.batch, run.runId)
-        run.counters.update(count_tables(*written(lake, arguments.batch, run.runId)))
-    except BaseException as error:
-        with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
-            lake.discard(arguments.batch, run.runId)
-        if known := _known(error, lake, arguments.batch, run.runId):
-            raise known from None
-        raise
-    finally:
-        with suppress(Exception):  # as above; what ended the build is what the reader must see
-            judged.unpersist()
-
-
-def _known(error: BaseException, lake: Lake, batch: str, run_id: str) -> JobError | None:
-    """Take an error for what it is where the reason lies outside: a file that cannot be read, another run."""
-    if "PATH_NOT_FOUND" in str(error) and (newest := lake.manifest(batch)) and newest.runId > run_id:
-        return UnfinishedError(f"batch {batch}: another run published it meanwhile; nothing was changed")
-    return unreadable(error)
-
-
-def judged_candidates(
-    records: DataFrame, mapping: EventMapping, session_gap: timedelta, latest_sent_at: datetime
-) -> DataFrame:
-    """Give every record its fate: the columns of `events`, `_fate`, `_first`, `_stage`, `_reasons` and `_raw`."""
-    candidates = map_candidates(select_records(records, mapping), mapping)
-    judged = judge(candidates, Judgement(latest_sent_at))
-    if "eventId" in mapping.event:
-        judged = drop_repeats_by_given_id(judged)
-    return cut_sessions(judged, session_gap).select(*EVENTS.names, FATE, FIRST, STAGE, REASONS, RAW)
-
-
-def write_tables(judged: DataFrame, lake: Lake, batch: str, run_id: str) -> None:
-    """Write the run's rows of `events` and `quarantine`, where nobody reads yet."""
-    events = judged.where(F.col(FATE) == Fate.VALID).select(*EVENTS.names)
-    events.write.parquet(lake.folder("events", batch, f"runId={run_id}"))
-    refused = judged.where(F.col(FATE) == Fate.QUARANTINED)
-    columns = {"stage": STAGE, "reasons": REASONS, "record": RAW, "sourceFile": "sourceFile"}
-    named = [F.col(column).alias(name) for name, column in columns.items()]
-    quarantine = refused.select(*named, F.lit(rule_set()).alias("ruleSet"))
-    quarantine.write.parquet(lake.folder("quarantine", batch, f"runId={run_id}"))
-
-
-def written(lake: Lake, batch: str, run_id: str) -> tuple[DataFrame, DataFrame]:
-    """Read back a run's rows of `events` and `quarantine`."""
-    events = lake.rows(lake.folder("events", batch, f"runId={run_id}"), EVENTS)
-    return events, lake.rows(lake.folder("quarantine", batch, f"runId={run_id}"), QUARANTINE)
-
-
-def publish(lake: Lake, batch: str, run: Run) -> None:
-    """Pass the batch through the gate and make it the one that readers see.
+def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
+    """Read and check what the user has written.
 
     Raises:
-        GateFailedError: it did not pass; it is published as failed, without events.
+        ConfigurationError: every fault of mapping and thresholds, a line each.
     """
-    counters = run.counters
-    conserve(counters)
-    counters["gate"] = gate(counters["candidates"], counters["quarantined"])
-    kept = 0 if counters["gate"] == "failed" else counters["events"]
-    lake.publish(Manifest(batch, lake.next_version(batch), run.runId, counters["gate"], kept, counters["quarantined"]))
-    if counters["gate"] == "failed":
-        raise GateFailedError(
-            f"batch {batch}: {counters['quarantined']:,} of {counters['candidates']:,} candidates were refused; "
-            f"the gate lets no more than half be: see {lake.folder('quarantine', batch)}, mend, build again"
+    mapping, thresholds = all_or_faults(
+        lambda: checked_mapping(find_mapping(arguments.mapping), spark), lambda: find_thresholds(arguments.thresholds)
+    )
+    return Recipe(mapping, arguments.session_gap, arguments.as_of), Gate(thresholds, arguments.lenient)
+
+
+def retriable(lake: Lake, batch: str) -> Manifest:
+    """Find a batch whose quarantine may be taken through again.
+
+    Raises:
+        ConfigurationError: it was never built, or its events were not kept.
+    """
+    manifest = lake.manifest(batch)
+    if manifest is None:
+        raise ConfigurationError(f"batch {batch}: the lake has no such batch: build it from its --input first")
+    if manifest.gate == FAILED:
+        raise ConfigurationError(
+            f"batch {batch}: failed its gate (run {manifest.runId}), so its events were not kept: "
+            "build all of it again, from its --input, with what you have mended"
         )
+    return manifest
+
+
+def take(
+    spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, before: Manifest | None
+) -> tuple[DataFrame, DataFrame | None]:
+    """Take the records that are to be built and, where the batch is only added to, the events that it has."""
+    if before is None:
+        return read_records(spark, arguments.input, recipe.mapping), None
+    quarantine = lake.published_quarantine(before, QUARANTINE)
+    return read_again(spark, quarantine, recipe.mapping), lake.published_events(before, EVENTS)
+
+
+def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Manifest | None) -> Judged:
+    """Pass the batch as a whole through the gate."""
+    counters = whole(built.counters, built.known, before.duplicates if before else 0)
+    sizes = slot.lake.sizes_before(slot.batch, gate.thresholds.settings.batches)
+    batch = Batch(slot.batch, built, counters, len(recipe.mapping.properties), sizes)
+    findings = find_out(batch, gate.thresholds)
+    ruling = WARNED if gate.lenient and outcome(findings) == FAILED else outcome(findings)
+    return tell(batch, findings, ruling, recipe, slot.runId)
+
+
+def hold(lake: Lake, before: Manifest, judged: Judged) -> None:
+    """Leave a batch that is only added to as it is where it would fail, or is no longer the one that was read.
+
+    Raises:
+        GateFailedError: with what was retried, it would fail.
+        UnfinishedError: another run published it meanwhile.
+    """
+    if judged.gate == FAILED:
+        raise GateFailedError(*failure(judged), f"batch {judged.batch}: was left as it is; nothing was added to it")
+    if lake.manifest(judged.batch) != before:
+        raise UnfinishedError(
+            f"batch {judged.batch}: another run published it meanwhile; nothing was changed: run this again"
+        )
+
+
+def publish(lake: Lake, judged: Judged) -> None:
+    """Make the rows the batch's; of one that failed, no events are kept."""
+    counts = judged.counts
+    kept = 0 if judged.gate == FAILED else counts["events"]
+    version = lake.next_version(judged.batch)
+    rows = (kept, counts["quarantined"], counts["duplicates"])
+    lake.publish(Manifest(judged.batch, version, judged.runId, judged.gate, *rows))
+
+
+def failure(judged: Judged) -> list[str]:
+    """Say which checks failed, a line each."""
+    failed = [finding.describe() for finding in judged.findings if finding.level == FAILED]
+    return [f"batch {judged.batch}: failed its gate: {line}" for line in failed]
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    zeros = dict.fromkeys(
-        (
-            "read",
-            "filtered",
-            "candidates",
-            "events",
-            "quarantined",
-            "duplicates",
-            "sessions",
-            "users",
-            "requests",
-        ),
-        0,
+    names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
+    return run_job(
+        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv
     )
-    return run_job(Run("build_events", {**zeros, "reasons": {}, "gate": None}), parse, build, argv)
 
 
 if __name__ == "__main__":

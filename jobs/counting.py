@@ -13,20 +13,21 @@ from transforms.packing import measure
 
 
 def count_fates(judged: DataFrame) -> dict[str, int]:
-    """Count what became of the records and, where they are exploded, of their elements."""
+    """Count what became of the records and, where they are exploded, of their elements; and the events known before."""
     totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records")).collect()
     rows = {total[FATE]: total["rows"] for total in totals}
-    filtered = rows.get(Fate.FILTERED, 0)
+    filtered, known = rows.get(Fate.FILTERED, 0), rows.get(Fate.KNOWN, 0)
     return {
         "read": sum(total["records"] for total in totals),
         "filtered": filtered,
-        "candidates": sum(rows.values()) - filtered,
+        "candidates": sum(rows.values()) - filtered - known,
         "duplicates": rows.get(Fate.DUPLICATE, 0),
+        "known": known,
     }
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
-    """Count a run's rows of both tables: events, sessions, users, requests, quarantined and reasons."""
+    """Count a run's rows of both tables: events, sessions, anonymousSessions, users, requests, quarantined, reasons."""
     by_codes = quarantine.groupBy("reasons.code").count().collect()  # few rows: one for each set of reasons there is
     reasons: Counter[str] = Counter()
     for row in by_codes:
@@ -34,6 +35,18 @@ def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
     counted = measure(events).collect()[0].asDict()
     quarantined = sum(row["count"] for row in by_codes)
     return {**counted, "quarantined": quarantined, "reasons": dict(sorted(reasons.items()))}
+
+
+def count_attempts(quarantine: DataFrame) -> dict[str, int]:
+    """Count quarantined rows by how often they were tried."""
+    tried = quarantine.groupBy("attempts").count().orderBy("attempts").collect()
+    return {str(row["attempts"]): row["count"] for row in tried}
+
+
+def whole(counters: dict[str, Any], known: int, duplicates_before: int) -> dict[str, Any]:
+    """Count the batch as a whole, where a run has only added to it."""
+    more = {"events": known, "duplicates": duplicates_before, "candidates": known + duplicates_before}
+    return counters | {name: counters[name] + count for name, count in more.items()}
 
 
 def conserve(counters: dict[str, Any]) -> None:

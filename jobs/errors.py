@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Exit(IntEnum):
@@ -42,3 +47,20 @@ class UnfinishedError(JobError):
     """Not all could be done this time: run it again, it resumes."""
 
     exit_code = Exit.INTERRUPTED
+
+
+def all_or_faults(one: Callable[[], A], other: Callable[[], B]) -> tuple[A, B]:
+    """Read two things that the user has written, so that the faults of both are told at once.
+
+    Raises:
+        ConfigurationError: the lines of both.
+    """
+    try:
+        first = one()
+    except ConfigurationError as error:
+        try:
+            other()
+        except ConfigurationError as more:
+            raise ConfigurationError(*error.lines, *more.lines) from None
+        raise
+    return first, other()

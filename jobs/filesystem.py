@@ -69,9 +69,16 @@ class FileSystem:
 
     def create(self, path: str, text: str) -> None:
         """Write a new small file, as UTF-8, in one put; refuses where it exists already."""
+        self._write(path, text, overwrite=False)
+
+    def replace(self, path: str, text: str) -> None:
+        """Write a small file, as UTF-8, in one put, over what may be there."""
+        self._write(path, text, overwrite=True)
+
+    def _write(self, path: str, text: str, *, overwrite: bool) -> None:
         with _as_os_errors():
             fs, hadoop_path = self._at(path)
-            stream = fs.create(hadoop_path, False)
+            stream = fs.create(hadoop_path, overwrite)
             stream.write(bytearray(text.encode()))
             stream.close()
 

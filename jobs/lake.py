@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -40,6 +40,7 @@ class Manifest:
         gate: `passed`, `warned` or `failed`; of a failed batch no events are kept.
         events: rows in `events`.
         quarantined: rows in `quarantine`.
+        duplicates: candidates that repeated an event.
         layout: of the lake.
     """
 
@@ -49,7 +50,13 @@ class Manifest:
     gate: str
     events: int
     quarantined: int
+    duplicates: int = 0
     layout: int = field(default=LAYOUT)
+
+    @property
+    def candidates(self) -> int:
+        """All that the batch's records held; of a failed batch, whose events are gone, it says nothing."""
+        return self.events + self.quarantined + self.duplicates
 
 
 class Lake:
@@ -108,6 +115,12 @@ class Lake:
             raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
         return None
 
+    def sizes_before(self, batch: str, most: int) -> list[int]:
+        """Count the candidates of the batches before one, the newest `most` that did not fail, in order of time."""
+        earlier = [label for label in self._files.children(f"{self._root}/_batches") if label < batch][-most:]
+        published = [manifest for label in earlier if (manifest := self.manifest(label)) is not None]
+        return [manifest.candidates for manifest in published if manifest.gate != "failed"]
+
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
         names = self._files.children(self._manifests(batch))
@@ -145,10 +158,24 @@ class Lake:
             )
         self._sweep(manifest)
 
+    @contextmanager
+    def unpublished(self, batch: str, run_id: str) -> Iterator[None]:
+        """Delete what a run wrote of a batch if it ends before it has published it."""
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
+                self.discard(batch, run_id)
+            raise
+
     def discard(self, batch: str, run_id: str) -> None:
         """Delete all that a run wrote of a batch, if the store lets it."""
         for table in REBUILT_TABLES:
             self._forget(self.folder(table, batch, f"runId={run_id}"))
+
+    def published_quarantine(self, manifest: Manifest, schema: StructType) -> DataFrame:
+        """Read the quarantine of a published batch."""
+        return self.rows(self.folder("quarantine", manifest.batch, f"runId={manifest.runId}"), schema)
 
     def note_run(self, batch: str, job: str, run_id: str, summary: str) -> None:
         """Keep a run's summary under `runs/`.

@@ -16,7 +16,7 @@ from jobs.csv_headers import without_headers
 from jobs.errors import ConfigurationError
 from jobs.filesystem import FileSystem
 from jobs.inputs import find_inputs, has_partition_folders
-from transforms.bookkeeping import FAULT, RAW, SOURCE_FILE
+from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, SOURCE_FILE
 from transforms.expressions import in_words
 from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of
 from transforms.mapping_check import record_schema
@@ -25,11 +25,13 @@ from transforms.parsing import (
     CORRUPT,
     MALFORMED,
     MISMATCH,
+    RECORD_JSON,
     csv_fault,
     has_more,
     json_fault,
     parse_csv,
     parse_json,
+    parse_record_json,
     parse_text,
     record_columns,
     text_fault,
@@ -70,6 +72,31 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
         ) from None
 
 
+def read_again(spark: SparkSession, quarantine: DataFrame, mapping: EventMapping) -> DataFrame:
+    """Read quarantined records once more.
+
+    Args:
+        spark: reads them.
+        quarantine: rows of the table.
+        mapping: says how; mended since, as a rule.
+
+    Returns:
+        What `read_records` gives, with `_at` and `_attempts`; one row a quarantined row.
+    """
+    source, schema = mapping.source, record_schema(mapping, spark)
+    named = {RAW: "record", SOURCE_FILE: "sourceFile", AT: "element", ATTEMPTS: "attempts"}
+    rows = quarantine.withColumnsRenamed({old: new for new, old in named.items()})
+    if _by_line(source):
+        return _parsed(rows.select(*named), schema, source, spark)
+    columns, fault = parse_record_json(F.col(RAW), schema)
+    if source.format in ("parquet", "orc"):
+        return rows.select(*columns, *named, fault.alias(FAULT))
+    # What Spark's own readers gave is in quarantine as JSON, what they could not read as the text it was.
+    unread = F.col("stage") == "read"
+    texts = _parsed(rows.where(unread).select(*named), schema, source, spark)
+    return rows.where(~unread).select(*columns, *named, fault.alias(FAULT)).unionByName(texts)
+
+
 def unreadable(error: BaseException) -> ConfigurationError | None:
     """Take an error for what it is where Spark could not read an input file: the user's to mend."""
     text = str(error)
@@ -108,15 +135,16 @@ def _decoded(value: Column, source: Source) -> Column:
 
 def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSession) -> DataFrame:
     raw = F.col(RAW)
+    kept = [F.col(name) for name in lines.columns]
     if source.format == "text":
         groups = named_groups(source.pattern, spark) if source.pattern else {}
         columns = parse_text(raw, source.pattern, groups) if source.pattern else []
-        return lines.select(*columns, RAW, SOURCE_FILE, text_fault(raw, source.pattern).alias(FAULT))
+        return lines.select(*columns, *kept, text_fault(raw, source.pattern).alias(FAULT))
     parse = parse_json if source.format == "json" else parse_csv
-    parsed = lines.select(RAW, SOURCE_FILE, parse(raw, schema, source).alias("_parsed"))
+    parsed = lines.select(*kept, parse(raw, schema, source).alias("_parsed"))
     record = F.col("_parsed")
     fault = json_fault(record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
-    return parsed.select(*record_columns(record, schema, source), RAW, SOURCE_FILE, fault.alias(FAULT))
+    return parsed.select(*record_columns(record, schema, source), *kept, fault.alias(FAULT))
 
 
 def _whole_files(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
@@ -131,7 +159,7 @@ def _whole_files(spark: SparkSession, paths: list[str], schema: StructType, sour
     else:
         something = _any([column.isNotNull() for column in columns])
         fault = F.when(corrupt.isNotNull(), F.when(something, MISMATCH).otherwise(MALFORMED))
-    raw = F.coalesce(corrupt, F.to_json(F.struct(*columns)))
+    raw = F.coalesce(corrupt, F.to_json(F.struct(*columns), RECORD_JSON))
     files = spark.read.options(**options).schema(wanted).format(source.format).load(paths)
     records = files.select(*columns, raw.alias(RAW), _file(), fault.alias(FAULT))
     return records if source.format == "csv" else records.unionByName(_left_over(spark, paths, schema))
@@ -161,7 +189,9 @@ def _columnar(spark: SparkSession, paths: list[str], schema: StructType, source:
     columns = {field.name: _column(own.get(field.name.lower(), F.lit(None)), field) for field in schema.fields}
     lost = [own[name.lower()].isNotNull() & column.isNull() for name, column in columns.items() if name.lower() in own]
     named = [column.alias(name) for name, column in columns.items()]
-    record = F.to_json(F.struct(*[F.col(_quoted(name)) for name in files.columns]))
+    mapped = {name.lower(): name for name in schema.names}  # a record's names are the mapping's, in its letters
+    parts = [F.col(_quoted(name)).alias(mapped.get(name.lower(), name)) for name in files.columns]
+    record = F.to_json(F.struct(*parts), RECORD_JSON)
     return files.select(*named, record.alias(RAW), _file(), F.when(_any(lost), MISMATCH).alias(FAULT))
 
 

@@ -13,6 +13,10 @@ FILTERED: Final = "_filtered"
 """BOOLEAN: the record is no interaction."""
 FIRST: Final = "_first"
 """BOOLEAN: the record's first row; exploded records have more, and `read` counts records."""
+AT: Final = "_at"
+"""INT: the exploded element's place in its array, from 0; null, or no column at all, where nothing is exploded."""
+ATTEMPTS: Final = "_attempts"
+"""INT: how often a quarantined record was tried before; no column at first."""
 CONTENT_ID: Final = "_content_id"
 """SHA-256 over an event's content, also where the eventId was given."""
 SPREAD: Final = "_spread"
@@ -21,9 +25,8 @@ FATE: Final = "_fate"
 """What became of the row: one of `Fate`."""
 
 
-RESERVED: Final = frozenset(
-    {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, "_elements", "_position", "_parsed", "_metadata", "_corrupt_record"}
-)
+_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_metadata", "_corrupt_record"}
+RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, AT, ATTEMPTS} | _PASSING)
 """Column names that a record may not bear, lower-cased."""
 
 
@@ -33,4 +36,6 @@ class Fate:
     FILTERED: Final = "filtered"
     QUARANTINED: Final = "quarantined"
     VALID: Final = "valid"
+    KNOWN: Final = "known"
+    """An event that the batch has already."""
     DUPLICATE: Final = "duplicate"

@@ -47,13 +47,15 @@ def measure(events: DataFrame) -> DataFrame:
     """Measure events as the service will see them, without packing them.
 
     Returns:
-        One row, all BIGINT: events, sessions and users (distinct ids) and requests, the fewest that they need: the sum
-        over (userId, sessionId) of ceil(events / 10).
+        One row, all BIGINT: events, sessions and users (distinct ids), anonymousSessions (those that never bear a
+        userId) and requests, the fewest that they need: the sum over (userId, sessionId) of ceil(events / 10).
     """
     groups = events.groupBy(*_GROUP).agg(F.count("*").alias("events"))
+    known = F.count_distinct(F.when(F.col("userId").isNotNull(), F.col("sessionId")))
     return groups.agg(
         F.coalesce(F.sum("events"), F.lit(0)).alias("events"),
-        F.countDistinct("sessionId").alias("sessions"),
-        F.countDistinct("userId").alias("users"),
+        F.count_distinct("sessionId").alias("sessions"),
+        (F.count_distinct("sessionId") - known).alias("anonymousSessions"),
+        F.count_distinct("userId").alias("users"),
         F.coalesce(F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)), F.lit(0)).cast("bigint").alias("requests"),
     )

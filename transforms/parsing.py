@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, AtomicType, BinaryType, DataType, StringType, StructField, StructType
 
 from transforms.mapping import Source
 
 MALFORMED = "malformed_record"
 MISMATCH = "schema_mismatch"
 CORRUPT = "_corrupt_record"
+RECORD_JSON = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
+"""How a record that has no text of its own is written as JSON: times to the microsecond."""
 _RECORD = "record"
 _STRICT = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
 _TEXT = StructType([StructField(_RECORD, StringType()), StructField(CORRUPT, StringType())])
@@ -83,6 +88,41 @@ def record_columns(parsed: Column, schema: StructType, source: Source) -> list[C
     """Take a record's columns out of what `parse_json` or `parse_csv` read."""
     record = parsed[_RECORD][0] if source.format == "json" else parsed
     return [record[name].alias(name) for name in schema.names]
+
+
+def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Column]:
+    """Read back a record that was written as JSON because it has no text of its own.
+
+    Single values are read as text and cast, as they were when they came out of their file.
+
+    Returns:
+        The record's columns, and what is wrong with it: a reason code, or null.
+
+    Examples:
+        >>> schema = StructType.fromDDL("at TIMESTAMP, n INT")
+        >>> columns, fault = parse_record_json(F.col("raw"), schema)
+        >>> raw = [('{"at":"2024-01-02T03:04:05.000006Z","n":"7"}',), ('{"n":"seven"}',)]
+        >>> df = spark.createDataFrame(raw, "raw STRING").select(*[column.cast("string") for column in columns], fault)
+        >>> [tuple(row) for row in df.collect()]
+        [('2024-01-02 03:04:05.000006', '7', None), (None, None, 'schema_mismatch')]
+    """
+    texts = StructType([StructField(field.name, _read_as(field.dataType)) for field in schema.fields])
+    record = F.from_json(raw, texts)
+    values = {field.name: _value(record[field.name], field.dataType) for field in schema.fields}
+    lost = [record[name].isNotNull() & value.isNull() for name, value in values.items()]
+    mismatch = F.coalesce(F.array_max(F.array(*lost)), F.lit(False))
+    fault = F.when(record.isNull(), F.lit(MALFORMED)).when(mismatch, F.lit(MISMATCH))
+    return [value.alias(name) for name, value in values.items()], fault
+
+
+def _read_as(kind: DataType) -> DataType:
+    return StringType() if isinstance(kind, AtomicType) else kind
+
+
+def _value(value: Column, kind: DataType) -> Column:
+    if isinstance(kind, BinaryType):
+        return F.unbase64(value)  # as to_json writes it
+    return value.cast(kind) if isinstance(kind, AtomicType) else value
 
 
 def _with_corrupt(schema: StructType) -> StructType:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from transforms.bookkeeping import ELEMENT, FAULT, FILTERED, FIRST, RAW
+from transforms.bookkeeping import AT, ELEMENT, FAULT, FILTERED, FIRST, RAW
 from transforms.expressions import guarded
 from transforms.mapping import EventMapping
 
@@ -30,32 +30,41 @@ def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
     """Apply `[record]`: mark what is filtered, and explode what is kept.
 
     Args:
-        records: a record's columns, `_raw`, `_source_file` and `_fault` (a reason code, or null).
+        records: a record's columns, `_raw`, `_source_file` and `_fault` (a reason code, or null). Where there is a
+            column `_at`, it names the one element of the record that is asked for; null stands for all.
         mapping: its `where` and `explode`.
 
     Returns:
-        The same columns, `_filtered` and `_first` BOOLEAN and, where the mapping explodes, `element`: one row a
-        candidate, and one for each record that has none.
+        The same columns, `_filtered` and `_first` BOOLEAN and, where the mapping explodes, `element` and its place
+        `_at`: one row a candidate, and one for each record that has none.
     """
     filtered = is_blank(F.col(RAW))
     if mapping.where is not None:
         kept = F.coalesce(guarded(mapping.where), F.lit(False))
         filtered = filtered | (F.col(FAULT).isNull() & ~kept)
     marked = records.withColumn(FILTERED, filtered)
-    return _exploded(marked, guarded(mapping.explode)) if mapping.explode else marked.withColumn(FIRST, F.lit(True))
+    if mapping.explode is None:
+        return marked.withColumn(FIRST, F.lit(True)).drop(AT)
+    return _exploded(marked, guarded(mapping.explode))
 
 
 def _exploded(records: DataFrame, elements: Column) -> DataFrame:
     goes_on = F.col(FAULT).isNull() & ~F.col(FILTERED)
     none = F.when(F.lit(False), elements)[0]  # a null of the element's type
-    listed = records.withColumn("_elements", F.when(goes_on, elements))
-    empty = F.size("_elements") == 0  # size of null is null or -1, never 0
+    asked = F.col(AT) if AT in records.columns else F.lit(None).cast("int")
+    one_or_all = F.when(asked.isNull(), elements).otherwise(F.slice(elements, asked + 1, 1))
+    listed = records.withColumn("_elements", F.when(goes_on, one_or_all))
+    empty = F.coalesce(F.size("_elements") == 0, F.lit(False))  # size of null is null or -1, never 0
+    gone = goes_on & (F.col("_elements").isNull() | (empty & asked.isNotNull()))
     exploded = listed.select(
-        *[F.col(name) for name in records.columns if name not in (FAULT, FILTERED)],
-        F.when(goes_on & F.col("_elements").isNull(), F.lit(EXPLODE_NULL)).otherwise(F.col(FAULT)).alias(FAULT),
-        (F.col(FILTERED) | F.coalesce(empty, F.lit(False))).alias(FILTERED),
+        *[F.col(name) for name in records.columns if name not in (AT, FAULT, FILTERED)],
+        F.when(gone, F.lit(EXPLODE_NULL)).otherwise(F.col(FAULT)).alias(FAULT),
+        (F.col(FILTERED) | (empty & ~gone)).alias(FILTERED),
+        asked.alias("_asked"),
+        (F.size("_elements") > 0).alias("_some"),
         F.posexplode(F.when(F.size("_elements") > 0, F.col("_elements")).otherwise(F.array(none))).alias(
             "_position", ELEMENT
         ),
     )
-    return exploded.withColumn(FIRST, F.col("_position") == 0).drop("_position")
+    place = F.coalesce("_asked", F.when(F.col("_some"), F.col("_position")))
+    return exploded.withColumns({FIRST: F.col("_position") == 0, AT: place}).drop("_position", "_asked", "_some")

@@ -46,9 +46,12 @@ QUARANTINE: Final = StructType(
         StructField("record", STRING),
         StructField("sourceFile", STRING),
         StructField("ruleSet", STRING),
+        StructField("element", IntegerType()),
+        StructField("attempts", IntegerType()),
     ]
 )
-"""`runId` is the partition column below `batch`."""
+"""`runId` is the partition column below `batch`. `element` is the place in the exploded array, from 0, of the candidate
+that was refused; `attempts` is how often the record was tried."""
 
 RECEIPTS: Final = StructType(
     [

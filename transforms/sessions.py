@@ -16,6 +16,8 @@ from pyspark.sql.window import Window
 from transforms.bookkeeping import CONTENT_ID, FATE, SPREAD, Fate
 
 _VISITOR = "_visitor"
+_CUT = "_cut"
+_KNOWN_SESSION = "_known_session"
 
 
 def drop_repeats_by_given_id(candidates: DataFrame) -> DataFrame:
@@ -29,11 +31,41 @@ def drop_repeats_by_given_id(candidates: DataFrame) -> DataFrame:
     return candidates.withColumn(FATE, F.when(repeated, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)))
 
 
+def mark_known(candidates: DataFrame, events: DataFrame, *, given_sessions: bool) -> DataFrame:
+    """Add to candidates the events that their batch has already, and mark those as duplicates that are among them.
+
+    Args:
+        candidates: as `cut_sessions` takes them.
+        events: the rows of `events`.
+        given_sessions: whether the log names sessions; then an id that looks derived, 64 hex digits, is taken for one.
+
+    Returns:
+        The candidates' columns and `_known_session`: the derived sessionId of a known event.
+    """
+    known_ids = events.select(F.col("eventId").alias("_known_id"))
+    mine = F.when(F.col(FATE) == Fate.VALID, F.col("eventId")).otherwise(_nobody())
+    new = candidates.join(known_ids, mine == F.col("_known_id"), "left").withColumn(
+        FATE, F.when(F.col("_known_id").isNotNull(), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
+    )
+    derived = F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z") if given_sessions else F.lit(True)
+    known = events.withColumns(
+        {
+            FATE: F.lit(Fate.KNOWN),
+            SPREAD: F.monotonically_increasing_id(),
+            _KNOWN_SESSION: F.when(derived, F.col("sessionId")),
+            "sessionId": F.when(~derived, F.col("sessionId")),
+        }
+    )
+    return new.drop("_known_id").unionByName(known, allowMissingColumns=True)
+
+
 def cut_sessions(candidates: DataFrame, gap: timedelta) -> DataFrame:
     """Give every valid candidate its sessionId, and mark those as duplicates that repeat another's content.
 
     Args:
         candidates: the columns of `events`, `_fate`, `_spread` and `_content_id`; rows of another fate pass untouched.
+            Where `mark_known` has added events, these keep their sessions: who comes between them joins the session
+            before, else the one after, and none is renamed.
         gap: a pause strictly longer than this starts a new session.
 
     Returns:
@@ -45,12 +77,17 @@ def cut_sessions(candidates: DataFrame, gap: timedelta) -> DataFrame:
     started = F.when(_starts(visitor, gap), F.unix_micros("sentAt"))
     marked = keyed.withColumns({"_repeated": repeated, "_started": started})
     first = F.last("_started", ignorenulls=True).over(visitor.rowsBetween(Window.unboundedPreceding, 0))
-    return marked.withColumns(
-        {
-            "sessionId": F.coalesce(F.col("sessionId"), session_id(F.col(_VISITOR), first)),
-            FATE: F.when(F.col("_repeated"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
-        }
-    ).drop(_VISITOR, "_repeated", "_started")
+    joined = [_joined(visitor)] if _KNOWN_SESSION in candidates.columns else []
+    return (
+        marked.withColumn(_CUT, first)
+        .withColumns(
+            {
+                "sessionId": F.coalesce("sessionId", *joined, session_id(F.col(_VISITOR), F.col(_CUT))),
+                FATE: F.when(F.col("_repeated"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
+            }
+        )
+        .drop(_VISITOR, "_repeated", "_started", _CUT, _KNOWN_SESSION)
+    )
 
 
 def session_id(visitor: Column, started: Column) -> Column:
@@ -72,7 +109,15 @@ def _visitor_key() -> Column:
         F.concat(F.lit("u:"), F.col("userId")),
         F.concat(F.lit("s:"), F.col("sessionId")),
     )
-    return F.when(F.col(FATE) == Fate.VALID, known).otherwise(_nobody())
+    return F.when(F.col(FATE).isin(Fate.VALID, Fate.KNOWN), known).otherwise(_nobody())
+
+
+def _joined(visitor: WindowSpec) -> Column:
+    """Name the known session that an event falls into: of the same cut, the one before, else the one after."""
+    known = F.when(F.col(_KNOWN_SESSION).isNotNull(), F.struct(_CUT, _KNOWN_SESSION))
+    before = F.last(known, ignorenulls=True).over(visitor.rowsBetween(Window.unboundedPreceding, 0))
+    after = F.first(known, ignorenulls=True).over(visitor.rowsBetween(0, Window.unboundedFollowing))
+    return F.coalesce(*[F.when(near[_CUT] == F.col(_CUT), near[_KNOWN_SESSION]) for near in (before, after)])
 
 
 def _nobody() -> Column:

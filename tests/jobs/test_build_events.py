@@ -157,7 +157,9 @@ def test_a_batch_of_which_most_is_refused_fails_its_gate(
     folder = write_json(tmp_path / "raw", *good(500), *["{"] * 501)
     ended = build(folder, mapping=mapping(source("json")))
     assert (ended.code, ended.summary["gate"], ended.summary["exitCode"]) == (3, "failed", 3)
-    assert len(ended.said) == 1 and "501 of 1,001 candidates were refused" in ended.said[0]
+    assert "malformed_record: 501 of 1,001 candidates (50.05 %), fails above 25 %" in ended.said[0]
+    assert "quarantined: 501 of 1,001 candidates (50.05 %), fails above 50 %" in ended.said[1]
+    assert f"{lake}/quality/batches/2024-01-02.html shows why" in ended.said[2]
     assert table(spark, lake, "quarantine").count() == 501
     assert not list((lake / "events").rglob("*.parquet"))
 

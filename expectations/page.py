@@ -1,0 +1,83 @@
+"""The Data Docs: one page a batch that says in seconds what broke, and an index; both open without a network.
+
+Great Expectations' own pages are not used: they load their styles and scripts from five hosts of others, and put the
+refused records, which strangers write, into the page as they are (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+from jinja2 import Environment, StrictUndefined
+
+from expectations.facts import SAMPLE_RECORDS, Refused
+from expectations.gate import FAILED, PASSED, WARNED, Finding, in_words, percent
+
+_ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch that was judged, as its page tells it.
+
+    Attributes:
+        batch: the label.
+        runId: the run that built it.
+        gate: the gate's word: `passed`, `warned` or `failed`.
+        overruled: whether it failed, and was let pass by --on-gate-failure warn.
+        asOf: the run's time, as text.
+        ruleSet: the fingerprint of the rules.
+        counts: the funnel's numbers by name, in order.
+        findings: of every check.
+        samples: a few refused records of each rule that was broken.
+    """
+
+    batch: str
+    runId: str
+    gate: str
+    overruled: bool
+    asOf: str
+    ruleSet: str
+    counts: Mapping[str, int]
+    findings: Sequence[Finding]
+    samples: Sequence[Refused]
+
+
+def batch_page(judged: Judged) -> str:
+    """Render a batch's page: a whole HTML document."""
+    worst_first = sorted(judged.findings, key=lambda finding: _ORDER[finding.level])
+    return _render(
+        "batch.html.j2",
+        judged=judged,
+        broken=[finding for finding in worst_first if finding.level != PASSED],
+        slight=[finding for finding in judged.findings if finding.level == PASSED and _samples(judged, finding)],
+        samples={finding.check.name: _samples(judged, finding) for finding in judged.findings},
+        most=SAMPLE_RECORDS,
+    )
+
+
+def index_page(gates: Sequence[tuple[str, str]]) -> str:
+    """Render the index: every batch's label and gate, the newest first; a whole HTML document.
+
+    Examples:
+        >>> 'href="batches/2024-01-02.html"' in index_page([("2024-01-02", "passed")])
+        True
+    """
+    return _render("index.html.j2", gates=gates)
+
+
+def _samples(judged: Judged, finding: Finding) -> list[Refused]:
+    return [sample for sample in judged.samples if sample.code == finding.check.name]
+
+
+def _render(template: str, **values: object) -> str:
+    templates = resources.files("expectations") / "templates"
+    # Records hold whatever a stranger typed: everything is escaped.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": percent, "number": lambda number: f"{number:,}"}
+    environment.globals["in_words"] = in_words
+    environment.globals["style"] = (templates / "style.css").read_text("utf-8")
+    return environment.from_string((templates / template).read_text("utf-8")).render(**values)

@@ -1,0 +1,85 @@
+"""The gate's Great Expectations suite, built from the checks, and the checkpoint that runs it.
+
+Great Expectations looks at one row of numbers that Spark has computed by then: it starts no Spark job of its own.
+Importing it takes seconds; only `expectations.gate` should, when a batch is judged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import great_expectations as gx
+import pandas as pd
+from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
+from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
+from great_expectations.expectations.metadata_types import FailureSeverity
+
+
+class Limit(NamedTuple):
+    """One limit on one number of the batch.
+
+    Attributes:
+        check: the check's name.
+        key: e.g. `fail_share`: the level, and what of the check is held against the limit.
+        value: the limit; kept where it is reached exactly.
+    """
+
+    check: str
+    key: str
+    value: float
+
+    @property
+    def column(self) -> str:
+        """The column of the facts that is looked at, e.g. `malformed_record share`."""
+        kind = self.key.partition("_")[2]
+        return f"{self.check} {kind if kind in ('share', 'count') else 'measure'}"
+
+
+def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limit]) -> list[Limit]:
+    """Validate a batch's facts.
+
+    Args:
+        batch: the label, which names the suite.
+        facts: numbers by column.
+        limits: on those columns.
+
+    Returns:
+        The limits that are passed, in their order.
+    """
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # which sets a level of its own
+        logging.getLogger(name).setLevel(logging.WARNING)
+    context: Any = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    frame = pd.DataFrame([facts])
+    asset = context.data_sources.add_pandas("lake").add_dataframe_asset("batch facts")
+    suite = context.suites.add(gx.ExpectationSuite(name=batch, expectations=[_expectation(limit) for limit in limits]))
+    definition = gx.ValidationDefinition(
+        name=batch, data=asset.add_batch_definition_whole_dataframe("one row"), suite=suite
+    )
+    checkpoint = gx.Checkpoint(
+        name="gate", validation_definitions=[context.validation_definitions.add(definition)], result_format="BASIC"
+    )
+    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    (results,) = outcome.run_results.values()
+    return [limit for result in results.results if (limit := _broken(result)) is not None]
+
+
+def _expectation(limit: Limit) -> Any:
+    severity = FailureSeverity.CRITICAL if limit.key.startswith("fail") else FailureSeverity.WARNING
+    meta = {"limit": limit._asdict()}
+    if limit.key.endswith("below"):
+        return ExpectColumnMinToBeBetween(column=limit.column, min_value=limit.value, severity=severity, meta=meta)
+    return ExpectColumnMaxToBeBetween(column=limit.column, max_value=limit.value, severity=severity, meta=meta)
+
+
+def _broken(result: Any) -> Limit | None:
+    if any(info.get("raised_exception") for info in _exceptions(result.exception_info)):
+        raise RuntimeError("Great Expectations could not evaluate an expectation")
+    return None if result.success else Limit(**result.expectation_config.meta["limit"])
+
+
+def _exceptions(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the notes of what was raised: one, or one for each metric."""
+    return [info] if "raised_exception" in info else list(info.values())

@@ -1,0 +1,131 @@
+"""Reads a thresholds file, and finds every fault in it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+from expectations.checks import CHECKS, Check
+from expectations.thresholds import PLACES, Settings, Threshold, Thresholds
+from transforms.durations import read_duration
+from transforms.mapping import Fault
+from transforms.toml_places import TomlPlaces
+
+_SHARES: Final = ("warn_share", "fail_share", "warn_count", "fail_count")
+_MEASURES: Final = ("warn_below", "fail_below", "warn_above", "fail_above")
+_COUNTS: Final = ("warn_count", "fail_count")
+
+
+def read_thresholds(text: str) -> tuple[Thresholds, list[Fault]]:
+    """Read a thresholds file's text, whole: one table a check; what it does not name keeps its default.
+
+    Returns:
+        What could be read, and every fault.
+
+    Examples:
+        >>> thresholds, faults = read_thresholds("[sentAt_missing]\\nfail_share = 0.05\\n")
+        >>> thresholds.changed["sentAt_missing"] == Threshold(warn_share=0.01, fail_share=0.05), faults
+        (True, [])
+        >>> read_thresholds("[sentAt_missin]\\nfail_share = 2\\n")[1][0].describe("t.toml")
+        't.toml:1: [sentAt_missin]: there is no such check; did you mean sentAt_missing?'
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Thresholds(), [Fault(0, "", f"is not TOML: {error}")]
+    reader = _Reader(TomlPlaces(text))
+    return reader.thresholds(document), reader.faults
+
+
+def keys_of(check: Check) -> tuple[str, ...]:
+    """Name the limits that a check's table may set."""
+    if check.among is not None:
+        return _SHARES
+    return _COUNTS if check.name == "no_events" else _MEASURES
+
+
+class _Reader:
+    def __init__(self, places: TomlPlaces) -> None:
+        self._places = places
+        self.faults: list[Fault] = []
+
+    def thresholds(self, document: dict[str, Any]) -> Thresholds:
+        checks = {check.name: check for check in CHECKS}
+        changed, settings = {}, Settings()
+        for name, table in document.items():
+            if name not in (*checks, *PLACES.values()):
+                self._fault(name, "", f"there is no such check{_meant(name, [*checks, 'shares'])}")
+            elif not isinstance(table, dict):
+                self._fault(name, "", "must be a table of limits")
+            else:
+                settings = self._settings(name, table, settings)
+                if name in checks:
+                    changed[name] = self._threshold(checks[name], table)
+                self._unknown(name, table, checks.get(name))
+        if settings.minimum > settings.maximum:
+            self._fault("eventValue_out_of_range", "minimum", "is above the maximum")
+        return Thresholds(changed, settings)
+
+    def _threshold(self, check: Check, table: dict[str, Any]) -> Threshold:
+        read = {key: self._number(check.name, key, table[key]) for key in keys_of(check) if key in table}
+        for kind, sign in (("share", 1), ("count", 1), ("above", 1), ("below", -1)):
+            warn, fail = read.get(f"warn_{kind}"), read.get(f"fail_{kind}")
+            if warn is not None and fail is not None and warn * sign > fail * sign:
+                self._fault(check.name, f"fail_{kind}", f"is reached before warn_{kind}")
+        return replace(check.threshold, **read)
+
+    def _settings(self, name: str, table: dict[str, Any], settings: Settings) -> Settings:
+        for key in (key for key, place in PLACES.items() if place == name and key in table):
+            read: Any = self._duration(name, table[key]) if key == "tolerance" else self._setting(name, key, table[key])
+            settings = settings if read is None else replace(settings, **{key: read})
+        return settings
+
+    def _setting(self, name: str, key: str, value: Any) -> float | None:
+        if key in ("minimum", "maximum"):
+            return self._number(name, key, value, least=-math.inf)
+        if type(value) is int and value >= (1 if key == "batches" else 0):
+            return value
+        self._fault(name, key, "must be a whole number")
+        return None
+
+    def _duration(self, name: str, value: Any) -> timedelta | None:
+        try:
+            return read_duration(str(value))
+        except ValueError as error:
+            self._fault(name, "tolerance", str(error))
+            return None
+
+    def _number(self, name: str, key: str, value: Any, least: float = 0.0) -> float | None:
+        """Read a limit; `false` takes a default away."""
+        if value is False:
+            return None
+        most = 1.0 if key.endswith("share") else math.inf
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            self._fault(name, key, f"must be {_range(key)}, or false for no limit")
+            return None
+        return value
+
+    def _unknown(self, name: str, table: dict[str, Any], check: Check | None) -> None:
+        own = [key for key, place in PLACES.items() if place == name]
+        known = [*(keys_of(check) if check else ()), *own]
+        for key in table:
+            if key not in known:
+                self._fault(name, key, f"there is no such key here; there are {', '.join(known)}")
+
+    def _fault(self, name: str, key: str, problem: str) -> None:
+        self.faults.append(Fault(self._places.line(name, key), f"[{name}] {key}".strip(), problem))
+
+
+def _range(key: str) -> str:
+    if key.endswith("share"):
+        return "a share, 0 to 1"
+    return "a number" if key in ("minimum", "maximum") else "a number, 0 or more"
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"

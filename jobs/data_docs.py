@@ -1,0 +1,63 @@
+"""The Data Docs of a lake: the folder `quality/`, a page and a file of findings for each batch, and an index."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Final
+
+from pyspark.sql import SparkSession
+
+from expectations.gate import FAILED, PASSED, WARNED
+from expectations.page import Judged, batch_page, index_page
+from jobs.filesystem import FileSystem
+
+_FINDINGS: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
+
+log = logging.getLogger(__name__)
+
+
+class DataDocs:
+    """The pages under one lake's root.
+
+    The gate stands in the name of the findings' file, so that one listing gives the index, however many batches there
+    are.
+
+    Args:
+        spark: writes them.
+        root: folder or URI of the lake.
+    """
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self._files = FileSystem(spark)
+        self._root = f"{root.rstrip('/') or root}/quality"
+        self._batches = f"{self._root}/batches"
+
+    def page(self, batch: str) -> str:
+        """Name a batch's page."""
+        return f"{self._batches}/{batch}.html"
+
+    def show(self, judged: Judged) -> None:
+        """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch."""
+        try:
+            self._files.replace(self.page(judged.batch), batch_page(judged))
+            self._files.replace(f"{self._batches}/{judged.batch}.{judged.gate}.json", _findings(judged))
+            for gate in {PASSED, WARNED, FAILED} - {judged.gate}:
+                self._files.delete(f"{self._batches}/{judged.batch}.{gate}.json")
+            self._files.replace(f"{self._root}/index.html", index_page(self._gates()))
+        except OSError as error:
+            log.warning("the page of batch %s could not be written: %s", judged.batch, error)
+
+    def _gates(self) -> list[tuple[str, str]]:
+        found = [_FINDINGS.fullmatch(name) for name in self._files.children(self._batches)]
+        return [(match.group(1), match.group(2)) for match in reversed(found) if match]
+
+
+def _findings(judged: Judged) -> str:
+    """Write what was found for machines: one JSON object; no record is in it."""
+    checks = {
+        finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}
+        for finding in judged.findings
+    }
+    return json.dumps({"batch": judged.batch, "runId": judged.runId, "gate": judged.gate, "checks": checks}, indent=1)

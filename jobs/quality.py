@@ -1,0 +1,144 @@
+"""A batch's quality: what the gate is told, and what its page tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from threading import Thread
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+
+from expectations.facts import Refused, event_facts, refused_samples, repetition_facts
+from expectations.gate import Finding, Observation, judge_batch, outcome
+from expectations.interval import batch_interval
+from expectations.page import Judged
+from expectations.threshold_reader import read_thresholds
+from expectations.thresholds import Thresholds
+from expectations.verdict import rule_set
+from jobs.building import Built, Recipe
+from jobs.errors import ConfigurationError
+
+LEAST_HISTORY: Final = 3
+"""Batches before this one that a median needs to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How a batch is to be judged.
+
+    Attributes:
+        thresholds: where checks warn and fail.
+        lenient: whether a batch that fails passes all the same, marked as `warned`.
+    """
+
+    thresholds: Thresholds
+    lenient: bool
+
+
+def load_great_expectations() -> None:
+    """Start importing Great Expectations, which takes seconds, while Spark is at work.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    if find_spec("great_expectations") is None:
+        raise ConfigurationError(
+            "the gate needs great-expectations on the driver, not on executors: pip install great-expectations"
+        )
+    Thread(target=lambda: __import__("expectations.suite"), name="import great_expectations", daemon=True).start()
+
+
+def find_thresholds(path: str | None) -> Thresholds:
+    """Read `--thresholds`.
+
+    Raises:
+        ConfigurationError: one line for each fault, with its place in the file.
+    """
+    if path is None:
+        return Thresholds()
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--thresholds {path}: cannot be read as UTF-8 text ({error})") from None
+    thresholds, faults = read_thresholds(text)
+    if faults:
+        raise ConfigurationError(*[fault.describe(path) for fault in sorted(faults, key=lambda fault: fault.line)])
+    return thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the gate sees it.
+
+    Attributes:
+        label: names it.
+        built: its rows, as they were written.
+        counters: of the batch as a whole.
+        metadata: how many property keys the mapping gives, which become metadata columns.
+        sizes_before: candidates of the batches before it.
+    """
+
+    label: str
+    built: Built
+    counters: Mapping[str, Any]
+    metadata: int
+    sizes_before: Sequence[int]
+
+
+def find_out(batch: Batch, using: Thresholds) -> list[Finding]:
+    """Judge a batch: a few small aggregates by Spark, then the checkpoint."""
+    interval = batch_interval(batch.label)
+    events, counters, keys = batch.built.events, batch.counters, batch.metadata
+    facts = _one_row(event_facts(events, interval, using.settings)) | _one_row(repetition_facts(events))
+    types = facts.pop("event_types")
+    observed = {name: Observation(count) for name, count in (*counters["reasons"].items(), *facts.items())}
+    observed |= {
+        "quarantined": Observation(counters["quarantined"]),
+        "duplicates": Observation(counters["duplicates"]),
+        "no_events": Observation(int(counters["candidates"] > 0 and counters["events"] == 0)),
+        "batch_size": _size(counters["candidates"], batch.sizes_before, using.settings.warn_from),
+        "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
+        "anonymous_sessions": Observation(counters["anonymousSessions"]),
+    }
+    if interval is None:
+        observed["sentAt_outside_interval"] = Observation(None, "the batch's label names no interval")
+    return judge_batch(batch.label, observed, counters, using)
+
+
+def tell(batch: Batch, findings: list[Finding], gate: str, recipe: Recipe, run_id: str) -> Judged:
+    """Gather what the batch's page tells; a bounded sample of its refused records with it."""
+    names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
+    merged = next(finding.value for finding in findings if finding.check.name == "merged")
+    return Judged(
+        batch=batch.label,
+        runId=run_id,
+        gate=gate,
+        overruled=gate != outcome(findings),
+        asOf=recipe.as_of.isoformat(timespec="seconds"),
+        ruleSet=rule_set(),
+        counts={name: int(batch.counters[name]) for name in names} | {"merged": int(merged or 0)},
+        findings=findings,
+        samples=_samples(batch) if batch.counters["reasons"] else [],
+    )
+
+
+def _samples(batch: Batch) -> list[Refused]:
+    rows = refused_samples(batch.built.quarantine).orderBy("code", "place").drop("place").collect()
+    return [Refused(**row.asDict()) for row in rows]
+
+
+def _size(candidates: int, before: Sequence[int], least: int) -> Observation:
+    if len(before) < LEAST_HISTORY:
+        return Observation(None, f"{len(before)} batches before it; a median needs {LEAST_HISTORY}")
+    middle = median(before)
+    if middle < least:
+        return Observation(None, f"the median of the {len(before)} batches before it is {middle:,.0f}: too few to tell")
+    return Observation(candidates / middle, f"{candidates:,} against a median of {middle:,.0f}")
+
+
+def _one_row(facts: DataFrame) -> dict[str, int]:
+    return dict(facts.collect()[0].asDict())
