@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup demo test lint types format clean
+.PHONY: help setup demo test lint types format docs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,6 +28,9 @@ types: setup ## mypy --strict
 
 format: setup ## put style right
 	@$(RUN) ruff check --fix . ; $(RUN) ruff format .
+
+docs: setup ## write docs/rules.md from the rules
+	@$(RUN) python -m expectations.reference > docs/rules.md
 
 clean: ## remove what the commands made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

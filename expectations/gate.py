@@ -105,7 +105,7 @@ def judge_batch(
 
     Args:
         batch: the label.
-        observed: by the check's name; what is missing was not violated.
+        observed: by the check's name; what is missing was not violated, or not measured.
         sizes: how many `candidates`, `events` and `sessions` the batch has.
         thresholds: the gate's configuration.
 
@@ -115,7 +115,7 @@ def judge_batch(
     from expectations.suite import Limit, run_checkpoint  # noqa: PLC0415 - it takes seconds to import
 
     held = {check.name: _held(check, sizes["candidates"], thresholds) for check in CHECKS}
-    seen = {check.name: observed.get(check.name, Observation(0)) for check in CHECKS}
+    seen = {check.name: observed.get(check.name, Observation(0 if check.among else None)) for check in CHECKS}
     facts: dict[str, float] = {}
     limits: list[Limit] = []
     for check in CHECKS:

@@ -45,14 +45,18 @@ class Judged:
     findings: Sequence[Finding]
     samples: Sequence[Refused]
 
+    def unusual(self) -> list[Finding]:
+        """List what did not pass, the worst first."""
+        worst_first = sorted(self.findings, key=lambda finding: _ORDER[finding.level])
+        return [finding for finding in worst_first if finding.level != PASSED]
+
 
 def batch_page(judged: Judged) -> str:
     """Render a batch's page: a whole HTML document."""
-    worst_first = sorted(judged.findings, key=lambda finding: _ORDER[finding.level])
     return _render(
         "batch.html.j2",
         judged=judged,
-        broken=[finding for finding in worst_first if finding.level != PASSED],
+        broken=judged.unusual(),
         slight=[finding for finding in judged.findings if finding.level == PASSED and _samples(judged, finding)],
         samples={finding.check.name: _samples(judged, finding) for finding in judged.findings},
         most=SAMPLE_RECORDS,

@@ -6,7 +6,6 @@ Importing it takes seconds; only `expectations.gate` should, when a batch is jud
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,8 +47,6 @@ def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limi
     Returns:
         The limits that are passed, in their order.
     """
-    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # which sets a level of its own
-        logging.getLogger(name).setLevel(logging.WARNING)
     context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     frame = pd.DataFrame([facts])

@@ -13,7 +13,7 @@ from expectations.checks import CHECKS, Check
 from expectations.thresholds import PLACES, Settings, Threshold, Thresholds
 from transforms.durations import read_duration
 from transforms.mapping import Fault
-from transforms.toml_places import TomlPlaces
+from transforms.toml_places import TomlPlaces, syntax_line
 
 _SHARES: Final = ("warn_share", "fail_share", "warn_count", "fail_count")
 _MEASURES: Final = ("warn_below", "fail_below", "warn_above", "fail_above")
@@ -36,7 +36,7 @@ def read_thresholds(text: str) -> tuple[Thresholds, list[Fault]]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Thresholds(), [Fault(0, "", f"is not TOML: {error}")]
+        return Thresholds(), [Fault(syntax_line(error), "", f"is not TOML: {error}")]
     reader = _Reader(TomlPlaces(text))
     return reader.thresholds(document), reader.faults
 
@@ -87,9 +87,10 @@ class _Reader:
     def _setting(self, name: str, key: str, value: Any) -> float | None:
         if key in ("minimum", "maximum"):
             return self._number(name, key, value, least=-math.inf)
-        if type(value) is int and value >= (1 if key == "batches" else 0):
+        least = 1 if key == "batches" else 0
+        if type(value) is int and value >= least:
             return value
-        self._fault(name, key, "must be a whole number")
+        self._fault(name, key, f"must be a whole number, {least} or more")
         return None
 
     def _duration(self, name: str, value: Any) -> timedelta | None:
@@ -117,7 +118,8 @@ class _Reader:
                 self._fault(name, key, f"there is no such key here; there are {', '.join(known)}")
 
     def _fault(self, name: str, key: str, problem: str) -> None:
-        self.faults.append(Fault(self._places.line(name, key), f"[{name}] {key}".strip(), problem))
+        line = self._places.line(name, key) or self._places.line("", name)
+        self.faults.append(Fault(line, f"[{name}] {key}".strip(), problem))
 
 
 def _range(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from jobs.quality import Batch, Gate, find_out, find_thresholds, load_great_expe
 from jobs.run import Run, run_job
 from jobs.sources import read_again, read_records
 from transforms.schemas import EVENTS, QUARANTINE
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         if before is not None:
             hold(lake, before, judged)
         publish(lake, judged)
+    for finding in judged.unusual():
+        log.warning("batch %s: %s", judged.batch, finding.describe())
     docs = DataDocs(spark, arguments.lake)
     docs.show(judged)
     if judged.gate == FAILED:

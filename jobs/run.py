@@ -133,8 +133,12 @@ def _log_to_stderr() -> None:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Leave out py4j, which logs an interruption, and what follows from it, as stack traces of the root logger."""
-    return "py4j" not in record.pathname
+    """Leave out those whose loggers have levels of their own.
+
+    py4j logs an interruption, and what follows from it, as stack traces; great_expectations its own start.
+    """
+    chatter = "great_expectations" in record.pathname and record.levelno < logging.WARNING
+    return "py4j" not in record.pathname and not chatter
 
 
 def _tell(lines: Sequence[str]) -> None:

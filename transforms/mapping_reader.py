@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +21,7 @@ from transforms.mapping import (
     encoding_of,
     fault_at,
 )
-from transforms.toml_places import TomlPlaces
+from transforms.toml_places import TomlPlaces, syntax_line
 
 
 def read_mapping(text: str) -> tuple[EventMapping | None, list[Fault]]:
@@ -34,15 +33,10 @@ def read_mapping(text: str) -> tuple[EventMapping | None, list[Fault]]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return None, [_syntax_fault(error)]
+        return None, [Fault(syntax_line(error), "", f"is not TOML: {error}")]
     places = TomlPlaces(text)
     reader = _Reader(document, places)
     return reader.mapping(), reader.faults
-
-
-def _syntax_fault(error: tomllib.TOMLDecodeError) -> Fault:
-    line = re.search(r"at line (\d+)", str(error))
-    return Fault(int(line.group(1)) if line else 0, "", f"is not TOML: {error}")
 
 
 class _Reader:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 _TABLE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"^\s*(\"[^\"]*\"|'[^']*'|[A-Za-z0-9_.-]+)\s*=")
+
+
+def syntax_line(error: tomllib.TOMLDecodeError) -> int:
+    """Find the line (1-based) that an error of syntax names; 0 where it names none."""
+    line = re.search(r"at line (\d+)", str(error))
+    return int(line.group(1)) if line else 0
 
 
 class TomlPlaces:

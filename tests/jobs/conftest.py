@@ -51,3 +51,12 @@ def _ended(code: int, capfd: pytest.CaptureFixture[str]) -> Ended:
     out, err = capfd.readouterr()
     said = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]
     return Ended(code, json.loads(out.splitlines()[-1]), said)
+
+
+@pytest.fixture
+def retry(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> Job:
+    def run(mapping: object, batch: str = "2024-01-02", more: tuple[str, ...] = ()) -> Ended:
+        argv = ["--retry-quarantine", "--mapping", str(mapping), "--lake", str(lake), "--batch", batch, *more]
+        return _ended(build_events.main(argv), capfd)
+
+    return run

@@ -1,0 +1,58 @@
+"""A batch's page: what broke comes first, and nothing of a record is taken for HTML."""
+
+from __future__ import annotations
+
+import re
+
+from expectations.checks import CHECKS
+from expectations.facts import Refused
+from expectations.gate import Observation, judge_batch, outcome
+from expectations.page import Judged, batch_page, index_page
+from expectations.thresholds import Thresholds
+
+SIZES = {"candidates": 10_000, "events": 6_900, "sessions": 500}
+
+
+def judged(observed: dict[str, int], *samples: Refused, overruled: bool = False) -> Judged:
+    findings = judge_batch("2024-01-02", {k: Observation(v) for k, v in observed.items()}, SIZES, Thresholds())
+    gate = "warned" if overruled else outcome(findings)
+    return Judged(
+        "2024-01-02", "run-1", gate, overruled, "2024-01-03", "abc", {"candidates": 10_000}, findings, samples
+    )
+
+
+def visible(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.split("</style>")[1]))
+
+
+def test_the_first_lines_say_what_broke() -> None:
+    text = visible(batch_page(judged({"sentAt_missing": 3_012, "itemId_too_long": 200, "merged": 3})))
+    assert (
+        text.index("failed")
+        < text.index("Nothing of this batch is sent")
+        < text.index("sentAt_missing: 3,012 of 10,000 candidates (30.12 %), fails above 25 %")
+        < text.index("itemId_too_long: 200 of 10,000 candidates (2 %), warns above 1 %")
+        < text.index("Every check")
+    )
+
+
+def test_a_record_is_text_whatever_it_holds() -> None:
+    record = Refused("sentAt_missing", '<script>alert("&")</script>', cut=True, sourceFile='"><img src=x>')
+    page = batch_page(judged({"sentAt_missing": 3_012}, record))
+    assert "<script" not in page and "<img" not in page
+    assert "&lt;script&gt;alert(&#34;&amp;&#34;)&lt;/script&gt; …" in page
+
+
+def test_the_page_needs_no_network() -> None:
+    page = batch_page(judged({})) + index_page([("2024-01-02", "passed")])
+    assert not re.search(r"(src|href)=.?(https?:)?//|@import|url\(", page)
+
+
+def test_what_was_overruled_says_so() -> None:
+    text = visible(batch_page(judged({"sentAt_missing": 3_012}, overruled=True)))
+    assert "Failed, and let pass by --on-gate-failure warn" in text
+
+
+def test_every_check_is_in_the_table_also_without_a_violation() -> None:
+    page = batch_page(judged({}))
+    assert page.count("<td><code>") == len(CHECKS) == 34 and "Nothing unusual." in page

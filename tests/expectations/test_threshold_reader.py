@@ -1,0 +1,88 @@
+"""A thresholds file as its writers meet it: what it changes, and every fault told with its place."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from expectations.threshold_reader import read_thresholds
+from expectations.thresholds import Settings, Threshold, Thresholds
+
+UNKNOWN = "there is no such key here; there are"
+RULES_PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
+
+
+def faults(text: str) -> list[str]:
+    return [fault.describe("t.toml") for fault in read_thresholds(text)[1]]
+
+
+def test_an_empty_file_changes_nothing() -> None:
+    assert read_thresholds("") == (Thresholds(), [])
+
+
+def test_the_example_of_the_page_says_what_it_says() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", RULES_PAGE.read_text(), re.DOTALL)
+    thresholds, found = read_thresholds(example)
+    assert found == []
+    assert thresholds.changed == {
+        "sentAt_missing": Threshold(warn_share=0.01, fail_share=0.05, warn_count=0),
+        "batch_size": Threshold(warn_below=0.2, fail_below=0.5, warn_above=5.0),
+        "without_item": Threshold(),
+        "eventValue_out_of_range": Threshold(warn_count=0, fail_share=0.001),
+        "sentAt_outside_interval": Threshold(warn_share=0.05),
+    }
+    assert thresholds.settings == Settings(
+        fail_from=200, batches=28, tolerance=timedelta(hours=2), minimum=0, maximum=10_000
+    )
+
+
+def test_every_fault_is_told_with_its_line() -> None:
+    text = """\
+anonymous = 0.5
+[sentAt_misssing]
+fail_share = 0.1
+[sentAt_missing]
+fail_share = 5
+warn_share = "1 %"
+fail_above = 3
+[batch_size]
+batches = 0
+fail_share = 0.1
+[sentAt_outside_interval]
+tolerance = "a while"
+[eventValue_out_of_range]
+minimum = 2
+maximum = 1
+[itemId_too_long]
+warn_share = 0.5
+fail_share = 0.4
+[shares]
+warn_from = -1
+fail_from = true
+"""
+    assert faults(text) == [
+        "t.toml:1: [anonymous]: must be a table of limits",
+        "t.toml:2: [sentAt_misssing]: there is no such check; did you mean sentAt_missing?",
+        "t.toml:6: [sentAt_missing] warn_share: must be a share, 0 to 1, or false for no limit",
+        "t.toml:5: [sentAt_missing] fail_share: must be a share, 0 to 1, or false for no limit",
+        f"t.toml:7: [sentAt_missing] fail_above: {UNKNOWN} warn_share, fail_share, warn_count, fail_count",
+        "t.toml:9: [batch_size] batches: must be a whole number, 1 or more",
+        f"t.toml:10: [batch_size] fail_share: {UNKNOWN} warn_below, fail_below, warn_above, fail_above, batches",
+        "t.toml:12: [sentAt_outside_interval] tolerance: 'a while' is no duration: write e.g. 90s, 30m, 24h or 2d",
+        "t.toml:18: [itemId_too_long] fail_share: is reached before warn_share",
+        "t.toml:20: [shares] warn_from: must be a whole number, 0 or more",
+        "t.toml:21: [shares] fail_from: must be a whole number, 0 or more",
+        "t.toml:14: [eventValue_out_of_range] minimum: is above the maximum",
+    ]
+
+
+def test_what_is_no_toml_is_told_in_one_line() -> None:
+    (fault,) = faults("[sentAt_missing\n")
+    assert fault.startswith("t.toml:1: is not TOML: ")
+
+
+def test_not_a_number_is_no_limit() -> None:
+    assert faults("[batch_size]\nfail_above = nan\n") == [
+        "t.toml:2: [batch_size] fail_above: must be a number, 0 or more, or false for no limit"
+    ]
