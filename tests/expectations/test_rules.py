@@ -151,4 +151,4 @@ def test_our_limits_are_those_of_the_service_model() -> None:
 
 def test_codes_are_unique() -> None:
     codes = [rule.code for rule in RULES]
-    assert len(codes) == len(set(codes)) == 19
+    assert len(codes) == len(set(codes)) == 22
