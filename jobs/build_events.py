@@ -114,8 +114,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         if before is not None:
             hold(lake, before, judged)
         publish(lake, judged)
-    for finding in judged.unusual():
-        log.warning("batch %s: %s", judged.batch, finding.describe())
+    warn(judged)
     docs = DataDocs(spark, arguments.lake)
     docs.show(judged)
     if judged.gate == FAILED:
@@ -185,6 +184,15 @@ def hold(lake: Lake, before: Manifest, judged: Judged) -> None:
         raise UnfinishedError(
             f"batch {judged.batch}: another run published it meanwhile; nothing was changed: run this again"
         )
+
+
+def warn(judged: Judged) -> None:
+    """Log what is unusual; what makes the job fail is said when it ends."""
+    for finding in judged.unusual():
+        if judged.gate != FAILED or finding.level != FAILED:
+            log.warning("batch %s: %s", judged.batch, finding.describe())
+    if judged.overruled:
+        log.warning("batch %s: failed its gate, and was let pass by --on-gate-failure warn", judged.batch)
 
 
 def publish(lake: Lake, judged: Judged) -> None:

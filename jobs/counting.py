@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -28,13 +27,15 @@ def count_fates(judged: DataFrame) -> dict[str, int]:
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
     """Count a run's rows of both tables: events, sessions, anonymousSessions, users, requests, quarantined, reasons."""
-    by_codes = quarantine.groupBy("reasons.code").count().collect()  # few rows: one for each set of reasons there is
-    reasons: Counter[str] = Counter()
-    for row in by_codes:
-        reasons.update(dict.fromkeys(row["code"], row["count"]))
+    reasons = quarantine.select(F.posexplode("reasons.code").alias("place", "code")).groupBy("code")
+    # A refused row has one first reason, so the rows are counted along.
+    by_code = reasons.agg(F.count("*").alias("count"), F.count_if(F.col("place") == 0).alias("rows")).collect()
     counted = measure(events).collect()[0].asDict()
-    quarantined = sum(row["count"] for row in by_codes)
-    return {**counted, "quarantined": quarantined, "reasons": dict(sorted(reasons.items()))}
+    return {
+        **counted,
+        "quarantined": sum(row["rows"] for row in by_code),
+        "reasons": {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))},
+    }
 
 
 def count_attempts(quarantine: DataFrame) -> dict[str, int]:

@@ -165,7 +165,9 @@ class Lake:
             yield
         except BaseException:
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
-                self.discard(batch, run_id)
+                newest = self.manifest(batch)
+                if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
+                    self.discard(batch, run_id)
             raise
 
     def discard(self, batch: str, run_id: str) -> None:

@@ -70,10 +70,11 @@ def test_requests_are_the_fewest_that_the_groups_allow(
     assert measure(frame).collect()[0].asDict() == {
         "events": sum(groups.values()),
         "sessions": len({session for _, session in groups}),
+        "anonymousSessions": len({session for _, session in groups} - {session for user, session in groups if user}),
         "users": len({user for user, _ in groups if user}),
         "requests": fewest,
     }
 
 
 def test_nothing_makes_no_request(spark: SparkSession) -> None:
-    assert list(measure(spark.createDataFrame([], EVENTS)).collect()[0]) == [0, 0, 0, 0]
+    assert list(measure(spark.createDataFrame([], EVENTS)).collect()[0]) == [0, 0, 0, 0, 0]
