@@ -86,6 +86,13 @@ _ON_THE_BATCH: Final = (
         None,
     ),
     Check(
+        "metadata_columns",
+        "property keys, which become metadata columns",
+        "Amazon Personalize quotas: at most 5 metadata columns",
+        Threshold(warn_above=5),
+        None,
+    ),
+    Check(
         "eventValue_out_of_range",
         "events whose eventValue is below the minimum or above the maximum",
         "the API's type of eventValue is float",

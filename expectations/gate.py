@@ -92,10 +92,10 @@ def percent(share: float) -> str:
     """Write a share as a percentage; what is little keeps its digits, and is never 0 unless it is none.
 
     Examples:
-        >>> percent(0.25), percent(0.3012), percent(0.00000123), percent(1), percent(0)
-        ('25 %', '30.12 %', '0.000123 %', '100 %', '0 %')
+        >>> percent(0.25), percent(0.3012), percent(0.0000123), percent(1e-9), percent(1), percent(0)
+        ('25 %', '30.12 %', '0.00123 %', 'less than 0.0001 %', '100 %', '0 %')
     """
-    return f"{share * 100:.4g} %" if not 0 < share < 1e-6 else f"{share * 100:.6f} %"
+    return "less than 0.0001 %" if 0 < share < 1e-6 else f"{share * 100:.4g} %"
 
 
 def judge_batch(

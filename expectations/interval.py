@@ -29,14 +29,18 @@ def batch_interval(label: str) -> Interval | None:
         01.01.23 00 to 01.01.24 00
         >>> batch_interval("backfill-7"), batch_interval("2024-02-30")
         (None, None)
+        >>> batch_interval("0001"), batch_interval("1001")
+        (None, None)
     """
     match = _LABEL.fullmatch(label)
     if match is None:
         return None
     year, week, month, day, hour = (None if part is None else int(part) for part in match.groups())
+    if year is None or not 1970 <= year < 2200:  # a number that counts something else
+        return None
     try:
-        return _interval(year or 0, week, month, day, hour)
-    except (ValueError, OverflowError):
+        return _interval(year, week, month, day, hour)
+    except ValueError:
         return None
 
 

@@ -10,10 +10,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from expectations.checks import CHECKS, Check
-from expectations.thresholds import PLACES, Settings, Threshold, Thresholds
+from expectations.thresholds import FLOAT_MAX, LEAST_HISTORY, PLACES, Settings, Threshold, Thresholds
 from transforms.durations import read_duration
 from transforms.mapping import Fault
 from transforms.toml_places import TomlPlaces, syntax_line
+
+MOST_TOLERANCE: Final = timedelta(days=3_660)
 
 _SHARES: Final = ("warn_share", "fail_share", "warn_count", "fail_count")
 _MEASURES: Final = ("warn_below", "fail_below", "warn_above", "fail_above")
@@ -72,11 +74,19 @@ class _Reader:
 
     def _threshold(self, check: Check, table: dict[str, Any]) -> Threshold:
         read = {key: self._number(check.name, key, table[key]) for key in keys_of(check) if key in table}
+        threshold = replace(check.threshold, **read)
         for kind, sign in (("share", 1), ("count", 1), ("above", 1), ("below", -1)):
-            warn, fail = read.get(f"warn_{kind}"), read.get(f"fail_{kind}")
-            if warn is not None and fail is not None and warn * sign > fail * sign:
-                self._fault(check.name, f"fail_{kind}", f"is reached before warn_{kind}")
-        return replace(check.threshold, **read)
+            warn, fail = getattr(threshold, f"warn_{kind}"), getattr(threshold, f"fail_{kind}")
+            if warn is None or fail is None or warn * sign <= fail * sign:
+                continue
+            if f"warn_{kind}" in read:
+                self._fault(check.name, f"warn_{kind}", f"{warn} is beyond fail_{kind}, {fail}: nothing would warn")
+            threshold = replace(threshold, **{f"warn_{kind}": None})  # it fails before the default would warn
+        for level in ("warn", "fail"):
+            below, above = getattr(threshold, f"{level}_below"), getattr(threshold, f"{level}_above")
+            if below is not None and above is not None and below > above:
+                self._fault(check.name, f"{level}_below", f"{below} is above {level}_above, {above}: none would pass")
+        return threshold
 
     def _settings(self, name: str, table: dict[str, Any], settings: Settings) -> Settings:
         for key in (key for key, place in PLACES.items() if place == name and key in table):
@@ -86,8 +96,8 @@ class _Reader:
 
     def _setting(self, name: str, key: str, value: Any) -> float | None:
         if key in ("minimum", "maximum"):
-            return self._number(name, key, value, least=-math.inf)
-        least = 1 if key == "batches" else 0
+            return self._number(name, key, value, least=-math.inf, limit=False)
+        least = LEAST_HISTORY if key == "batches" else 0
         if type(value) is int and value >= least:
             return value
         self._fault(name, key, f"must be a whole number, {least} or more")
@@ -95,20 +105,23 @@ class _Reader:
 
     def _duration(self, name: str, value: Any) -> timedelta | None:
         try:
-            return read_duration(str(value))
+            tolerance = read_duration(str(value))
         except ValueError as error:
             self._fault(name, "tolerance", str(error))
             return None
+        if tolerance > MOST_TOLERANCE:
+            self._fault(name, "tolerance", f"must be at most {MOST_TOLERANCE.days}d")
+        return tolerance
 
-    def _number(self, name: str, key: str, value: Any, least: float = 0.0) -> float | None:
-        """Read a limit; `false` takes a default away."""
-        if value is False:
+    def _number(self, name: str, key: str, value: Any, least: float = 0.0, *, limit: bool = True) -> float | None:
+        """Read a number; where it is a limit, `false` takes a default away."""
+        if value is False and limit:
             return None
-        most = 1.0 if key.endswith("share") else math.inf
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            self._fault(name, key, f"must be {_range(key)}, or false for no limit")
+        most = 1.0 if key.endswith("share") else FLOAT_MAX
+        if isinstance(value, bool) or not isinstance(value, int | float) or not max(least, -FLOAT_MAX) <= value <= most:
+            self._fault(name, key, f"must be {_range(key)}{', or false for no limit' if limit else ''}")
             return None
-        return value
+        return float(value)
 
     def _unknown(self, name: str, table: dict[str, Any], check: Check | None) -> None:
         own = [key for key, place in PLACES.items() if place == name]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Final
 
+LEAST_HISTORY: Final = 3
+"""Batches before this one that a median needs to say anything."""
 FLOAT_MAX: Final = 3.4028234663852886e38
 """The largest number of the API's type for eventValue, float."""
 

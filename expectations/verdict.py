@@ -50,13 +50,13 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
 
 
 def rule_set(rules: tuple[Rule, ...] = RULES) -> str:
-    """Fingerprint the rules: 12 hex digits that change when a rule's code or message does.
+    """Fingerprint the rules: 12 hex digits that change when a rule's code, field, message or limit does.
 
     Examples:
         >>> rule_set() == rule_set(RULES) != rule_set(RULES[1:])
         True
     """
-    text = "\n".join(f"{rule.code}\t{rule.field}\t{rule.message}" for rule in rules)
+    text = "\n".join(f"{rule.code}\t{rule.field}\t{rule.message}\t{rule.limit}" for rule in rules)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -16,7 +16,7 @@ from jobs.arguments import JobParser, batch_label, duration, lake_root, moment
 from jobs.building import Built, Recipe, Slot, build_rows
 from jobs.counting import count_attempts, whole
 from jobs.data_docs import DataDocs
-from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError, all_or_faults
+from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.lake import Lake, Manifest
 from jobs.mappings import checked_mapping, find_mapping
 from jobs.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
@@ -98,12 +98,13 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     load_great_expectations()
     recipe, gate = configure(spark, arguments)
     lake.prepare(arguments.batch)
-    before = retriable(lake, arguments.batch) if arguments.retry_quarantine else None
+    version, newest = lake.next_version(arguments.batch), lake.manifest(arguments.batch)
+    before = retriable(lake, newest, arguments.batch, recipe) if arguments.retry_quarantine else None
     if before is not None and not before.quarantined:
         run.counters["gate"] = before.gate
         return Exit.DONE
     slot = Slot(lake, arguments.batch, run.runId)
-    with lake.unpublished(arguments.batch, run.runId):
+    with lake.unpublished(arguments.batch, run.runId, newest):
         records, known = take(spark, lake, arguments, recipe, before)
         built = build_rows(records, recipe, slot, known)
         run.counters.update(built.counters)
@@ -111,9 +112,9 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             run.counters["attempts"] = count_attempts(built.quarantine)
         judged = judge_rows(slot, built, recipe, gate, before)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
-        if before is not None:
-            hold(lake, before, judged)
-        publish(lake, judged)
+        if before is not None and judged.gate == FAILED:
+            raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
+        lake.publish(manifest_of(judged, version, recipe), before)
     warn(judged)
     docs = DataDocs(spark, arguments.lake)
     docs.show(judged)
@@ -134,13 +135,13 @@ def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
     return Recipe(mapping, arguments.session_gap, arguments.as_of), Gate(thresholds, arguments.lenient)
 
 
-def retriable(lake: Lake, batch: str) -> Manifest:
-    """Find a batch whose quarantine may be taken through again.
+def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe) -> Manifest:
+    """Check that a batch's quarantine may be taken through again.
 
     Raises:
-        ConfigurationError: it was never built, or its events were not kept.
+        ConfigurationError: it was never built, its events were not kept, or the places of its exploded elements mean
+            others now.
     """
-    manifest = lake.manifest(batch)
     if manifest is None:
         raise ConfigurationError(f"batch {batch}: the lake has no such batch: build it from its --input first")
     if manifest.gate == FAILED:
@@ -148,6 +149,13 @@ def retriable(lake: Lake, batch: str) -> Manifest:
             f"batch {batch}: failed its gate (run {manifest.runId}), so its events were not kept: "
             "build all of it again, from its --input, with what you have mended"
         )
+    if manifest.explode != recipe.mapping.explode:
+        candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")
+        if not candidates.isEmpty():
+            raise ConfigurationError(
+                f"batch {batch}: [record] explode has changed since it was built, so that the refused elements cannot "
+                "be found again: build all of it again, from its --input"
+            )
     return manifest
 
 
@@ -171,21 +179,6 @@ def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Man
     return tell(batch, findings, ruling, recipe, slot.runId)
 
 
-def hold(lake: Lake, before: Manifest, judged: Judged) -> None:
-    """Leave a batch that is only added to as it is where it would fail, or is no longer the one that was read.
-
-    Raises:
-        GateFailedError: with what was retried, it would fail.
-        UnfinishedError: another run published it meanwhile.
-    """
-    if judged.gate == FAILED:
-        raise GateFailedError(*failure(judged), f"batch {judged.batch}: was left as it is; nothing was added to it")
-    if lake.manifest(judged.batch) != before:
-        raise UnfinishedError(
-            f"batch {judged.batch}: another run published it meanwhile; nothing was changed: run this again"
-        )
-
-
 def warn(judged: Judged) -> None:
     """Log what is unusual; what makes the job fail is said when it ends."""
     for finding in judged.unusual():
@@ -195,13 +188,19 @@ def warn(judged: Judged) -> None:
         log.warning("batch %s: failed its gate, and was let pass by --on-gate-failure warn", judged.batch)
 
 
-def publish(lake: Lake, judged: Judged) -> None:
-    """Make the rows the batch's; of one that failed, no events are kept."""
+def manifest_of(judged: Judged, version: int, recipe: Recipe) -> Manifest:
+    """Write down what the batch consists of; of one that failed, no events are kept."""
     counts = judged.counts
-    kept = 0 if judged.gate == FAILED else counts["events"]
-    version = lake.next_version(judged.batch)
-    rows = (kept, counts["quarantined"], counts["duplicates"])
-    lake.publish(Manifest(judged.batch, version, judged.runId, judged.gate, *rows))
+    return Manifest(
+        batch=judged.batch,
+        version=version,
+        runId=judged.runId,
+        gate=judged.gate,
+        events=0 if judged.gate == FAILED else counts["events"],
+        quarantined=counts["quarantined"],
+        duplicates=counts["duplicates"],
+        explode=recipe.mapping.explode,
+    )
 
 
 def failure(judged: Judged) -> list[str]:

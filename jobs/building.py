@@ -14,10 +14,9 @@ from pyspark.sql import functions as F
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
 from jobs.counting import conserve, count_fates, count_tables
-from jobs.errors import JobError, UnfinishedError
 from jobs.lake import Lake
 from jobs.sources import unreadable
-from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, Fate
+from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, Fate
 from transforms.candidates import map_candidates
 from transforms.mapping import EventMapping
 from transforms.records import select_records
@@ -90,7 +89,6 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, known: DataFrame 
 
     Raises:
         ConfigurationError: an input file cannot be read.
-        UnfinishedError: another run published the batch meanwhile.
     """
     judged = judged_candidates(records, recipe, known)
     judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to two tables, after one shuffle
@@ -103,7 +101,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, known: DataFrame 
         counters["events"] -= kept
         conserve(counters)
     except BaseException as error:
-        if found := _known_error(error, slot):
+        if found := unreadable(error):
             raise found from None
         raise
     finally:
@@ -115,7 +113,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, known: DataFrame 
 def judged_candidates(records: DataFrame, recipe: Recipe, known: DataFrame | None = None) -> DataFrame:
     """Give every record its fate: the columns of `events` and `_fate`, `_first`, `_stage`, `_reasons`, `_raw`.
 
-    Where the records have them, `_at` and `_attempts` too.
+    Where the records have them, `_at`, `_attempts` and `_rendered` too.
     """
     mapping = recipe.mapping
     candidates = map_candidates(select_records(records, mapping), mapping)
@@ -124,7 +122,7 @@ def judged_candidates(records: DataFrame, recipe: Recipe, known: DataFrame | Non
         judged = mark_known(judged, known, given_sessions="sessionId" in mapping.event)
     if "eventId" in mapping.event:
         judged = drop_repeats_by_given_id(judged)
-    own = [name for name in (FATE, FIRST, STAGE, REASONS, RAW, AT, ATTEMPTS) if name in judged.columns]
+    own = [name for name in (FATE, FIRST, STAGE, REASONS, RAW, AT, ATTEMPTS, RENDERED) if name in judged.columns]
     return cut_sessions(judged, recipe.session_gap).select(*EVENTS.names, *own)
 
 
@@ -143,6 +141,7 @@ def write_tables(judged: DataFrame, slot: Slot) -> None:
         F.lit(rule_set()).alias("ruleSet"),
         at.cast("int").alias("element"),
         (tried + 1).cast("int").alias("attempts"),
+        (F.col(RENDERED) if RENDERED in judged.columns else F.lit(False)).alias("rendered"),
     )
     quarantine.write.parquet(slot.folder("quarantine"))
 
@@ -151,10 +150,3 @@ def written(slot: Slot) -> tuple[DataFrame, DataFrame]:
     """Read back a run's rows of `events` and `quarantine`."""
     events = slot.lake.rows(slot.folder("events"), EVENTS)
     return events, slot.lake.rows(slot.folder("quarantine"), QUARANTINE)
-
-
-def _known_error(error: BaseException, slot: Slot) -> JobError | None:
-    """Take an error for what it is where the reason lies outside: a file that cannot be read, another run."""
-    if "PATH_NOT_FOUND" in str(error) and (newest := slot.lake.manifest(slot.batch)) and newest.runId > slot.runId:
-        return UnfinishedError(f"batch {slot.batch}: another run published it meanwhile; nothing was changed")
-    return unreadable(error)

@@ -42,16 +42,17 @@ class DataDocs:
         """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch."""
         try:
             self._files.replace(self.page(judged.batch), batch_page(judged))
-            self._files.replace(f"{self._batches}/{judged.batch}.{judged.gate}.json", _findings(judged))
             for gate in {PASSED, WARNED, FAILED} - {judged.gate}:
                 self._files.delete(f"{self._batches}/{judged.batch}.{gate}.json")
+            self._files.replace(f"{self._batches}/{judged.batch}.{judged.gate}.json", _findings(judged))
             self._files.replace(f"{self._root}/index.html", index_page(self._gates()))
-        except OSError as error:
-            log.warning("the page of batch %s could not be written: %s", judged.batch, error)
+        except Exception as error:  # the batch is published by now: whatever a page suffers, it stands
+            told = error if isinstance(error, OSError) else type(error).__name__
+            log.warning("the page of batch %s could not be written: %s", judged.batch, told)
 
     def _gates(self) -> list[tuple[str, str]]:
         found = [_FINDINGS.fullmatch(name) for name in self._files.children(self._batches)]
-        return [(match.group(1), match.group(2)) for match in reversed(found) if match]
+        return sorted(((match.group(1), match.group(2)) for match in found if match), reverse=True)
 
 
 def _findings(judged: Judged) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from jobs.errors import ConfigurationError, UnfinishedError
+from jobs.errors import ConfigurationError, GateFailedError, UnfinishedError
 from jobs.filesystem import FileSystem
 from jobs.inputs import literal
 
@@ -41,6 +41,7 @@ class Manifest:
         events: rows in `events`.
         quarantined: rows in `quarantine`.
         duplicates: candidates that repeated an event.
+        explode: of the mapping: what the places of exploded elements in quarantine refer to.
         layout: of the lake.
     """
 
@@ -51,6 +52,7 @@ class Manifest:
     events: int
     quarantined: int
     duplicates: int = 0
+    explode: str | None = None
     layout: int = field(default=LAYOUT)
 
     @property
@@ -116,8 +118,12 @@ class Lake:
         return None
 
     def sizes_before(self, batch: str, most: int) -> list[int]:
-        """Count the candidates of the batches before one, the newest `most` that did not fail, in order of time."""
-        earlier = [label for label in self._files.children(f"{self._root}/_batches") if label < batch][-most:]
+        """Count the candidates of batches before one: the newest `most` labels of its length, failed ones left out.
+
+        Labels of another length name intervals of another length.
+        """
+        labels = self._files.children(f"{self._root}/_batches")
+        earlier = [label for label in labels if label < batch and len(label) == len(batch)][-most:]
         published = [manifest for label in earlier if (manifest := self.manifest(label)) is not None]
         return [manifest.candidates for manifest in published if manifest.gate != "failed"]
 
@@ -137,8 +143,13 @@ class Lake:
         names = [folders] if isinstance(folders, str) else folders
         return self._spark.read.schema(schema).parquet(*map(literal, names))
 
-    def publish(self, manifest: Manifest) -> None:
+    def publish(self, manifest: Manifest, onto: Manifest | None = None) -> None:
         """Make a run's rows the batch's: write its manifest, then delete what older runs left.
+
+        Args:
+            manifest: the run's. Its version was chosen before the run read anything: of two runs at once, both have
+                the same, and the younger one wins.
+            onto: what the run has added to, which must still be the batch's.
 
         Raises:
             UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
@@ -150,6 +161,9 @@ class Lake:
         except OSError as error:
             log.warning("writing the manifest: %s", error)  # it may stand all the same: see what there is
         newest = self.manifest(manifest.batch)
+        if onto is not None and self._rivals(manifest, onto):
+            self._forget(f"{self._manifests(manifest.batch)}/{name}")
+            newest = None
         if newest is None or newest.runId != manifest.runId:
             self.discard(manifest.batch, manifest.runId)
             raise UnfinishedError(
@@ -159,16 +173,31 @@ class Lake:
         self._sweep(manifest)
 
     @contextmanager
-    def unpublished(self, batch: str, run_id: str) -> Iterator[None]:
-        """Delete what a run wrote of a batch if it ends before it has published it."""
+    def unpublished(self, batch: str, run_id: str, before: Manifest | None) -> Iterator[None]:
+        """Delete what a run wrote of a batch if it ends before it has published it.
+
+        Raises:
+            UnfinishedError: another run has published the batch since `before`, and so swept what this one needed.
+        """
+        newest = None
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
                 newest = self.manifest(batch)
                 if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
                     self.discard(batch, run_id)
+            said = isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
+            if not said and newest is not None and newest.runId != run_id and newest != before:
+                raise UnfinishedError(
+                    f"batch {batch}: another run published it meanwhile; nothing was changed: run this again"
+                ) from None
             raise
+
+    def _rivals(self, manifest: Manifest, onto: Manifest) -> list[str]:
+        """Find other runs' manifests that came after the one that was added to."""
+        names = self._files.children(self._manifests(manifest.batch))
+        return [name for name in names if name[:8] > f"{onto.version:08d}" and manifest.runId not in name]
 
     def discard(self, batch: str, run_id: str) -> None:
         """Delete all that a run wrote of a batch, if the store lets it."""

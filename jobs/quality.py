@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from threading import Thread
-from typing import Any, Final
+from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -17,13 +19,10 @@ from expectations.gate import Finding, Observation, judge_batch, outcome
 from expectations.interval import batch_interval
 from expectations.page import Judged
 from expectations.threshold_reader import read_thresholds
-from expectations.thresholds import Thresholds
+from expectations.thresholds import LEAST_HISTORY, Thresholds
 from expectations.verdict import rule_set
 from jobs.building import Built, Recipe
 from jobs.errors import ConfigurationError
-
-LEAST_HISTORY: Final = 3
-"""Batches before this one that a median needs to say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,12 @@ def load_great_expectations() -> None:
         raise ConfigurationError(
             "the gate needs great-expectations on the driver, not on executors: pip install great-expectations"
         )
-    Thread(target=lambda: __import__("expectations.suite"), name="import great_expectations", daemon=True).start()
+    Thread(target=_import_suite, name="import great_expectations", daemon=True).start()
+
+
+def _import_suite() -> None:
+    with suppress(Exception):  # the gate will import it again, and its error is told there
+        import_module("expectations.suite")
 
 
 def find_thresholds(path: str | None) -> Thresholds:
@@ -102,6 +106,7 @@ def find_out(batch: Batch, using: Thresholds) -> list[Finding]:
         "no_events": Observation(int(counters["candidates"] > 0 and counters["events"] == 0)),
         "batch_size": _size(counters["candidates"], batch.sizes_before, using.settings.warn_from),
         "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
+        "metadata_columns": Observation(keys, f"{keys} property keys in the mapping"),
         "anonymous_sessions": Observation(counters["anonymousSessions"]),
     }
     if interval is None:

@@ -10,13 +10,13 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import BooleanType, StringType, StructField, StructType
 
 from jobs.csv_headers import without_headers
 from jobs.errors import ConfigurationError
 from jobs.filesystem import FileSystem
 from jobs.inputs import find_inputs, has_partition_folders
-from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, SOURCE_FILE
+from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.expressions import in_words
 from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of
 from transforms.mapping_check import record_schema
@@ -81,20 +81,17 @@ def read_again(spark: SparkSession, quarantine: DataFrame, mapping: EventMapping
         mapping: says how; mended since, as a rule.
 
     Returns:
-        What `read_records` gives, with `_at` and `_attempts`; one row a quarantined row.
+        What `read_records` gives, with `_at`, `_attempts` and `_rendered`; one row a quarantined row.
     """
     source, schema = mapping.source, record_schema(mapping, spark)
-    named = {RAW: "record", SOURCE_FILE: "sourceFile", AT: "element", ATTEMPTS: "attempts"}
-    rows = quarantine.withColumnsRenamed({old: new for new, old in named.items()})
-    if _by_line(source):
-        return _parsed(rows.select(*named), schema, source, spark)
+    named = {RAW: "record", SOURCE_FILE: "sourceFile", AT: "element", ATTEMPTS: "attempts", RENDERED: "rendered"}
+    rows = quarantine.select(*[F.col(old).alias(new) for new, old in named.items()])
+    texts, rendered = rows.where(~F.col(RENDERED)), rows.where(RENDERED)
     columns, fault = parse_record_json(F.col(RAW), schema)
-    if source.format in ("parquet", "orc"):
-        return rows.select(*columns, *named, fault.alias(FAULT))
-    # What Spark's own readers gave is in quarantine as JSON, what they could not read as the text it was.
-    unread = F.col("stage") == "read"
-    texts = _parsed(rows.where(unread).select(*named), schema, source, spark)
-    return rows.where(~unread).select(*columns, *named, fault.alias(FAULT)).unionByName(texts)
+    read = rendered.select(*columns, *named, fault.alias(FAULT))
+    if source.format in ("parquet", "orc"):  # whose records have no text, whatever the mapping was before
+        return read.unionByName(texts.select(*_nothing(schema), *named, F.lit(MALFORMED).alias(FAULT)))
+    return read.unionByName(_parsed(texts, schema, source, spark))
 
 
 def unreadable(error: BaseException) -> ConfigurationError | None:
@@ -161,7 +158,8 @@ def _whole_files(spark: SparkSession, paths: list[str], schema: StructType, sour
         fault = F.when(corrupt.isNotNull(), F.when(something, MISMATCH).otherwise(MALFORMED))
     raw = F.coalesce(corrupt, F.to_json(F.struct(*columns), RECORD_JSON))
     files = spark.read.options(**options).schema(wanted).format(source.format).load(paths)
-    records = files.select(*columns, raw.alias(RAW), _file(), fault.alias(FAULT))
+    rendered = corrupt.isNull().alias(RENDERED)
+    records = files.select(*columns, raw.alias(RAW), _file(), fault.alias(FAULT), rendered)
     return records if source.format == "csv" else records.unionByName(_left_over(spark, paths, schema))
 
 
@@ -169,8 +167,12 @@ def _left_over(spark: SparkSession, paths: list[str], schema: StructType) -> Dat
     """Refuse, whole, the JSON files that hold more than the one value which Spark reads of each."""
     texts = spark.read.text(paths, wholetext=True, recursiveFileLookup=True)
     more = texts.where(has_more(F.col("value")))
-    nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
-    return more.select(*nothing, F.col("value").alias(RAW), _file(), F.lit(MALFORMED).alias(FAULT))
+    kept = (F.col("value").alias(RAW), _file(), F.lit(MALFORMED).alias(FAULT), F.lit(False).alias(RENDERED))
+    return more.select(*_nothing(schema), *kept)
+
+
+def _nothing(schema: StructType) -> list[Column]:
+    return [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
 
 
 def _columnar(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
@@ -192,7 +194,8 @@ def _columnar(spark: SparkSession, paths: list[str], schema: StructType, source:
     mapped = {name.lower(): name for name in schema.names}  # a record's names are the mapping's, in its letters
     parts = [F.col(_quoted(name)).alias(mapped.get(name.lower(), name)) for name in files.columns]
     record = F.to_json(F.struct(*parts), RECORD_JSON)
-    return files.select(*named, record.alias(RAW), _file(), F.when(_any(lost), MISMATCH).alias(FAULT))
+    fault = F.when(_any(lost), MISMATCH).alias(FAULT)
+    return files.select(*named, record.alias(RAW), _file(), fault, F.lit(True).alias(RENDERED))
 
 
 def _column(column: Column, field: StructField) -> Column:
@@ -205,7 +208,8 @@ def _any(conditions: list[Column]) -> Column:
 
 
 def _own_fields() -> list[StructField]:
-    return [StructField(name, StringType()) for name in (RAW, SOURCE_FILE, FAULT)]
+    texts = [StructField(name, StringType()) for name in (RAW, SOURCE_FILE, FAULT)]
+    return [*texts, StructField(RENDERED, BooleanType())]
 
 
 def _file() -> Column:

@@ -17,6 +17,8 @@ AT: Final = "_at"
 """INT: the exploded element's place in its array, from 0; null, or no column at all, where nothing is exploded."""
 ATTEMPTS: Final = "_attempts"
 """INT: how often a quarantined record was tried before; no column at first."""
+RENDERED: Final = "_rendered"
+"""BOOLEAN: `_raw` is the record rendered as JSON, since it has no text of its own; no column where all have one."""
 CONTENT_ID: Final = "_content_id"
 """SHA-256 over an event's content, also where the eventId was given."""
 SPREAD: Final = "_spread"
@@ -26,7 +28,7 @@ FATE: Final = "_fate"
 
 
 _PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_metadata", "_corrupt_record"}
-RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, AT, ATTEMPTS} | _PASSING)
+RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, AT, ATTEMPTS, RENDERED} | _PASSING)
 """Column names that a record may not bear, lower-cased."""
 
 

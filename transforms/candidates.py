@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from transforms.bookkeeping import AT, ATTEMPTS, CONTENT_ID, FAULT, FILTERED, FIRST, RAW, SOURCE_FILE
+from transforms.bookkeeping import AT, ATTEMPTS, CONTENT_ID, FAULT, FILTERED, FIRST, RAW, RENDERED, SOURCE_FILE
 from transforms.expressions import guarded
 from transforms.mapping import EventMapping
 from transforms.schemas import EVENTS
@@ -79,9 +79,9 @@ def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
 
     Returns:
         The columns of `schemas.EVENTS`, `_content_id`, `_raw`, `_fault`, `_filtered`, `_first` and, where the records
-        have them, `_at` and `_attempts`; one row a candidate.
+        have them, `_at`, `_attempts` and `_rendered`; one row a candidate.
     """
-    travelling = [F.col(name) for name in (AT, ATTEMPTS) if name in records.columns]
+    travelling = [F.col(name) for name in (AT, ATTEMPTS, RENDERED) if name in records.columns]
     own = [*travelling, F.col(SOURCE_FILE).alias("sourceFile"), F.col(RAW), F.col(FAULT), F.col(FILTERED), F.col(FIRST)]
     fields = records.select(*[column.alias(name) for name, column in _fields(mapping).items()], *own)
     mapped = {name: F.col(name) for name in [*mapping.event, *(["properties"] if mapping.properties else [])]}

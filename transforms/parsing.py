@@ -107,11 +107,12 @@ def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Co
         [('2024-01-02 03:04:05.000006', '7', None), (None, None, 'schema_mismatch')]
     """
     texts = StructType([StructField(field.name, _read_as(field.dataType)) for field in schema.fields])
-    record = F.from_json(raw, texts)
+    record = F.from_json(raw, _with_corrupt(texts), _STRICT)
     values = {field.name: _value(record[field.name], field.dataType) for field in schema.fields}
     lost = [record[name].isNotNull() & value.isNull() for name, value in values.items()]
-    mismatch = F.coalesce(F.array_max(F.array(*lost)), F.lit(False))
-    fault = F.when(record.isNull(), F.lit(MALFORMED)).when(mismatch, F.lit(MISMATCH))
+    mismatch = record[CORRUPT].isNotNull() | F.coalesce(F.array_max(F.array(*lost)), F.lit(False))
+    something = F.coalesce(F.array_max(F.array(*[record[name].isNotNull() for name in values])), F.lit(False))
+    fault = F.when(mismatch, F.when(something, F.lit(MISMATCH)).otherwise(MALFORMED))
     return [value.alias(name) for name, value in values.items()], fault
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from pyspark.sql.types import (
     ArrayType,
+    BooleanType,
     DoubleType,
     IntegerType,
     LongType,
@@ -48,10 +49,12 @@ QUARANTINE: Final = StructType(
         StructField("ruleSet", STRING),
         StructField("element", IntegerType()),
         StructField("attempts", IntegerType()),
+        StructField("rendered", BooleanType()),
     ]
 )
 """`runId` is the partition column below `batch`. `element` is the place in the exploded array, from 0, of the candidate
-that was refused; `attempts` is how often the record was tried."""
+that was refused; `attempts` is how often the record was tried; `rendered` tells whether `record` is not the text as it
+stood but the record as JSON."""
 
 RECEIPTS: Final = StructType(
     [

@@ -47,7 +47,9 @@ def mark_known(candidates: DataFrame, events: DataFrame, *, given_sessions: bool
     new = candidates.join(known_ids, mine == F.col("_known_id"), "left").withColumn(
         FATE, F.when(F.col("_known_id").isNotNull(), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
     )
-    derived = F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z") if given_sessions else F.lit(True)
+    somebody = F.coalesce("visitorId", "userId").isNotNull()
+    looks_derived = F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z") if given_sessions else F.lit(True)
+    derived = somebody & looks_derived
     known = events.withColumns(
         {
             FATE: F.lit(Fate.KNOWN),

@@ -27,7 +27,7 @@ def test_the_example_of_the_page_says_what_it_says() -> None:
     assert found == []
     assert thresholds.changed == {
         "sentAt_missing": Threshold(warn_share=0.01, fail_share=0.05, warn_count=0),
-        "batch_size": Threshold(warn_below=0.2, fail_below=0.5, warn_above=5.0),
+        "batch_size": Threshold(warn_below=0.2, fail_below=0.1, warn_above=5.0),
         "without_item": Threshold(),
         "eventValue_out_of_range": Threshold(warn_count=0, fail_share=0.001),
         "sentAt_outside_interval": Threshold(warn_share=0.05),
@@ -67,13 +67,34 @@ fail_from = true
         "t.toml:6: [sentAt_missing] warn_share: must be a share, 0 to 1, or false for no limit",
         "t.toml:5: [sentAt_missing] fail_share: must be a share, 0 to 1, or false for no limit",
         f"t.toml:7: [sentAt_missing] fail_above: {UNKNOWN} warn_share, fail_share, warn_count, fail_count",
-        "t.toml:9: [batch_size] batches: must be a whole number, 1 or more",
+        "t.toml:9: [batch_size] batches: must be a whole number, 3 or more",
         f"t.toml:10: [batch_size] fail_share: {UNKNOWN} warn_below, fail_below, warn_above, fail_above, batches",
         "t.toml:12: [sentAt_outside_interval] tolerance: 'a while' is no duration: write e.g. 90s, 30m, 24h or 2d",
-        "t.toml:18: [itemId_too_long] fail_share: is reached before warn_share",
+        "t.toml:17: [itemId_too_long] warn_share: 0.5 is beyond fail_share, 0.4: nothing would warn",
         "t.toml:20: [shares] warn_from: must be a whole number, 0 or more",
         "t.toml:21: [shares] fail_from: must be a whole number, 0 or more",
         "t.toml:14: [eventValue_out_of_range] minimum: is above the maximum",
+    ]
+
+
+def test_a_limit_is_held_against_the_default_of_its_pair() -> None:
+    assert read_thresholds("[sentAt_missing]\nfail_share = 0.001\n")[0].changed == {
+        "sentAt_missing": Threshold(fail_share=0.001)  # nothing is left to warn of
+    }
+    assert faults("[sentAt_missing]\nwarn_share = 0.5\n[batch_size]\nfail_below = 5\nfail_above = 0.1\n") == [
+        "t.toml:2: [sentAt_missing] warn_share: 0.5 is beyond fail_share, 0.25: nothing would warn",
+        "t.toml:4: [batch_size] fail_below: 5.0 is above fail_above, 0.1: none would pass",
+    ]
+
+
+def test_numbers_beyond_any_use_are_refused() -> None:
+    huge = "1" + "0" * 400
+    text = f"[batch_size]\nfail_above = {huge}\n[eventValue_out_of_range]\nminimum = -{huge}\nmaximum = false\n"
+    assert faults(text + '[sentAt_outside_interval]\ntolerance = "999999d"\n') == [
+        "t.toml:2: [batch_size] fail_above: must be a number, 0 or more, or false for no limit",
+        "t.toml:4: [eventValue_out_of_range] minimum: must be a number",
+        "t.toml:5: [eventValue_out_of_range] maximum: must be a number",
+        "t.toml:7: [sentAt_outside_interval] tolerance: must be at most 3660d",
     ]
 
 

@@ -12,6 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from emulator import Settings, running
+from jobs import build_events
+from jobs.lake import Lake, Manifest
+from transforms.schemas import EVENTS
 
 BROKEN = """
 [source]
@@ -185,8 +188,8 @@ sentAt = "to_timestamp(element.at)"
     assert counts(ended.summary) == (7, 0, 7, 2, 3, 2)
     assert table(spark, lake, "events").count() == 3
     short = mended.replace('explode = "events"', 'explode = "slice(events, 1, 1)"')
-    gone = retry(mapping(short))
-    assert counts(gone.summary) == (3, 0, 3, 0, 3, 0) and gone.summary["reasons"] == {"explode_null": 3}
+    other = retry(mapping(short))
+    assert other.code == 2 and "[record] explode has changed since it was built" in other.said[0]
 
 
 @pytest.mark.parametrize("kind", ["csv", "multiline csv", "multiline json", "parquet", "orc", "text"])
@@ -226,6 +229,83 @@ def test_every_format_comes_back(
     }
     expected = {7.0: "2024-01-02 03:11:05.678901", 8.0: "2024-01-02 03:12:05.678901"}
     assert times == {value: at for value, at in expected.items() if value in times} and len(times) == records
+
+
+def test_what_was_rendered_is_known_for_it_after_any_number_of_tries(
+    spark: SparkSession, build: Any, retry: Any, lake: Path, tmp_path: Path, mapping: Any
+) -> None:
+    head = '[source]\nformat = "csv"\noptions = { multiLine = "true" }\nschema = "who STRING, at STRING, n %s"\n'
+    event = '[event]\neventType = "\'view\'"\nvisitorId = "who"\nsentAt = "%s"\n'
+    (tmp_path / "raw.csv").write_text('v1,1704153600,"a\nb"\nv2,soon\n')
+    first = build(tmp_path / "raw.csv", mapping=mapping(head % "STRING" + event % "to_timestamp(at)"))
+    second = retry(mapping(head % "INT" + event % "timestamp_seconds(CAST(at AS BIGINT))"))
+    third = retry(mapping(head % "STRING" + event % "timestamp_seconds(CAST(at AS BIGINT))"))
+    reasons = [ended.summary["reasons"] for ended in (first, second, third)]
+    assert reasons == [
+        {"malformed_record": 1, "sentAt_missing": 1},
+        {"malformed_record": 1, "schema_mismatch": 1},
+        {"malformed_record": 1},
+    ]
+    (event_row,) = table(spark, lake, "events").collect()
+    assert (event_row.visitorId, event_row.eventType) == ("v1", "view")
+
+
+def test_a_nested_value_that_does_not_fit_is_refused_as_at_first(
+    build: Any, retry: Any, tmp_path: Path, mapping: Any
+) -> None:
+    text = (
+        '[source]\nformat = "json"\noptions = { multiLine = "true" }\n'
+        'schema = "who STRING, at STRING, p STRUCT<i: %s>"\n'
+        '[event]\neventType = "\'view\'"\nvisitorId = "who"\nitemId = "CAST(p.i AS STRING)"\nsentAt = "%s"\n'
+    )
+    (tmp_path / "raw.json").write_text('{"who": "v1", "at": "1704153600", "p": {"i": "x1"}}')
+    build(tmp_path / "raw.json", mapping=mapping(text % ("STRING", "to_timestamp(at)")))
+    ended = retry(mapping(text % ("INT", "timestamp_seconds(CAST(at AS BIGINT))")))
+    assert ended.summary["reasons"] == {"schema_mismatch": 1}
+
+
+def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
+    spark: SparkSession,
+    build: Any,
+    retry: Any,
+    lake: Path,
+    tmp_path: Path,
+    mapping: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = raw(tmp_path, record(iso(0)), record(epoch(1)))
+    build(folder, mapping=mapping(BROKEN))
+    mended, publish = mapping(MENDED), Lake.publish
+    between: list[Any] = []
+
+    def rebuilt_just_before(self: Lake, manifest: Manifest, onto: Manifest | None = None) -> None:
+        monkeypatch.setattr(Lake, "publish", publish)
+        between.append(build(folder, mapping=mended))
+        publish(self, manifest, onto)
+
+    monkeypatch.setattr(Lake, "publish", rebuilt_just_before)
+    ended = retry(mended)
+    assert between[0].code == 0 and ended.code == 5 and "another run published it meanwhile" in ended.said[0]
+    newest = Lake(spark, str(lake)).manifest("2024-01-02")
+    assert newest is not None and newest.runId == between[0].summary["runId"]
+    assert Lake(spark, str(lake)).published_events(newest, EVENTS).count() == 2
+
+
+def test_a_retry_whose_rows_another_run_swept_says_so(
+    build: Any, retry: Any, tmp_path: Path, mapping: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = raw(tmp_path, record(iso(0)), record(epoch(1)))
+    build(folder, mapping=mapping(BROKEN))
+    mended, take = mapping(MENDED), build_events.take
+
+    def rebuilt_just_before(*arguments: Any) -> Any:
+        monkeypatch.setattr(build_events, "take", take)
+        assert build(folder, mapping=mended).code == 0
+        return take(*arguments)
+
+    monkeypatch.setattr(build_events, "take", rebuilt_just_before)
+    ended = retry(mended)
+    assert ended.code == 5 and "another run published it meanwhile" in ended.said[0]
 
 
 def test_what_a_mended_where_leaves_out_leaves_the_quarantine(
