@@ -17,7 +17,8 @@ from jobs.building import Built, Recipe, Slot, build_rows
 from jobs.counting import count_attempts, whole
 from jobs.data_docs import DataDocs
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
-from jobs.lake import Lake, Manifest
+from jobs.lake import Lake
+from jobs.manifests import Manifest
 from jobs.mappings import checked_mapping, find_mapping
 from jobs.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
 from jobs.run import Run, run_job
@@ -98,7 +99,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     load_great_expectations()
     recipe, gate = configure(spark, arguments)
     lake.prepare(arguments.batch)
-    version, newest = lake.next_version(arguments.batch), lake.manifest(arguments.batch)
+    version, newest = lake.manifests.next_version(arguments.batch), lake.manifests.newest(arguments.batch)
     before = retriable(lake, newest, arguments.batch, recipe) if arguments.retry_quarantine else None
     if before is not None and not before.quarantined:
         run.counters["gate"] = before.gate
@@ -172,7 +173,7 @@ def take(
 def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Manifest | None) -> Judged:
     """Pass the batch as a whole through the gate."""
     counters = whole(built.counters, built.known, before.duplicates if before else 0)
-    sizes = slot.lake.sizes_before(slot.batch, gate.thresholds.settings.batches)
+    sizes = slot.lake.manifests.sizes_before(slot.batch, gate.thresholds.settings.batches)
     batch = Batch(slot.batch, built, counters, len(recipe.mapping.properties), sizes)
     findings = find_out(batch, gate.thresholds)
     ruling = WARNED if gate.lenient and outcome(findings) == FAILED else outcome(findings)

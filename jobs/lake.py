@@ -7,12 +7,10 @@ any store; nothing is renamed or overwritten. What older runs of the batch left 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
@@ -20,45 +18,12 @@ from pyspark.sql.types import StructType
 from jobs.errors import ConfigurationError, GateFailedError, UnfinishedError
 from jobs.filesystem import FileSystem
 from jobs.inputs import literal
+from jobs.manifests import Manifest, Manifests
 
 log = logging.getLogger(__name__)
 
-LAYOUT: Final = 1
-"""Grows when an older version of this project could not read what a newer one writes."""
 REBUILT_TABLES: Final = ("events", "quarantine")
 """The tables whose rows a rerun of their batch replaces. The others are ledgers: rows are only added."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a batch consists of.
-
-    Attributes:
-        batch: the label.
-        version: counts the batch's publications, from 1.
-        runId: the run whose folders hold the rows.
-        gate: `passed`, `warned` or `failed`; of a failed batch no events are kept.
-        events: rows in `events`.
-        quarantined: rows in `quarantine`.
-        duplicates: candidates that repeated an event.
-        explode: of the mapping: what the places of exploded elements in quarantine refer to.
-        layout: of the lake.
-    """
-
-    batch: str
-    version: int
-    runId: str
-    gate: str
-    events: int
-    quarantined: int
-    duplicates: int = 0
-    explode: str | None = None
-    layout: int = field(default=LAYOUT)
-
-    @property
-    def candidates(self) -> int:
-        """All that the batch's records held; of a failed batch, whose events are gone, it says nothing."""
-        return self.events + self.quarantined + self.duplicates
 
 
 class Lake:
@@ -67,12 +32,16 @@ class Lake:
     Args:
         spark: reads and writes them.
         root: folder or URI.
+
+    Attributes:
+        manifests: say what a batch consists of.
     """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self._spark = spark
         self._files = FileSystem(spark)
         self._root = root.rstrip("/") or root
+        self.manifests = Manifests(self._files, self._root)
 
     def prepare(self, batch: str) -> None:
         """Make the folder of a batch's manifests: the proof that the lake can be written.
@@ -80,7 +49,7 @@ class Lake:
         Raises:
             ConfigurationError: it cannot.
         """
-        self._make(self._manifests(batch))
+        self._make(self.manifests.folder(batch))
 
     @contextmanager
     def staging(self, batch: str, run_id: str) -> Iterator[str]:
@@ -101,36 +70,6 @@ class Lake:
     def parts(self, table: str, batch: str) -> list[str]:
         """List the folders below a batch's, e.g. `deliveryId=...`."""
         return [name for name in self._files.children(self.folder(table, batch)) if "=" in name]
-
-    def manifest(self, batch: str) -> Manifest | None:
-        """Read a batch's newest manifest; None where it was never published.
-
-        Raises:
-            ConfigurationError: the lake cannot be read, or a newer version of this project wrote it.
-        """
-        try:
-            for name in reversed(self._files.children(self._manifests(batch))):
-                values = _parsed(self._files.read(f"{self._manifests(batch)}/{name}"))
-                if values is not None:
-                    return self._manifest(values)
-        except OSError as error:
-            raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
-        return None
-
-    def sizes_before(self, batch: str, most: int) -> list[int]:
-        """Count the candidates of batches before one: the newest `most` labels of its length, failed ones left out.
-
-        Labels of another length name intervals of another length.
-        """
-        labels = self._files.children(f"{self._root}/_batches")
-        earlier = [label for label in labels if label < batch and len(label) == len(batch)][-most:]
-        published = [manifest for label in earlier if (manifest := self.manifest(label)) is not None]
-        return [manifest.candidates for manifest in published if manifest.gate != "failed"]
-
-    def next_version(self, batch: str) -> int:
-        """Count on from every manifest there is, also one that a crash left half-written."""
-        names = self._files.children(self._manifests(batch))
-        return max((int(name[:8]) for name in names if name[:8].isdigit()), default=0) + 1
 
     def published_events(self, manifest: Manifest, schema: StructType) -> DataFrame:
         """Read the events of a published batch."""
@@ -155,15 +94,13 @@ class Lake:
             UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
                 are no batch's.
         """
-        name = f"{manifest.version:08d}-{manifest.runId}.json"
         try:
-            self._files.create(f"{self._manifests(manifest.batch)}/{name}", json.dumps(asdict(manifest)))
+            self.manifests.write(manifest)
+            if onto is not None and self.manifests.rivals(manifest, onto):
+                self.manifests.withdraw(manifest)
         except OSError as error:
             log.warning("writing the manifest: %s", error)  # it may stand all the same: see what there is
-        newest = self.manifest(manifest.batch)
-        if onto is not None and self._rivals(manifest, onto):
-            self._forget(f"{self._manifests(manifest.batch)}/{name}")
-            newest = None
+        newest = self.manifests.newest(manifest.batch)
         if newest is None or newest.runId != manifest.runId:
             self.discard(manifest.batch, manifest.runId)
             raise UnfinishedError(
@@ -184,7 +121,7 @@ class Lake:
             yield
         except BaseException as error:
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
-                newest = self.manifest(batch)
+                newest = self.manifests.newest(batch)
                 if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
                     self.discard(batch, run_id)
             said = isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
@@ -193,11 +130,6 @@ class Lake:
                     f"batch {batch}: another run published it meanwhile; nothing was changed: run this again"
                 ) from None
             raise
-
-    def _rivals(self, manifest: Manifest, onto: Manifest) -> list[str]:
-        """Find other runs' manifests that came after the one that was added to."""
-        names = self._files.children(self._manifests(manifest.batch))
-        return [name for name in names if name[:8] > f"{onto.version:08d}" and manifest.runId not in name]
 
     def discard(self, batch: str, run_id: str) -> None:
         """Delete all that a run wrote of a batch, if the store lets it."""
@@ -240,22 +172,3 @@ class Lake:
             self._files.delete(folder)
         except OSError as error:
             log.warning("%s could not be deleted: %s", folder, error)
-
-    def _manifests(self, batch: str) -> str:
-        return f"{self._root}/_batches/{batch}"
-
-    def _manifest(self, values: dict[str, Any]) -> Manifest:
-        if values.get("layout", 0) > LAYOUT:
-            raise ConfigurationError(
-                f"--lake {self._root}: its layout is {values['layout']}, this version knows {LAYOUT}: upgrade"
-            )
-        return Manifest(**values)
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
-    """Parse a manifest; None where a crash left half of one."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None

@@ -18,8 +18,9 @@ from delivery.records import Answer
 from jobs.arguments import JobParser, batch_label, lake_root, rate, tracking_id
 from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError
 from jobs.inputs import literal
-from jobs.lake import Lake, Manifest
+from jobs.lake import Lake
 from jobs.ledger import OUTCOMES, Calls, Ledger, count_calls
+from jobs.manifests import Manifest
 from jobs.run import Run, run_job
 from jobs.service import resolve_service
 from transforms.packing import measure, pack_requests
@@ -113,7 +114,7 @@ def take(published: DataFrame, lake: Lake, folder: str, manifest: Manifest) -> D
     try:
         published.write.parquet(folder)
     except Exception:
-        newest = lake.manifest(manifest.batch)
+        newest = lake.manifests.newest(manifest.batch)
         if newest is not None and newest.runId != manifest.runId:
             raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
         raise
@@ -127,7 +128,7 @@ def sendable(lake: Lake, batch: str) -> Manifest:
         ConfigurationError: it was never built.
         GateFailedError: it did not pass its gate.
     """
-    manifest = lake.manifest(batch)
+    manifest = lake.manifests.newest(batch)
     if manifest is None:
         raise ConfigurationError(f"batch {batch}: the lake has no such batch: run build_events for it first")
     if manifest.gate == "failed":

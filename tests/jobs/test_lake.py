@@ -13,7 +13,8 @@ import emulator
 from emulator import Settings
 from jobs.errors import UnfinishedError
 from jobs.filesystem import FileSystem
-from jobs.lake import Lake, Manifest
+from jobs.lake import Lake
+from jobs.manifests import Manifest
 
 MAPPING = """
 [source]
@@ -44,10 +45,10 @@ def events(spark: SparkSession, lake: Path) -> int:
 def test_a_manifest_that_a_crash_tore_is_none_and_blocks_no_other(spark: SparkSession, built: Any, lake: Path) -> None:
     built(2)
     (lake / "_batches" / "2024-01-02" / "00000002-torn.json").write_text('{"batch": "2024-')
-    manifest = Lake(spark, str(lake)).manifest("2024-01-02")
+    manifest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert manifest is not None and (manifest.version, manifest.events) == (1, 2)
     assert built(3).code == 0
-    manifest = Lake(spark, str(lake)).manifest("2024-01-02")
+    manifest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert manifest is not None and (manifest.version, manifest.events) == (3, 3)
 
 
@@ -57,7 +58,7 @@ def test_what_a_killed_run_left_is_swept_by_the_next_and_never_read_by_manifest(
     built(2)
     dead = lake / "events" / "batch=2024-01-02" / "runId=20200101T000000000000Z-dead00"
     spark.read.parquet(str(lake / "events")).drop("batch", "runId").write.parquet(str(dead))
-    manifest = Lake(spark, str(lake)).manifest("2024-01-02")
+    manifest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert manifest is not None and manifest.events == 2
     built(3)
     assert events(spark, lake) == 3
@@ -74,7 +75,7 @@ def test_a_store_that_cannot_delete_fails_no_build(
     with monkeypatch.context() as patch:
         patch.setattr(FileSystem, "delete", refuse)
         assert built(3).code == 0
-    manifest = Lake(spark, str(lake)).manifest("2024-01-02")
+    manifest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert manifest is not None
     folder = lake / "events" / "batch=2024-01-02" / f"runId={manifest.runId}"
     assert spark.read.parquet(str(folder)).count() == 3
@@ -83,7 +84,7 @@ def test_a_store_that_cannot_delete_fails_no_build(
 def test_of_two_runs_of_one_batch_the_older_gives_way(spark: SparkSession, built: Any, lake: Path) -> None:
     built(2)
     store = Lake(spark, str(lake))
-    newest = store.manifest("2024-01-02")
+    newest = store.manifests.newest("2024-01-02")
     assert newest is not None
     late = Manifest("2024-01-02", newest.version, "20200101T000000000000Z-late00", "passed", 9, 0)
     with pytest.raises(UnfinishedError, match="another run published it meanwhile"):

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from emulator import Settings, running
 from jobs import build_events
-from jobs.lake import Lake, Manifest
+from jobs.lake import Lake
+from jobs.manifests import Manifest
 from transforms.schemas import EVENTS
 
 BROKEN = """
@@ -286,7 +287,7 @@ def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     monkeypatch.setattr(Lake, "publish", rebuilt_just_before)
     ended = retry(mended)
     assert between[0].code == 0 and ended.code == 5 and "another run published it meanwhile" in ended.said[0]
-    newest = Lake(spark, str(lake)).manifest("2024-01-02")
+    newest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert newest is not None and newest.runId == between[0].summary["runId"]
     assert Lake(spark, str(lake)).published_events(newest, EVENTS).count() == 2
 

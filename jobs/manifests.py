@@ -1,0 +1,132 @@
+"""The manifests of a lake: one small file for each publication of a batch, which readers follow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from jobs.errors import ConfigurationError
+from jobs.filesystem import FileSystem
+
+LAYOUT: Final = 1
+"""Grows when an older version of this project could not read what a newer one writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a batch consists of.
+
+    Attributes:
+        batch: the label.
+        version: counts the batch's publications, from 1.
+        runId: the run whose folders hold the rows.
+        gate: `passed`, `warned` or `failed`; of a failed batch no events are kept.
+        events: rows in `events`.
+        quarantined: rows in `quarantine`.
+        duplicates: candidates that repeated an event.
+        explode: of the mapping: what the places of exploded elements in quarantine refer to.
+        layout: of the lake.
+    """
+
+    batch: str
+    version: int
+    runId: str
+    gate: str
+    events: int
+    quarantined: int
+    duplicates: int = 0
+    explode: str | None = None
+    layout: int = field(default=LAYOUT)
+
+    @property
+    def candidates(self) -> int:
+        """All that the batch's records held; of a failed batch, whose events are gone, it says nothing."""
+        return self.events + self.quarantined + self.duplicates
+
+
+class Manifests:
+    """The folder `_batches` of a lake.
+
+    Args:
+        files: reads and writes them.
+        root: of the lake.
+    """
+
+    def __init__(self, files: FileSystem, root: str) -> None:
+        self._files = files
+        self._root = root
+
+    def folder(self, batch: str) -> str:
+        """Name the folder of a batch's manifests."""
+        return f"{self._root}/_batches/{batch}"
+
+    def newest(self, batch: str) -> Manifest | None:
+        """Read a batch's newest manifest; None where it was never published.
+
+        Raises:
+            ConfigurationError: the lake cannot be read, or a newer version of this project wrote it.
+        """
+        try:
+            for name in reversed(self._files.children(self.folder(batch))):
+                values = _parsed(self._files.read(f"{self.folder(batch)}/{name}"))
+                if values is not None:
+                    return self._checked(values)
+        except OSError as error:
+            raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
+        return None
+
+    def sizes_before(self, batch: str, most: int) -> list[int]:
+        """Count the candidates of batches before one: the newest `most` labels of its length, failed ones left out.
+
+        Labels of another length name intervals of another length.
+        """
+        labels = self._files.children(f"{self._root}/_batches")
+        earlier = [label for label in labels if label < batch and len(label) == len(batch)][-most:]
+        published = [manifest for label in earlier if (manifest := self.newest(label)) is not None]
+        return [manifest.candidates for manifest in published if manifest.gate != "failed"]
+
+    def next_version(self, batch: str) -> int:
+        """Count on from every manifest there is, also one that a crash left half-written."""
+        names = self._files.children(self.folder(batch))
+        return max((int(name[:8]) for name in names if name[:8].isdigit()), default=0) + 1
+
+    def write(self, manifest: Manifest) -> None:
+        """Write a manifest.
+
+        Raises:
+            OSError: it could not be written; it may stand all the same.
+        """
+        self._files.create(self._path(manifest), json.dumps(asdict(manifest)))
+
+    def withdraw(self, manifest: Manifest) -> None:
+        """Delete a manifest.
+
+        Raises:
+            OSError: it could not be deleted.
+        """
+        self._files.delete(self._path(manifest))
+
+    def rivals(self, manifest: Manifest, onto: Manifest) -> list[str]:
+        """Find other runs' manifests that came after the one that `manifest` adds to."""
+        names = self._files.children(self.folder(manifest.batch))
+        return [name for name in names if name[:8] > f"{onto.version:08d}" and manifest.runId not in name]
+
+    def _path(self, manifest: Manifest) -> str:
+        return f"{self.folder(manifest.batch)}/{manifest.version:08d}-{manifest.runId}.json"
+
+    def _checked(self, values: dict[str, Any]) -> Manifest:
+        if values.get("layout", 0) > LAYOUT:
+            raise ConfigurationError(
+                f"--lake {self._root}: its layout is {values['layout']}, this version knows {LAYOUT}: upgrade"
+            )
+        return Manifest(**values)
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """Parse a manifest; None where a crash left half of one."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
