@@ -99,7 +99,7 @@ def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Co
         The record's columns, and what is wrong with it: a reason code, or null.
 
     Examples:
-        >>> schema = StructType.fromDDL("at TIMESTAMP, n INT")
+        >>> schema = spark.createDataFrame([], "at TIMESTAMP, n INT").schema
         >>> columns, fault = parse_record_json(F.col("raw"), schema)
         >>> raw = [('{"at":"2024-01-02T03:04:05.000006Z","n":"7"}',), ('{"n":"seven"}',)]
         >>> df = spark.createDataFrame(raw, "raw STRING").select(*[column.cast("string") for column in columns], fault)
