@@ -1,6 +1,6 @@
 """The Data Docs: one page a batch that says in seconds what broke, and an index; both open without a network.
 
-Great Expectations' own pages are not used: they load their styles and scripts from five hosts of others, and put the
+Great Expectations' own pages are not used: they load their styles and scripts from six hosts of others, and put the
 refused records, which strangers write, into the page as they are (docs/adr/0005).
 """
 
