@@ -14,7 +14,7 @@ from expectations.gate import FAILED, WARNED, outcome
 from expectations.page import Judged
 from jobs.arguments import JobParser, batch_label, duration, lake_root, moment
 from jobs.building import Built, Recipe, Slot, build_rows
-from jobs.counting import count_attempts, whole
+from jobs.counting import conserve_retried, count_attempts, whole
 from jobs.data_docs import DataDocs
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.lake import Lake
@@ -110,6 +110,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         built = build_rows(records, recipe, slot, known)
         run.counters.update(built.counters)
         if before is not None:
+            conserve_retried(built.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(built.quarantine)
         judged = judge_rows(slot, built, recipe, gate, before)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])

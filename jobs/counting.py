@@ -50,6 +50,21 @@ def whole(counters: dict[str, Any], known: int, duplicates_before: int) -> dict[
     return counters | {name: counters[name] + count for name, count in more.items()}
 
 
+def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:
+    """Hold the rows that were taken out of quarantine against those that were in it.
+
+    Raises:
+        RuntimeError: some were lost or doubled on the way.
+
+    Examples:
+        >>> conserve_retried({"read": 3}, 4)
+        Traceback (most recent call last):
+        RuntimeError: not every quarantined row was taken through again, once
+    """
+    if counters["read"] != quarantined:
+        raise RuntimeError("not every quarantined row was taken through again, once")
+
+
 def conserve(counters: dict[str, Any]) -> None:
     """Hold what was written against what was judged: law 1.
 

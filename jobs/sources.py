@@ -85,13 +85,20 @@ def read_again(spark: SparkSession, quarantine: DataFrame, mapping: EventMapping
     """
     source, schema = mapping.source, record_schema(mapping, spark)
     named = {RAW: "record", SOURCE_FILE: "sourceFile", AT: "element", ATTEMPTS: "attempts", RENDERED: "rendered"}
-    rows = quarantine.select(*[F.col(old).alias(new) for new, old in named.items()])
+    known = F.coalesce("rendered", _was_rendered(source))
+    rows = quarantine.withColumn("rendered", known).select(*[F.col(old).alias(new) for new, old in named.items()])
     texts, rendered = rows.where(~F.col(RENDERED)), rows.where(RENDERED)
     columns, fault = parse_record_json(F.col(RAW), schema)
     read = rendered.select(*columns, *named, fault.alias(FAULT))
     if source.format in ("parquet", "orc"):  # whose records have no text, whatever the mapping was before
         return read.unionByName(texts.select(*_nothing(schema), *named, F.lit(MALFORMED).alias(FAULT)))
     return read.unionByName(_parsed(texts, schema, source, spark))
+
+
+def _was_rendered(source: Source) -> Column:
+    """Tell of rows from before they told themselves: what Spark's own readers had read was rendered."""
+    own_text = F.lit(False) if source.format in ("parquet", "orc") else F.col("stage") == "read"
+    return F.lit(False) if _by_line(source) else ~own_text
 
 
 def unreadable(error: BaseException) -> ConfigurationError | None:

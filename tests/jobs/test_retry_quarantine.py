@@ -265,6 +265,24 @@ def test_a_nested_value_that_does_not_fit_is_refused_as_at_first(
     assert ended.summary["reasons"] == {"schema_mismatch": 1}
 
 
+@pytest.mark.parametrize("kind", ["json", "parquet"])
+def test_rows_that_do_not_tell_how_they_were_kept_come_back_too(
+    spark: SparkSession, build: Any, retry: Any, lake: Path, tmp_path: Path, mapping: Any, kind: str
+) -> None:
+    rows = spark.createDataFrame([("v1", iso(0)), ("v1", epoch(1))], "who STRING, at STRING").coalesce(1)
+    rows.write.format(kind).save(str(tmp_path / "raw"))
+    head = f'[source]\nformat = "{kind}"\nschema = "who STRING, at STRING"\n[event]\neventType = "\'view\'"\n'
+    head += 'visitorId = "who"\nsentAt = '
+    broken, mended = f'{head}"to_timestamp(at)"\n', f'{head}"{READ_NOW.format(at="at")}"\n'
+    ended = build(tmp_path / "raw", mapping=mapping(broken))
+    (folder,) = (lake / "quarantine").glob("batch=*/runId=*")
+    before = spark.createDataFrame(spark.read.parquet(str(folder)).drop("element", "attempts", "rendered").collect())
+    before.write.mode("overwrite").parquet(str(folder))
+    assert ended.summary["quarantined"] == 1
+    again = retry(mapping(mended))
+    assert (again.code, counts(again.summary)) == (0, (1, 0, 1, 1, 0, 0))
+
+
 def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     spark: SparkSession,
     build: Any,
