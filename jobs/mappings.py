@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
-from transforms.mapping import EventMapping, Fault
+from jobs.user_files import faulty, read_user_file
+from transforms.mapping import EventMapping
 from transforms.mapping_check import check_mapping
 from transforms.mapping_reader import read_mapping
 
@@ -29,7 +30,7 @@ def find_mapping(name_or_path: str) -> MappingText:
     """
     path = Path(name_or_path)
     if path.is_file():
-        return MappingText(name_or_path, _text(path))
+        return MappingText(name_or_path, read_user_file("--mapping", name_or_path))
     shipped = resources.files("transforms") / "mappings"
     known = sorted(item.name.removesuffix(".toml") for item in shipped.iterdir() if item.name.endswith(".toml"))
     if name_or_path in known:
@@ -49,16 +50,5 @@ def checked_mapping(found: MappingText, spark: SparkSession) -> EventMapping:
     if mapping is not None:
         faults = [*faults, *check_mapping(mapping, spark)]
     if mapping is None or faults:
-        raise ConfigurationError(*_lines(found.name, faults))
+        raise faulty(found.name, faults)
     return mapping
-
-
-def _lines(name: str, faults: list[Fault]) -> list[str]:
-    return [fault.describe(name) for fault in sorted(faults, key=lambda fault: fault.line)]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")  # an editor's byte order mark is no TOML
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--mapping {path}: cannot be read as UTF-8 text ({error})") from None

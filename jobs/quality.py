@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
 from threading import Thread
 from typing import Any
@@ -23,6 +22,7 @@ from expectations.thresholds import LEAST_HISTORY, Thresholds
 from expectations.verdict import rule_set
 from jobs.building import Built, Recipe
 from jobs.errors import ConfigurationError
+from jobs.user_files import faulty, read_user_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,9 @@ def find_thresholds(path: str | None) -> Thresholds:
     """
     if path is None:
         return Thresholds()
-    try:
-        text = Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--thresholds {path}: cannot be read as UTF-8 text ({error})") from None
-    thresholds, faults = read_thresholds(text)
+    thresholds, faults = read_thresholds(read_user_file("--thresholds", path))
     if faults:
-        raise ConfigurationError(*[fault.describe(path) for fault in sorted(faults, key=lambda fault: fault.line)])
+        raise faulty(path, faults)
     return thresholds
 
 
