@@ -65,6 +65,13 @@ def moment(text: str) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def batches(text: str) -> int:
+    """Read a number of batches, 0 to 100."""
+    if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of batches: 0 to 100")
+    return int(text)
+
+
 def rate(text: str) -> float:
     """Read a number of calls a second, more than 0."""
     try:

@@ -6,24 +6,26 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
 from expectations.gate import FAILED, WARNED, outcome
 from expectations.page import Judged
-from jobs.arguments import JobParser, batch_label, duration, lake_root, moment
+from jobs.arguments import JobParser, batch_label, batches, duration, lake_root, moment
 from jobs.building import Built, Recipe, Slot, build_rows
 from jobs.counting import conserve_retried, count_attempts, whole
 from jobs.data_docs import DataDocs
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
+from jobs.history import Carried, History, find_history, warn_of_later
 from jobs.lake import Lake
 from jobs.manifests import Manifest
 from jobs.mappings import checked_mapping, find_mapping
 from jobs.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
 from jobs.run import Run, run_job
 from jobs.sources import read_again, read_records
-from transforms.schemas import EVENTS, QUARANTINE
+from transforms.schemas import QUARANTINE
+from transforms.sessions import SessionLimits
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ class Arguments:
         mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         batch: the batch's label.
-        session_gap: a pause strictly longer than this starts a new session.
+        limits: where sessions end.
+        look_back: how many batches before this one hold events that may be repeated.
         thresholds: path of the gate's thresholds; None for the defaults.
         lenient: whether a batch that fails its gate passes, marked.
         as_of: the run's time, aware.
@@ -48,7 +51,8 @@ class Arguments:
     mapping: str
     lake: str
     batch: str
-    session_gap: timedelta
+    limits: SessionLimits
+    look_back: int
     thresholds: str | None
     lenient: bool
     as_of: datetime
@@ -75,6 +79,12 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--session-gap", type=duration, default="30m", metavar="TIME", help="a longer pause starts a session (30m)"
     )
+    parser.add_argument(
+        "--max-session", type=duration, default="24h", metavar="TIME", help="a session that lasts longer is cut (24h)"
+    )
+    parser.add_argument(
+        "--look-back", type=batches, default="2", metavar="N", help="batches before, for repeats and late events (2)"
+    )
     parser.add_argument("--thresholds", metavar="FILE", help="the gate's thresholds (docs/rules.md lists the defaults)")
     parser.add_argument(
         "--on-gate-failure", choices=("fail", "warn"), default="fail", help="warn lets the batch pass, marked (fail)"
@@ -86,7 +96,8 @@ def parse(argv: Sequence[str]) -> Arguments:
         mapping=given.mapping,
         lake=given.lake,
         batch=given.batch,
-        session_gap=given.session_gap,
+        limits=SessionLimits(given.session_gap, given.max_session),
+        look_back=given.look_back,
         thresholds=given.thresholds,
         lenient=given.on_gate_failure == "warn",
         as_of=given.as_of or datetime.now(UTC),
@@ -105,9 +116,10 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         run.counters["gate"] = before.gate
         return Exit.DONE
     slot = Slot(lake, arguments.batch, run.runId)
-    with lake.unpublished(arguments.batch, run.runId, newest):
-        records, known = take(spark, lake, arguments, recipe, before)
-        built = build_rows(records, recipe, slot, known)
+    history = find_history(lake.manifests, arguments.batch, arguments.look_back, before)
+    with lake.unpublished(arguments.batch, run.runId, newest, history.before):
+        records = take(spark, lake, arguments, recipe, before)
+        built = build_rows(records, recipe, slot, history)
         run.counters.update(built.counters)
         if before is not None:
             conserve_retried(built.counters, before.quarantined)
@@ -116,8 +128,10 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
-        lake.publish(manifest_of(judged, version, recipe), before)
+        published = manifest_of(judged, version, recipe, built.carried, history)
+        lake.publish(published, before)
     warn(judged)
+    warn_of_later(lake.manifests, published)
     docs = DataDocs(spark, arguments.lake)
     docs.show(judged)
     if judged.gate == FAILED:
@@ -134,7 +148,7 @@ def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
     mapping, thresholds = all_or_faults(
         lambda: checked_mapping(find_mapping(arguments.mapping), spark), lambda: find_thresholds(arguments.thresholds)
     )
-    return Recipe(mapping, arguments.session_gap, arguments.as_of), Gate(thresholds, arguments.lenient)
+    return Recipe(mapping, arguments.limits, arguments.as_of), Gate(thresholds, arguments.lenient)
 
 
 def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe) -> Manifest:
@@ -161,14 +175,11 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe)
     return manifest
 
 
-def take(
-    spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, before: Manifest | None
-) -> tuple[DataFrame, DataFrame | None]:
-    """Take the records that are to be built and, where the batch is only added to, the events that it has."""
+def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, before: Manifest | None) -> DataFrame:
+    """Take the records that are to be built: new input, or what the batch has in quarantine."""
     if before is None:
-        return read_records(spark, arguments.input, recipe.mapping), None
-    quarantine = lake.published_quarantine(before, QUARANTINE)
-    return read_again(spark, quarantine, recipe.mapping), lake.published_events(before, EVENTS)
+        return read_records(spark, arguments.input, recipe.mapping)
+    return read_again(spark, lake.published_quarantine(before, QUARANTINE), recipe.mapping)
 
 
 def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Manifest | None) -> Judged:
@@ -190,7 +201,7 @@ def warn(judged: Judged) -> None:
         log.warning("batch %s: failed its gate, and was let pass by --on-gate-failure warn", judged.batch)
 
 
-def manifest_of(judged: Judged, version: int, recipe: Recipe) -> Manifest:
+def manifest_of(judged: Judged, version: int, recipe: Recipe, carried: Carried, history: History) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
     counts = judged.counts
     return Manifest(
@@ -202,6 +213,10 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe) -> Manifest:
         quarantined=counts["quarantined"],
         duplicates=counts["duplicates"],
         explode=recipe.mapping.explode,
+        visits=carried.visits,
+        carried=carried.fingerprint,
+        upon=history.upon,
+        until=carried.until,
     )
 
 

@@ -14,14 +14,17 @@ from pyspark.sql import functions as F
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
 from jobs.counting import conserve, count_fates, count_tables
-from jobs.lake import Lake
+from jobs.history import Carried, History, Kept
+from jobs.lake import VISITS_TABLE, Lake
 from jobs.sources import unreadable
-from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, Fate
+from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, VISIT_FIRST, VISIT_SINCE, Fate
 from transforms.candidates import map_candidates
+from transforms.duplicates import drop_repeats_by_given_id, earlier_events
 from transforms.mapping import EventMapping
 from transforms.records import select_records
-from transforms.schemas import EVENTS, QUARANTINE
-from transforms.sessions import cut_sessions, drop_repeats_by_given_id, mark_known
+from transforms.schemas import EVENTS, QUARANTINE, VISITS
+from transforms.sessions import SessionLimits, cut_sessions
+from transforms.visits import carry_on, fingerprint
 
 FUTURE_TOLERANCE: Final = timedelta(hours=24)
 """How far after --as-of an event may be sent: visitors' clocks and time zones are not ours."""
@@ -33,12 +36,12 @@ class Recipe:
 
     Attributes:
         mapping: says what of a record is which field.
-        session_gap: a pause strictly longer than this starts a new session.
+        limits: where sessions end.
         as_of: the run's time, aware.
     """
 
     mapping: EventMapping
-    session_gap: timedelta
+    limits: SessionLimits
     as_of: datetime
 
 
@@ -68,38 +71,43 @@ class Built:
     Attributes:
         events: its rows of the table.
         quarantine: its rows of the table.
-        counters: of the summary; `events` are those that were not known before.
-        known: how many events were.
+        counters: of the summary; `events` are those that the batch did not have before.
+        known: how many it had.
+        carried: what it leaves for the batches after it.
     """
 
     events: DataFrame
     quarantine: DataFrame
     counters: dict[str, Any]
     known: int
+    carried: Carried
 
 
-def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, known: DataFrame | None = None) -> Built:
+def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
     """Write and count a run's rows.
 
     Args:
         records: what `read_records` or `read_again` gives.
         recipe: how they become rows.
         slot: where they go.
-        known: events that the batch has already; they are written along, as they are.
+        history: what earlier publications know. Events that the batch has already are written along, as they are.
 
     Raises:
         ConfigurationError: an input file cannot be read.
     """
-    judged = judged_candidates(records, recipe, known)
-    judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to two tables, after one shuffle
+    lake, itself = slot.lake, history.itself
+    events, visits = history.events(lake), history.visits(lake)
+    judged = judged_candidates(records, recipe, events, visits)
+    judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to three tables, after one shuffle
     try:
-        counters = count_fates(judged)
-        write_tables(judged, slot)
+        counters, newest = count_fates(judged)
+        write_tables(judged, slot, lake.published_events(itself, EVENTS) if itself else None)
         events, quarantine = written(slot)
         counters |= count_tables(events, quarantine)
-        kept = counters.pop("known")
-        counters["events"] -= kept
+        known = itself.events if itself else 0
+        counters["events"] -= known
         conserve(counters)
+        carried = write_visits(carry_on(judged, visits, slot.batch), slot, history.kept(newest, recipe.limits))
     except BaseException as error:
         if found := unreadable(error):
             raise found from None
@@ -107,29 +115,39 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, known: DataFrame 
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
-    return Built(events, quarantine, counters, kept)
+    return Built(events, quarantine, counters, known, carried)
 
 
-def judged_candidates(records: DataFrame, recipe: Recipe, known: DataFrame | None = None) -> DataFrame:
+def judged_candidates(
+    records: DataFrame, recipe: Recipe, known: DataFrame | None = None, visits: DataFrame | None = None
+) -> DataFrame:
     """Give every record its fate: the columns of `events` and `_fate`, `_first`, `_stage`, `_reasons`, `_raw`.
 
-    Where the records have them, `_at`, `_attempts` and `_rendered` too.
+    Where the records have them, `_at`, `_attempts` and `_rendered` too, and what `cut_sessions` adds.
+
+    Args:
+        records: what `read_records` or `read_again` gives.
+        recipe: how they become rows.
+        known: events that are there already, of which none is to be had twice.
+        visits: those that are known already.
     """
     mapping = recipe.mapping
     candidates = map_candidates(select_records(records, mapping), mapping)
     judged = judge(candidates, Judgement(recipe.as_of + FUTURE_TOLERANCE))
-    if known is not None:
-        judged = mark_known(judged, known, given_sessions="sessionId" in mapping.event)
     if "eventId" in mapping.event:
-        judged = drop_repeats_by_given_id(judged)
-    own = [name for name in (FATE, FIRST, STAGE, REASONS, RAW, AT, ATTEMPTS, RENDERED) if name in judged.columns]
-    return cut_sessions(judged, recipe.session_gap).select(*EVENTS.names, *own)
+        cut = cut_sessions(drop_repeats_by_given_id(judged, known), recipe.limits, visits)
+    else:
+        given = "sessionId" in mapping.event
+        earlier = earlier_events(known, given_sessions=given) if known is not None else None
+        cut = cut_sessions(judged, recipe.limits, visits, earlier)
+    own = (FATE, FIRST, STAGE, REASONS, RAW, AT, ATTEMPTS, RENDERED, VISIT_SINCE, VISIT_FIRST)
+    return cut.select(*EVENTS.names, *[name for name in own if name in cut.columns])
 
 
-def write_tables(judged: DataFrame, slot: Slot) -> None:
-    """Write the run's rows of `events` and `quarantine`, where nobody reads yet."""
-    events = judged.where(F.col(FATE).isin(Fate.VALID, Fate.KNOWN)).select(*EVENTS.names)
-    events.write.parquet(slot.folder("events"))
+def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None:
+    """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
+    events = judged.where(F.col(FATE) == Fate.VALID).select(*EVENTS.names)
+    (events if known is None else events.unionByName(known)).write.parquet(slot.folder("events"))
     refused = judged.where(F.col(FATE) == Fate.QUARANTINED)
     at = F.col(AT) if AT in judged.columns else F.lit(None)
     tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in judged.columns else F.lit(0)
@@ -144,6 +162,14 @@ def write_tables(judged: DataFrame, slot: Slot) -> None:
         (F.col(RENDERED) if RENDERED in judged.columns else F.lit(False)).alias("rendered"),
     )
     quarantine.write.parquet(slot.folder("quarantine"))
+
+
+def write_visits(visits: DataFrame, slot: Slot, kept: Kept) -> Carried:
+    """Write what the batch leaves for those after it, where nobody reads yet."""
+    folder = slot.folder(VISITS_TABLE)
+    visits.where(kept.condition).write.parquet(folder)
+    left = fingerprint(slot.lake.rows(folder, VISITS)).collect()[0]
+    return Carried(left["visits"], f"{left['visits']}-{left['digest']}", kept.until)
 
 
 def written(slot: Slot) -> tuple[DataFrame, DataFrame]:

@@ -11,18 +11,23 @@ from transforms.bookkeeping import FATE, FIRST, Fate
 from transforms.packing import measure
 
 
-def count_fates(judged: DataFrame) -> dict[str, int]:
-    """Count what became of the records and, where they are exploded, of their elements; and the events known before."""
-    totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records")).collect()
+def count_fates(judged: DataFrame) -> tuple[dict[str, int], int | None]:
+    """Count what became of the records and, where they are exploded, of their elements.
+
+    Returns:
+        read, filtered, candidates and duplicates; and the newest event's time in microseconds.
+    """
+    newest = F.max(F.unix_micros("sentAt")).alias("newest")
+    totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records"), newest).collect()
     rows = {total[FATE]: total["rows"] for total in totals}
-    filtered, known = rows.get(Fate.FILTERED, 0), rows.get(Fate.KNOWN, 0)
-    return {
+    filtered = rows.get(Fate.FILTERED, 0)
+    counters = {
         "read": sum(total["records"] for total in totals),
         "filtered": filtered,
-        "candidates": sum(rows.values()) - filtered - known,
+        "candidates": sum(rows.values()) - filtered,
         "duplicates": rows.get(Fate.DUPLICATE, 0),
-        "known": known,
     }
+    return counters, next((total["newest"] for total in totals if total[FATE] == Fate.VALID), None)
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:

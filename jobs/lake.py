@@ -8,7 +8,7 @@ any store; nothing is renamed or overwritten. What older runs of the batch left 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -22,8 +22,11 @@ from jobs.manifests import Manifest, Manifests
 
 log = logging.getLogger(__name__)
 
-REBUILT_TABLES: Final = ("events", "quarantine")
+VISITS_TABLE: Final = "_visits"
+"""What a batch leaves for those after it; no table for users."""
+REBUILT_TABLES: Final = ("events", "quarantine", VISITS_TABLE)
 """The tables whose rows a rerun of their batch replaces. The others are ledgers: rows are only added."""
+_NOT_OF_FAILED: Final = ("events", VISITS_TABLE)
 
 
 class Lake:
@@ -110,11 +113,19 @@ class Lake:
         self._sweep(manifest)
 
     @contextmanager
-    def unpublished(self, batch: str, run_id: str, before: Manifest | None) -> Iterator[None]:
+    def unpublished(
+        self, batch: str, run_id: str, before: Manifest | None, upon: Iterable[Manifest] = ()
+    ) -> Iterator[None]:
         """Delete what a run wrote of a batch if it ends before it has published it.
 
+        Args:
+            batch: the label.
+            run_id: the run's.
+            before: the batch's publication when the run began.
+            upon: other batches' publications that it reads.
+
         Raises:
-            UnfinishedError: another run has published the batch since `before`, and so swept what this one needed.
+            UnfinishedError: another run has published one of these since, and so swept what this one needed.
         """
         newest = None
         try:
@@ -125,11 +136,18 @@ class Lake:
                 if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
                     self.discard(batch, run_id)
             said = isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
-            if not said and newest is not None and newest.runId != run_id and newest != before:
+            mine = newest is None or newest.runId == run_id or newest == before
+            rebuilt = None if said else (batch if not mine else self._rebuilt(upon))
+            if rebuilt is not None:
                 raise UnfinishedError(
-                    f"batch {batch}: another run published it meanwhile; nothing was changed: run this again"
+                    f"batch {rebuilt}: another run published it meanwhile; nothing was changed: run this again"
                 ) from None
             raise
+
+    def _rebuilt(self, read: Iterable[Manifest]) -> str | None:
+        with suppress(Exception):  # the lake cannot be read: the error that ended the run says more
+            return next((one.batch for one in read if self.manifests.newest(one.batch) != one), None)
+        return None
 
     def discard(self, batch: str, run_id: str) -> None:
         """Delete all that a run wrote of a batch, if the store lets it."""
@@ -140,6 +158,10 @@ class Lake:
         """Read the quarantine of a published batch."""
         return self.rows(self.folder("quarantine", manifest.batch, f"runId={manifest.runId}"), schema)
 
+    def published_visits(self, manifest: Manifest, schema: StructType) -> DataFrame:
+        """Read the visits that a published batch leaves for those after it."""
+        return self.rows(self.folder(VISITS_TABLE, manifest.batch, f"runId={manifest.runId}"), schema)
+
     def note_run(self, batch: str, job: str, run_id: str, summary: str) -> None:
         """Keep a run's summary under `runs/`.
 
@@ -149,10 +171,10 @@ class Lake:
         self._files.create(f"{self._root}/runs/{batch}/{job}-{run_id}.json", summary)
 
     def _sweep(self, manifest: Manifest) -> None:
-        """Delete what older runs left; of a batch that failed its gate, its own events instead."""
+        """Delete what older runs left; of a batch that failed its gate, its own events and visits instead."""
         failed = manifest.gate == "failed"
-        if failed:
-            self._forget(self.folder("events", manifest.batch, f"runId={manifest.runId}"))
+        for table in _NOT_OF_FAILED if failed else ():
+            self._forget(self.folder(table, manifest.batch, f"runId={manifest.runId}"))
         for table in ("quarantine",) if failed else REBUILT_TABLES:
             for part in self.parts(table, manifest.batch):
                 if part < f"runId={manifest.runId}":  # a younger run may still be writing

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from jobs.errors import ConfigurationError
 from jobs.filesystem import FileSystem
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Grows when an older version of this project could not read what a newer one writes."""
 
 
@@ -26,6 +27,10 @@ class Manifest:
         quarantined: rows in `quarantine`.
         duplicates: candidates that repeated an event.
         explode: of the mapping: what the places of exploded elements in quarantine refer to.
+        visits: rows that it leaves for the batches after it.
+        carried: the fingerprint of these; None where an older layout left none.
+        upon: the fingerprint of those that it was built upon; None where there was no batch before it.
+        until: where time has come to with it, in microseconds; None where no event was ever seen.
         layout: of the lake.
     """
 
@@ -37,6 +42,10 @@ class Manifest:
     quarantined: int
     duplicates: int = 0
     explode: str | None = None
+    visits: int = 0
+    carried: str | None = None
+    upon: str | None = None
+    until: int | None = None
     layout: int = field(default=LAYOUT)
 
     @property
@@ -81,10 +90,17 @@ class Manifests:
 
         Labels of another length name intervals of another length.
         """
-        labels = self._files.children(f"{self._root}/_batches")
-        earlier = [label for label in labels if label < batch and len(label) == len(batch)][-most:]
+        earlier = [label for label in self._labels() if label < batch and len(label) == len(batch)][-most:]
         published = [manifest for label in earlier if (manifest := self.newest(label)) is not None]
         return [manifest.candidates for manifest in published if manifest.gate != "failed"]
+
+    def before(self, batch: str) -> Iterator[Manifest]:
+        """Go back over the batches of earlier labels that have passed their gate, the newest first."""
+        return self._passed(label for label in reversed(self._labels()) if label < batch)
+
+    def after(self, batch: str) -> Manifest | None:
+        """Find the next batch that has passed its gate."""
+        return next(self._passed(label for label in self._labels() if label > batch), None)
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
@@ -111,6 +127,13 @@ class Manifests:
         """Find other runs' manifests that came after the one that `manifest` adds to."""
         names = self._files.children(self.folder(manifest.batch))
         return [name for name in names if name[:8] > f"{onto.version:08d}" and manifest.runId not in name]
+
+    def _labels(self) -> list[str]:
+        return self._files.children(f"{self._root}/_batches")
+
+    def _passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
+        newest = (self.newest(label) for label in labels)
+        return (manifest for manifest in newest if manifest is not None and manifest.gate != "failed")
 
     def _path(self, manifest: Manifest) -> str:
         return f"{self.folder(manifest.batch)}/{manifest.version:08d}-{manifest.runId}.json"

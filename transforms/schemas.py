@@ -56,6 +56,19 @@ QUARANTINE: Final = StructType(
 that was refused; `attempts` is how often the record was tried; `rendered` tells whether `record` is not the text as it
 stood but the record as JSON."""
 
+VISITS: Final = StructType(
+    [
+        StructField("visitor", STRING),
+        StructField("since", LongType()),
+        StructField("first", LongType()),
+        StructField("last", LongType()),
+        StructField("touched", STRING),
+    ]
+)
+"""What a batch leaves for those after it; no table for users. `visitor` is `visitors.visitor_key`; times are
+microseconds: `since` the first event's when the visit was first seen, by which its sessions are named, `first` and
+`last` its events' as they are known now; `touched` is the last batch that had an event of it."""
+
 RECEIPTS: Final = StructType(
     [
         StructField("requestId", STRING),

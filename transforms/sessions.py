@@ -1,133 +1,180 @@
-"""Duplicates and sessions: the one stage that shuffles.
+"""Sessions: the one stage that shuffles.
 
-Rows are brought together by visitor (visitorId, else userId, else the given sessionId) and ordered by sentAt. Where
-the eventId is derived from the content, repeats lie side by side in that order and fall out in the same pass; only a
-mapping that gives eventIds of its own needs a shuffle more, since two visitors may then bear the same id.
+Rows are brought together by visitor and ordered by sentAt. Events without a pause longer than the gap are one *visit*.
+A visit is one session, and several where it lasts longer than a session may: then it is cut at multiples of that length
+from its first event, which each event can tell for itself, whatever lies between. Visits of earlier batches come along
+as rows of their own, so that what goes on, or comes late, joins them; `docs/sessions.md` says what joins what.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
-from pyspark.sql import Column, DataFrame, WindowSpec
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.bookkeeping import CONTENT_ID, FATE, SPREAD, Fate
+from transforms.bookkeeping import FATE, VISIT_FIRST, VISIT_SINCE, Fate
+from transforms.duplicates import repeated
+from transforms.visitors import VISITOR, nobody, visitor_key
 
-_VISITOR = "_visitor"
-_CUT = "_cut"
-_KNOWN_SESSION = "_known_session"
+_KNOWN = "_known"  # a visit of an earlier batch, on the row that stands for it
+_IN_ORDER = ("sentAt", "eventId", "sourceFile")  # nulls first: a known visit before the events of its first instant
+_MICROSECOND = timedelta(microseconds=1)
 
 
-def drop_repeats_by_given_id(candidates: DataFrame) -> DataFrame:
-    """Mark as duplicates the valid candidates whose eventId stands elsewhere; the earliest stays.
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Where sessions end.
 
-    Content and file break ties, so that the same one stays whatever the partitioning.
+    Attributes:
+        gap: a pause strictly longer than this ends one.
+        longest: none lasts longer than this from first event to last.
     """
-    same = Window.partitionBy(F.when(F.col(FATE) == Fate.VALID, F.col("eventId")).otherwise(_nobody()))
-    rank = F.row_number().over(same.orderBy("sentAt", CONTENT_ID, "sourceFile"))
-    repeated = (F.col(FATE) == Fate.VALID) & (rank > 1)
-    return candidates.withColumn(FATE, F.when(repeated, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)))
+
+    gap: timedelta
+    longest: timedelta
 
 
-def mark_known(candidates: DataFrame, events: DataFrame, *, given_sessions: bool) -> DataFrame:
-    """Add to candidates the events that their batch has already, and mark those as duplicates that are among them.
-
-    Args:
-        candidates: as `cut_sessions` takes them.
-        events: the rows of `events`.
-        given_sessions: whether the log names sessions; then an id that looks derived, 64 hex digits, is taken for one.
-
-    Returns:
-        The candidates' columns and `_known_session`: the derived sessionId of a known event.
-    """
-    known_ids = events.select(F.col("eventId").alias("_known_id"))
-    mine = F.when(F.col(FATE) == Fate.VALID, F.col("eventId")).otherwise(_nobody())
-    new = candidates.join(known_ids, mine == F.col("_known_id"), "left").withColumn(
-        FATE, F.when(F.col("_known_id").isNotNull(), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
-    )
-    somebody = F.coalesce("visitorId", "userId").isNotNull()
-    looks_derived = F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z") if given_sessions else F.lit(True)
-    derived = somebody & looks_derived
-    known = events.withColumns(
-        {
-            FATE: F.lit(Fate.KNOWN),
-            SPREAD: F.monotonically_increasing_id(),
-            _KNOWN_SESSION: F.when(derived, F.col("sessionId")),
-            "sessionId": F.when(~derived, F.col("sessionId")),
-        }
-    )
-    return new.drop("_known_id").unionByName(known, allowMissingColumns=True)
-
-
-def cut_sessions(candidates: DataFrame, gap: timedelta) -> DataFrame:
+def cut_sessions(
+    candidates: DataFrame, limits: SessionLimits, visits: DataFrame | None = None, earlier: DataFrame | None = None
+) -> DataFrame:
     """Give every valid candidate its sessionId, and mark those as duplicates that repeat another's content.
 
     Args:
         candidates: the columns of `events`, `_fate`, `_spread` and `_content_id`; rows of another fate pass untouched.
-            Where `mark_known` has added events, these keep their sessions: who comes between them joins the session
-            before, else the one after, and none is renamed.
-        gap: a pause strictly longer than this starts a new session.
+        limits: where sessions end.
+        visits: what earlier batches know, as `schemas.VISITS`.
+        earlier: what `earlier_events` gives, where repeats of them are to be found here.
 
     Returns:
-        The same columns. A derived sessionId depends on the visitor and the first event's sentAt alone.
+        The candidates' columns and, BIGINT, of the visit: `_visit_since`, its first event's time when it was first
+        seen, which its sessions are named by, and `_visit_first`, its first event's time as it is known now. Both are
+        null where the sessionId was given.
     """
-    keyed = candidates.withColumn(_VISITOR, _visitor_key())
-    visitor = Window.partitionBy(_VISITOR, "sessionId").orderBy("sentAt", "eventId", "sourceFile")
-    repeated = (F.col(FATE) == Fate.VALID) & (F.lag("eventId").over(visitor) == F.col("eventId"))
-    started = F.when(_starts(visitor, gap), F.unix_micros("sentAt"))
-    marked = keyed.withColumns({"_repeated": repeated, "_started": started})
-    first = F.last("_started", ignorenulls=True).over(visitor.rowsBetween(Window.unboundedPreceding, 0))
-    joined = [_joined(visitor)] if _KNOWN_SESSION in candidates.columns else []
+    visitor = F.when(F.col(FATE) == Fate.VALID, visitor_key()).otherwise(nobody())
+    rows = candidates.withColumn(VISITOR, visitor)
+    for more in (_rows(visits), earlier):
+        rows = rows if more is None else rows.unionByName(more, allowMissingColumns=True)
+    visited = _visited(_started(rows, limits), limits)
+    given = F.col("sessionId").isNotNull() | (F.col(FATE) != Fate.VALID)
+    named = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _piece(limits))
     return (
-        marked.withColumn(_CUT, first)
+        visited.where(~F.col(FATE).isin(Fate.CARRIED, Fate.EARLIER))
         .withColumns(
             {
-                "sessionId": F.coalesce("sessionId", *joined, session_id(F.col(_VISITOR), F.col(_CUT))),
+                "sessionId": F.coalesce("sessionId", named),
                 FATE: F.when(F.col("_repeated"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
+                **{name: F.when(~given, F.col(name)) for name in (VISIT_SINCE, VISIT_FIRST)},
             }
         )
-        .drop(_VISITOR, "_repeated", "_started", _CUT, _KNOWN_SESSION)
+        .select(*candidates.columns, VISIT_SINCE, VISIT_FIRST)
     )
 
 
-def session_id(visitor: Column, started: Column) -> Column:
-    """Derive a sessionId from the visitor's key and the session's first sentAt in microseconds.
+def session_id(visitor: Column, since: Column, piece: Column) -> Column:
+    """Derive a sessionId from the visitor's key, the visit's first sentAt in microseconds, and the session's place.
+
+    The place counts from 0 the sessions of a visit that lasts longer than a session may.
 
     Examples:
         >>> import hashlib
-        >>> row = spark.range(1).select(session_id(F.lit("v:v1"), F.lit(1704067200000000))).first()
-        >>> row[0] == hashlib.sha256(b"v:v1|1704067200000000").hexdigest()
+        >>> piece = F.col("id")
+        >>> rows = spark.range(2).select(session_id(F.lit("v:v1"), F.lit(1704067200000000), piece)).collect()
+        >>> rows[0][0] == hashlib.sha256(b"v:v1|1704067200000000").hexdigest()
+        True
+        >>> rows[1][0] == hashlib.sha256(b"v:v1|1704067200000000|1").hexdigest()
         True
     """
-    return F.sha2(F.concat_ws("|", visitor, started.cast("string")), 256)
+    place = F.when(piece > 0, piece.cast("string"))
+    return F.sha2(F.concat_ws("|", visitor, since.cast("string"), place), 256)
 
 
-def _visitor_key() -> Column:
-    """Name whose events belong together; prefixes keep a visitor and a user of the same id apart."""
-    known = F.coalesce(
-        F.concat(F.lit("v:"), F.col("visitorId")),
-        F.concat(F.lit("u:"), F.col("userId")),
-        F.concat(F.lit("s:"), F.col("sessionId")),
+def _rows(visits: DataFrame | None) -> DataFrame | None:
+    """Make a row of each known visit, at the time of its first event."""
+    if visits is None:
+        return None
+    return visits.select(
+        F.col("visitor").alias(VISITOR),
+        F.timestamp_micros("first").alias("sentAt"),
+        F.lit(Fate.CARRIED).alias(FATE),
+        F.struct("since", "first", "last").alias(_KNOWN),
     )
-    return F.when(F.col(FATE).isin(Fate.VALID, Fate.KNOWN), known).otherwise(_nobody())
 
 
-def _joined(visitor: WindowSpec) -> Column:
-    """Name the known session that an event falls into: of the same cut, the one before, else the one after."""
-    known = F.when(F.col(_KNOWN_SESSION).isNotNull(), F.struct(_CUT, _KNOWN_SESSION))
-    before = F.last(known, ignorenulls=True).over(visitor.rowsBetween(Window.unboundedPreceding, 0))
-    after = F.first(known, ignorenulls=True).over(visitor.rowsBetween(0, Window.unboundedFollowing))
-    return F.coalesce(*[F.when(near[_CUT] == F.col(_CUT), near[_KNOWN_SESSION]) for near in (before, after)])
+def _started(rows: DataFrame, limits: SessionLimits) -> DataFrame:
+    """Add `_repeated`, and `_start` where a row comes after too long a pause: all before it ended long before."""
+    in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
+    before = in_order.rowsBetween(Window.unboundedPreceding, -1)
+    at = F.when(F.col(FATE) == Fate.VALID, F.unix_micros("sentAt"))
+    known = _KNOWN in rows.columns
+    lasts = F.coalesce(F.col(_KNOWN)["last"], at) if known else at
+    until = F.max(lasts).over(before)
+    begins = F.coalesce(F.col(_KNOWN)["first"], at) if known else at
+    start = F.when(until.isNull() | (begins - until > _micros(limits.gap)), begins)
+    added = {"_repeated": repeated(in_order), "_start": start}
+    if known:  # told along: where the known visit before this one begins
+        marked = F.struct(
+            f"{_KNOWN}.*", F.last(F.col(_KNOWN)["first"], ignorenulls=True).over(before).alias("previous")
+        )
+        added[_KNOWN] = F.when(F.col(_KNOWN).isNotNull(), marked)
+    return rows.withColumns(added)
 
 
-def _nobody() -> Column:
-    """Rows that are no valid candidates belong to nobody, and must not meet in one partition, however alike."""
-    return F.concat(F.lit("-:"), F.coalesce(F.col(SPREAD).cast("string"), F.col(CONTENT_ID)))
+def _visited(rows: DataFrame, limits: SessionLimits) -> DataFrame:
+    """Add to each row the visit that it belongs to."""
+    in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
+    so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    start = F.last("_start", ignorenulls=True).over(so_far)
+    if _KNOWN not in rows.columns:
+        return rows.withColumns({VISIT_SINCE: start, VISIT_FIRST: start})
+    near = rows.withColumns(
+        {
+            "_from": start,
+            "_before": F.last(_KNOWN, ignorenulls=True).over(so_far),
+            "_after": _next(_KNOWN),
+            "_next_start": _next("_start"),
+        }
+    )
+    since, first = _joined(limits)
+    return near.withColumns({VISIT_SINCE: since, VISIT_FIRST: first})
 
 
-def _starts(visitor: WindowSpec, gap: timedelta) -> Column:
-    before = F.lag(F.unix_micros("sentAt")).over(visitor)
-    limit = F.lit(gap // timedelta(microseconds=1))
-    return before.isNull() | (F.unix_micros("sentAt") - before > limit)
+def _next(column: str) -> Column:
+    """The next value of a column that is not null. `lead` finds it in one pass, which no frame to the end does."""
+    return F.expr(
+        f"lead({column}) IGNORE NULLS OVER (PARTITION BY {VISITOR}, sessionId ORDER BY {', '.join(_IN_ORDER)})"
+    )
+
+
+def _joined(limits: SessionLimits) -> tuple[Column, Column]:
+    """Name the visit that an event joins, by its `since` and `first`.
+
+    It is the known one before it, if no pause longer than the gap lies between; else the known one after it, unless
+    that would outlast a session; else one of its own. Events that join the first known visit from before move its
+    `first`, not its name.
+    """
+    start, before, after = F.col("_from"), F.col("_before"), F.col("_after")
+    follows = before["first"] >= start
+    reaches = F.coalesce(F.col("_next_start") > after["first"], F.lit(True))
+    precedes = reaches & _fits(after, limits)
+    leading = F.coalesce(before["previous"] < start, F.lit(True))  # no other known visit lies before it since the start
+    since = F.when(follows, before["since"]).when(precedes, after["since"]).otherwise(start)
+    moved = F.when(leading & _fits(before, limits), start).otherwise(before["first"])
+    return since, F.when(follows, moved).otherwise(start)
+
+
+def _fits(visit: Column, limits: SessionLimits) -> Column:
+    """Whether a known visit may begin with the events that come before it, and still be one session."""
+    return visit["last"] - F.col("_from") <= _micros(limits.longest)
+
+
+def _piece(limits: SessionLimits) -> Column:
+    """Count the sessions of a visit before an event's own: one that ends exactly at the limit is not cut."""
+    past = F.unix_micros("sentAt") - F.col(VISIT_FIRST) - 1
+    return F.greatest(F.lit(0), F.floor(past / _micros(limits.longest)))
+
+
+def _micros(time: timedelta) -> Column:
+    return F.lit(time // _MICROSECOND)

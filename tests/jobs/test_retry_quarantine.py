@@ -103,7 +103,7 @@ def test_the_same_events_as_if_the_batch_were_built_with_the_mended_mapping(
     records = [record(epoch(n) if n % 3 else iso(n), who=f"v{n % 5}", sku=f"i{n % 7}") for n in range(0, 600, 7)]
     build(raw(tmp_path, *records), mapping=mapping(BROKEN), batch="2024-01-02")
     retry(mapping(MENDED), batch="2024-01-02")
-    build(raw(tmp_path, *records), mapping=mapping(MENDED), batch="whole")
+    build(raw(tmp_path, *records), mapping=mapping(MENDED), batch="whole", more=("--look-back", "0"))
     ids = {
         batch: {row.eventId for row in table(spark, lake, "events").where(F.col("batch") == batch).collect()}
         for batch in ("2024-01-02", "whole")

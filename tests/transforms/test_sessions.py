@@ -8,10 +8,11 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from transforms.sessions import cut_sessions, drop_repeats_by_given_id
+from transforms.duplicates import drop_repeats_by_given_id
+from transforms.sessions import SessionLimits, cut_sessions
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-GAP = timedelta(minutes=30)
+LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
 SCHEMA = (
     "visitorId STRING, userId STRING, sessionId STRING, eventId STRING, sentAt TIMESTAMP, sourceFile STRING, "
     "_fate STRING, _spread BIGINT, _content_id STRING"
@@ -38,15 +39,15 @@ def test_a_gap_of_exactly_the_limit_does_not_cut_and_a_microsecond_more_does(spa
         {"eventId": "b", "sentAt": at(1800)},
         {"eventId": "c", "sentAt": at(3600.000001)},
     ]
-    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    found = sessions(cut_sessions(candidates(spark, *rows), LIMITS))
     assert found["a"] == found["b"] != found["c"]
 
 
 def test_a_derived_session_id_depends_on_visitor_and_first_event_alone(spark: SparkSession) -> None:
     first = {"eventId": "z", "sentAt": at(0)}
     expected = hashlib.sha256(b"v:v|1704067200000000").hexdigest()
-    alone = sessions(cut_sessions(candidates(spark, first), GAP))
-    followed = sessions(cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(9)}, first), GAP))
+    alone = sessions(cut_sessions(candidates(spark, first), LIMITS))
+    followed = sessions(cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(9)}, first), LIMITS))
     assert alone == {"z": expected} and followed == {"z": expected, "a": expected}
 
 
@@ -55,13 +56,13 @@ def test_a_visitor_and_a_user_of_the_same_id_are_two(spark: SparkSession) -> Non
         {"eventId": "a", "visitorId": "x", "sentAt": at(0)},
         {"eventId": "b", "visitorId": None, "userId": "x", "sentAt": at(0)},
     ]
-    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    found = sessions(cut_sessions(candidates(spark, *rows), LIMITS))
     assert found["a"] != found["b"]
 
 
 def test_a_login_in_mid_session_does_not_cut_it(spark: SparkSession) -> None:
     rows = [{"eventId": "a", "sentAt": at(0)}, {"eventId": "b", "userId": "u", "sentAt": at(60)}]
-    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    found = sessions(cut_sessions(candidates(spark, *rows), LIMITS))
     assert found["a"] == found["b"]
 
 
@@ -71,14 +72,14 @@ def test_given_sessions_are_kept_and_do_not_mix_with_cut_ones(spark: SparkSessio
         {"eventId": "b", "sessionId": "given", "sentAt": at(1000)},
         {"eventId": "c", "sentAt": at(2000)},
     ]
-    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    found = sessions(cut_sessions(candidates(spark, *rows), LIMITS))
     assert found["b"] == "given"
     assert found["a"] != found["c"]  # 2,000 s apart; the given session's event lies not between them
 
 
 def test_of_equal_events_one_stays(spark: SparkSession) -> None:
     rows = [{"eventId": "a", "sentAt": at(0), "sourceFile": name} for name in "cab"]
-    cut = cut_sessions(candidates(spark, *rows), GAP).collect()
+    cut = cut_sessions(candidates(spark, *rows), LIMITS).collect()
     assert sorted((row._fate, row.sourceFile) for row in cut) == [
         ("duplicate", "b"),
         ("duplicate", "c"),
@@ -106,11 +107,11 @@ def test_rows_that_are_no_candidates_change_no_session(spark: SparkSession) -> N
         {"eventId": "x", "sentAt": at(1000), "_fate": "quarantined", "_spread": 7},
         {"eventId": "b", "sentAt": at(2000)},
     ]
-    found = sessions(cut_sessions(candidates(spark, *rows), GAP))
+    found = sessions(cut_sessions(candidates(spark, *rows), LIMITS))
     assert len(set(found.values())) == 2
 
 
 def test_one_shuffle_serves_duplicates_and_sessions(spark: SparkSession) -> None:
-    plan = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), GAP)
+    plan = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), LIMITS)
     text = plan._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     assert text.count("Exchange ") == 1 and text.count("Sort ") == 1

@@ -1,0 +1,67 @@
+"""Events that are there already: in the same batch, or in an earlier one."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, WindowSpec
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from transforms.bookkeeping import CONTENT_ID, FATE, Fate
+from transforms.visitors import VISITOR, nobody, visitor_key
+
+
+def earlier_events(events: DataFrame, *, given_sessions: bool) -> DataFrame:
+    """Make rows of events that are there already, to be shuffled along with candidates that may repeat them.
+
+    Args:
+        events: the rows of `events`.
+        given_sessions: whether the candidates' log names sessions.
+
+    Returns:
+        `_visitor`, sessionId (as the log gave it: null where it was derived), eventId, sentAt, `_fate`: few and narrow
+        columns, since there may be more of these rows than candidates.
+    """
+    somebody = F.coalesce("visitorId", "userId").isNotNull()
+    derived = F.when(somebody, F.lit(None).cast("string")).otherwise(F.col("sessionId"))
+    # Nothing tells whether 64 hex digits were given or derived: such an event stands in both places.
+    both = somebody & F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z")
+    given = F.when(both, F.array(F.col("sessionId"), derived)).otherwise(F.array("sessionId"))
+    return events.select(
+        visitor_key().alias(VISITOR),
+        F.explode(given if given_sessions else F.array(derived)).alias("sessionId"),
+        "eventId",
+        "sentAt",
+        F.lit(Fate.EARLIER).alias(FATE),
+    )
+
+
+def repeated(in_order: WindowSpec) -> Column:
+    """Whether a valid candidate's eventId is that of the row before.
+
+    Args:
+        in_order: brings together rows of one visitor in order of sentAt, then eventId. Where the eventId is derived
+            from the content, repeats lie side by side there.
+    """
+    return (F.col(FATE) == Fate.VALID) & (F.lag("eventId").over(in_order) == F.col("eventId"))
+
+
+def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = None) -> DataFrame:
+    """Mark as duplicates the valid candidates whose eventId stands elsewhere; the earliest stays.
+
+    It takes a shuffle of its own, since two visitors may bear one given eventId. Content and file break ties, so that
+    the same one stays whatever the partitioning.
+
+    Args:
+        candidates: with the columns of `events`, `_fate`, `_spread` and `_content_id`.
+        earlier: events that are there already, which stay in any case.
+    """
+    rows = candidates
+    if earlier is not None:
+        known = earlier.select("eventId", F.lit(Fate.EARLIER).alias(FATE))
+        rows = candidates.unionByName(known, allowMissingColumns=True)
+    has_id = F.col(FATE).isin(Fate.VALID, Fate.EARLIER)
+    same = Window.partitionBy(F.when(has_id, F.col("eventId")).otherwise(nobody()))
+    rank = F.row_number().over(same.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile"))
+    again = (F.col(FATE) == Fate.VALID) & (rank > 1)
+    marked = rows.withColumn(FATE, F.when(again, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)))
+    return marked.where(F.col(FATE) != Fate.EARLIER)

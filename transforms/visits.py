@@ -1,0 +1,44 @@
+"""Visits: what a batch leaves for those after it, so that sessions hold over the border."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from transforms.bookkeeping import FATE, VISIT_FIRST, VISIT_SINCE, Fate
+from transforms.visitors import visitor_key
+
+
+def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
+    """Bring the known visits up to a batch's end.
+
+    Args:
+        judged: what `cut_sessions` gives.
+        visits: those known before, as `schemas.VISITS`; None where there were none.
+        batch: the label.
+
+    Returns:
+        `schemas.VISITS`: one row a visit.
+    """
+    mine = judged.where((F.col(FATE) == Fate.VALID) & F.col(VISIT_SINCE).isNotNull()).select(
+        visitor_key().alias("visitor"),
+        F.col(VISIT_SINCE).alias("since"),
+        F.col(VISIT_FIRST).alias("first"),
+        F.unix_micros("sentAt").alias("last"),
+        F.lit(batch).alias("touched"),
+    )
+    both = mine if visits is None else mine.unionByName(visits)
+    return both.groupBy("visitor", "since").agg(
+        F.min("first").alias("first"), F.max("last").alias("last"), F.max("touched").alias("touched")
+    )
+
+
+def fingerprint(visits: DataFrame) -> DataFrame:
+    """Tell sets of visits apart, whatever the order of their rows.
+
+    Returns:
+        One row: visits BIGINT, how many there are, and digest STRING.
+    """
+    row = F.xxhash64("visitor", "since", "first", "last")
+    digest = F.hex(F.coalesce(F.bit_xor(row), F.lit(0)))
+    return visits.agg(F.count("*").alias("visits"), digest.alias("digest"))
