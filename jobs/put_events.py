@@ -23,7 +23,7 @@ from jobs.ledger import OUTCOMES, Calls, Ledger, count_calls
 from jobs.manifests import Manifest
 from jobs.run import Run, run_job
 from jobs.service import resolve_service
-from transforms.packing import measure, pack_requests
+from transforms.packing import measure, pack_requests, spread
 from transforms.schemas import EVENTS
 
 _ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
@@ -147,10 +147,9 @@ def send(waiting: DataFrame, service: Service, max_rate: float, outcomes: str) -
     """
     spark = waiting.sparkSession
     tasks = max(1, min(spark.sparkContext.defaultParallelism, math.ceil(max_rate)))
-    requests = pack_requests(waiting).repartition(tasks, "requestId")
-    ordered = requests.sortWithinPartitions("userId", "sessionId", "number")
+    requests = spread(pack_requests(waiting), tasks)
     started = time.monotonic()
-    ordered.mapInArrow(TaskDelivery(service, max_rate / tasks), OUTCOMES).write.parquet(outcomes)
+    requests.mapInArrow(TaskDelivery(service, max_rate / tasks), OUTCOMES).write.parquet(outcomes)
     seconds = time.monotonic() - started
     return count_calls(spark.read.schema(OUTCOMES).parquet(literal(outcomes)), seconds)
 

@@ -38,6 +38,15 @@ def pack_requests(events: DataFrame) -> DataFrame:
     )
 
 
+def spread(requests: DataFrame, partitions: int) -> DataFrame:
+    """Spread requests evenly over partitions, in each of them a session's in order.
+
+    One after another, whatever the sizes of sessions: by a hash, of partitions of 100 requests the fullest would hold
+    some 125.
+    """
+    return requests.repartition(partitions).sortWithinPartitions(*_GROUP, "number")
+
+
 def request_id(user: Column, session: Column, event_ids: Column) -> Column:
     """Name a request by whose events it holds and which: the same on every run and cluster."""
     return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)

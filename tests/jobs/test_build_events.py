@@ -143,7 +143,8 @@ def test_a_rerun_replaces_its_batch_and_touches_no_other(
 ) -> None:
     form = mapping(source("json"))
     build(write_json(tmp_path / "one", *good(3), "{"), mapping=form, batch="2024-01-01")
-    build(write_json(tmp_path / "two", *good(5)), mapping=form, batch="2024-01-02")
+    alone = ("--look-back", "0")  # the same events as those of the day before
+    build(write_json(tmp_path / "two", *good(5)), mapping=form, batch="2024-01-02", more=alone)
     build(write_json(tmp_path / "one", *good(2)), mapping=form, batch="2024-01-01")
     counts = {row["batch"]: row["count"] for row in table(spark, lake, "events").groupBy("batch").count().collect()}
     assert counts == {"2024-01-01": 2, "2024-01-02": 5}

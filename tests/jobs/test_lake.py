@@ -106,9 +106,9 @@ def test_a_lake_of_a_newer_layout_is_told(built: Any, put: Any, lake: Path) -> N
     built(1)
     (manifest,) = (lake / "_batches" / "2024-01-02").glob("*.json")
     values = json.loads(manifest.read_text())
-    (manifest.parent / "00000009-newer.json").write_text(json.dumps({**values, "layout": 2}))
+    (manifest.parent / "00000009-newer.json").write_text(json.dumps({**values, "layout": 3}))
     ended = put("http://127.0.0.1:9")
-    assert ended.code == 2 and "its layout is 2, this version knows 1: upgrade" in ended.said[0]
+    assert ended.code == 2 and "its layout is 3, this version knows 2: upgrade" in ended.said[0]
 
 
 def test_a_lake_whose_name_has_a_globs_letters(build: Any, spark: SparkSession, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from transforms.packing import measure, pack_requests
+from transforms.packing import measure, pack_requests, spread
 from transforms.schemas import EVENTS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -78,3 +81,33 @@ def test_requests_are_the_fewest_that_the_groups_allow(
 
 def test_nothing_makes_no_request(spark: SparkSession) -> None:
     assert list(measure(spark.createDataFrame([], EVENTS)).collect()[0]) == [0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("partitions", [2, 8, 32])
+def test_requests_are_spread_evenly_whatever_the_sizes_of_sessions(spark: SparkSession, partitions: int) -> None:
+    singles = partitions * 50
+    frame = spark.range(partitions * 50 * 10 + singles).select(
+        F.when(F.col("id") < singles, F.col("id").cast("string"))
+        .otherwise("a session as large as all others")
+        .alias("s"),
+        F.col("id").cast("string").alias("eventId"),
+        F.timestamp_seconds("id").alias("sentAt"),
+    )
+    absent = [F.lit(None).cast(field.dataType).alias(field.name) for field in EVENTS.fields]
+    given = [
+        column
+        for column, field in zip(absent, EVENTS.fields, strict=True)
+        if field.name not in ("sessionId", "eventId", "sentAt")
+    ]
+    events = frame.select(F.col("s").alias("sessionId"), "eventId", "sentAt", *given)
+    held = (
+        spread(pack_requests(events), partitions)
+        .select(F.spark_partition_id().alias("p"), "sessionId", "number")
+        .collect()
+    )
+    sizes = Counter(row.p for row in held)
+    mean = len(held) / partitions
+    assert mean == 100 and len(sizes) == partitions and max(sizes.values()) <= 1.2 * mean
+    for partition in sizes:
+        numbers = [row.number for row in held if row.p == partition and row.sessionId.startswith("a session")]
+        assert len(numbers) > 10 and numbers == sorted(numbers)

@@ -1,0 +1,233 @@
+"""Law 3 through the job: batches one after another, rebuilt, retried and late, over a real lake."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.lake import Lake
+from jobs.manifests import Manifest
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def mapping(clickstream: Any, tmp_path: Path) -> Path:
+    path = tmp_path / "mapping.toml"
+    path.write_text(clickstream.mapping)
+    return path
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Any:
+    def write(name: str, *records: dict[str, Any]) -> Path:
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+        return path
+
+    return write
+
+
+def view(at: str, item: str = "i", who: str = "v") -> dict[str, Any]:
+    return {"who": who, "user": None, "at": f"{at}:00Z", "item": item}
+
+
+def sessions(spark: SparkSession, lake: Path, batch: str = "*") -> dict[tuple[str, str], str]:
+    """The sessionId of each event, by its time and item."""
+    frame = spark.read.parquet(str(lake / "events" / f"batch={batch}" / "*"))
+    rows = frame.selectExpr("date_format(sentAt, \"yyyy-MM-dd'T'HH:mm\") at", "itemId", "sessionId").collect()
+    assert len({(row["at"], row.itemId) for row in rows}) == len(rows)
+    return {(row["at"], row.itemId): row.sessionId for row in rows}
+
+
+@pytest.mark.parametrize("kind", ["day", "random-2"])
+def test_batches_one_after_another_give_what_one_build_over_all_gives(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, clickstream: Any, kind: str
+) -> None:
+    batches = clickstream.batches(kind)
+    counted = []
+    for number, batch in enumerate(batches):
+        records = [click.record() for click in batch]
+        ended = build(log(f"{number}", *records), mapping=mapping, batch=f"b{number:02d}")
+        assert ended.code == 0
+        counted.append(ended.summary)
+    frame = spark.read.parquet(str(lake / "events")).select("eventId", "sessionId").collect()
+    assert len(frame) == len(clickstream.clicks)
+    assert {tuple(row) for row in frame} == clickstream.sessions()
+    repeats = sum(map(len, batches)) - len(clickstream.clicks)
+    assert repeats > 20 and sum(summary["duplicates"] for summary in counted) == repeats
+    assert all(s["candidates"] == s["events"] + s["quarantined"] + s["duplicates"] for s in counted)
+
+
+def test_an_old_day_built_again_gets_that_days_ids(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    days = {
+        "2024-01-01": log("1", view("2024-01-01T23:50")),
+        "2024-01-02": log("2", view("2024-01-02T00:10"), view("2024-01-02T23:55")),
+        "2024-01-03": log("3", view("2024-01-03T00:05")),
+    }
+    for label, file in days.items():
+        build(file, mapping=mapping, batch=label)
+    before = sessions(spark, lake)
+    assert len(set(before.values())) == 2
+    build(days["2024-01-02"], mapping=mapping, batch="2024-01-02")
+    assert sessions(spark, lake) == before
+    assert "built upon" not in caplog.text
+    build(log("2b", view("2024-01-02T00:10"), view("2024-01-02T20:00")), mapping=mapping, batch="2024-01-02")
+    assert "batch 2024-01-03: was built upon what batch 2024-01-02 was before; build it again" in caplog.text
+    build(days["2024-01-03"], mapping=mapping, batch="2024-01-03")
+    after = sessions(spark, lake)
+    assert after["2024-01-02T00:10", "i"] == before["2024-01-02T00:10", "i"]
+    assert after["2024-01-03T00:05", "i"] != before["2024-01-03T00:05", "i"]
+
+
+def test_late_events_join_the_session_that_they_belong_to_and_rename_nothing(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
+) -> None:
+    known = [view(f"2024-01-01T{at}") for at in ("10:00", "10:20", "11:10", "20:00")]
+    build(log("1", *known), mapping=mapping, batch="2024-01-01")
+    build(log("2"), mapping=mapping, batch="2024-01-02")
+    before = sessions(spark, lake)
+    late = [view(f"2024-01-01T{at}", "late") for at in ("09:35", "10:10", "10:45", "19:00", "19:29", "19:45")]
+    build(log("3", *late, view("2024-01-03T00:00")), mapping=mapping, batch="2024-01-03")
+    after = sessions(spark, lake)
+    assert {event: after[event] for event in before} == before
+    joined = {at: after[f"2024-01-01T{at}", "late"] for at in ("09:35", "10:10", "10:45", "19:00", "19:29", "19:45")}
+    ten, eleven, twenty = (before[f"2024-01-01T{at}", "i"] for at in ("10:00", "11:10", "20:00"))
+    assert len({ten, eleven, twenty}) == 3
+    assert joined["09:35"] == joined["10:10"] == ten
+    assert joined["10:45"] == ten  # it bridges two sessions: it joins the earlier one, and both keep their names
+    assert joined["19:00"] == joined["19:29"] == joined["19:45"] == twenty  # one after another, up to the known one
+    assert after["2024-01-03T00:00", "i"] not in before.values()
+
+
+def test_an_event_that_comes_late_from_longer_ago_starts_a_session_of_its_own(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
+) -> None:
+    for day in range(1, 6):
+        build(log(f"{day}", view(f"2024-01-0{day}T10:00")), mapping=mapping, batch=f"2024-01-0{day}")
+    build(log("6", view("2024-01-01T10:10", "late")), mapping=mapping, batch="2024-01-06")
+    after = sessions(spark, lake)
+    assert len(set(after.values())) == 6
+
+
+@pytest.mark.parametrize(("look_back", "duplicates"), [("2", (1, 0)), ("0", (0, 0)), ("3", (1, 1))])
+def test_a_repeat_is_found_as_far_back_as_one_looks(
+    build: Any, log: Any, mapping: Path, look_back: str, duplicates: tuple[int, int]
+) -> None:
+    event, more = view("2024-01-01T10:00"), ("--look-back", look_back)
+    build(log("1", event), mapping=mapping, batch="2024-01-01")
+    build(log("2", view("2024-01-02T10:00")), mapping=mapping, batch="2024-01-02")
+    within = build(log("3", event), mapping=mapping, batch="2024-01-03", more=more)
+    beyond = build(log("4", event), mapping=mapping, batch="2024-01-04", more=("--look-back", "0"))
+    assert beyond.summary["duplicates"] == 0
+    again = build(log("5", view("2024-01-02T10:00")), mapping=mapping, batch="2024-01-05", more=more)
+    assert (within.summary["duplicates"], again.summary["duplicates"]) == duplicates
+    assert within.summary["candidates"] == within.summary["events"] + within.summary["duplicates"] == 1
+
+
+@pytest.mark.parametrize("session", ["s1", "0" * 64])
+def test_a_repeat_is_found_where_sessions_are_given_and_where_they_look_derived(
+    build: Any, log: Any, tmp_path: Path, clickstream: Any, session: str
+) -> None:
+    mapping = tmp_path / "given.toml"
+    mapping.write_text(clickstream.mapping.replace("item STRING", "item STRING, s STRING") + 'sessionId = "s"\n')
+    records = [{**view("2024-01-01T10:00"), "s": session}, view("2024-01-01T10:00", "other")]
+    build(log("1", *records), mapping=mapping, batch="2024-01-01")
+    ended = build(log("2", *records, view("2024-01-02T10:00")), mapping=mapping, batch="2024-01-02")
+    assert (ended.summary["duplicates"], ended.summary["events"]) == (2, 1)
+
+
+def test_a_repeat_of_a_given_event_id_is_found_whatever_else_it_says(
+    build: Any, log: Any, tmp_path: Path, clickstream: Any
+) -> None:
+    mapping = tmp_path / "given.toml"
+    mapping.write_text(clickstream.mapping.replace("item STRING", "item STRING, id STRING") + 'eventId = "id"\n')
+    build(log("1", {**view("2024-01-01T10:00"), "id": "e1"}), mapping=mapping, batch="2024-01-01")
+    records = [{**view("2023-12-31T09:00", who="x"), "id": "e1"}, {**view("2024-01-02T09:00"), "id": "e2"}]
+    ended = build(log("2", *records), mapping=mapping, batch="2024-01-02")
+    assert (ended.summary["duplicates"], ended.summary["events"]) == (1, 1)
+
+
+def test_what_a_failed_batch_saw_is_not_carried_on(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, tmp_path: Path
+) -> None:
+    strict = tmp_path / "strict.toml"
+    strict.write_text("[without_item]\nfail_count = 0\n")
+    build(log("1", view("2024-01-01T23:50")), mapping=mapping, batch="2024-01-01")
+    broken = {**view("2024-01-02T00:15"), "item": None}
+    failed = build(log("2", broken), mapping=mapping, batch="2024-01-02", more=("--thresholds", str(strict)))
+    assert failed.code == 3 and not list((lake / "_visits" / "batch=2024-01-02").glob("runId=*"))
+    build(log("3", view("2024-01-02T00:40")), mapping=mapping, batch="2024-01-03")
+    assert len(set(sessions(spark, lake).values())) == 2
+
+
+def test_an_event_from_the_future_does_not_end_the_sessions_of_others(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
+) -> None:
+    build(log("1", view("2021-01-01T23:50"), view("2024-01-01T00:00", who="wrong clock")), mapping=mapping, batch="1")
+    build(log("2", view("2021-01-02T00:10")), mapping=mapping, batch="2")
+    after = sessions(spark, lake)
+    assert after["2021-01-01T23:50", "i"] == after["2021-01-02T00:10", "i"]
+
+
+def test_a_session_goes_on_over_hours_in_which_nothing_happened(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
+) -> None:
+    long = ("--session-gap", "12h")
+    build(log("1", view("2024-01-01T03:30")), mapping=mapping, batch="2024-01-01T03", more=long)
+    for hour in (4, 5, 6):
+        build(log("none"), mapping=mapping, batch=f"2024-01-01T{hour:02d}", more=long)
+    build(log("2", view("2024-01-01T07:30")), mapping=mapping, batch="2024-01-01T07", more=long)
+    assert len(set(sessions(spark, lake).values())) == 1
+
+
+def test_a_session_that_lasts_too_long_is_cut_over_borders_too(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
+) -> None:
+    start, more = datetime.fromisoformat("2024-01-01T00:00"), ("--max-session", "2h")
+    times = [f"{start + n * 20 * MINUTE:%Y-%m-%dT%H:%M}" for n in range(19)]  # to 06:00
+    for number, part in enumerate((times[:5], times[5:11], times[11:])):
+        build(log(f"{number}", *map(view, part)), mapping=mapping, batch=f"b{number}", more=more)
+    found = sessions(spark, lake)
+    cut = [[at for at in times if found[at, "i"] == name] for name in dict.fromkeys(found[at, "i"] for at in times)]
+    assert cut == [times[:7], times[7:13], times[13:]]  # 00:00 to 02:00, which is no longer than 2 h, and so on
+
+
+def test_a_batch_that_another_rests_on_is_rebuilt_meanwhile(
+    build: Any, log: Any, mapping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = log("1", view("2024-01-01T23:50"))
+    build(first, mapping=mapping, batch="2024-01-01")
+    read = Lake.published_visits
+
+    def rebuilt_just_before(self: Lake, manifest: Manifest, schema: Any) -> Any:
+        monkeypatch.setattr(Lake, "published_visits", read)
+        assert build(first, mapping=mapping, batch="2024-01-01").code == 0
+        return read(self, manifest, schema)
+
+    monkeypatch.setattr(Lake, "published_visits", rebuilt_just_before)
+    ended = build(log("2", view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
+    assert ended.code == 5
+    assert ended.said == ["batch 2024-01-01: another run published it meanwhile; nothing was changed: run this again"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--max-session", "1 day"), "'1 day' is no duration: write e.g. 90s, 30m, 24h or 2d"),
+        (("--look-back", "-1"), "'-1' is no number of batches: 0 to 100"),
+        (("--look-back", "two"), "'two' is no number of batches: 0 to 100"),
+    ],
+)
+def test_options_that_are_wrong_are_told(
+    build: Any, log: Any, mapping: Path, option: tuple[str, str], said: str
+) -> None:
+    ended = build(log("1", view("2024-01-01T10:00")), mapping=mapping, more=option)
+    assert ended.code == 2 and said in ended.said[0]
