@@ -8,9 +8,7 @@ Without it, the build ends once its rows are written and counted: no facts, no G
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -20,57 +18,17 @@ from statistics import median
 from typing import Final
 from unittest.mock import patch
 
+from shop_log import AS_OF, BATCH, write_shop
+
 ROOT: Final = Path(__file__).parents[1]
-FILES: Final = 8
-DAY: Final = 1_704_153_600_000  # 2024-01-02T00:00:00Z
-MAPPING: Final = """
-[source]
-format = "json"
-schema = "visitor STRING, user STRING, action STRING, at BIGINT, sku STRING, price DOUBLE, device STRING"
-[record]
-where = "action <> 'ping'"
-[event]
-eventType  = "action"
-sentAt     = "timestamp_millis(at)"
-visitorId  = "visitor"
-userId     = "user"
-itemId     = "sku"
-eventValue = "price"
-[event.properties]
-device = "device"
-"""
-
-
-def write_records(folder: Path, records: int) -> None:
-    """Write a day of a shop's clicks as JSON lines; about 1 % of them is refused, for one of three reasons."""
-    chance = random.Random(7)  # noqa: S311 - the same records every time
-    for number in range(FILES):
-        with (folder / f"log{number}.jsonl").open("w") as file:
-            file.writelines(_line(chance, max(records // 20, 1)) for _ in range(records // FILES))
-
-
-def _line(chance: random.Random, visitors: int) -> str:
-    visitor, fault = chance.randrange(visitors), chance.random()
-    if fault < 0.004:
-        return '{"broken\n'
-    record = {
-        "visitor": f"v{visitor}",
-        "user": None if visitor % 3 else f"u{visitor}",
-        "action": chance.choice(["view", "cart", "buy", "ping"]),
-        "at": None if fault < 0.008 else DAY + chance.randrange(86_400_000),
-        "sku": "x" * 300 if fault > 0.996 else f"sku{chance.randrange(50_000)}",
-        "price": chance.choice([None, 9.5, 19.9]),
-        "device": chance.choice(["ios", "android", "web"]),
-    }
-    return json.dumps(record) + "\n"
 
 
 def build(folder: Path, *, gate: bool) -> int:
     """Build one batch in this process."""
     from jobs import build_events  # noqa: PLC0415 - the parent process needs no Spark
 
-    argv = ["--input", str(folder / "raw"), "--mapping", str(folder / "shop.toml"), "--batch", "2024-01-02"]
-    argv += ["--lake", str(folder / "lake"), "--as-of", "2024-01-03"]
+    argv = ["--input", str(folder / "raw"), "--mapping", str(folder / "shop.toml"), "--batch", BATCH]
+    argv += ["--lake", str(folder / "lake"), "--as-of", AS_OF]
     if gate:
         return build_events.main(argv)
     with (
@@ -86,7 +44,7 @@ def _nothing(slot: object, built: object, *_: object) -> object:
 
     counts = {**built.counters, "merged": 0}  # type: ignore[attr-defined] # whatever judge_rows is given
     run_id = slot.runId  # type: ignore[attr-defined] # as above
-    return Judged("2024-01-02", run_id, "passed", False, "", "", counts, [], [])
+    return Judged(BATCH, run_id, "passed", False, "", "", counts, [], [])
 
 
 def timed(folder: Path, kind: str) -> float:
@@ -115,9 +73,7 @@ def main() -> int:
         return build(given.folder, gate=given.one == "with")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "raw").mkdir()
-        (folder / "shop.toml").write_text(MAPPING)
-        write_records(folder / "raw", given.records)
+        write_shop(folder, given.records)
         ratios = []
         for number in range(given.pairs):
             order = ("with", "without") if number % 2 else ("without", "with")  # neither always goes first

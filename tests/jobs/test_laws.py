@@ -68,7 +68,7 @@ def test_the_same_input_gives_the_same_ids_whatever_the_partitioning_and_the_ord
     mapping.write_text(MAPPING.replace("EVENT_ID", event_id))
     lines = log_lines(7)
     found = []
-    for number, partitions in enumerate((1, 3, 16)):
+    for number, partitions in enumerate((1, 3, 64)):
         random.Random(number).shuffle(lines)
         folder = write(tmp_path / f"raw{number}", lines, files=partitions)
         spark.conf.set("spark.sql.shuffle.partitions", partitions)
@@ -82,6 +82,23 @@ def test_the_same_input_gives_the_same_ids_whatever_the_partitioning_and_the_ord
         found.append((ids(spark, lake), counted))
     assert found[0] == found[1] == found[2]
     assert len(found[0][0]) > 100
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 64])
+def test_sessions_are_those_of_the_definition_whatever_the_partitioning(
+    spark: SparkSession, build: Callable[..., Any], lake: Path, tmp_path: Path, clickstream: Any, partitions: int
+) -> None:
+    (tmp_path / "m.toml").write_text(clickstream.mapping)
+    lines = [json.dumps(click.record()) for click in clickstream.clicks]
+    random.Random(partitions).shuffle(lines)
+    spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", False)
+    try:
+        build(write(tmp_path / "raw", lines, files=partitions), mapping=tmp_path / "m.toml")
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", 4)
+        spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", True)
+    assert {row[:2] for row in ids(spark, lake)} == clickstream.sessions()
 
 
 def test_every_record_is_accounted_for(
