@@ -54,7 +54,7 @@ _ON_THE_BATCH: Final = (
     ),
     Check(
         "duplicates",
-        "candidates that repeat an event of the batch; one of each is kept",
+        "candidates that repeat an event of the batch, or of one before; one of each is kept",
         f"{OURS}: a collector that sends twice, or files that were copied twice",
         Threshold(warn_share=0.25),
         CANDIDATES,

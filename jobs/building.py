@@ -98,7 +98,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     lake, itself = slot.lake, history.itself
     events, visits = history.events(lake), history.visits(lake)
     judged = judged_candidates(records, recipe, events, visits)
-    judged.persist(StorageLevel.MEMORY_AND_DISK)  # counted, and written to three tables, after one shuffle
+    judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
     try:
         counters, newest = count_fates(judged)
         write_tables(judged, slot, lake.published_events(itself, EVENTS) if itself else None)
