@@ -25,10 +25,10 @@ def earlier_events(events: DataFrame, *, given_sessions: bool) -> DataFrame:
     derived = F.when(somebody, F.lit(None).cast("string")).otherwise(F.col("sessionId"))
     # Nothing tells whether 64 hex digits were given or derived: such an event stands in both places.
     both = somebody & F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z")
-    given = F.when(both, F.array(F.col("sessionId"), derived)).otherwise(F.array("sessionId"))
+    places = F.when(both, F.array("sessionId", derived)).otherwise(F.array("sessionId"))
     return events.select(
         visitor_key().alias(VISITOR),
-        F.explode(given if given_sessions else F.array(derived)).alias("sessionId"),
+        (F.explode(places) if given_sessions else derived).alias("sessionId"),
         "eventId",
         "sentAt",
         F.lit(Fate.EARLIER).alias(FATE),

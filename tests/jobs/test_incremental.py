@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,22 @@ def test_an_event_from_the_future_does_not_end_the_sessions_of_others(
     build(log("2", view("2021-01-02T00:10")), mapping=mapping, batch="2")
     after = sessions(spark, lake)
     assert after["2021-01-01T23:50", "i"] == after["2021-01-02T00:10", "i"]
+
+
+def test_a_batch_of_the_layout_before_is_read_and_leaves_nothing_to_go_on_from(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = view("2024-01-01T23:50")
+    build(log("1", first), mapping=mapping, batch="2024-01-01")
+    (manifest,) = (lake / "_batches" / "2024-01-01").glob("*.json")
+    known = ("batch", "version", "runId", "gate", "events", "quarantined", "duplicates", "explode")
+    values = {name: value for name, value in json.loads(manifest.read_text()).items() if name in known}
+    manifest.write_text(json.dumps({**values, "layout": 1}))
+    shutil.rmtree(lake / "_visits")
+    ended = build(log("2", first, view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
+    assert (ended.code, ended.summary["duplicates"], ended.summary["events"]) == (0, 1, 1)
+    build(log("0", view("2023-12-31T10:00")), mapping=mapping, batch="2023-12-31")
+    assert "was built upon" not in caplog.text
 
 
 def test_a_session_goes_on_over_hours_in_which_nothing_happened(
