@@ -17,7 +17,7 @@ from jobs.building import Built, Recipe, Slot, build_rows
 from jobs.counting import conserve_retried, count_attempts, whole
 from jobs.data_docs import DataDocs
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
-from jobs.history import Carried, History, find_history, warn_of_later
+from jobs.history import History, Left, check_history, find_history, warn_of_changed
 from jobs.lake import Lake
 from jobs.manifests import Manifest
 from jobs.mappings import checked_mapping, find_mapping
@@ -117,7 +117,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         return Exit.DONE
     slot = Slot(lake, arguments.batch, run.runId)
     history = find_history(lake.manifests, arguments.batch, arguments.look_back, before)
-    with lake.unpublished(arguments.batch, run.runId, newest, history.before):
+    with lake.unpublished(arguments.batch, run.runId, newest, history.others):
         records = take(spark, lake, arguments, recipe, before)
         built = build_rows(records, recipe, slot, history)
         run.counters.update(built.counters)
@@ -128,10 +128,10 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
-        published = manifest_of(judged, version, recipe, built.carried, history)
-        lake.publish(published, before)
+        check_history(lake.manifests, history)
+        lake.publish(manifest_of(judged, version, recipe, built.left, history), before)
     warn(judged)
-    warn_of_later(lake.manifests, published)
+    warn_of_changed(lake.manifests, arguments.batch)
     docs = DataDocs(spark, arguments.lake)
     docs.show(judged)
     if judged.gate == FAILED:
@@ -201,7 +201,7 @@ def warn(judged: Judged) -> None:
         log.warning("batch %s: failed its gate, and was let pass by --on-gate-failure warn", judged.batch)
 
 
-def manifest_of(judged: Judged, version: int, recipe: Recipe, carried: Carried, history: History) -> Manifest:
+def manifest_of(judged: Judged, version: int, recipe: Recipe, left: Left, history: History) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
     counts = judged.counts
     return Manifest(
@@ -213,10 +213,12 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe, carried: Carried, 
         quarantined=counts["quarantined"],
         duplicates=counts["duplicates"],
         explode=recipe.mapping.explode,
-        visits=carried.visits,
-        carried=carried.fingerprint,
+        visits=0 if judged.gate == FAILED else left.visits,
+        ids=left.ids,
+        left=left.fingerprint,
+        lookBack=history.look_back,
         upon=history.upon,
-        until=carried.until,
+        until=left.until,
     )
 
 

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
 from jobs.counting import conserve, count_fates, count_tables
-from jobs.history import Carried, History, Kept
+from jobs.history import History, Kept, Left
 from jobs.lake import VISITS_TABLE, Lake
 from jobs.sources import unreadable
 from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, VISIT_FIRST, VISIT_SINCE, Fate
@@ -73,14 +73,14 @@ class Built:
         quarantine: its rows of the table.
         counters: of the summary; `events` are those that the batch did not have before.
         known: how many it had.
-        carried: what it leaves for the batches after it.
+        left: what it leaves for the batches after it.
     """
 
     events: DataFrame
     quarantine: DataFrame
     counters: dict[str, Any]
     known: int
-    carried: Carried
+    left: Left
 
 
 def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
@@ -100,14 +100,15 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     judged = judged_candidates(records, recipe, events, visits)
     judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
     try:
-        counters, newest = count_fates(judged)
-        write_tables(judged, slot, lake.published_events(itself, EVENTS) if itself else None)
+        counters, seen = count_fates(judged)
+        write_tables(judged, slot, lake.published_events([itself], EVENTS) if itself else None)
         events, quarantine = written(slot)
         counters |= count_tables(events, quarantine)
         known = itself.events if itself else 0
         counters["events"] -= known
         conserve(counters)
-        carried = write_visits(carry_on(judged, visits, slot.batch), slot, history.kept(newest, recipe.limits))
+        carried = carry_on(judged, visits, slot.batch)
+        left = write_visits(carried, slot, history.kept(seen.newest, recipe.limits), history.ids(seen.ids))
     except BaseException as error:
         if found := unreadable(error):
             raise found from None
@@ -115,7 +116,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
-    return Built(events, quarantine, counters, known, carried)
+    return Built(events, quarantine, counters, known, left)
 
 
 def judged_candidates(
@@ -164,12 +165,12 @@ def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None
     quarantine.write.parquet(slot.folder("quarantine"))
 
 
-def write_visits(visits: DataFrame, slot: Slot, kept: Kept) -> Carried:
+def write_visits(visits: DataFrame, slot: Slot, kept: Kept, ids: int) -> Left:
     """Write what the batch leaves for those after it, where nobody reads yet."""
     folder = slot.folder(VISITS_TABLE)
     visits.where(kept.condition).write.parquet(folder)
-    left = fingerprint(slot.lake.rows(folder, VISITS)).collect()[0]
-    return Carried(left["visits"], f"{left['visits']}-{left['digest']}", kept.until)
+    row = fingerprint(slot.lake.rows(folder, VISITS)).collect()[0]
+    return Left(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until)
 
 
 def written(slot: Slot) -> tuple[DataFrame, DataFrame]:

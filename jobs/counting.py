@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -11,14 +12,28 @@ from transforms.bookkeeping import FATE, FIRST, Fate
 from transforms.packing import measure
 
 
-def count_fates(judged: DataFrame) -> tuple[dict[str, int], int | None]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a run's new events are, all of them.
+
+    Attributes:
+        newest: the time of the newest, in microseconds; None where there are none.
+        ids: the exclusive or of the hashes of their eventIds, which tells them from others.
+    """
+
+    newest: int | None = None
+    ids: int = 0
+
+
+def count_fates(judged: DataFrame) -> tuple[dict[str, int], Seen]:
     """Count what became of the records and, where they are exploded, of their elements.
 
     Returns:
-        read, filtered, candidates and duplicates; and the newest event's time in microseconds.
+        read, filtered, candidates and duplicates; and what the events are.
     """
-    newest = F.max(F.unix_micros("sentAt")).alias("newest")
-    totals = judged.groupBy(FATE).agg(F.count("*").alias("rows"), F.count_if(FIRST).alias("records"), newest).collect()
+    newest, ids = F.max(F.unix_micros("sentAt")).alias("newest"), F.bit_xor(F.xxhash64("eventId")).alias("ids")
+    rows_and_records = F.count("*").alias("rows"), F.count_if(FIRST).alias("records")
+    totals = judged.groupBy(FATE).agg(*rows_and_records, newest, ids).collect()
     rows = {total[FATE]: total["rows"] for total in totals}
     filtered = rows.get(Fate.FILTERED, 0)
     counters = {
@@ -27,7 +42,7 @@ def count_fates(judged: DataFrame) -> tuple[dict[str, int], int | None]:
         "candidates": sum(rows.values()) - filtered,
         "duplicates": rows.get(Fate.DUPLICATE, 0),
     }
-    return counters, next((total["newest"] for total in totals if total[FATE] == Fate.VALID), None)
+    return counters, next((Seen(one["newest"], one["ids"]) for one in totals if one[FATE] == Fate.VALID), Seen())
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
 from itertools import islice
 from typing import Final
 
@@ -13,29 +12,35 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from expectations.interval import batch_interval
+from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake import Lake
 from jobs.manifests import Manifest, Manifests
 from transforms.schemas import EVENTS, VISITS
 from transforms.sessions import SessionLimits
+from transforms.visits import visits_of
 
 log = logging.getLogger(__name__)
 
 LATEST: Final = timedelta(days=2)
 """How late an event may come and still find its visit, where the batches looked back on are shorter than that."""
+MOST_WARNED: Final = 10
+"""Batches after one that are looked at, for whether they rest on it."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class Left:
     """What a batch leaves for those after it.
 
     Attributes:
         visits: how many rows.
-        fingerprint: tells them from others.
+        ids: the exclusive or of the hashes of its eventIds.
+        fingerprint: tells its events and visits from others.
         until: where time has come to, in microseconds; None where no event was ever seen.
     """
 
     visits: int
+    ids: int
     fingerprint: str
     until: int | None
 
@@ -62,12 +67,19 @@ class History:
         look_back: how many batches before it are looked back on.
         before: published batches of earlier labels, the newest first: those looked back on, at least the last one.
         itself: the batch's own publication, where the run only adds to it.
+        after: published batches of later labels, where the run only adds to it: what they have got since is theirs.
     """
 
     batch: str
     look_back: int
     before: tuple[Manifest, ...]
     itself: Manifest | None = None
+    after: tuple[Manifest, ...] = ()
+
+    @property
+    def others(self) -> tuple[Manifest, ...]:
+        """The publications of other batches among them."""
+        return (*self.before, *self.after)
 
     @property
     def carrier(self) -> Manifest | None:
@@ -75,22 +87,28 @@ class History:
         return self.itself or next(iter(self.before), None)
 
     @property
-    def upon(self) -> str | None:
-        """The fingerprint of the visits that the batch is built upon."""
-        if self.itself is not None:
-            return self.itself.upon
-        return self.before[0].carried if self.before else None
+    def upon(self) -> dict[str, str | None]:
+        """The fingerprints of the batches before it."""
+        return self.itself.upon if self.itself else {manifest.batch: manifest.left for manifest in self.before}
 
     def events(self, lake: Lake) -> DataFrame | None:
         """Read the events that are there already; None where there are none."""
-        published = (self.itself, *self.before[: self.look_back])
-        tables = [lake.published_events(manifest, EVENTS) for manifest in published if manifest and manifest.events]
-        return reduce(DataFrame.unionByName, tables) if tables else None
+        manifests = (self.itself, *self.before[: self.look_back], *self.after)
+        published = [manifest for manifest in manifests if manifest and manifest.events]
+        return lake.published_events(published, EVENTS) if published else None
 
     def visits(self, lake: Lake) -> DataFrame | None:
         """Read the visits that are known already; None where there are none."""
         carrier = self.carrier
-        return lake.published_visits(carrier, VISITS) if carrier is not None and carrier.visits else None
+        if carrier is None:
+            return None
+        if carrier.left is None:  # layout 1
+            return visits_of(lake.published_events([carrier], EVENTS), carrier.batch) if carrier.events else None
+        return lake.published_visits(carrier, VISITS) if carrier.visits else None
+
+    def ids(self, new: int) -> int:
+        """Add the batch's own eventIds to those that are new, by exclusive or of their hashes."""
+        return new ^ (self.itself.ids if self.itself else 0)
 
     def kept(self, newest: int | None, limits: SessionLimits) -> Kept:
         """Say which visits are left for later batches: what they look back on, and what is not long past.
@@ -120,19 +138,52 @@ def find_history(manifests: Manifests, batch: str, look_back: int, itself: Manif
     Raises:
         ConfigurationError: a manifest is of a newer layout.
     """
-    return History(batch, look_back, tuple(islice(manifests.before(batch), max(look_back, 1))), itself)
+    before = tuple(islice(manifests.before(batch), max(look_back, 1)))
+    after = tuple(islice(manifests.after(batch), look_back)) if itself else ()
+    return History(batch, look_back, before, itself, after)
 
 
-def warn_of_later(manifests: Manifests, published: Manifest) -> None:
-    """Log where the batch after this one was built upon other visits than it has now."""
-    after = manifests.after(published.batch)
-    if after is not None and after.upon != published.carried and after.layout > 1:
-        log.warning(
-            "batch %s: was built upon what batch %s was before; build it again, and those after it, in order, if "
-            "sessions are to go on over that border",
-            after.batch,
-            published.batch,
+def check_history(manifests: Manifests, history: History) -> None:
+    """See that what a build has read is what is published still.
+
+    Raises:
+        UnfinishedError: it is not.
+    """
+    now = find_history(manifests, history.batch, history.look_back, history.itself)
+    changed = {batch for batch, _ in _runs(now) ^ _runs(history)}
+    if changed:
+        raise UnfinishedError(
+            f"batch {', '.join(sorted(changed))}: was published meanwhile, and batch {history.batch} rests on it; "
+            "nothing was changed: run this again"
         )
+
+
+def warn_of_changed(manifests: Manifests, batch: str) -> None:
+    """Log whether this batch, or one that rests on it, was built upon something else than is published now."""
+    try:
+        itself = [manifest for manifest in [manifests.newest(batch)] if manifest and manifest.gate != "failed"]
+        for one in (*itself, *islice(manifests.after(batch), MOST_WARNED)):
+            now = find_history(manifests, one.batch, one.lookBack).upon
+            changed = sorted(label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(label, one.batch))
+            if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
+                log.warning(
+                    "batch %s: was built upon other events and visits than are published now for %s. Build it again, "
+                    "and those after it, in order, if sessions are to go on over that border and none of its events is "
+                    "to be a duplicate of one that is gone: ids of sessions may change, eventIds stay",
+                    one.batch,
+                    ", ".join(dict.fromkeys(changed)),
+                )
+    except (ConfigurationError, OSError) as error:
+        log.warning("whether other batches rest on batch %s cannot be told: %s", batch, error)
+
+
+def _runs(history: History) -> set[tuple[str, str]]:
+    return {(manifest.batch, manifest.runId) for manifest in history.others}
+
+
+def _of_one_kind(label: str, other: str) -> bool:
+    """Whether both or none name an interval; a `backfill-7` comes after all dates, and follows from none."""
+    return (batch_interval(label) is None) == (batch_interval(other) is None)
 
 
 def _micros(moment: datetime) -> int:

@@ -8,7 +8,7 @@ any store; nothing is renamed or overwritten. What older runs of the batch left 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -74,11 +74,12 @@ class Lake:
         """List the folders below a batch's, e.g. `deliveryId=...`."""
         return [name for name in self._files.children(self.folder(table, batch)) if "=" in name]
 
-    def published_events(self, manifest: Manifest, schema: StructType) -> DataFrame:
-        """Read the events of a published batch."""
-        if manifest.events == 0:  # an object store keeps no empty folder
+    def published_events(self, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
+        """Read the events of published batches."""
+        some = [manifest for manifest in manifests if manifest.events]  # an object store keeps no empty folder
+        if not some:
             return self._spark.createDataFrame([], schema)
-        return self.rows(self.folder("events", manifest.batch, f"runId={manifest.runId}"), schema)
+        return self.rows([self.folder("events", one.batch, f"runId={one.runId}") for one in some], schema)
 
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
         """Read the Parquet files of folders."""
@@ -135,7 +136,8 @@ class Lake:
                 newest = self.manifests.newest(batch)
                 if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
                     self.discard(batch, run_id)
-            said = isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
+            theirs = isinstance(error, ConfigurationError) and self._root not in str(error)  # a fault of the input's
+            said = theirs or isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
             mine = newest is None or newest.runId == run_id or newest == before
             rebuilt = None if said else (batch if not mine else self._rebuilt(upon))
             if rebuilt is not None:

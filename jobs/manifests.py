@@ -28,8 +28,10 @@ class Manifest:
         duplicates: candidates that repeated an event.
         explode: of the mapping: what the places of exploded elements in quarantine refer to.
         visits: rows that it leaves for the batches after it.
-        carried: the fingerprint of these; None where an older layout left none.
-        upon: the fingerprint of those that it was built upon; None where there was no batch before it.
+        ids: the exclusive or of the hashes of its eventIds.
+        left: the fingerprint of its events and visits; None in layout 1.
+        lookBack: how many batches before it are looked back on.
+        upon: `left` of the batches that it rests on, by label.
         until: where time has come to with it, in microseconds; None where no event was ever seen.
         layout: of the lake.
     """
@@ -43,8 +45,10 @@ class Manifest:
     duplicates: int = 0
     explode: str | None = None
     visits: int = 0
-    carried: str | None = None
-    upon: str | None = None
+    ids: int = 0
+    left: str | None = None
+    lookBack: int = 0
+    upon: dict[str, str | None] = field(default_factory=dict)
     until: int | None = None
     layout: int = field(default=LAYOUT)
 
@@ -98,9 +102,9 @@ class Manifests:
         """Go back over the batches of earlier labels that have passed their gate, the newest first."""
         return self._passed(label for label in reversed(self._labels()) if label < batch)
 
-    def after(self, batch: str) -> Manifest | None:
-        """Find the next batch that has passed its gate."""
-        return next(self._passed(label for label in self._labels() if label > batch), None)
+    def after(self, batch: str) -> Iterator[Manifest]:
+        """Go on over the batches of later labels that have passed their gate, the next first."""
+        return self._passed(label for label in self._labels() if label > batch)
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""

@@ -92,7 +92,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     ledger = Ledger(lake, arguments.batch, service)
     run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
     with lake.staging(arguments.batch, run.runId) as staged:
-        events = take(lake.published_events(manifest, EVENTS), lake, f"{staged}/events", manifest)
+        events = take(lake.published_events([manifest], EVENTS), lake, f"{staged}/events", manifest)
         already = ledger.count(events)
         waiting = ledger.waiting(events)
         run.counters["requestsMinimum"] = measure(waiting).collect()[0]["requests"]

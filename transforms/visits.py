@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from transforms.bookkeeping import FATE, VISIT_FIRST, VISIT_SINCE, Fate
+from transforms.sessions import session_id
 from transforms.visitors import visitor_key
 
 
@@ -31,6 +32,23 @@ def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFra
     return both.groupBy("visitor", "since").agg(
         F.min("first").alias("first"), F.max("last").alias("last"), F.max("touched").alias("touched")
     )
+
+
+def visits_of(events: DataFrame, batch: str) -> DataFrame:
+    """Find the visits of events whose batch has left none, by the names of their sessions.
+
+    Args:
+        events: the rows of `events`.
+        batch: their label.
+
+    Returns:
+        `schemas.VISITS`, without those that were longer than a session.
+    """
+    at = F.unix_micros("sentAt")
+    found = events.groupBy(visitor_key().alias("visitor"), "sessionId").agg(
+        F.min(at).alias("since"), F.min(at).alias("first"), F.max(at).alias("last"), F.lit(batch).alias("touched")
+    )
+    return found.where(session_id(F.col("visitor"), F.col("since"), F.lit(0)) == F.col("sessionId")).drop("sessionId")
 
 
 def fingerprint(visits: DataFrame) -> DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs import build_events
 from jobs.lake import Lake
 from jobs.manifests import Manifest
 
@@ -81,7 +82,9 @@ def test_an_old_day_built_again_gets_that_days_ids(
     assert sessions(spark, lake) == before
     assert "built upon" not in caplog.text
     build(log("2b", view("2024-01-02T00:10"), view("2024-01-02T20:00")), mapping=mapping, batch="2024-01-02")
-    assert "batch 2024-01-03: was built upon what batch 2024-01-02 was before; build it again" in caplog.text
+    assert (
+        "batch 2024-01-03: was built upon other events and visits than are published now for 2024-01-02" in caplog.text
+    )
     build(days["2024-01-03"], mapping=mapping, batch="2024-01-03")
     after = sessions(spark, lake)
     assert after["2024-01-02T00:10", "i"] == before["2024-01-02T00:10", "i"]
@@ -169,29 +172,44 @@ def test_what_a_failed_batch_saw_is_not_carried_on(
     assert len(set(sessions(spark, lake).values())) == 2
 
 
-def test_an_event_from_the_future_does_not_end_the_sessions_of_others(
+def test_a_clock_that_is_years_ahead_does_not_end_the_sessions_of_others(
     spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
 ) -> None:
-    build(log("1", view("2021-01-01T23:50"), view("2024-01-01T00:00", who="wrong clock")), mapping=mapping, batch="1")
-    build(log("2", view("2021-01-02T00:10")), mapping=mapping, batch="2")
+    long = ("--session-gap", "6h")
+    first = [view("2021-01-01T03:30"), view("2024-01-01T00:00", who="ahead")]
+    build(log("1", *first), mapping=mapping, batch="2021-01-01T03", more=long)
+    for hour in (4, 5, 6):
+        more = log("more", view(f"2021-01-01T0{hour}:00", who=f"other-{hour}"))
+        build(more, mapping=mapping, batch=f"2021-01-01T0{hour}", more=long)
+    build(log("2", view("2021-01-01T09:00")), mapping=mapping, batch="2021-01-01T09", more=long)
     after = sessions(spark, lake)
-    assert after["2021-01-01T23:50", "i"] == after["2021-01-02T00:10", "i"]
+    assert after["2021-01-01T03:30", "i"] == after["2021-01-01T09:00", "i"]
 
 
-def test_a_batch_of_the_layout_before_is_read_and_leaves_nothing_to_go_on_from(
-    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, caplog: pytest.LogCaptureFixture
+def test_batches_of_the_layout_before_are_built_upon_and_added_to(
+    spark: SparkSession,
+    build: Any,
+    retry: Any,
+    lake: Path,
+    log: Any,
+    mapping: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    first = view("2024-01-01T23:50")
-    build(log("1", first), mapping=mapping, batch="2024-01-01")
+    broken = tmp_path / "broken.toml"
+    broken.write_text(mapping.read_text().replace('"to_timestamp(at)"', "\"IF(item = 'x', NULL, to_timestamp(at))\""))
+    first = [view("2024-01-01T23:30"), view("2024-01-01T23:40", "x"), view("2024-01-01T23:50")]
+    build(log("1", *first), mapping=broken, batch="2024-01-01")
     (manifest,) = (lake / "_batches" / "2024-01-01").glob("*.json")
     known = ("batch", "version", "runId", "gate", "events", "quarantined", "duplicates", "explode")
     values = {name: value for name, value in json.loads(manifest.read_text()).items() if name in known}
-    manifest.write_text(json.dumps({**values, "layout": 1}))
+    (manifest.parent / "00000002-old.json").write_text(json.dumps({**values, "version": 2, "layout": 1}))
     shutil.rmtree(lake / "_visits")
-    ended = build(log("2", first, view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
+    ended = build(log("2", first[2], view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
     assert (ended.code, ended.summary["duplicates"], ended.summary["events"]) == (0, 1, 1)
+    assert retry(mapping, batch="2024-01-01").summary["events"] == 1
+    assert len(set(sessions(spark, lake).values())) == 1
     build(log("0", view("2023-12-31T10:00")), mapping=mapping, batch="2023-12-31")
-    assert "was built upon" not in caplog.text
 
 
 def test_a_session_goes_on_over_hours_in_which_nothing_happened(
@@ -233,6 +251,85 @@ def test_a_batch_that_another_rests_on_is_rebuilt_meanwhile(
     ended = build(log("2", view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
     assert ended.code == 5
     assert ended.said == ["batch 2024-01-01: another run published it meanwhile; nothing was changed: run this again"]
+
+
+def test_a_batch_that_another_rests_on_appears_meanwhile(
+    spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge_rows, first = build_events.judge_rows, log("1", view("2024-01-01T23:50"))
+
+    def built_just_before(*arguments: Any) -> Any:
+        monkeypatch.setattr(build_events, "judge_rows", judge_rows)
+        assert build(first, mapping=mapping, batch="2024-01-01").code == 0
+        return judge_rows(*arguments)
+
+    monkeypatch.setattr(build_events, "judge_rows", built_just_before)
+    second = log("2", view("2024-01-02T00:10"))
+    ended = build(second, mapping=mapping, batch="2024-01-02")
+    assert (ended.code, len(list((lake / "events").glob("batch=2024-01-02/*")))) == (5, 0)
+    assert ended.said[0].startswith("batch 2024-01-01: was published meanwhile, and batch 2024-01-02 rests on it; ")
+    assert build(second, mapping=mapping, batch="2024-01-02").code == 0
+    assert len(set(sessions(spark, lake).values())) == 1
+
+
+def test_a_duplicate_whose_other_is_gone_is_told(
+    build: Any, log: Any, mapping: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone, kept = view("2024-01-01T10:05"), [view("2024-01-01T10:00"), view("2024-01-01T10:10")]
+    build(log("1", *kept, gone), mapping=mapping, batch="2024-01-01")
+    assert build(log("2", gone), mapping=mapping, batch="2024-01-02").summary["duplicates"] == 1
+    build(log("3", view("2024-01-03T10:00")), mapping=mapping, batch="2024-01-03", more=("--look-back", "1"))
+    assert "built upon" not in caplog.text
+    build(log("1b", *kept), mapping=mapping, batch="2024-01-01")
+    assert caplog.text.count("was built upon") == caplog.text.count("batch 2024-01-02: was built upon") == 1
+    caplog.clear()
+    strict = tmp_path / "strict.toml"
+    strict.write_text("[anonymous]\nfail_count = 0\n")
+    failed = build(log("1", *kept, gone), mapping=mapping, batch="2024-01-01", more=("--thresholds", str(strict)))
+    assert failed.code == 3 and caplog.text.count("batch 2024-01-02: was built upon") == 1
+    caplog.clear()
+    between = build(log("2", gone), mapping=mapping, batch="2024-01-02T12", more=("--thresholds", str(strict)))
+    assert between.code == 3 and "built upon" not in caplog.text  # it changes nothing for who comes after
+
+
+def test_later_batches_of_a_newer_layout_spoil_no_build(
+    build: Any, lake: Path, log: Any, mapping: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(log("2", view("2024-01-02T10:00")), mapping=mapping, batch="2024-01-02")
+    (manifest,) = (lake / "_batches" / "2024-01-02").glob("*.json")
+    newer = json.dumps({**json.loads(manifest.read_text()), "layout": 99})
+    (manifest.parent / "00000009-newer.json").write_text(newer)
+    assert build(log("1", view("2024-01-01T10:00")), mapping=mapping, batch="2024-01-01").code == 0
+    assert "whether other batches rest on batch 2024-01-01 cannot be told" in caplog.text
+    assert "its layout is 99" in caplog.text
+
+
+def test_what_a_later_batch_has_got_is_its_own_when_an_earlier_one_is_retried(
+    build: Any, retry: Any, log: Any, mapping: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text(mapping.read_text().replace('"to_timestamp(at)"', "\"IF(item = 'x', NULL, to_timestamp(at))\""))
+    records = [view("2024-01-01T10:00"), view("2024-01-01T10:05", "x")]
+    build(log("1", *records), mapping=broken, batch="2024-01-01")
+    assert build(log("2", records[1]), mapping=mapping, batch="2024-01-02").summary["events"] == 1
+    ended = retry(mapping, batch="2024-01-01")
+    assert (ended.code, ended.summary["events"], ended.summary["duplicates"]) == (0, 0, 1)
+
+
+def test_a_missing_input_is_told_also_where_another_batch_was_rebuilt_meanwhile(
+    build: Any, log: Any, mapping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, take = log("1", view("2024-01-01T23:50")), build_events.take
+    build(first, mapping=mapping, batch="2024-01-01")
+
+    def rebuilt_just_before(*arguments: Any) -> Any:
+        monkeypatch.setattr(build_events, "take", take)
+        assert build(first, mapping=mapping, batch="2024-01-01").code == 0
+        return take(*arguments)
+
+    monkeypatch.setattr(build_events, "take", rebuilt_just_before)
+    ended = build("/nowhere/to/be/found.jsonl", mapping=mapping, batch="2024-01-02")
+    assert ended.code == 2 and "/nowhere/to/be/found.jsonl" in ended.said[0]
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     assert between[0].code == 0 and ended.code == 5 and "another run published it meanwhile" in ended.said[0]
     newest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert newest is not None and newest.runId == between[0].summary["runId"]
-    assert Lake(spark, str(lake)).published_events(newest, EVENTS).count() == 2
+    assert Lake(spark, str(lake)).published_events([newest], EVENTS).count() == 2
 
 
 def test_a_retry_whose_rows_another_run_swept_says_so(

@@ -87,6 +87,12 @@ def test_of_equal_events_one_stays(spark: SparkSession) -> None:
     ]
 
 
+def test_equals_are_found_among_others_of_the_same_instant(spark: SparkSession) -> None:
+    rows = [{"eventId": event, "sentAt": at(0), "sourceFile": file} for file in "fg" for event in "ab"]
+    cut = cut_sessions(candidates(spark, *rows), LIMITS).collect()
+    assert sorted((row.eventId, row.sourceFile) for row in cut if row._fate == "valid") == [("a", "f"), ("b", "f")]
+
+
 def test_of_equal_given_ids_the_earliest_stays_whoever_bears_them(spark: SparkSession) -> None:
     rows = [
         {"eventId": "e", "visitorId": "late", "sentAt": at(5), "_content_id": "1"},
