@@ -25,11 +25,13 @@ from jobs.sources import read_records
 from transforms.bookkeeping import FATE, RAW, Fate
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping import EVENT_FIELDS, FORMATS, OWN_OPTIONS
+from transforms.sessions import SessionLimits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text("utf-8")
 FENCE = re.compile(r"^```(\w+) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"(?:^\|[^\n]*\|\n)+", re.MULTILINE)
 FATES = {Fate.VALID: "event", Fate.QUARANTINED: "quarantined", Fate.DUPLICATE: "duplicate", Fate.FILTERED: "filtered"}
+LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
 LATEST = datetime(2024, 2, 1, tzinfo=UTC)
 DERIVED = re.compile(r"[0-9a-f]{64}")
 
@@ -91,7 +93,7 @@ def write(example: Example, spark: SparkSession, log: Path) -> Path:
 def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
     mapping = checked_mapping(MappingText("page.toml", example.mapping), spark)
     records = read_records(spark, [str(log)], mapping)
-    rows = judged_candidates(records, Recipe(mapping, timedelta(minutes=30), LATEST))
+    rows = judged_candidates(records, Recipe(mapping, LIMITS, LATEST))
     micros = F.unix_micros("sentAt")
     return rows.withColumns({"micros": micros, "sentAt": F.col("sentAt").cast("string")}).collect()
 
