@@ -109,7 +109,8 @@ def test_a_batch_is_held_against_the_median_of_those_before(
     gates = {}
     for day, count in (("01", 100), ("02", 300), ("03", 200), ("04", 39), ("05", 40)):
         label = f"2024-01-{day}"
-        gates[label] = build(raw(tmp_path, *map(record, range(count))), mapping=mapping, batch=label).summary["gate"]
+        records = [record(n, sku=day) for n in range(count)]
+        gates[label] = build(raw(tmp_path, *records), mapping=mapping, batch=label).summary["gate"]
     assert gates == {
         "2024-01-01": "passed",
         "2024-01-02": "passed",
