@@ -15,6 +15,8 @@ class Meaning(Enum):
     THROTTLED = "the quota is used up: back off and call again"
     FAULT = "the service or the way to it failed: back off and call again"
     REFUSED = "the request is not valid: alone it goes to dead_letters, with others it is split"
+    EXPIRED = "the credentials are too old: find new ones and call again"
+    UNREACHABLE = "nobody is there to call: call again, unless nobody ever was"
     STOP = "no request can succeed until somebody mends the set-up"
 
 
@@ -33,10 +35,10 @@ _BY_CODE: Final = {
     "RequestAbortedException": Meaning.FAULT,
     "RequestTimeout": Meaning.FAULT,
     "RequestTimeoutException": Meaning.FAULT,
+    "ExpiredToken": Meaning.EXPIRED,
+    "ExpiredTokenException": Meaning.EXPIRED,
     "AccessDeniedException": Meaning.STOP,
     "AccessDenied": Meaning.STOP,
-    "ExpiredToken": Meaning.STOP,
-    "ExpiredTokenException": Meaning.STOP,
     "IncompleteSignature": Meaning.STOP,
     "IncompleteSignatureException": Meaning.STOP,
     "InvalidClientTokenId": Meaning.STOP,

@@ -1,100 +1,74 @@
-"""The door to Spark: Arrow batches of requests in, Arrow batches of outcomes out, for `DataFrame.mapInArrow`."""
+"""The door to Spark: Arrow batches of requests in, Arrow batches of what the driver does not know out."""
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, Final
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
 
 import pyarrow as pa
 
-from delivery.client import Service, connect
-from delivery.pacing import Pacer
-from delivery.records import Outcome, Request
-from delivery.retry import RetryPolicy
-from delivery.sender import Sender, Time
+from delivery.parts import Done
+from delivery.records import Request
+from delivery.task import Left, Terms, deliver
 
-OUTCOMES: Final = pa.schema(
-    [
-        ("requestId", pa.string()),
-        ("userId", pa.string()),
-        ("sessionId", pa.string()),
-        ("eventIds", pa.list_(pa.string())),
-        ("status", pa.string()),
-        ("httpStatus", pa.int32()),
-        ("errorCode", pa.string()),
-        ("attempts", pa.int32()),
-        ("awsRequestId", pa.string()),
-        ("startedAt", pa.timestamp("us", tz="UTC")),
-        ("latencyMs", pa.int64()),
-        ("errorMessage", pa.string()),
-        ("throttled", pa.int32()),
-        ("retried", pa.int32()),
-    ]
-)
-"""The columns of an outcome: a receipt's, in its order, and what dead letters and counters need besides."""
-
-_ROWS_A_BATCH = 1_000
+LEFT: Final = pa.schema([("attempt", pa.string()), ("number", pa.int64()), ("outcome", pa.string())])
+"""What a task gives back: outcomes, as JSON, that the channel did not bring to the driver. Usually none."""
+_PIECE: Final = 50
+"""Rows that are read at once: the event loop waits for the interpreter so long."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDelivery:
-    """Sends the requests of one Spark task. Pickled to the executors: it holds plain values only.
+    """Sends the requests of one Spark task, for `DataFrame.mapInArrow`.
 
     Attributes:
-        service: where requests go.
-        rate: calls a second of this task: its share of the delivery's.
-        in_flight: requests under way at once, at the most.
-        retry: when to call again.
+        terms: of the delivery.
     """
 
-    service: Service
-    rate: float
-    in_flight: int = 16
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    terms: Terms
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Send what the batches hold (requestId, userId, sessionId, eventIds, events); give those of OUTCOMES."""
-        clock = Time(lambda: datetime.now(UTC), time.monotonic, time.sleep)
-        clock.sleep(clock.chance() / self.rate)  # tasks that start together must not call together
-        pacer = Pacer(self.rate, clock.monotonic, clock.sleep)
-        sender = Sender(connect(self.service, self.in_flight), pacer, self.retry, clock, self.in_flight)
-        outcomes = sender.send(request for batch in batches for request in requests(batch))
-        while rows := [row(outcome) for outcome in islice(outcomes, _ROWS_A_BATCH)]:
-            yield pa.RecordBatch.from_pylist(rows, schema=OUTCOMES)
+        """Send what the batches hold: part (one and the same), requestId, userId, sessionId, eventIds, events, ended.
+
+        Raises:
+            DriverNotReachedError: the driver was never reached; nothing was sent.
+        """
+        filled = (batch for batch in batches if batch.num_rows)
+        first = next(filled, None)
+        if first is not None:
+            part = first.column("part")[0].as_py()
+            yield from left(deliver(self.terms, part, pieces(chain([first], filled))))
 
 
-def requests(batch: pa.RecordBatch) -> Iterator[Request]:
-    """Read a batch's rows as requests."""
-    for values in batch.to_pylist():
-        yield Request(
-            values["requestId"],
-            values["userId"],
-            values["sessionId"],
-            tuple(values["eventIds"]),
-            tuple(values["events"]),
-        )
+def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
+    """Read batches' rows as requests, some at a time; of one that was split before, the parts that have not ended."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, _PIECE):
+            yield [request for row in batch.slice(start, _PIECE).to_pylist() for request in _requests(row)]
 
 
-def row(outcome: Outcome) -> dict[str, Any]:
-    """Write an outcome as a row of OUTCOMES."""
-    request, answer = outcome.request, outcome.answer
-    return {
-        "requestId": request.requestId,
-        "userId": request.userId,
-        "sessionId": request.sessionId,
-        "eventIds": list(request.eventIds),
-        "status": outcome.status,
-        "httpStatus": answer and answer.httpStatus,
-        "errorCode": answer and answer.errorCode,
-        "errorMessage": answer and answer.errorMessage,
-        "attempts": outcome.attempts,
-        "throttled": outcome.throttled,
-        "retried": outcome.retried,
-        "awsRequestId": answer and answer.awsRequestId,
-        "startedAt": outcome.startedAt,
-        "latencyMs": outcome.latencyMs,
-    }
+def left(what: Left) -> Iterator[pa.RecordBatch]:
+    """Write what the driver does not know as rows of LEFT."""
+    rows = [{"attempt": what.attempt, "number": number, "outcome": json.dumps(row)} for number, row in what.rows]
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema=LEFT)
+
+
+def _requests(row: dict[str, object]) -> list[Request]:
+    ended = row.pop("ended", None)
+    request = Request(
+        row["requestId"], row["userId"], row["sessionId"], tuple(row["eventIds"]), tuple(row["events"])
+    )
+    return list(remaining(request, Done((), ended))) if ended else [request]
+
+
+def remaining(request: Request, done: Done) -> Iterator[Request]:
+    """Give a request, or the parts of it that have not ended."""
+    if done.has_part_of(request.requestId):
+        for half in request.halves():
+            yield from remaining(half, done)
+    elif not done.has(request.requestId):
+        yield request

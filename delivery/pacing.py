@@ -1,34 +1,89 @@
-"""How fast: calls of one task, evenly spaced."""
+"""How fast: when a task's next call may start, under a rate that changes."""
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+_CATCH_UP: Final = 0.25
+"""Seconds whose unused calls may still be made: a pause of the process or the machine costs no throughput."""
+_CLOSEST: Final = 0.5
+"""Calls that catch up are at least so much of the usual distance apart."""
+_SECOND: Final = 1.0
+_ROUNDING: Final = 1e-6
+"""Seconds that are no wait, only the end of a reckoning with fractions."""
 
 
 class Pacer:
-    """Lets calls pass evenly, `rate` a second at the most, whatever the number of threads that ask.
+    """Spaces calls evenly; no second holds more calls than the rate gave in that very second.
 
-    Time that nobody used is not saved up: after a pause calls go on at the rate, never above it.
+    So the calls of tasks whose rates never add up to more than a limit never pass it in any second either, however
+    the rates move between them.
 
     Args:
-        rate: calls a second, more than 0.
         clock: seconds, monotonic.
-        sleep: waits that many seconds.
+        rate: calls a second to start with.
     """
 
-    def __init__(self, rate: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        self._interval = 1.0 / rate
+    def __init__(self, clock: Callable[[], float], rate: float = 0.0) -> None:
         self._clock = clock
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next = clock()
+        now = clock()
+        self._rate = rate
+        self._credit = 1.0
+        """Calls earned and not made."""
+        self._reckoned = self._last = now
+        self._made: deque[float] = deque()
+        self._rates: deque[tuple[float, float]] = deque([(now, rate)])
+        """Since when which rate, over the last second."""
 
-    def wait(self) -> None:
-        """Return when the next call may start."""
-        with self._lock:
-            now = self._clock()
-            mine = max(self._next, now)
-            self._next = mine + self._interval
-        if mine > now:
-            self._sleep(mine - now)
+    @property
+    def rate(self) -> float:
+        """Calls a second, now."""
+        return self._rate
+
+    def set_rate(self, rate: float) -> None:
+        """Change the rate; 0 lets no call pass."""
+        if rate != self._rate:
+            self._earn(self._clock())
+            self._rate = rate
+            self._rates.append((self._reckoned, rate))
+
+    def wait(self) -> float:
+        """Seconds until the next call may start: 0 now, infinity at a rate of 0."""
+        now = self._clock()
+        self._earn(now)
+        if not self._rate:
+            return float("inf")
+        spaced = self._last + _CLOSEST / self._rate - now if self._made else 0.0
+        wait = max((1.0 - self._credit) / self._rate, spaced, self._room(now))
+        return wait if wait > _ROUNDING else 0.0
+
+    def take(self) -> None:
+        """A call starts now."""
+        now = self._clock()
+        self._earn(now)
+        self._credit -= 1.0
+        self._last = now
+        self._made.append(now)
+
+    def _earn(self, now: float) -> None:
+        earned = self._credit + self._rate * (now - self._reckoned)
+        self._credit = min(earned, 1.0 + self._rate * _CATCH_UP)
+        self._reckoned = now
+
+    def _room(self, now: float) -> float:
+        """Seconds until the last second holds fewer calls than it may."""
+        while self._made and self._made[0] <= now - _SECOND:
+            self._made.popleft()
+        if len(self._made) < max(1.0, self._allowed(now)):
+            return 0.0
+        return self._made[0] + _SECOND - now
+
+    def _allowed(self, now: float) -> float:
+        """The calls that the rates of the last second make together."""
+        begin = now - _SECOND
+        while len(self._rates) > 1 and self._rates[1][0] <= begin:
+            self._rates.popleft()
+        ends = [since for since, _ in self._rates][1:] + [now]
+        return sum(rate * (end - max(since, begin)) for (since, rate), end in zip(self._rates, ends, strict=True))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-Status = Literal["delivered", "refused", "pending"]
+Status = Literal["delivered", "refused"]
+Row = dict[str, Any]
+"""An outcome as it travels: the columns of a receipt, and errorMessage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +62,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended in this run.
+    """How a request ended. One that has not ended in a run has none: the next run sends it.
 
     Attributes:
         request: the request, or the part of it that a split left.
-        status: `delivered`; `refused` for good; or `pending`: to be sent by the next run.
-        answer: the last call's; None where no call was made.
+        status: `delivered`, or `refused` for good.
+        answer: the last call's.
         attempts: calls made, retries included; the calls of a refused whole are its first part's.
-        throttled: how many of them the service throttled.
-        retried: how many of them repeated a call of the same request.
-        startedAt: of the last call, aware; None where no call was made.
+        startedAt: of the last call, aware.
         latencyMs: of the last call.
     """
 
     request: Request
     status: Status
-    answer: Answer | None = None
-    attempts: int = 0
-    throttled: int = 0
-    retried: int = 0
-    startedAt: datetime | None = None
-    latencyMs: int = 0
+    answer: Answer
+    attempts: int
+    startedAt: datetime
+    latencyMs: int

@@ -1,4 +1,4 @@
-"""When to call again: the one owner of retries (boto3's own are off)."""
+"""When to call again: the one owner of retries (boto3's own are not used)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter, bounded.
+    """Exponential back-off with full jitter, under a time budget.
 
     Attributes:
-        attempts: calls at the most, the first included.
+        budget: seconds after its first call in which a request may be called again.
         base: seconds; the first pause is at most this long.
         cap: seconds; no pause is longer.
+        renewal: seconds after its first call in which expired credentials must have been replaced.
     """
 
-    attempts: int = 12
+    budget: float = 120.0
     base: float = 0.1
-    cap: float = 20.0
+    cap: float = 10.0
+    renewal: float = 15.0
 
     def pause(self, made: int, chance: float) -> float:
         """Seconds to wait after `made` calls: chance * min(cap, base * 2 ** (made - 1)).

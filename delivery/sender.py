@@ -1,19 +1,37 @@
-"""The way of a request: paced, called, called again, split, until it has an outcome."""
+"""The way of a request: called when it may be, called again, split, until it has an outcome."""
 
 from __future__ import annotations
 
+import asyncio
+import heapq
 import random
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
 
 from delivery.answers import Meaning, meaning
-from delivery.client import Put
-from delivery.pacing import Pacer
+from delivery.calls import Calls
+from delivery.feed import Feed
+from delivery.permit import Permit
 from delivery.records import Answer, Outcome, Request, Status
 from delivery.retry import RetryPolicy
+
+_PATIENCE: Final = 5.0
+"""Seconds that calls under way may take when the sending is to end."""
+
+
+class Service(Protocol):
+    """Who answers calls."""
+
+    def put(self, request: Request) -> Awaitable[Answer]:
+        """Make one call."""
+        ...
+
+    def renew(self) -> Awaitable[bool]:
+        """Look for other credentials; say whether there are."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,143 +40,231 @@ class Time:
 
     Attributes:
         now: the time of day, aware.
-        monotonic: seconds.
-        sleep: waits that many seconds.
+        monotonic: seconds; the event loop's own.
         chance: uniform in 0 to 1, for jitter.
     """
 
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
-    sleep: Callable[[float], None]
     chance: Callable[[], float] = random.random
 
 
-@dataclass(slots=True)
-class _Calls:
-    """The calls of one request so far."""
+@dataclass(slots=True, order=True)
+class _Way:
+    """A request on its way: when it is due again, and its calls so far."""
 
-    made: int = 0
-    throttled: int = 0
-    answer: Answer | None = None
-    startedAt: datetime | None = None
-    latency: timedelta = field(default_factory=timedelta)
+    due: float
+    request: Request = field(compare=False)
+    made: int = field(default=0, compare=False)
+    before: int = field(default=0, compare=False)
+    """Calls of the whole that it is the first part of."""
+    begun: float = field(default=0.0, compare=False)
+    startedAt: datetime | None = field(default=None, compare=False)
+    latency: float = field(default=0.0, compare=False)
 
 
 class Sender:
-    """Sends requests, several in flight, each to its end.
+    """Sends requests in one event loop, as many side by side as the permitted rate needs at the latency there is.
 
-    One request out of retries, or an answer that means STOP, ends the sending: what is left comes out as pending,
-    without a call, for the next run.
+    A request out of retries, or an answer that means STOP, ends the sending: what is left keeps no outcome, and is for
+    the next run.
 
     Args:
-        put: makes one call.
-        pacer: every call waits for it, retries too.
+        service: who answers.
+        permit: when a call may start.
         retry: when to call again.
         time: the clock.
-        in_flight: requests under way at once, at the most.
+        in_flight: calls under way at once, at the most.
+
+    Attributes:
+        calls: what was called so far.
+        ending: the answer that ended the sending before its end; None while none has.
+        unreachable: the last call's answer where nobody was there to answer it; None where somebody was.
+        starved: whether, since somebody last set it to False, a call waited for the rate alone.
     """
 
-    def __init__(self, put: Put, pacer: Pacer, retry: RetryPolicy, time: Time, in_flight: int) -> None:
-        self._put = put
-        self._pacer = pacer
+    def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time, in_flight: int) -> None:
+        self._service = service
+        self._permit = permit
         self._retry = retry
         self._time = time
         self._in_flight = in_flight
-        self._stopped = threading.Event()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._again: list[_Way] = []
+        self._first: deque[_Way] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_moment: asyncio.TimerHandle | None = None
+        self._feed: Feed | None = None
+        self.calls = Calls()
+        self.ending: Answer | None = None
+        self.unreachable: Answer | None = None
+        self.starved = True
 
-    def send(self, requests: Iterable[Request]) -> Iterator[Outcome]:
-        """Send requests in their order; give outcomes as they come.
+    async def send(self, feed: Feed, ended: Callable[[Outcome], None]) -> None:
+        """Send all that is fed, in its order; return when there is nothing more that may be sent, or under way.
 
-        Requests are taken only as there is room for them, so that a partition never lies in memory whole. An
-        exception, or closing the iterator, ends the sending: calls under way finish, no other is made.
+        Args:
+            feed: requests; taken only as there is room for them.
+            ended: told of each outcome as it comes.
         """
-        with ThreadPoolExecutor(self._in_flight, thread_name_prefix="put-events") as pool:
-            try:
-                yield from self._send(requests, pool)
-            except BaseException:
-                self._stopped.set()  # leaving the pool waits for its threads: they are not to go on retrying
-                raise
+        self._feed, self._ended = feed, ended
+        self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.pump()
+        try:
+            await self._finished
+        finally:
+            feed.cut()
+            if self._last_moment is not None:
+                self._last_moment.cancel()
 
-    def _send(self, requests: Iterable[Request], pool: ThreadPoolExecutor) -> Iterator[Outcome]:
-        under_way: set[Future[list[Outcome]]] = set()
-        for request in requests:
-            if len(under_way) >= self._in_flight:
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                yield from _outcomes(done)
-            under_way.add(pool.submit(self.deliver, request))
-        yield from _outcomes(as_completed(under_way))
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return len(self._under_way)
 
-    def deliver(self, request: Request) -> list[Outcome]:
-        """Bring one request to its end: one outcome, or one for each part that a split left."""
-        calls = self._call(request)
-        if calls.answer is None or calls.made == 0:
-            return [_outcome(request, "pending", calls)]
-        what = meaning(calls.answer)
-        if what is Meaning.DELIVERED:
-            return [_outcome(request, "delivered", calls)]
-        if what is Meaning.REFUSED:
-            return self._refused(request, calls)
-        self._stopped.set()
-        return [_outcome(request, "pending", calls)]
+    def pump(self) -> None:
+        """Start what may start now, and see to it that this is called again when more may.
 
-    def _refused(self, request: Request, calls: _Calls) -> list[Outcome]:
-        if len(request.events) == 1:
-            return [_outcome(request, "refused", calls)]
-        first, second = request.halves()
-        return [*_with_calls(self.deliver(first), calls), *self.deliver(second)]
+        To be called when something has changed: requests fed, the permit, the end.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._feed is None:
+            return
+        if self._permit.stopped or self._feed.failed:
+            self._wind_up()
+        while not self._is_over() and len(self._under_way) < self._in_flight and self._start_one():
+            pass
+        if self._is_over() and not self._under_way and not self._finished.done():
+            self._finished.set_result(None)
 
-    def _call(self, request: Request) -> _Calls:
-        """Call until the answer needs no other call, or the retries are used up, or the sending has ended."""
-        calls = _Calls()
-        while self._may_call():
-            self._one_call(request, calls)
-            assert calls.answer is not None
-            if meaning(calls.answer) not in (Meaning.THROTTLED, Meaning.FAULT):
-                break
-            if calls.made >= self._retry.attempts:
-                break
-            self._time.sleep(self._retry.pause(calls.made, self._time.chance()))
-        return calls
+    def _is_over(self) -> bool:
+        assert self._feed is not None
+        return self._permit.stopped or (self._feed.empty and not self._first and not self._again)
 
-    def _may_call(self) -> bool:
-        """Wait for the pacer, unless the sending has ended; it may end meanwhile."""
-        if not self._stopped.is_set():
-            self._pacer.wait()
-        return not self._stopped.is_set()
+    def _wind_up(self) -> None:
+        """See to it that calls that hang do not hold up the end."""
+        self._permit.stopped = True
+        if self._last_moment is None:
+            self._last_moment = asyncio.get_running_loop().call_later(_PATIENCE, self._abort)
 
-    def _one_call(self, request: Request, calls: _Calls) -> None:
-        calls.startedAt, started = self._time.now(), self._time.monotonic()
-        calls.answer = self._put(request)
-        calls.latency = timedelta(seconds=self._time.monotonic() - started)
-        calls.made += 1
-        calls.throttled += meaning(calls.answer) is Meaning.THROTTLED
+    def _abort(self) -> None:
+        """Give up the calls that are under way: nobody knows what became of them, so they are sent again."""
+        for call in self._under_way:
+            call.cancel()
 
+    def _start_one(self) -> bool:
+        """Start the next call, if it may start now; else ask to be called again."""
+        wait = self._permit.wait()
+        if wait > 0.0:
+            self.starved = True
+            self._call_again(wait)
+            return False
+        way = self._next()
+        if way is None:
+            return False
+        self._permit.take()
+        call = asyncio.get_running_loop().create_task(self._call(way))
+        self._under_way.add(call)
+        return True
 
-def _outcomes(done: Iterable[Future[list[Outcome]]]) -> Iterator[Outcome]:
-    for future in done:
-        yield from future.result()
+    def _call_again(self, wait: float) -> None:
+        if wait < float("inf"):
+            self._timer = asyncio.get_running_loop().call_later(wait, self.pump)
 
+    def _next(self) -> _Way | None:
+        """The next that is due and that nobody else has ended: parts, then retries, then new requests."""
+        while (way := self._next_due()) is not None:
+            done, name = self._permit.done, way.request.requestId
+            if done.has_part_of(name):
+                self._split(way)
+            elif not done.has(name):
+                return way
+        return None
 
-def _outcome(request: Request, status: Status, calls: _Calls) -> Outcome:
-    return Outcome(
-        request=request,
-        status=status,
-        answer=calls.answer,
-        attempts=calls.made,
-        throttled=calls.throttled,
-        retried=max(calls.made - 1, 0),
-        startedAt=calls.startedAt,
-        latencyMs=calls.latency // timedelta(milliseconds=1),
-    )
+    def _next_due(self) -> _Way | None:
+        if self._first:
+            return self._first.popleft()
+        now = self._time.monotonic()
+        if self._again and self._again[0].due <= now:
+            return heapq.heappop(self._again)
+        assert self._feed is not None
+        request = self._feed.take()
+        if request is not None:
+            return _Way(now, request)
+        if self._again:
+            self._call_again(self._again[0].due - now)
+        return None
 
+    async def _call(self, way: _Way) -> None:
+        begun = self._time.monotonic()
+        way.begun = way.begun if way.made else begun
+        way.startedAt = self._time.now()
+        way.made += 1
+        self.calls.begin(again=way.made > 1)
+        try:
+            answer = await self._service.put(way.request)
+        finally:
+            self._under_way.discard(asyncio.current_task())  # type: ignore[arg-type] - a coroutine of a task
+            if self._permit.stopped:
+                asyncio.get_running_loop().call_soon(self.pump)
+        way.latency = self._time.monotonic() - begun
+        self.calls.end(answer, way.latency)
+        self.unreachable = answer if meaning(answer) is Meaning.UNREACHABLE else None
+        self._decide(way, answer)
+        self.pump()
 
-def _with_calls(outcomes: list[Outcome], calls: _Calls) -> list[Outcome]:
-    """Count a refused whole's calls with its first part, so that no call is lost from the sum."""
-    first, *rest = outcomes
-    counted = replace(
-        first,
-        attempts=first.attempts + calls.made,
-        throttled=first.throttled + calls.throttled,
-        retried=first.retried + calls.made - 1,
-    )
-    return [counted, *rest]
+    def _decide(self, way: _Way, answer: Answer) -> None:
+        match meaning(answer):
+            case Meaning.DELIVERED:
+                self._end(way, "delivered", answer)
+            case Meaning.REFUSED if len(way.request.events) > 1:
+                self._split(way)
+            case Meaning.REFUSED:
+                self._end(way, "refused", answer)
+            case Meaning.STOP:
+                self._stop(answer)
+            case Meaning.EXPIRED:
+                self._renew(way, answer)
+            case _:
+                self._try_again(way, answer)
+
+    def _end(self, way: _Way, status: Status, answer: Answer) -> None:
+        attempts = way.before + way.made
+        self._ended(Outcome(way.request, status, answer, attempts, way.startedAt, round(way.latency * 1000)))
+
+    def _split(self, way: _Way) -> None:
+        """Send the halves of a request in its place, next."""
+        first, second = (_Way(way.due, half) for half in way.request.halves())
+        first.before = way.before + way.made
+        self._first.extendleft((second, first))
+
+    def _try_again(self, way: _Way, answer: Answer) -> None:
+        now = self._time.monotonic()
+        way.due = now + self._retry.pause(way.made, self._time.chance())
+        if way.due > way.begun + self._retry.budget:
+            self._stop(answer)
+        heapq.heappush(self._again, way)
+
+    def _renew(self, way: _Way, answer: Answer) -> None:
+        """Call again with other credentials, if some are found soon."""
+        if self._time.monotonic() - way.begun > self._retry.renewal:
+            self._stop(answer)
+        way.due = self._time.monotonic() + self._retry.cap
+        heapq.heappush(self._again, way)
+        renewal = asyncio.get_running_loop().create_task(self._renewed(way))
+        self._renewals.add(renewal)
+        renewal.add_done_callback(self._renewals.discard)
+
+    async def _renewed(self, way: _Way) -> None:
+        changed = await self._service.renew()
+        way.due = self._time.monotonic() + (0.0 if changed else self._retry.base * 10)
+        heapq.heapify(self._again)
+        self.pump()
+
+    def _stop(self, answer: Answer) -> None:
+        """End the sending: calls under way finish."""
+        self._permit.stopped = True
+        self.ending = self.ending or answer

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from emulator.faults import Fault
+from emulator.window import SlidingSecond
 
 # Received at (Unix seconds), request id, body. A bare tuple: the garbage collector stops tracking it, so that
 # millions of them cost it nothing, and a body is parsed only when somebody asks for it.
@@ -17,7 +18,7 @@ class Book:
     """Every call since the start or the last reset.
 
     Each call counts in exactly one of `accepted`, `throttled`, `refused` and the faults before accepting
-    (an error or RESET_BEFORE); `calls` is their sum.
+    (an error, RESET_BEFORE or HANG_BEFORE); `calls` is their sum.
     """
 
     def __init__(self) -> None:
@@ -27,13 +28,17 @@ class Book:
         self.throttled = 0
         self.refused: Counter[str] = Counter()
         self.faults: Counter[Fault] = Counter()
+        self.arrivals = SlidingSecond()
+        self.arrivals_per_second: Counter[int] = Counter()
         self.admitted_per_second: Counter[int] = Counter()
         self.first_call_at: float | None = None
         self.last_call_at: float | None = None
 
-    def arrive(self, now: float) -> None:
-        """Count a call that came at `now` (Unix time in seconds), whatever becomes of it."""
+    def arrive(self, now: float, steady: float) -> None:
+        """Count a call, whatever becomes of it; `now` is Unix time, `steady` never goes back, both in seconds."""
         self.calls += 1
+        self.arrivals.add(steady)
+        self.arrivals_per_second[int(now)] += 1
         if self.first_call_at is None:
             self.first_call_at = now
         self.last_call_at = now

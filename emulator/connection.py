@@ -98,13 +98,14 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(reply.delay, self._answer_late, request, reply)
         elif reply.reset:
             self._reset()
-        elif isinstance(reply.body, bytes):
+        elif reply.hang:
+            self._busy = True
+        elif isinstance(reply.body, bytes) and not reply.drip:
             self._transport.write(render_head(reply, request.request_id, request.keep_alive) + reply.body)
             self._end_answer(request)
         else:
             self._busy = True
-            stream = self._send_stream(request, reply, reply.body)
-            self._stream = asyncio.get_running_loop().create_task(stream)
+            self._stream = asyncio.get_running_loop().create_task(self._send_slowly(request, reply))
 
     def _answer_late(self, request: Request, reply: Reply) -> None:
         if not self._transport.is_closing():
@@ -118,7 +119,23 @@ class Connection(asyncio.Protocol):
         elif not request.keep_alive:
             self._transport.close()
 
-    async def _send_stream(self, request: Request, reply: Reply, pieces: AsyncIterator[bytes]) -> None:
+    async def _send_slowly(self, request: Request, reply: Reply) -> None:
+        if isinstance(reply.body, bytes):
+            await self._send_drops(request, reply, reply.body)
+        else:
+            request = await self._send_stream(request, reply, reply.body)
+        self._busy = False
+        self._end_answer(request)
+        self._answer_waiting()
+
+    async def _send_drops(self, request: Request, reply: Reply, body: bytes) -> None:
+        self._transport.write(render_head(reply, request.request_id, request.keep_alive))
+        for byte in body:
+            await asyncio.sleep(reply.drip / len(body))
+            self._transport.write(bytes((byte,)))
+
+    async def _send_stream(self, request: Request, reply: Reply, pieces: AsyncIterator[bytes]) -> Request:
+        """Return the request as answered: the connection may have to end where it was to be kept alive."""
         chunked = request.chunked_reply
         keep_alive = request.keep_alive and chunked
         self._transport.write(render_head(reply, request.request_id, keep_alive, chunked))
@@ -128,9 +145,7 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
         if chunked:
             self._transport.write(b"0\r\n\r\n")
-        self._busy = False
-        self._end_answer(replace(request, keep_alive=keep_alive))
-        self._answer_waiting()
+        return replace(request, keep_alive=keep_alive)
 
     def _reset(self) -> None:
         tcp_socket = self._transport.get_extra_info("socket")

@@ -1,9 +1,8 @@
 """Faults on purpose: which there are, and which one a call meets."""
 
-from collections.abc import Iterable, Mapping
+import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class Fault(StrEnum):
@@ -13,6 +12,9 @@ class Fault(StrEnum):
     UNAVAILABLE = "service-unavailable"
     RESET_BEFORE = "reset-before"
     RESET_AFTER = "reset-after"
+    HANG_BEFORE = "hang-before"
+    HANG_AFTER = "hang-after"
+    SLOW_BODY = "slow-body"
     POISON = "poison"
 
 
@@ -24,46 +26,62 @@ class Faults:
         error_rate: answered with a 500 or, as often, a 503, nothing accepted.
         reset_before_rate: connection reset, nothing accepted.
         reset_after_rate: connection reset although the events were accepted.
+        hang_before_rate: never answered, nothing accepted; the connection stays open until the client closes it.
+        hang_after_rate: never answered although the events were accepted.
+        slow_body_rate: accepted, and the answer's head comes at once, but its body byte by byte.
+        slow_body_ms: milliseconds from a slow answer's head to its end.
         poison_items: item ids; a call with an event of such an item is refused whole, not saying which event.
-        seed: makes the run of faults repeatable: the same calls in the same order meet the same faults.
+        poison_rate: share of the *events* that are as poison, told by their eventId (`emulator.is_poison`).
+        seed: makes the run of faults repeatable: the same calls in the same order meet the same faults, and
+            the same latencies.
     """
 
     error_rate: float = 0.0
     reset_before_rate: float = 0.0
     reset_after_rate: float = 0.0
+    hang_before_rate: float = 0.0
+    hang_after_rate: float = 0.0
+    slow_body_rate: float = 0.0
+    slow_body_ms: float = 10_000.0
     poison_items: frozenset[str] = frozenset()
+    poison_rate: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the rates.
+        """Check the rates and the time.
 
         Raises:
-            ValueError: if a rate is not within 0 and 1, or all together pass 1.
+            ValueError: if a rate is not within 0 and 1, those of calls together pass 1, or the time is not one.
         """
-        rates = (self.error_rate, self.reset_before_rate, self.reset_after_rate)
-        if not all(0.0 <= rate <= 1.0 for rate in rates):
+        rates = [rate for _, rate in _rates(self)]
+        if not all(0.0 <= rate <= 1.0 for rate in (*rates, self.error_rate, self.poison_rate)):
             raise ValueError("fault rates must be from 0 to 1")
-        if sum(rates) > 1.0:
-            raise ValueError("fault rates must not add up to more than 1")
+        if math.fsum(rates) > 1.0:
+            raise ValueError("fault rates must not add up to more than 1 (poison apart, which is a share of events)")
+        if not 0.0 <= self.slow_body_ms < math.inf:
+            raise ValueError("a slow body must take 0 ms or more")
 
 
-def draw_fault(faults: Faults, draw: float) -> Fault | None:
-    """Return the fault that `draw`, uniform in [0, 1), falls on, or None.
+# Upper edges of ranges that lie end to end from 0 on, each with its fault.
+Ranges = tuple[tuple[float, Fault], ...]
 
-    The rates lie end to end from 0 on, so each fault has exactly its rate and none hides another.
-    """
-    edge = 0.0
+
+def lay_out(faults: Faults) -> Ranges:
+    """Lay the rates end to end, so that each fault has exactly its share of [0, 1) and none hides another."""
+    ranges, edge = [], 0.0
     for fault, rate in _rates(faults):
-        edge += rate
+        if rate:
+            edge += rate
+            ranges.append((edge, fault))
+    return tuple(ranges)
+
+
+def draw_fault(ranges: Ranges, draw: float) -> Fault | None:
+    """Return the fault that `draw`, uniform in [0, 1), falls on, or None."""
+    for edge, fault in ranges:
         if draw < edge:
             return fault
     return None
-
-
-def is_poisoned(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether one of the events (as the API spells them) is of a poison item."""
-    poison = faults.poison_items
-    return bool(poison) and any(event.get("itemId") in poison for event in events)
 
 
 def _rates(faults: Faults) -> tuple[tuple[Fault, float], ...]:
@@ -72,4 +90,7 @@ def _rates(faults: Faults) -> tuple[tuple[Fault, float], ...]:
         (Fault.UNAVAILABLE, faults.error_rate / 2),
         (Fault.RESET_BEFORE, faults.reset_before_rate),
         (Fault.RESET_AFTER, faults.reset_after_rate),
+        (Fault.HANG_BEFORE, faults.hang_before_rate),
+        (Fault.HANG_AFTER, faults.hang_after_rate),
+        (Fault.SLOW_BODY, faults.slow_body_rate),
     )

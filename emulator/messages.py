@@ -43,6 +43,8 @@ class Reply:
         body: the payload, or a stream of its pieces.
         delay: seconds to wait before anything is done.
         reset: reset the connection instead of answering.
+        hang: do not answer, and leave the connection open.
+        drip: seconds that the payload takes after the head, a byte at a time; not for a stream.
     """
 
     status: int = 200
@@ -50,6 +52,8 @@ class Reply:
     body: bytes | AsyncIterator[bytes] = b""
     delay: float = 0.0
     reset: bool = False
+    hang: bool = False
+    drip: float = 0.0
 
 
 def refuse(refusal: Refusal, delay: float = 0.0) -> Reply:

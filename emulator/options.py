@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import NoReturn
 
 from emulator.faults import Faults
@@ -9,7 +10,8 @@ from emulator.settings import Settings
 
 _DESCRIPTION = """\
 A local Amazon Personalize PutEvents service. Give boto3 the printed URL as endpoint_url, and the keys below.
-GET /_emulator/summary and /_emulator/events tell what was received; POST /_emulator/reset forgets it."""
+GET /_emulator/summary and /_emulator/events tell what was received; POST /_emulator/reset forgets it.
+POST /_emulator/settings changes the quota and the other client's rate: {"quota": 300, "otherRate": 100}."""
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
@@ -18,13 +20,9 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     Raises:
         SystemExit: 2, with one line on standard error, if the command line is wrong; 0 after `--help`.
     """
-    parser = _Parser(
-        prog="emulator",
-        description=_DESCRIPTION,
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = _Parser(prog="emulator", description=_DESCRIPTION, allow_abbrev=False, formatter_class=_HelpFormatter)
     _add_service_options(parser)
+    _add_caller_options(parser)
     _add_fault_options(parser)
     chosen = parser.parse_args(arguments)
     try:
@@ -39,34 +37,69 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        """Tell the default, where there is one worth telling."""
+        worth = action.default not in (None, []) and action.default is not False
+        return super()._get_help_string(action) if worth else action.help
+
+
 def _add_service_options(parser: argparse.ArgumentParser) -> None:
     default = Settings()
     add = parser.add_argument
     add("--host", default=default.host, help="address to listen on")
     add("--port", type=int, default=8080, help="port to listen on; 0 takes any free one")
-    add("--quota", type=int, default=default.quota, help="most calls in any one second; 0 for no limit")
-    add("--latency-ms", type=float, default=default.latency_ms, help="milliseconds before a call is answered")
-    add("--access-key", default=default.access_key, help="access key id that calls are signed for")
-    add("--secret-key", default=default.secret_key, help="its secret; made up, never a real account's")
-    add("--session-token", help="session token that calls must bear")
-    add("--tracking-id", action="append", default=[], help="one that exists (repeatable); without any, all do")
+    quota, other_rate = (
+        "most calls in any one second; 0 for no limit",
+        "calls a second, of the quota, by another client",
+    )
+    add("--quota", type=int, default=default.quota, metavar="CALLS", help=quota)
+    add("--other-rate", type=float, default=default.other_rate, metavar="CALLS", help=other_rate)
+    latency = "milliseconds before a call is answered"
+    add("--latency-ms", type=float, default=default.latency_ms, metavar="MS", help=latency)
+    percentile = "99th percentile of log-normal latencies, their median being --latency-ms; without it, all are that"
+    add("--latency-p99-ms", type=float, metavar="MS", help=percentile)
+
+
+def _add_caller_options(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    add = parser.add_argument_group("callers", "who may call, and for what").add_argument
+    add("--access-key", default=default.access_key, metavar="ID", help="access key id that calls are signed for")
+    secret = "its secret; made up, never a real account's"  # noqa: S105 - the option's help
+    add("--secret-key", default=default.secret_key, metavar="KEY", help=secret)
+    add("--session-token", metavar="TOKEN", help="session token that calls must bear; without it, they must bear none")
+    lifetime = "any session token is taken, for so long from its first use, then refused as expired"
+    add("--token-lifetime", type=float, metavar="SECONDS", help=lifetime)
+    add("--deny", action="store_true", help="every signed call is refused for want of rights")
+    tracking_id = "one that exists (repeatable); without any, all do"
+    add("--tracking-id", action="append", default=[], metavar="ID", help=tracking_id)
 
 
 def _add_fault_options(parser: argparse.ArgumentParser) -> None:
     default = Faults()
-    group = parser.add_argument_group("faults", "rates are shares of the calls, from 0 to 1")
-    add = group.add_argument
-    add("--error-rate", type=float, default=default.error_rate, help="500 or 503, nothing accepted")
-    add("--reset-before-rate", type=float, default=default.reset_before_rate, help="reset, nothing accepted")
-    add("--reset-after-rate", type=float, default=default.reset_after_rate, help="reset, but events accepted")
-    add("--poison-item", action="append", default=[], help="itemId that gets a call refused (repeatable)")
-    add("--seed", type=int, default=default.seed, help="the same seed gives the same run of faults")
+    group = parser.add_argument_group(
+        "faults", "rates are shares of the calls, from 0 to 1 and together no more than 1"
+    )
+
+    def add(option: str, about: str, metavar: str = "RATE") -> None:
+        value = getattr(default, option.replace("-", "_"))
+        group.add_argument(f"--{option}", type=type(value), default=value, metavar=metavar, help=about)
+
+    add("error-rate", "500 or 503, nothing accepted")
+    add("reset-before-rate", "connection reset, nothing accepted")
+    add("reset-after-rate", "connection reset, but events accepted")
+    add("hang-before-rate", "never answered, nothing accepted")
+    add("hang-after-rate", "never answered, but events accepted")
+    add("slow-body-rate", "accepted; the answer's body, 20 bytes, comes byte by byte")
+    add("slow-body-ms", "milliseconds that such a body takes", "MS")
+    item = "itemId that gets a call refused (repeatable)"
+    group.add_argument("--poison-item", action="append", default=[], metavar="ID", help=item)
+    add("poison-rate", "share of the events, told by a hash of the eventId, that get a call refused")
+    add("seed", "the same seed gives the same run of faults and latencies", "N")
 
 
 def _build_settings(chosen: argparse.Namespace) -> Settings:
     options = vars(chosen)
-    faults = Faults(
-        poison_items=frozenset(options.pop("poison_item")),
-        **{name: options.pop(name) for name in ("error_rate", "reset_before_rate", "reset_after_rate", "seed")},
-    )
+    options["poison_items"] = frozenset(options.pop("poison_item"))
+    faults = Faults(**{field.name: options.pop(field.name) for field in fields(Faults)})
     return Settings(tracking_ids=frozenset(options.pop("tracking_id")), faults=faults, **options)

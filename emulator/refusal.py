@@ -10,6 +10,8 @@ _STATUS: Final = {
     "ThrottlingException": 400,
     "IncompleteSignatureException": 400,
     "BadRequestException": 400,
+    "AccessDeniedException": 403,
+    "ExpiredTokenException": 403,
     "MissingAuthenticationTokenException": 403,
     "UnrecognizedClientException": 403,
     "InvalidSignatureException": 403,

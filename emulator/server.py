@@ -42,8 +42,22 @@ class Server:
         """Forget everything received, as `POST /_emulator/reset` does."""
         self._run(self._reset())
 
+    def change(self, *, quota: int | None = None, other_rate: float | None = None) -> None:
+        """Go on with another quota, or another client's rate, as `POST /_emulator/settings` does.
+
+        What is not given stays as it is. A reset does not undo a change.
+
+        Raises:
+            ValueError: if Settings refuse the value; nothing is changed then.
+        """
+        changes = {"quota": quota, "other_rate": other_rate}
+        self._run(self._change({name: value for name, value in changes.items() if value is not None}))
+
     async def _reset(self) -> None:
         self._site.reset()
+
+    async def _change(self, changes: dict[str, Any]) -> None:
+        self._site.change(changes)
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -1,5 +1,6 @@
 """How an emulator is set up."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +16,17 @@ class Settings:
         host: the address to listen on.
         port: the port to listen on; 0 takes any free one.
         quota: calls admitted in any one second (the real service: 1,000 a dataset group); 0 for no limit.
+        other_rate: calls a second that another client makes evenly, which take of the quota and are never refused;
+            what is left is quota - other_rate.
         latency_ms: milliseconds before a call is answered; calls wait side by side.
+        latency_p99_ms: the 99th percentile of log-normal latencies, whose median is latency_ms; None for latencies
+            that are all the same.
         access_key: the access key id that calls must be signed for.
         secret_key: the secret that goes with it.
         session_token: the session token that calls must bear; None if they must bear none.
+        token_lifetime: seconds from its first use for which any session token is taken; calls must bear one then.
+            None if tokens do not expire. It excludes session_token.
+        deny: refuse every signed call for want of rights.
         tracking_ids: the tracking ids that exist; empty for any.
         faults: the faults to inject.
     """
@@ -26,10 +34,14 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     quota: int = 0
+    other_rate: float = 0.0
     latency_ms: float = 0.0
+    latency_p99_ms: float | None = None
     access_key: str = field(default="AKIDEMULATOR", repr=False)
     secret_key: str = field(default="emulator-secret", repr=False)
     session_token: str | None = field(default=None, repr=False)
+    token_lifetime: float | None = None
+    deny: bool = False
     tracking_ids: frozenset[str] = field(default=frozenset(), repr=False)
     faults: Faults = field(default=Faults(), repr=False)
 
@@ -37,14 +49,32 @@ class Settings:
         """Check the numbers.
 
         Raises:
-            ValueError: if the port, the quota or the latency is out of its range.
+            ValueError: if a number is out of its range, or both kinds of session tokens are asked for.
         """
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
         if self.quota < 0:
             raise ValueError("quota must be 0 (no limit) or more")
-        if not 0.0 <= self.latency_ms < float("inf"):
+        if not 0.0 <= self.other_rate < math.inf:
+            raise ValueError("other rate must be 0 calls a second or more")
+        self._check_latency()
+        self._check_token()
+
+    def _check_latency(self) -> None:
+        if not 0.0 <= self.latency_ms < math.inf:
             raise ValueError("latency must be 0 ms or more")
+        if self.latency_p99_ms is not None and not 0.0 < self.latency_ms <= self.latency_p99_ms < math.inf:
+            raise ValueError("latency must be more than 0 ms, and its 99th percentile no less, if there is one")
+
+    def _check_token(self) -> None:
+        if self.token_lifetime is None:
+            return
+        if self.session_token is not None:
+            raise ValueError(
+                "session token and token lifetime exclude each other: any token has a lifetime, or one none"
+            )
+        if not 0.0 < self.token_lifetime < math.inf:
+            raise ValueError("token lifetime must be more than 0 s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from emulator.messages import Request
 from emulator.refusal import Refusal
 from emulator.settings import Settings
+from emulator.tokens import Tokens
 
 _ALGORITHM = b"AWS4-HMAC-SHA256"
 _SERVICE = b"personalize"
@@ -28,20 +29,21 @@ class Verifier:
     def __init__(self, settings: Settings) -> None:
         """Take the credentials from `settings`."""
         self._access_key = settings.access_key.encode()
-        self._token = settings.session_token.encode() if settings.session_token else None
+        self._tokens = Tokens(settings.session_token, settings.token_lifetime)
         secret = b"AWS4" + settings.secret_key.encode()
         self._signing_key = lru_cache(maxsize=64)(lambda date, region: _derive_key(secret, date, region))
 
     def verify(self, request: Request, now: float) -> None:
-        """Return if the request is signed well at `now` (Unix time in seconds).
+        """Return if the request is signed well at `now` (Unix time in seconds), by a token that has not expired.
 
         Raises:
             Refusal: MissingAuthenticationTokenException, IncompleteSignatureException,
-                UnrecognizedClientException or InvalidSignatureException.
+                UnrecognizedClientException, InvalidSignatureException or ExpiredTokenException.
         """
         claim = _parse_authorization(request.headers.get(b"authorization"))
         access_key, date, region = _parse_credential(claim.credential)
-        if access_key != self._access_key or request.headers.get(b"x-amz-security-token") != self._token:
+        token = request.headers.get(b"x-amz-security-token")
+        if access_key != self._access_key or not self._tokens.knows(token):
             message = "The security token included in the request is invalid."
             raise Refusal("UnrecognizedClientException", message)
         timestamp = request.headers.get(b"x-amz-date", b"")
@@ -52,6 +54,8 @@ class Verifier:
         expected = hmac.digest(self._signing_key(date, region), text, "sha256").hex().encode()
         if not hmac.compare_digest(expected, claim.signature):
             raise _invalid("The request signature we calculated does not match the signature you provided.")
+        # Last, so that only the owner of the secret can start a token's lifetime.
+        self._tokens.use(token, now)
 
 
 class _Claim(NamedTuple):

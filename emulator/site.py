@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs
 
 from emulator.book import Accepted, Tally, read_events
+from emulator.changes import read_changes, tell_changeable
 from emulator.messages import Reply, Request, refuse
 from emulator.refusal import Refusal
 from emulator.service import Service
@@ -17,7 +18,7 @@ _SLICE = 20
 
 
 class Site:
-    """All that is served: `POST /events`, and summary, events and reset under `/_emulator/`."""
+    """All that is served: `POST /events`, and summary, events, reset and settings under `/_emulator/`."""
 
     def __init__(self, service: Service) -> None:
         """Serve `service`."""
@@ -28,6 +29,7 @@ class Site:
             (b"GET", b"/_emulator/summary"): self._get_summary,
             (b"GET", b"/_emulator/events"): self._get_events,
             (b"POST", b"/_emulator/reset"): self._post_reset,
+            (b"POST", b"/_emulator/settings"): self._post_settings,
         }
 
     def respond(self, request: Request) -> Reply:
@@ -42,6 +44,14 @@ class Site:
         self._service.reset()
         self._tally = Tally()
 
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change settings, by their names in Settings.
+
+        Raises:
+            ValueError: if Settings refuse the value; nothing is changed then.
+        """
+        self._service.change(**changes)
+
     def accepted(self) -> list[Accepted]:
         """Return the requests accepted up to now."""
         return list(self._service.book.accepted)
@@ -50,11 +60,13 @@ class Site:
         """Return what `/_emulator/summary` tells; calls are let through while it is counted.
 
         calls = accepted + throttled + the refused + the faults before accepting. Of the other faults, a
-        reset-after is also an accepted call, a poison a refused one.
+        reset-after, hang-after or slow-body is also an accepted call, a poison a refused one.
 
         Its users and sessions are distinct ids. duplicateEventIds counts the copies beyond the first of an
         eventId within a trackingId. perSecond counts admitted calls by Unix second, maxCallsInASecond those
-        of the fullest sliding second.
+        of the fullest sliding second; arrivalsPerSecond and maxArrivalsInASecond do so for all calls, those
+        throttled or refused included. Only otherCalls is about the other client: the calls it made between the
+        first and the last of ours that came as far as the quota.
         """
         book, window, tally = self._service.book, self._service.window, self._tally
         while tally.catch_up(book.accepted, _SLICE):
@@ -68,6 +80,9 @@ class Site:
             **tally.counts(),
             "perSecond": {str(second): calls for second, calls in book.admitted_per_second.items()},
             "maxCallsInASecond": window.peak,
+            "arrivalsPerSecond": {str(second): calls for second, calls in book.arrivals_per_second.items()},
+            "maxArrivalsInASecond": book.arrivals.peak,
+            "otherCalls": window.other_calls,
             "firstCallAt": book.first_call_at,
             "lastCallAt": book.last_call_at,
         }
@@ -82,6 +97,13 @@ class Site:
     def _post_reset(self, _: Request) -> Reply:
         self.reset()
         return Reply()
+
+    def _post_settings(self, request: Request) -> Reply:
+        try:
+            self.change(read_changes(request.body))
+        except ValueError as error:
+            return refuse(Refusal("BadRequestException", str(error)))
+        return Reply(body=json.dumps(tell_changeable(self._service.settings)).encode() + b"\n")
 
     async def _summary_text(self) -> AsyncIterator[bytes]:
         yield json.dumps(await self.summary()).encode() + b"\n"

@@ -88,3 +88,17 @@ def tracking_id(text: str) -> str:
     if not 1 <= len(text) <= 256:
         raise argparse.ArgumentTypeError("must be 1 to 256 characters")
     return text
+
+
+def in_flight(text: str) -> int:
+    """Read a number of calls under way at once, 1 to 10,000."""
+    if not re.fullmatch(r"\d{1,5}", text) or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of calls: 1 to 10000")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 is any free one."""
+    if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)

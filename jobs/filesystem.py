@@ -67,19 +67,37 @@ class FileSystem:
             finally:
                 stream.close()
 
-    def create(self, path: str, text: str) -> None:
-        """Write a new small file, as UTF-8, in one put; refuses where it exists already."""
-        self._write(path, text, overwrite=False)
+    def sizes(self, path: str) -> dict[str, int]:
+        """List the files in a folder with their sizes in bytes; empty where there is no such folder."""
+        with _as_os_errors():
+            fs, hadoop_path = self._at(path)
+            if not fs.exists(hadoop_path):
+                return {}
+            return {str(status.getPath().getName()): int(status.getLen()) for status in fs.listStatus(hadoop_path)}
 
-    def replace(self, path: str, text: str) -> None:
-        """Write a small file, as UTF-8, in one put, over what may be there."""
-        self._write(path, text, overwrite=True)
+    def times(self, path: str) -> dict[str, int]:
+        """List the files in a folder with when each was last written; empty where there is no such folder.
 
-    def _write(self, path: str, text: str, *, overwrite: bool) -> None:
+        In milliseconds by the store's own clock, which S3 cuts to seconds.
+        """
+        with _as_os_errors():
+            fs, hadoop_path = self._at(path)
+            found = fs.listStatus(hadoop_path) if fs.exists(hadoop_path) else []
+            return {str(status.getPath().getName()): int(status.getModificationTime()) for status in found}
+
+    def create(self, path: str, content: str | bytes) -> None:
+        """Write a new small file, text as UTF-8, in one put; refuses where it exists already."""
+        self._write(path, content, overwrite=False)
+
+    def replace(self, path: str, content: str | bytes) -> None:
+        """Write a small file, text as UTF-8, in one put, over what may be there."""
+        self._write(path, content, overwrite=True)
+
+    def _write(self, path: str, content: str | bytes, *, overwrite: bool) -> None:
         with _as_os_errors():
             fs, hadoop_path = self._at(path)
             stream = fs.create(hadoop_path, overwrite)
-            stream.write(bytearray(text.encode()))
+            stream.write(bytearray(content.encode() if isinstance(content, str) else content))
             stream.close()
 
     def _at(self, path: str) -> tuple[Any, Any]:

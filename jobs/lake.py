@@ -37,14 +37,16 @@ class Lake:
         root: folder or URI.
 
     Attributes:
+        files: the store.
+        root: without a slash at its end.
         manifests: say what a batch consists of.
     """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self._spark = spark
-        self._files = FileSystem(spark)
-        self._root = root.rstrip("/") or root
-        self.manifests = Manifests(self._files, self._root)
+        self.files = FileSystem(spark)
+        self.root = root.rstrip("/") or root
+        self.manifests = Manifests(self.files, self.root)
 
     def prepare(self, batch: str) -> None:
         """Make the folder of a batch's manifests: the proof that the lake can be written.
@@ -61,29 +63,29 @@ class Lake:
         Raises:
             ConfigurationError: the lake cannot be written.
         """
-        folder = f"{self._root}/_staging/{batch}/{run_id}"
+        folder = f"{self.root}/_staging/{batch}/{run_id}"
         self._make(folder)
         yield folder
         self._forget(folder)
 
     def folder(self, table: str, batch: str, part: str = "") -> str:
         """Where a table's rows of a batch lie; `part` is the folder below, e.g. `runId=...`."""
-        return "/".join(filter(None, [self._root, table, f"batch={batch}", part]))
+        return "/".join(filter(None, [self.root, table, f"batch={batch}", part]))
 
     def parts(self, table: str, batch: str) -> list[str]:
         """List the folders below a batch's, e.g. `deliveryId=...`."""
-        return [name for name in self._files.children(self.folder(table, batch)) if "=" in name]
+        return [name for name in self.files.children(self.folder(table, batch)) if "=" in name]
 
     def published_events(self, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
         """Read the events of published batches."""
         some = [manifest for manifest in manifests if manifest.events]  # an object store keeps no empty folder
-        if not some:
-            return self._spark.createDataFrame([], schema)
         return self.rows([self.folder("events", one.batch, f"runId={one.runId}") for one in some], schema)
 
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
-        """Read the Parquet files of folders."""
+        """Read the Parquet files of folders, or files; of none there are no rows."""
         names = [folders] if isinstance(folders, str) else folders
+        if not names:
+            return self._spark.createDataFrame([], schema)
         return self._spark.read.schema(schema).parquet(*map(literal, names))
 
     def publish(self, manifest: Manifest, onto: Manifest | None = None) -> None:
@@ -136,7 +138,7 @@ class Lake:
                 newest = self.manifests.newest(batch)
                 if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
                     self.discard(batch, run_id)
-            theirs = isinstance(error, ConfigurationError) and self._root not in str(error)  # a fault of the input's
+            theirs = isinstance(error, ConfigurationError) and self.root not in str(error)  # a fault of the input's
             said = theirs or isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
             mine = newest is None or newest.runId == run_id or newest == before
             rebuilt = None if said else (batch if not mine else self._rebuilt(upon))
@@ -170,7 +172,7 @@ class Lake:
         Raises:
             OSError: it cannot be written.
         """
-        self._files.create(f"{self._root}/runs/{batch}/{job}-{run_id}.json", summary)
+        self.files.create(f"{self.root}/runs/{batch}/{job}-{run_id}.json", summary)
 
     def _sweep(self, manifest: Manifest) -> None:
         """Delete what older runs left; of a batch that failed its gate, its own events and visits instead."""
@@ -184,15 +186,15 @@ class Lake:
 
     def _make(self, folder: str) -> None:
         try:
-            self._files.make_folder(folder)
+            self.files.make_folder(folder)
         except OSError as error:
             raise ConfigurationError(
-                f"--lake {self._root}: cannot be written ({error}); give a folder or URI that can"
+                f"--lake {self.root}: cannot be written ({error}); give a folder or URI that can"
             ) from None
 
     def _forget(self, folder: str) -> None:
         """Delete a folder that nobody needs; what cannot be deleted now does no harm to those who read by manifest."""
         try:
-            self._files.delete(folder)
+            self.files.delete(folder)
         except OSError as error:
             log.warning("%s could not be deleted: %s", folder, error)

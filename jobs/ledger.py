@@ -1,136 +1,174 @@
-"""The ledger of a delivery: which events the service has acknowledged, and which it has refused for good."""
+"""The ledger of a delivery: its plan, its receipts, its dead letters; what of a batch has ended, and what is to be sent."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
-from delivery.client import Service
-from delivery.records import Answer
+from delivery.service import Service
+from jobs.errors import UnfinishedError
+from jobs.inputs import literal
 from jobs.lake import Lake
-from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS
+from jobs.manifests import Manifest
+from jobs.plans import Kind, Plan, Plans, Span
+from jobs.receipts import Receipts
+from transforms.outcomes import fates, letters, remaining, sent_span
+from transforms.packing import pack_requests
+from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
 
-OUTCOMES = StructType(
-    [
-        *RECEIPTS.fields,
-        StructField("errorMessage", StringType()),
-        StructField("throttled", IntegerType()),
-        StructField("retried", IntegerType()),
-    ]
-)
-"""What a task tells of each request: a receipt's columns, and what only dead letters and counters need."""
+_REFUSALS_TABLE: Final = "_refusals"
+"""What dead letters tell beside their events; no table for users."""
 
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """The calls of one run.
-
-    Attributes:
-        requests: requests for which a call was made, the parts of split ones each.
-        attempts: calls, retries included.
-        throttled: how many of them the service throttled.
-        retried: how many of them repeated a call of the same request.
-        refused: requests that the service refused for good.
-        seconds: from the first task's start to the last one's end.
-        unfinished: the last answers of requests that were given up for this run, each once.
-    """
-
-    requests: int = 0
-    attempts: int = 0
-    throttled: int = 0
-    retried: int = 0
-    refused: int = 0
-    seconds: float = 0.0
-    unfinished: tuple[Answer, ...] = ()
-
-    def counters(self) -> dict[str, Any]:
-        """Name them as the summary does."""
-        return {
-            "requests": self.requests,
-            "attempts": self.attempts,
-            "throttled": self.throttled,
-            "retried": self.retried,
-            "achievedRate": round(self.attempts / self.seconds, 1) if self.seconds else 0.0,
-        }
-
-
-def count_calls(outcomes: DataFrame, seconds: float) -> Calls:
-    """Count what the tasks told, in one job: few rows, one for each way to end that there was."""
-    sums = [F.sum(name).alias(name) for name in ("attempts", "throttled", "retried")]
-    called = outcomes.where("attempts > 0").groupBy("status", "httpStatus", "errorCode")
-    ways = called.agg(F.count("*").alias("requests"), *sums).collect()
-    given_up = [way for way in ways if way["status"] == "pending" and way["errorCode"] is not None]
-    return Calls(
-        requests=sum(way["requests"] for way in ways),
-        attempts=sum(way["attempts"] for way in ways),
-        throttled=sum(way["throttled"] for way in ways),
-        retried=sum(way["retried"] for way in ways),
-        refused=sum(way["requests"] for way in ways if way["status"] == "refused"),
-        seconds=seconds,
-        unfinished=tuple(Answer(way["httpStatus"], way["errorCode"]) for way in given_up),
-    )
+_CHOICES: Final[dict[Kind, str]] = {
+    "batch": "status IS NULL",
+    "resend": "true",
+    "dead-letters": "status = 'refused'",
+}
+"""Which events of a batch are sent, by how they ended before; null is not at all."""
 
 
 class Ledger:
-    """Receipts and dead letters of a batch, for one trackingId.
+    """What the service has taken and refused of a batch, for one trackingId.
 
     Args:
-        lake: where they lie.
+        lake: where it all lies.
         batch: the label.
         service: the same batch to the same trackingId is the same delivery, whenever it goes on. Another endpoint is
             another tracker: what an emulator acknowledged, Amazon has not.
+
+    Attributes:
+        deliveryId: names the trackingId and the batch.
     """
 
     def __init__(self, lake: Lake, batch: str, service: Service) -> None:
         self._lake = lake
         self._batch = batch
         self._tracker = _digest(service.trackingId + (f" at {service.endpoint_url}" if service.endpoint_url else ""))
-        self.deliveryId = f"{self._tracker}-{_digest(batch)}"
+        self._plans = Plans(lake.files, lake.root, self._tracker)
+        self.deliveryId = self._delivery(batch)
+        self._receipts = self._receipts_of(batch)
 
-    def count(self, events: DataFrame) -> dict[str, int]:
-        """Count those of the events that have ended, by status."""
-        folders = self._folders()
-        if not folders:
-            return {}
-        ended = self._ended(folders).join(events.select("eventId"), "eventId", "left_semi")
-        return {row["status"]: row["count"] for row in ended.groupBy("status").count().collect()}
+    def plan(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
+        """Take up the plan that an earlier run left, or make one.
 
-    def waiting(self, events: DataFrame) -> DataFrame:
-        """Leave those of the events that have not ended."""
-        folders = self._folders()
-        if not folders:
-            return events
-        return events.join(self._ended(folders), "eventId", "left_anti").select(*EVENTS.names)
-
-    def keep(self, outcomes: DataFrame, waiting: DataFrame, calls: Calls) -> None:
-        """Keep a run's outcomes: refused events in `dead_letters`, every call that ended in `receipts`.
-
-        Receipts come last: an event counts as ended from then on.
+        Raises:
+            UnfinishedError: the batch was rebuilt meanwhile.
         """
-        part = f"deliveryId={self.deliveryId}"
-        if calls.refused:
-            refused = outcomes.where("status = 'refused'")
-            why = refused.select(F.explode("eventIds").alias("eventId"), "requestId", "errorCode", "errorMessage")
-            letters = waiting.join(why, "eventId").select(*DEAD_LETTERS.names)
-            letters.write.mode("append").parquet(self._lake.folder("dead_letters", self._batch, part))
-        ended = outcomes.where("status <> 'pending'").select(*RECEIPTS.names)
-        ended.write.mode("append").parquet(self._lake.folder("receipts", self._batch, part))
+        self._receipts.sweep()
+        found = self._plans.find(self._batch, kind, manifest.runId)
+        return found or self._made(kind, manifest, run)
 
-    def _folders(self) -> list[str]:
-        """The folders of the receipts that were given to this trackingId, by whatever delivery."""
-        parts = self._lake.parts("receipts", self._batch)
-        own = [part for part in parts if part.startswith(f"deliveryId={self._tracker}-")]
-        return [self._lake.folder("receipts", self._batch, part) for part in own]
+    def remaining(self, plan: Plan) -> DataFrame:
+        """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
+        requests = self._lake.rows(self._plans.requests(plan.batch, plan.runId), REQUESTS)
+        return remaining(requests, self._read(self._receipts.paths(plan.runId)))
 
-    def _ended(self, folders: list[str]) -> DataFrame:
-        """The events that ended, each once: eventId, status."""
-        events = self._lake.rows(folders, RECEIPTS).select(F.explode("eventIds").alias("eventId"), "status")
-        return events.groupBy("eventId").agg(F.min("status").alias("status"))  # delivered before refused
+    def count(self, plan: Plan) -> dict[str, int]:
+        """Count the events of a plan that have ended, by status, each once."""
+        return _by_status(fates(self._read(self._receipts.paths(plan.runId))))
+
+    def write(self, plan: Plan, run: str, rows: list[dict[str, Any]]) -> None:
+        """Write receipts.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        self._receipts.write(plan.runId, run, rows)
+
+    def settle(self, manifest: Manifest, run: str) -> None:
+        """Make `dead_letters` hold what the service has refused for good and not taken since, and nothing else.
+
+        Raises:
+            UnfinishedError: the batch was rebuilt meanwhile.
+        """
+        refusals, part = self._receipts.refusals(), f"deliveryId={self.deliveryId}"
+        if not refusals:
+            return
+        rows = letters(
+            self._events(manifest), self._read(self._receipts.paths()), self._lake.rows(refusals, REFUSALS)
+        ).select(*DEAD_LETTERS.names)
+        folder = self._lake.folder("dead_letters", self._batch, part)
+        self._written(rows, f"{folder}/runId={run}", manifest)
+        for name in self._lake.files.children(folder):
+            if name != f"runId={run}":
+                self._lake.files.delete(f"{folder}/{name}")
+
+    def end(self, plan: Plan) -> None:
+        """Note that nothing of a plan is left to do."""
+        self._plans.end(plan)
+
+    def _made(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
+        """Choose events, pack them, and fix the plan."""
+        events = self._events(manifest)
+        span = _span(events)
+        paths = self._paths(span)
+        joined = events.join(fates(self._read(paths)), "eventId", "left")
+        counts = _by_status(joined) if paths else {}
+        folder = self._plans.requests(self._batch, run)
+        chosen = joined.where(_CHOICES[kind]).select(*EVENTS.names)
+        self._written(pack_requests(chosen), folder, manifest)
+        size = self._lake.rows(folder, REQUESTS).agg(
+            F.count("*").alias("requests"), F.coalesce(F.sum(F.size("eventIds")), F.lit(0)).alias("events")
+        )
+        left = {} if kind == "resend" else counts
+        plan = Plan(
+            batch=self._batch,
+            kind=kind,
+            source=manifest.runId,
+            runId=run,
+            delivered=left.get("delivered", 0),
+            refused=0 if kind == "dead-letters" else left.get("refused", 0),
+            span=span,
+            **size.collect()[0].asDict(),
+        )
+        if plan.requests:
+            self._plans.fix(plan)
+        return plan
+
+    def _events(self, manifest: Manifest) -> DataFrame:
+        return self._lake.published_events([manifest], EVENTS)
+
+    def _paths(self, span: Span) -> list[str]:
+        """Name the receipts that this tracker has given, as far as they may be of events of a time."""
+        batches = {*self._plans.meeting(span), self._batch}
+        return [path for batch in sorted(batches) for path in self._receipts_of(batch).paths()]
+
+    def _read(self, paths: list[str]) -> DataFrame:
+        return self._lake.rows(paths, RECEIPTS)
+
+    def _written(self, rows: DataFrame, folder: str, manifest: Manifest) -> None:
+        """Write rows that come from a batch's events.
+
+        Raises:
+            UnfinishedError: it was rebuilt meanwhile.
+        """
+        try:
+            rows.write.mode("overwrite").parquet(folder)
+        except Exception:
+            newest = self._lake.manifests.newest(manifest.batch)
+            if newest is not None and newest.runId != manifest.runId:
+                raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
+            raise
+
+    def _receipts_of(self, batch: str) -> Receipts:
+        part = f"deliveryId={self._delivery(batch)}"
+        folders = (self._lake.folder(table, batch, part) for table in ("receipts", _REFUSALS_TABLE))
+        return Receipts(self._lake.files, *folders)
+
+    def _delivery(self, batch: str) -> str:
+        return f"{self._tracker}-{_digest(batch)}"
+
+
+def _by_status(events: DataFrame) -> dict[str, int]:
+    return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
+
+
+def _span(events: DataFrame) -> Span:
+    found = sent_span(events).collect()[0]
+    return Span(found["since"], found["until"]) if found["derived"] else Span(None, None)
 
 
 def _digest(text: str) -> str:

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import sys
-import time
+import threading
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from delivery.answers import Meaning, meaning
-from delivery.arrow import TaskDelivery
-from delivery.client import Service
-from delivery.records import Answer
-from jobs.arguments import JobParser, batch_label, lake_root, rate, tracking_id
-from jobs.errors import ConfigurationError, Exit, GateFailedError, UnfinishedError
-from jobs.inputs import literal
+from delivery.service import Service
+from jobs.arguments import JobParser, batch_label, in_flight, lake_root, port, rate, tracking_id
+from jobs.endings import ending
+from jobs.errors import ConfigurationError, Exit, GateFailedError
 from jobs.lake import Lake
-from jobs.ledger import OUTCOMES, Calls, Ledger, count_calls
+from jobs.ledger import Ledger
+from jobs.locks import Lock, held
 from jobs.manifests import Manifest
+from jobs.plans import Kind, Plan
+from jobs.progress import Display, Goal
 from jobs.run import Run, run_job
+from jobs.sending import Pace, Sent, Watch, send
 from jobs.service import resolve_service
-from transforms.packing import measure, pack_requests, spread
-from transforms.schemas import EVENTS
-
-_ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
-_SUSPECTS: Final = {
-    "AccessDeniedException": "that the credentials have the right to personalize:PutEvents",
-    "ExpiredTokenException": "the session token, which has expired",
-    "InvalidSignatureException": "the secret key, and the clock",
-    "NoCredentialsError": "that the executors find credentials too",
-    "NotTheService": "the endpoint: something else answers there",
-    "ResourceNotFoundException": "the tracking id and the region",
-    "UnrecognizedClientException": "the access key",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +37,8 @@ class Arguments:
         trackingId: of the event tracker that the events go to.
         region: None for the AWS default chain's.
         endpoint_url: None for the region's own.
-        max_rate: calls a second, over all tasks.
+        kind: which of the batch's events are sent.
+        pace: how fast.
     """
 
     lake: str
@@ -56,7 +46,8 @@ class Arguments:
     trackingId: str
     region: str | None
     endpoint_url: str | None
-    max_rate: float
+    kind: Kind
+    pace: Pace
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -66,14 +57,18 @@ def parse(argv: Sequence[str]) -> Arguments:
         ConfigurationError: it is not right.
     """
     parser = JobParser("put_events", description="A batch's events to Amazon Personalize.")
-    parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
-    parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
-    parser.add_argument("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
-    parser.add_argument("--region", metavar="R", help="AWS region (the default chain's)")
-    parser.add_argument("--endpoint-url", metavar="URL", help="another service than the region's, e.g. an emulator")
-    parser.add_argument(
-        "--max-rate", type=rate, default="1000", metavar="N", help="calls a second, over all tasks (1000)"
-    )
+    add = parser.add_argument
+    add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
+    add("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
+    add("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
+    add("--region", metavar="R", help="AWS region (the default chain's)")
+    add("--endpoint-url", metavar="URL", help="another service than the region's, e.g. an emulator")
+    add("--max-rate", type=rate, default="1000", metavar="N", help="calls a second, over all tasks (1000)")
+    add("--max-in-flight", type=in_flight, default="256", metavar="N", help="calls at once, in each task (256)")
+    add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
+    again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
     given = parser.parse_args(argv)
     return Arguments(
         lake=given.lake,
@@ -81,44 +76,60 @@ def parse(argv: Sequence[str]) -> Arguments:
         trackingId=given.tracking_id,
         region=given.region,
         endpoint_url=given.endpoint_url,
-        max_rate=given.max_rate,
+        kind="dead-letters" if given.retry_dead_letters else "resend" if given.resend else "batch",
+        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port),
     )
 
 
 def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Check that one may send, then deliver the batch: pack, send, keep receipts, account for every event."""
+    """Check that one may send, fix the plan, send what is left of it, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifest = sendable(lake, arguments.batch)
     ledger = Ledger(lake, arguments.batch, service)
-    run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.max_rate)
-    with lake.staging(arguments.batch, run.runId) as staged:
-        events = take(lake.published_events([manifest], EVENTS), lake, f"{staged}/events", manifest)
-        already = ledger.count(events)
-        waiting = ledger.waiting(events)
-        run.counters["requestsMinimum"] = measure(waiting).collect()[0]["requests"]
-        calls = Calls()
-        if run.counters["requestsMinimum"]:
-            calls = send(waiting, service, arguments.max_rate, f"{staged}/outcomes")
-            ledger.keep(lake.rows(f"{staged}/outcomes", OUTCOMES), waiting, calls)
-        run.counters.update(calls.counters())
-        run.counters.update(account(manifest.events, already, ledger.count(events)))
-    return ending(run, calls)
+    run.counters.update(deliveryId=ledger.deliveryId, maxRate=arguments.pace.max_rate)
+    with held(lake.files, lake.root, ledger.deliveryId, run.runId) as lock:
+        plan = ledger.plan(arguments.kind, manifest, run.runId)
+        before = after = ledger.count(plan)
+        run.counters.update(account(plan, before, after))
+        sent = None
+        if run.counters["pending"]:
+            sent = deliver(ledger, plan, Errand(service, arguments.pace, lock, run))
+            after = ledger.count(plan)
+            run.counters.update(account(plan, before, after))
+        ledger.settle(manifest, run.runId)
+        if not run.counters["pending"]:
+            ledger.end(plan)
+    return ending(sent, run.counters, interrupted=run.interruption.came)
 
 
-def take(published: DataFrame, lake: Lake, folder: str, manifest: Manifest) -> DataFrame:
-    """Copy a batch's events, so that a rebuild of it while they are sent changes nothing under the delivery.
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a delivery goes by, beside its plan.
 
-    Raises:
-        UnfinishedError: it was rebuilt while they were copied.
+    Attributes:
+        service: where it goes.
+        pace: how fast.
+        lock: says that nobody else delivers the same.
+        run: is told the counters, and asked to end.
     """
-    try:
-        published.write.parquet(folder)
-    except Exception:
-        newest = lake.manifests.newest(manifest.batch)
-        if newest is not None and newest.runId != manifest.runId:
-            raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
-        raise
-    return lake.rows(folder, EVENTS)
+
+    service: Service
+    pace: Pace
+    lock: Lock
+    run: Run
+
+
+def deliver(ledger: Ledger, plan: Plan, errand: Errand) -> Sent:
+    """Send what is left of a plan, keeping receipts, showing the progress, and ending when asked to."""
+    run, requests = errand.run, ledger.remaining(plan)
+    run.counters["requestsMinimum"] = plan.requests if plan.runId == run.runId else requests.count()
+    display = Display(Goal(run.counters["events"], run.counters["events"] - run.counters["pending"], errand.pace.max_rate))
+    asked = threading.Event()
+    watch = Watch(partial(ledger.write, plan, run.runId), errand.lock.check, display.show, asked)
+    with run.interruption.gently(asked.set), closing(display):
+        sent = send(requests, errand.service, errand.pace, watch)
+    run.counters.update(calls(sent))
+    return sent
 
 
 def sendable(lake: Lake, batch: str) -> Manifest:
@@ -139,70 +150,42 @@ def sendable(lake: Lake, batch: str) -> Manifest:
     return manifest
 
 
-def send(waiting: DataFrame, service: Service, max_rate: float, outcomes: str) -> Calls:
-    """Send events, each partition's requests in parallel; leave what came of them in the folder `outcomes`.
+def account(plan: Plan, before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """Account for every event of the batch, from the plan and the receipts.
 
-    As many tasks send at once as there are slots, each with its share of the rate. The sending plan is run by this one
-    write alone: evaluating it again would send again.
-    """
-    spark = waiting.sparkSession
-    tasks = max(1, min(spark.sparkContext.defaultParallelism, math.ceil(max_rate)))
-    requests = spread(pack_requests(waiting), tasks)
-    started = time.monotonic()
-    requests.mapInArrow(TaskDelivery(service, max_rate / tasks), OUTCOMES).write.parquet(outcomes)
-    seconds = time.monotonic() - started
-    return count_calls(spark.read.schema(OUTCOMES).parquet(literal(outcomes)), seconds)
-
-
-def account(events: int, before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    """Account for every event of the batch, from the tables and the ledger.
+    Args:
+        plan: the delivery's.
+        before: events of the plan that had ended when the run began, by status.
+        after: that have ended now.
 
     Examples:
-        >>> account(10, {"delivered": 4}, {"delivered": 7, "refused": 1})
-        {'events': 10, 'alreadyDelivered': 4, 'delivered': 3, 'deadLettered': 1, 'pending': 2}
+        >>> from jobs.plans import Span
+        >>> plan = Plan("b", "batch", "run-1", "run-2", 10, 1, delivered=5, refused=1, span=Span(None, None))
+        >>> account(plan, {"delivered": 4}, {"delivered": 7, "refused": 1})
+        {'events': 16, 'alreadyDelivered': 9, 'delivered': 3, 'deadLettered': 2, 'pending': 2}
     """
-    already, ended, refused = before.get("delivered", 0), after.get("delivered", 0), after.get("refused", 0)
+    earlier, now, refused = before.get("delivered", 0), after.get("delivered", 0), after.get("refused", 0)
     return {
-        "events": events,
-        "alreadyDelivered": already,
-        "delivered": ended - already,
-        "deadLettered": refused,
-        "pending": events - ended - refused,
+        "events": plan.delivered + plan.refused + plan.events,
+        "alreadyDelivered": plan.delivered + earlier,
+        "delivered": now - earlier,
+        "deadLettered": plan.refused + refused,
+        "pending": plan.events - now - refused,
     }
 
 
-def ending(run: Run, calls: Calls) -> Exit:
-    """Say how the delivery ended.
-
-    Raises:
-        ConfigurationError: an answer of the service that no retry can mend.
-        UnfinishedError: events are left for the next run.
-    """
-    pending = f"{run.counters['pending']:,} events wait"
-    if stops := [answer for answer in calls.unfinished if meaning(answer) is Meaning.STOP]:
-        raise ConfigurationError(
-            f"the service answered {_said(stops)}: {pending}; check {_suspects(stops)}, then run this again"
-        )
-    if calls.unfinished:
-        raise UnfinishedError(f"out of retries after {_said(calls.unfinished)}: {pending}; run this again, it resumes")
-    if run.counters["pending"]:
-        raise UnfinishedError(f"{pending}; run this again, it resumes")
-    return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
-
-
-def _suspects(answers: Sequence[Answer]) -> str:
-    return " and ".join(sorted({_SUSPECTS.get(answer.errorCode or "", _ANYTHING) for answer in answers}))
-
-
-def _said(answers: Sequence[Answer]) -> str:
-    return ", ".join(sorted(f"{answer.errorCode} (HTTP {answer.httpStatus or 'none'})" for answer in answers))
+def calls(sent: Sent) -> dict[str, Any]:
+    """Name what was called as the summary does."""
+    made = sent.progress.calls
+    counts = {name: getattr(made, name) for name in ("requests", "attempts", "throttled", "retried")}
+    return {**counts, "achievedRate": round(sent.rate, 1)}
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    zeros = dict.fromkeys(("events", "alreadyDelivered", "delivered", "deadLettered", "pending", "requests"), 0)
-    calls = {"requestsMinimum": 0, **Calls().counters(), "maxRate": None}
-    return run_job(Run("put_events", {"deliveryId": None, **zeros, **calls}), parse, put, argv)
+    events = ("events", "alreadyDelivered", "delivered", "deadLettered", "pending")
+    made = ("requests", "requestsMinimum", "attempts", "throttled", "retried", "maxRate", "achievedRate")
+    return run_job(Run("put_events", {"deliveryId": None, **dict.fromkeys((*events, *made), 0)}), parse, put, argv)
 
 
 if __name__ == "__main__":

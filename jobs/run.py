@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
 
 from jobs.errors import Exit, JobError
+from jobs.interruption import Interruption
 from jobs.lake import Lake
 from jobs.session import open_session
 
@@ -39,26 +38,6 @@ class JobArguments(Protocol):
 A = TypeVar("A", bound=JobArguments)
 
 
-class Interruption:
-    """Remembers that the run was asked to end: Ctrl-C also ends the JVM, and what is raised then may be anything.
-
-    Attributes:
-        came: whether SIGINT or SIGTERM, which a scheduler sends first, was received.
-    """
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def listen(self) -> None:
-        """Take over both signals."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        self.came = True
-        raise KeyboardInterrupt
-
-
 @dataclass(slots=True)
 class Run:
     """One run of a job, and what it has to tell.
@@ -68,11 +47,13 @@ class Run:
         counters: of the summary, in order; filled in as the work goes on.
         runId: sorts in time order, and is unique.
         startedAt: aware.
+        interruption: how the run is asked to end.
     """
 
     job: str
     counters: dict[str, Any]
     startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
+    interruption: Interruption = field(default_factory=Interruption)
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
@@ -105,18 +86,17 @@ def run_job(
     """
     _log_to_stderr()
     arguments, lake, error = None, None, None
-    interruption = Interruption()
     try:
         arguments = parse(argv)
         spark = open_session(run.job)
-        interruption.listen()  # after Spark, which installs a handler of its own
+        run.interruption.listen(spark)  # after Spark, which installs a handler of its own
         lake = Lake(spark, arguments.lake)
         code = work(spark, lake, arguments, run)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
     except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
-        if interruption.came or isinstance(failure, KeyboardInterrupt):
+        if run.interruption.came or isinstance(failure, KeyboardInterrupt):
             code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
             _tell([error])
         else:

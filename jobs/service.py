@@ -5,7 +5,7 @@ from __future__ import annotations
 import boto3
 from botocore.exceptions import BotoCoreError
 
-from delivery.client import Service, connect
+from delivery.service import Service, resolve
 from jobs.errors import ConfigurationError
 
 
@@ -34,7 +34,7 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
 
 def _connected(service: Service) -> Service:
     try:
-        connect(service, connections=1)
+        resolve(service)
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(f"--region {service.region} or --endpoint-url is not right: {error}") from None
     return service

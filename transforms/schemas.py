@@ -95,3 +95,26 @@ DEAD_LETTERS: Final = StructType(
     ]
 )
 """`deliveryId` is the partition column below `batch`."""
+
+REFUSALS: Final = StructType(
+    [
+        StructField("requestId", STRING),
+        StructField("eventIds", ArrayType(STRING)),
+        StructField("errorCode", STRING),
+        StructField("errorMessage", STRING),
+        StructField("startedAt", TimestampType()),
+    ]
+)
+"""The service's words about each receipt with status `refused`."""
+
+REQUESTS: Final = StructType(
+    [
+        StructField("requestId", STRING),
+        StructField("userId", STRING),
+        StructField("sessionId", STRING),
+        StructField("number", IntegerType()),
+        StructField("eventIds", ArrayType(STRING)),
+        StructField("events", ArrayType(STRING)),
+    ]
+)
+"""A planned call; `number` is its place in its session, `events` are members of `eventList`, as JSON."""

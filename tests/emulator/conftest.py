@@ -7,10 +7,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 import emulator
 
 Connect = Callable[..., Any]
+_NO_ANSWER = {ConnectionClosedError: "closed", ReadTimeoutError: "no answer"}
 
 
 @pytest.fixture
@@ -50,3 +52,19 @@ def call() -> Callable[..., dict[str, Any]]:
         return {"trackingId": "t-1", "userId": "u-1", "sessionId": "s-1", "eventList": [base | event]}
 
     return build
+
+
+@pytest.fixture
+def outcome() -> Callable[[Any, dict[str, Any]], str]:
+    """Return a function that makes a call and says what the client saw: ok, status and error code, or no answer."""
+
+    def put(client: Any, call: dict[str, Any]) -> str:
+        try:
+            client.put_events(**call)
+        except ClientError as error:
+            return f"{error.response['ResponseMetadata']['HTTPStatusCode']} {error.response['Error']['Code']}"
+        except tuple(_NO_ANSWER) as error:
+            return _NO_ANSWER[type(error)]
+        return "ok"
+
+    return put

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 from botocore.exceptions import ClientError
 
+from emulator.faults import Faults
 from emulator.options import parse_settings
 from emulator.settings import Settings
 
@@ -73,6 +74,14 @@ def test_a_host_that_is_not_ours() -> None:
         (["--latency-ms", "nan"], "latency must be 0 ms or more"),
         (["--error-rate", "1.5"], "fault rates must be from 0 to 1"),
         (["--error-rate", "0.6", "--reset-after-rate", "0.6"], "fault rates must not add up to more than 1"),
+        (["--other-rate", "-1"], "other rate must be 0 calls a second or more"),
+        (["--latency-p99-ms", "5"], "latency must be more than 0 ms"),
+        (["--latency-ms", "9", "--latency-p99-ms", "5"], "its 99th percentile no less"),
+        (["--token-lifetime", "0"], "token lifetime must be more than 0 s"),
+        (["--token-lifetime", "9", "--session-token", "t"], "session token and token lifetime exclude each other"),
+        (["--poison-rate", "2"], "fault rates must be from 0 to 1"),
+        (["--hang-before-rate", "0.6", "--slow-body-rate", "0.6"], "fault rates must not add up to more than 1"),
+        (["--slow-body-ms", "-1"], "a slow body must take 0 ms or more"),
         (["--colour"], "unrecognized arguments: --colour"),
         (["--lat", "1"], "unrecognized arguments"),
     ],
@@ -92,23 +101,55 @@ def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         parse_settings(["--help"])
     said = capsys.readouterr().out
     assert caught.value.code == 0
-    options = "host port quota latency-ms access-key secret-key session-token tracking-id error-rate"
-    options += " reset-before-rate reset-after-rate poison-item seed"
-    assert all(f"--{option} " in said for option in options.split())
+    options = "host port quota other-rate latency-ms latency-p99-ms access-key secret-key session-token token-lifetime"
+    options += " deny tracking-id error-rate reset-before-rate reset-after-rate hang-before-rate hang-after-rate"
+    options += " slow-body-rate slow-body-ms poison-item poison-rate seed"
+    listed = said.partition("options:")[2]
+    assert [option for option in options.split() if f"\n  --{option} " not in listed] == []
+    assert "None" not in listed and "False" not in listed and "[]" not in listed
     assert "AKIDEMULATOR" in said
     assert "emulator-secret" in said
 
 
-def test_options_become_settings() -> None:
+def test_no_option_is_the_default_settings() -> None:
     assert parse_settings([]) == Settings(port=8080)
-    line = "--host ::1 --port 1 --quota 2 --latency-ms 3.5 --session-token t --tracking-id a --tracking-id b "
-    line += "--error-rate 0.1 --reset-before-rate 0.2 --reset-after-rate 0.3 --poison-item x --seed 9"
-    chosen = parse_settings(line.split())
-    assert (chosen.host, chosen.port, chosen.quota, chosen.latency_ms) == ("::1", 1, 2, 3.5)
-    assert (chosen.session_token, chosen.tracking_ids) == ("t", frozenset({"a", "b"}))
-    faults = chosen.faults
-    assert (faults.error_rate, faults.reset_before_rate, faults.reset_after_rate) == (0.1, 0.2, 0.3)
-    assert (faults.poison_items, faults.seed) == (frozenset({"x"}), 9)
+
+
+def test_options_become_settings() -> None:
+    line = "--host ::1 --port 1 --quota 2 --other-rate 0.5 --latency-ms 3.5 --latency-p99-ms 40 --access-key k"
+    line += " --secret-key s --session-token t --deny --tracking-id a --tracking-id b"
+    assert parse_settings(line.split()) == Settings(
+        host="::1",
+        port=1,
+        quota=2,
+        other_rate=0.5,
+        latency_ms=3.5,
+        latency_p99_ms=40.0,
+        access_key="k",
+        secret_key="s",
+        session_token="t",
+        deny=True,
+        tracking_ids=frozenset({"a", "b"}),
+    )
+    assert parse_settings(["--token-lifetime", "90"]) == Settings(port=8080, token_lifetime=90.0)
+
+
+def test_fault_options_become_faults() -> None:
+    line = "--error-rate 0.1 --reset-before-rate 0.2 --reset-after-rate 0.3 --hang-before-rate 0.05"
+    line += " --hang-after-rate 0.06 --slow-body-rate 0.07 --slow-body-ms 8 --poison-item x --poison-item y"
+    line += " --poison-rate 0.01 --seed 9"
+    assert parse_settings(line.split()).faults == Faults(
+        error_rate=0.1,
+        reset_before_rate=0.2,
+        reset_after_rate=0.3,
+        hang_before_rate=0.05,
+        hang_after_rate=0.06,
+        slow_body_rate=0.07,
+        slow_body_ms=8.0,
+        poison_items=frozenset({"x", "y"}),
+        poison_rate=0.01,
+        seed=9,
+    )
 
 
 def test_it_is_fast_enough_not_to_be_what_a_benchmark_measures() -> None:

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import emulator
-from emulator import Settings
+from emulator import Faults, Settings
 
 BODY = json.dumps({"trackingId": "t", "sessionId": "s", "eventList": [{"eventType": "v", "sentAt": 1}]}).encode()
 
@@ -158,6 +158,18 @@ def test_a_client_that_hangs_up_does_no_harm() -> None:
         with _open(server) as wire:
             wire.sendall(whole(server))
             assert answer(wire).status == 200
+
+
+@pytest.mark.parametrize("fault", ["hang_before", "hang_after", "slow_body"])
+def test_who_waits_for_an_answer_does_not_keep_it_from_stopping(fault: str) -> None:
+    faults = Faults(**{f"{fault}_rate": 1.0}, slow_body_ms=86_400_000)
+    with emulator.running(Settings(faults=faults)) as server:
+        wire = _open(server)
+        wire.sendall(whole(server))
+        while not server.summary()["faults"]:
+            pass
+    with wire, wire.makefile("rb") as stream:
+        assert stream.read().endswith(b"Content-Length: 20\r\n\r\n" if fault == "slow_body" else b"")
 
 
 def test_the_events_for_a_client_of_http_1_0(server: emulator.Server, wire: socket.socket) -> None:

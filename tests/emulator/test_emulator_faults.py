@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.config import Config
 
 import emulator
 from emulator import Faults, Settings
-from emulator.faults import Fault, draw_fault, is_poisoned
+from emulator.faults import Fault, draw_fault, lay_out
+
+Run = Callable[..., tuple[list[str], dict[str, Any]]]
 
 
 @pytest.mark.parametrize(
@@ -21,95 +23,107 @@ from emulator.faults import Fault, draw_fault, is_poisoned
         (0.1, Fault.RESET_BEFORE),
         (0.299, Fault.RESET_BEFORE),
         (0.31, Fault.RESET_AFTER),
-        (0.61, None),
+        (0.61, Fault.HANG_BEFORE),
+        (0.66, Fault.HANG_AFTER),
+        (0.76, Fault.SLOW_BODY),
+        (0.899, Fault.SLOW_BODY),
+        (0.91, None),
         (0.999, None),
     ],
 )
 def test_each_fault_has_its_share_of_the_draws(draw: float, fault: Fault | None) -> None:
-    faults = Faults(error_rate=0.1, reset_before_rate=0.2, reset_after_rate=0.3)
-    assert draw_fault(faults, draw) is fault
+    faults = Faults(
+        error_rate=0.1,
+        reset_before_rate=0.2,
+        reset_after_rate=0.3,
+        hang_before_rate=0.05,
+        hang_after_rate=0.1,
+        slow_body_rate=0.15,
+    )
+    assert draw_fault(lay_out(faults), draw) is fault
 
 
 def test_no_faults_by_default() -> None:
-    assert draw_fault(Faults(), 0.0) is None
-    assert not is_poisoned(Faults(), [{"itemId": "a"}])
+    assert draw_fault(lay_out(Faults()), 0.0) is None
 
 
-@pytest.mark.parametrize("rates", [{"error_rate": 1.1}, {"reset_after_rate": -0.1}, {"error_rate": float("nan")}])
-def test_rates_are_shares(rates: dict[str, Any]) -> None:
+RATES = ["error", "reset_before", "reset_after", "hang_before", "hang_after", "slow_body", "poison"]
+
+
+@pytest.mark.parametrize("rate", [1.1, -0.1, float("nan")])
+@pytest.mark.parametrize("fault", RATES)
+def test_rates_are_shares(fault: str, rate: float) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
-        Faults(**rates)
+        Faults(**{f"{fault}_rate": rate})
 
 
-def test_rates_together_are_a_share() -> None:
+def test_rates_of_calls_together_are_a_share() -> None:
+    names = [f"{fault}_rate" for fault in RATES if fault != "poison"]
+    # Added up one by one in binary, these come to a little more than 1.
+    whole = dict(zip(names, (0.28, 0.21, 0.06, 0.33, 0.05, 0.07), strict=True))
+    Faults(**whole, poison_rate=1.0)
     with pytest.raises(ValueError, match="add up"):
-        Faults(error_rate=0.6, reset_before_rate=0.6)
+        Faults(**(whole | {"error_rate": 0.281}))
 
 
-def outcome(client: Any, call: dict[str, Any]) -> str:
-    try:
-        client.put_events(**call)
-    except ClientError as error:
-        return f"{error.response['ResponseMetadata']['HTTPStatusCode']} {error.response['Error']['Code']}"
-    except ConnectionClosedError:
-        return "closed"
-    return "ok"
+@pytest.mark.parametrize("ms", [-1.0, float("inf"), float("nan")])
+def test_a_slow_body_takes_some_time(ms: float) -> None:
+    with pytest.raises(ValueError, match="0 ms or more"):
+        Faults(slow_body_ms=ms)
 
 
-def run(connect: Callable[..., Any], call: dict[str, Any], faults: Faults, calls: int) -> tuple[list[str], Any]:
-    with emulator.running(Settings(faults=faults)) as server:
-        client = connect(server)
-        return [outcome(client, call) for _ in range(calls)], server.summary()
+@pytest.fixture
+def run(connect: Any, call: Any, outcome: Any) -> Run:
+    """Return a function from faults and a number of calls to what boto3 sees of each, and the summary."""
+
+    def make_calls(faults: Faults, calls: int, **event: Any) -> tuple[list[str], dict[str, Any]]:
+        # Who will never be answered need not wait long; nobody else is to give up on a machine that is slow.
+        patience = 0.5 if faults.hang_before_rate or faults.hang_after_rate else 60
+        with emulator.running(Settings(faults=faults)) as server:
+            client = connect(server, config=Config(read_timeout=patience, retries={"total_max_attempts": 1}))
+            return [outcome(client, call(**event)) for _ in range(calls)], server.summary()
+
+    return make_calls
 
 
-def test_errors_come_as_500_and_503_and_accept_nothing(connect: Any, call: Any) -> None:
-    outcomes, summary = run(connect, call(), Faults(error_rate=1.0), 30)
+def test_errors_come_as_500_and_503_and_accept_nothing(run: Run) -> None:
+    outcomes, summary = run(Faults(error_rate=1.0), 30)
     assert set(outcomes) == {"500 InternalServerException", "503 ServiceUnavailable"}
     assert summary["accepted"] == 0
     assert sum(summary["faults"].values()) == 30
 
 
-def test_a_reset_before_accepts_nothing(connect: Any, call: Any) -> None:
-    outcomes, summary = run(connect, call(), Faults(reset_before_rate=1.0), 3)
-    assert outcomes == ["closed"] * 3
-    assert (summary["accepted"], summary["faults"]) == (0, {"reset-before": 3})
+@pytest.mark.parametrize(
+    ("fault", "seen", "accepted"),
+    [
+        ("reset-before", "closed", 0),
+        ("reset-after", "closed", 1),
+        ("hang-before", "no answer", 0),
+        ("hang-after", "no answer", 1),
+        ("slow-body", "ok", 1),
+    ],
+)
+def test_what_is_seen_of_a_fault_and_what_is_accepted(run: Run, fault: str, seen: str, accepted: int) -> None:
+    faults = Faults(**{f"{fault.replace('-', '_')}_rate": 1.0}, slow_body_ms=20)
+    outcomes, summary = run(faults, 1)
+    assert outcomes == [seen]
+    assert (summary["accepted"], summary["faults"]) == (accepted, {fault: 1})
 
 
-def test_a_reset_after_accepts_all(connect: Any, call: Any) -> None:
-    outcomes, summary = run(connect, call(), Faults(reset_after_rate=1.0), 3)
-    assert outcomes == ["closed"] * 3
-    assert (summary["accepted"], summary["faults"]) == (3, {"reset-after": 3})
-
-
-def test_a_call_that_is_refused_is_answered_all_the_same(connect: Any, call: Any) -> None:
-    outcomes, summary = run(connect, call(itemId="x" * 257), Faults(reset_after_rate=1.0), 1)
+@pytest.mark.parametrize("fault", ["reset_after", "hang_after", "slow_body"])
+def test_a_call_that_is_refused_is_answered_all_the_same(run: Run, fault: str) -> None:
+    outcomes, summary = run(Faults(**{f"{fault}_rate": 1.0}), 1, itemId="x" * 257)
     assert outcomes == ["400 InvalidInputException"]
     assert summary["faults"] == {}
 
 
-def test_poison_refuses_the_whole_call_and_names_nothing(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(faults=Faults(poison_items=frozenset({"bad"})))) as server:
-        client = connect(server)
-        good, bad = call(itemId="good"), call(itemId="bad")
-        client.put_events(**good)
-        with pytest.raises(client.exceptions.InvalidInputException) as caught:
-            client.put_events(**(good | {"eventList": good["eventList"] + bad["eventList"]}))
-        message = caught.value.response["Error"]["Message"]
-        assert "bad" not in message
-        assert not any(letter.isdigit() for letter in message)
-        summary = server.summary()
-    assert (summary["events"], summary["refused"], summary["faults"]) == (
-        1,
-        {"InvalidInputException": 1},
-        {"poison": 1},
-    )
-
-
-def test_a_seed_repeats_the_run_and_calls_are_conserved(connect: Any, call: Any) -> None:
-    faults = Faults(error_rate=0.3, reset_before_rate=0.2, reset_after_rate=0.2, seed=7)
-    first, summary = run(connect, call(), faults, 60)
-    assert run(connect, call(), faults, 60)[0] == first
-    assert len(set(first)) == 4
-    before = Counter(summary["faults"]) - Counter({"reset-after": 60})
-    assert summary["calls"] == 60 == summary["accepted"] + before.total()
-    assert summary["accepted"] == first.count("ok") + summary["faults"]["reset-after"]
+def test_a_seed_repeats_the_run_and_calls_are_conserved(run: Run) -> None:
+    shares = {"error_rate": 0.3, "reset_before_rate": 0.2, "reset_after_rate": 0.2, "slow_body_rate": 0.1}
+    faults = Faults(**shares, slow_body_ms=1, seed=7)
+    first, summary = run(faults, 60)
+    assert run(faults, 60)[0] == first
+    assert set(first) == {"ok", "closed", "500 InternalServerException", "503 ServiceUnavailable"}
+    met = Counter(summary["faults"])
+    assert set(met) == {"internal-error", "service-unavailable", "reset-before", "reset-after", "slow-body"}
+    assert summary["accepted"] == first.count("ok") + met["reset-after"]
+    assert summary["calls"] == 60 == summary["accepted"] + met.total() - met["reset-after"] - met["slow-body"]

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import emulator
-from emulator import Clock
+from emulator import Clock, Settings
 
 
 @pytest.fixture
@@ -45,16 +45,16 @@ def test_the_summary(served: emulator.Server) -> None:
     summary = served.summary()
     first, last = summary.pop("firstCallAt"), summary.pop("lastCallAt")
     assert last - first == pytest.approx(4.0)
-    per_second = summary.pop("perSecond")
-    assert sorted(per_second) == [str(int(first) + number) for number in range(5)]
-    assert set(per_second.values()) == {1}
-    assert 1 <= summary.pop("maxCallsInASecond") <= 5
+    seconds = {str(int(first) + number): 1 for number in range(5)}
+    assert (summary.pop("perSecond"), summary.pop("arrivalsPerSecond")) == (seconds, seconds)
+    assert 1 <= summary.pop("maxCallsInASecond") == summary.pop("maxArrivalsInASecond") <= 5
     assert summary == {
         "calls": 5,
         "accepted": 4,
         "throttled": 0,
         "refused": {"InvalidInputException": 1},
         "faults": {},
+        "otherCalls": 0,
         "events": 5,
         "distinctEventIds": 3,
         "duplicateEventIds": 1,
@@ -62,6 +62,19 @@ def test_the_summary(served: emulator.Server) -> None:
         "sessions": 3,
         "trackingIds": {"t-1": 3, "t-2": 2},
     }
+
+
+def test_every_call_has_arrived_whatever_becomes_of_it(connect: Any, call: Any, outcome: Any) -> None:
+    moments = iter([0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
+    with emulator.running(Settings(quota=2), Clock(steady=lambda: next(moments))) as server:
+        stranger, client = connect(server, aws_access_key_id="AKIDSTRANGER"), connect(server)
+        senders = [stranger, client, client, client, client, client]
+        outcomes = [outcome(sender, call()) for sender in senders]
+        summary = server.summary()
+    throttled = "400 ThrottlingException"
+    assert outcomes == ["403 UnrecognizedClientException", "ok", "ok", throttled, throttled, "ok"]
+    assert (summary["maxCallsInASecond"], summary["maxArrivalsInASecond"]) == (2, 4)
+    assert (sum(summary["perSecond"].values()), sum(summary["arrivalsPerSecond"].values())) == (3, 6)
 
 
 def test_the_summary_over_http_is_the_same(served: emulator.Server) -> None:

@@ -1,0 +1,58 @@
+"""The calls of a task, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from delivery.answers import Meaning, meaning
+from delivery.records import Answer
+
+_SMOOTH: Final = 0.1
+"""The weight of the newest call in the mean latency."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """What a task, or a delivery, has called so far.
+
+    Attributes:
+        requests: requests for which a call was made, the parts of split ones each.
+        attempts: calls, retries included.
+        retried: how many of them repeated a call of the same request.
+        ended: how many of them have ended.
+        throttled: how many of them the service throttled.
+        answered: how many of them were answered at all, in whatever way.
+        latency: seconds, a moving mean over those that were answered.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    retried: int = 0
+    ended: int = 0
+    throttled: int = 0
+    answered: int = 0
+    latency: float = 0.0
+
+    def begin(self, *, again: bool) -> None:
+        """Count a call that starts."""
+        self.attempts += 1
+        self.retried += again
+        self.requests += not again
+
+    def end(self, answer: Answer, seconds: float) -> None:
+        """Count a call that has ended."""
+        self.ended += 1
+        self.throttled += meaning(answer) is Meaning.THROTTLED
+        if answer.httpStatus is not None:
+            self.answered += 1
+            self.latency += (seconds - self.latency) * (_SMOOTH if self.answered > 1 else 1.0)
+
+    def add(self, other: Calls) -> None:
+        """Add another's counts; the latency stays one's own."""
+        self.requests += other.requests
+        self.attempts += other.attempts
+        self.retried += other.retried
+        self.ended += other.ended
+        self.throttled += other.throttled
+        self.answered += other.answered

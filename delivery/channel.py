@@ -1,0 +1,104 @@
+"""Plain messages between a task and the driver, each sealed: one JSON object a line, with its place and a MAC.
+
+Who connects proves by its first message that it knows the delivery's secret, which Spark brought to it with the task;
+the driver proves it by the answer. A message that was changed, left out, repeated or sent to another connection does
+not open. Messages are not encrypted: they hold what Spark's own shuffle carries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Message = dict[str, Any]
+
+LONGEST_LINE: Final = 64 * 1024 * 1024
+"""Bytes. The longest message tells a task what another attempt at its part has sent: 19 bytes a request."""
+_MAC: Final = 64
+_NONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How a task reaches the driver.
+
+    Attributes:
+        host: as the executors know it.
+        port: TCP.
+        secret: of this delivery alone; Spark brings it to the tasks as it brings their code.
+    """
+
+    host: str
+    port: int
+    secret: str = field(repr=False)
+
+
+class ChannelError(Exception):
+    """The other end is not who it should be, or a message did not arrive as it was sent."""
+
+
+class Seal:
+    """Seals the messages of one direction of one connection, or opens them.
+
+    Examples:
+        >>> line = Seal(b"key").close({"rate": 2.5})
+        >>> Seal(b"key").open(line)
+        {'rate': 2.5}
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._number = 0
+
+    def close(self, message: Message) -> bytes:
+        """Write a message as a line."""
+        text = json.dumps(message, separators=(",", ":")).encode()
+        return self._mac(text) + b" " + text + b"\n"
+
+    def open(self, line: bytes) -> Message:
+        """Read a line as a message.
+
+        Raises:
+            ChannelError: it is not the next one that the other end sealed.
+        """
+        text = line[_MAC + 1 :].rstrip(b"\n")
+        if not line.endswith(b"\n") or not hmac.compare_digest(self._mac(text), line[:_MAC]):
+            raise ChannelError("a message bears no valid seal")
+        message: Message = json.loads(text)
+        return message
+
+    def _mac(self, text: bytes) -> bytes:
+        self._number += 1
+        return hmac.digest(self._key, b"%d %b" % (self._number, text), "sha256").hex().encode()
+
+
+def nonce() -> bytes:
+    """Draw what a connection starts with, as a line, in either direction."""
+    return secrets.token_bytes(_NONCE).hex().encode() + b"\n"
+
+
+def seals(secret: str, drivers: bytes, tasks: bytes) -> tuple[Seal, Seal]:
+    """Make the seals of a connection.
+
+    Args:
+        secret: the delivery's.
+        drivers: the driver's nonce.
+        tasks: the task's nonce.
+
+    Returns:
+        That of messages to the driver, that of messages to the task.
+
+    Raises:
+        ChannelError: one of them is no nonce.
+    """
+    if any(len(each) != 2 * _NONCE + 1 for each in (drivers, tasks)):
+        raise ChannelError("the other end does not speak as a delivery does")
+    return Seal(_key(secret, b"driver", drivers + tasks)), Seal(_key(secret, b"task", drivers + tasks))
+
+
+def _key(secret: str, to: bytes, nonces: bytes) -> bytes:
+    return hmac.digest(secret.encode(), hashlib.sha256(to + b"\n" + nonces).digest(), "sha256")

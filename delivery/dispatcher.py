@@ -1,0 +1,223 @@
+"""The driver's side of a delivery: what it answers the tasks, and what it has learnt from them.
+
+No sockets and no threads: `server` brings the messages, one at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from delivery.budget import Budget
+from delivery.calls import Calls
+from delivery.channel import Message
+from delivery.parts import Parts
+from delivery.permit import GRACE, TERM
+from delivery.records import Answer, Row
+from delivery.target import Target
+
+_AIM: Final = 0.985
+"""Of the target: calls that were delayed on their way arrive closer together than they were sent."""
+_UNREACHABLE: Final = 5.0
+"""Seconds after which a service that never answered counts as one that is not there."""
+_DURABLE_WITHIN: Final = 5.0
+"""Seconds; while an older outcome is not durable yet, no call starts: it bounds what a crash can send twice."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt of Spark's at a part.
+
+    Attributes:
+        part: which.
+        got: how many of its outcomes have come.
+        owned: whether its last answer let it send.
+        gone: it makes no more calls.
+        heard: when it was last heard.
+        calls: what it has called.
+    """
+
+    part: int
+    got: int = 0
+    owned: bool = False
+    gone: bool = False
+    heard: float = 0.0
+    calls: Calls = field(default_factory=Calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a delivery is.
+
+    Attributes:
+        delivered: events.
+        refused: events.
+        target: calls a second aimed at now.
+        why: where the target comes from.
+        calls: of all tasks; the latency is the mean of those that send now.
+        tasks: how many take part now.
+    """
+
+    delivered: int
+    refused: int
+    target: float
+    why: str
+    calls: Calls
+    tasks: int
+
+
+class Dispatcher:
+    """Leases the budget, says who sends what, takes outcomes in, and ends the delivery.
+
+    Args:
+        limit: calls a second of all tasks together.
+        static_rate: calls a second that a task goes on at when it loses the driver.
+        clock: seconds, monotonic.
+
+    Attributes:
+        stopped: the tasks are told to end.
+        ending: the answer that ended the delivery before its end; None while none has.
+    """
+
+    def __init__(self, limit: float, static_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._static_rate = static_rate
+        self._target = Target(limit, clock)
+        self._budget = Budget(clock, TERM)
+        self._parts = Parts(clock, GRACE)
+        self._attempts: dict[str, _Attempt] = {}
+        self._rows: list[Row] = []
+        self._undurable_since: float | None = None
+        self._unanswered_since: float | None = None
+        self._events = {"delivered": 0, "refused": 0}
+        self.stopped = False
+        self.ending: Answer | None = None
+
+    def come(self, name: str, part: int) -> None:
+        """An attempt is there, for the first time or again."""
+        if name not in self._attempts:
+            self._attempts[name] = _Attempt(part)
+            self._parts.come(part, name)
+
+    def hear(self, name: str, message: Message) -> Message:
+        """Take in what an attempt tells, and answer it."""
+        attempt = self._attempts[name]
+        attempt.heard = self._clock()
+        for number, row in enumerate(message["ended"], message["from"]):
+            self.accept(name, number, row)
+        self._learn(attempt, Calls(**message["calls"]))
+        self._end_if(message)
+        if message["gone"]:
+            self._go(name, attempt, complete=message["complete"])
+        if attempt.gone:
+            return {"got": attempt.got}
+        if message["idle"] and not self._parts.heard(attempt.part, name):
+            self._parts.leave(attempt.part, name)
+        return self.answer(name, message["wants"])
+
+    def answer(self, name: str, wants: float | None = None) -> Message:
+        """Tell an attempt what it may do from now on.
+
+        Args:
+            name: the attempt's.
+            wants: calls a second that it could make; None where only the lease holds it back.
+        """
+        attempt = self._attempts[name]
+        owns = self._parts.heard(attempt.part, name)
+        answer: Message = {"rate": 0.0, "owns": owns, "got": attempt.got, "stop": self.stopped}
+        if owns and not self.stopped:
+            answer["rate"] = self._budget.ask(name, float("inf") if wants is None else wants, self._rate())
+            if not attempt.owned:
+                ended = self._parts.ended(attempt.part)
+                answer["done"] = {"whole": ended.whole.tolist(), "split": ended.split}
+        else:
+            self._budget.release(name)
+            answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)
+        attempt.owned = owns
+        return answer
+
+    def short(self) -> list[str]:
+        """Name the attempts that could be leased notably more than they are."""
+        return [] if self.stopped else self._budget.short(self._rate())
+
+    def lose(self, name: str) -> None:
+        """An attempt's connection broke: it may go on for a while, or be dead."""
+        self._budget.keep_for(name, self._static_rate, GRACE)
+        self._attempts[name].owned = False
+
+    def accept(self, name: str, number: int, row: Row) -> None:
+        """Take in an attempt's outcome by its number, unless it came before."""
+        attempt = self._attempts[name]
+        if number != attempt.got:
+            return
+        attempt.got += 1
+        self._parts.end(attempt.part, row["requestId"])
+        self._events[row["status"]] += len(row["eventIds"])
+        self._rows.append(row)
+        if self._undurable_since is None:
+            self._undurable_since = self._clock()
+
+    def take(self) -> list[Row]:
+        """Hand over the outcomes that came since the last time, to be made durable."""
+        rows, self._rows, self._undurable_since = self._rows, [], None
+        return rows
+
+    def has_rows(self) -> bool:
+        """Whether there are outcomes to be made durable."""
+        return bool(self._rows)
+
+    def give_back(self, rows: list[Row], since: float) -> None:
+        """Take outcomes back that could not be made durable since a time of the clock."""
+        self._rows = rows + self._rows
+        self._undurable_since = since
+
+    def stop(self) -> None:
+        """End the delivery: calls under way finish, no other starts."""
+        self.stopped = True
+
+    def progress(self) -> Progress:
+        """Say how far the delivery is."""
+        calls = Calls()
+        for attempt in self._attempts.values():
+            calls.add(attempt.calls)
+        now = self._clock()
+        active = [one for one in self._attempts.values() if not one.gone and now - one.heard < 2 * TERM]
+        latencies = [one.calls.latency for one in active if one.calls.answered] or [0.0]
+        calls.latency = sum(latencies) / len(latencies)
+        return Progress(**self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active))
+
+    def _rate(self) -> float:
+        since = self._undurable_since
+        if since is not None and self._clock() - since > _DURABLE_WITHIN:
+            return 0.0
+        return self._target.rate() * _AIM
+
+    def _learn(self, attempt: _Attempt, calls: Calls) -> None:
+        throttled = calls.throttled - attempt.calls.throttled
+        answered = calls.answered - attempt.calls.answered
+        self._target.note(answered - throttled, throttled)
+        attempt.calls = calls
+
+    def _end_if(self, message: Message) -> None:
+        """End the delivery for an answer that no retry can mend, or for want of any answer."""
+        if message["ending"]:
+            self._end(message["ending"])
+        if any(attempt.calls.answered for attempt in self._attempts.values()):
+            self._unanswered_since = None
+        elif message["unreachable"]:
+            self._unanswered_since = self._unanswered_since or self._clock()
+            if self._clock() - self._unanswered_since >= _UNREACHABLE:
+                self._end(message["unreachable"])
+
+    def _end(self, answer: Message) -> None:
+        self.ending = self.ending or Answer(answer["httpStatus"], answer["errorCode"])
+        self.stop()
+
+    def _go(self, name: str, attempt: _Attempt, *, complete: bool) -> None:
+        self._budget.release(name)
+        if complete:
+            self._parts.complete(attempt.part)
+        self._parts.gone(attempt.part, name)
+        attempt.gone = True

@@ -1,0 +1,158 @@
+"""An HTTP/1.1 answer, put together from the pieces in which it arrives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from delivery.http_chunks import BODY_MAX, BadAnswerError, Chunks
+
+HEAD_MAX: Final = 65_536
+"""Bytes. Ours, to bound memory: PutEvents' own heads are below 1 KB."""
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LENGTH: Final = re.compile(rb"\d{1,15}")
+_IN_CHUNKS: Final = -1
+_TO_THE_END: Final = -2
+"""Instead of a body's length: it ends when the connection does."""
+
+Headers = dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer.
+
+    Attributes:
+        status: 200 to 999.
+        headers: lower-case names to values; those of repeated ones are joined by commas.
+        body: any transfer coding removed.
+        keep_alive: whether the connection may bear another call.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    keep_alive: bool
+
+
+class AnswerReader:
+    """Reads one answer; interim ones (1xx) before it are skipped.
+
+    Args:
+        to_connect: it answers CONNECT: a success has no body, whatever its headers say.
+
+    Attributes:
+        began: whether anything came.
+
+    Examples:
+        >>> reader = AnswerReader()
+        >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Le")
+        >>> reader.feed(b"ngth: 2\\r\\n\\r\\nhi").body
+        b'hi'
+    """
+
+    __slots__ = ("_chunks", "_data", "_headers", "_length", "_persistent", "_status", "_to_connect", "began")
+
+    def __init__(self, *, to_connect: bool = False) -> None:
+        self._to_connect = to_connect
+        self._data = bytearray()
+        self._status = 0
+        self.began = False
+
+    def feed(self, data: bytes) -> HttpAnswer | None:
+        """Read the next piece; give the answer once it is whole.
+
+        Raises:
+            BadAnswerError: what came is not HTTP, or too large.
+        """
+        self.began = True
+        self._data += data
+        while self._status < 200:
+            lines = _take_head(self._data)
+            if lines is None:
+                return None
+            self._read_head(lines)
+        body = self._take_body()
+        # Bytes behind the end answer nothing that was asked.
+        return None if body is None else self._whole(body, keep_alive=self._persistent and not self._data)
+
+    def end(self) -> HttpAnswer | None:
+        """Take in that the other side has closed; give the answer, if its end is told by that."""
+        if self._status < 200 or self._length != _TO_THE_END:
+            return None
+        return self._whole(bytes(self._data), keep_alive=False)
+
+    def _read_head(self, lines: list[bytes]) -> None:
+        line = _STATUS.fullmatch(lines[0])
+        if line is None:
+            raise BadAnswerError("there is no status line")
+        self._status = int(line[2])
+        if self._status == 101:
+            raise BadAnswerError("it switches to another protocol")
+        self._headers = headers = _read_headers(lines)
+        self._length = 0 if self._is_bodiless() else _read_length(headers)
+        self._persistent = _is_persistent(line[1], headers)
+        self._chunks = Chunks() if self._length == _IN_CHUNKS else None
+
+    def _is_bodiless(self) -> bool:
+        return self._status < 200 or self._status in {204, 304} or (self._to_connect and self._status < 300)
+
+    def _take_body(self) -> bytes | None:
+        if self._chunks is not None:
+            return self._chunks.take(self._data)
+        if max(self._length, len(self._data)) > BODY_MAX:
+            raise BadAnswerError("the body is too large")
+        if self._length == _TO_THE_END or len(self._data) < self._length:
+            return None
+        body = bytes(self._data[: self._length])
+        del self._data[: self._length]
+        return body
+
+    def _whole(self, body: bytes, *, keep_alive: bool) -> HttpAnswer:
+        return HttpAnswer(self._status, self._headers, body, keep_alive)
+
+
+def _take_head(data: bytearray) -> list[bytes] | None:
+    end = data.find(b"\r\n\r\n")
+    if end > HEAD_MAX or (end < 0 and len(data) > HEAD_MAX):
+        raise BadAnswerError("the head is too large")
+    if end < 0:
+        return None
+    lines = bytes(data[:end]).split(b"\r\n")
+    del data[: end + 4]
+    return lines
+
+
+def _read_headers(lines: list[bytes]) -> Headers:
+    headers: Headers = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not _NAME.fullmatch(name):
+            raise BadAnswerError("a header is not one")
+        name, value = name.lower(), value.strip()
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
+def _read_length(headers: Headers) -> int:
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None:
+        if coding.lower() != b"chunked":
+            raise BadAnswerError("its transfer coding is not known")
+        return _IN_CHUNKS
+    told = headers.get(b"content-length")
+    if told is None:
+        return _TO_THE_END
+    if not _LENGTH.fullmatch(told):
+        raise BadAnswerError("its length is not a number")
+    return int(told)
+
+
+def _is_persistent(minor: bytes, headers: Headers) -> bool:
+    # Two lengths: somebody on the way may see another end than we do (RFC 9112, 6.1).
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        return False
+    told = headers.get(b"connection", b"").lower()
+    return b"close" not in told and (minor == b"1" or b"keep-alive" in told)

@@ -1,0 +1,73 @@
+"""What a task may do: the lease and the ownership that the driver last gave it, and how long they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from delivery.pacing import Pacer
+from delivery.parts import Done
+
+TERM: Final = 1.0
+"""Seconds that a lease lasts; tasks ask five times as often."""
+GRACE: Final = 5.0
+"""Seconds that a task that does not hear the driver may go on sending its part."""
+
+
+class Permit:
+    """Lets a task's calls pass. Nothing passes before the driver has said so, and nothing long after it was last heard.
+
+    While the lease holds, calls pass at its rate. When it ends and the driver is not heard, they go on at the task's
+    static share of the limit, or its lease if that is less, until the part is not the task's own any more: another
+    attempt may have it then.
+
+    Args:
+        clock: seconds, monotonic.
+        static_rate: calls a second, were the limit shared out once and for all.
+
+    Attributes:
+        done: requests that others have ended.
+        stopped: the delivery is to end: calls under way finish, no other starts.
+    """
+
+    def __init__(self, clock: Callable[[], float], static_rate: float) -> None:
+        self._clock = clock
+        self._static_rate = static_rate
+        self._pacer = Pacer(clock)
+        self._lease_until = self._owned_until = clock()
+        self.done = Done()
+        self.stopped = False
+
+    @property
+    def owned(self) -> bool:
+        """Whether the task may send its part at all."""
+        return self._clock() < self._owned_until
+
+    def grant(self, rate: float, *, owns: bool, asked: float | None) -> None:
+        """Take what the driver gives.
+
+        Args:
+            rate: calls a second.
+            owns: whether the part is the task's own.
+            asked: when the question was asked that this answers: what is given holds from then on. None for what came
+                without a question: it holds no longer than what was given before.
+        """
+        self._pacer.set_rate(rate)
+        if asked is not None:
+            self._lease_until = asked + TERM
+        if not owns:
+            self._owned_until = self._clock()
+        elif asked is not None:
+            self._owned_until = asked + GRACE
+
+    def wait(self) -> float:
+        """Seconds until the next call may start, as far as one can tell; infinity if another word is needed."""
+        if self.stopped or not self.owned:
+            return float("inf")
+        if self._clock() >= self._lease_until:
+            self._pacer.set_rate(min(self._pacer.rate, self._static_rate))
+        return self._pacer.wait()
+
+    def take(self) -> None:
+        """A call starts now."""
+        self._pacer.take()

@@ -1,0 +1,111 @@
+"""The connections to the service."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from delivery.connection import Connection
+from delivery.faults import CLOSED, NoAnswerError
+from delivery.http_answer import HttpAnswer
+from delivery.opening import open_connection
+from delivery.service import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait.
+
+    Attributes:
+        connect: seconds for a connection, proxy and TLS included.
+        answer: seconds for an answer, to its last byte.
+        idle: seconds that a connection may have been idle for to bear another call. Services close idle ones after 5
+            to 60 s, and a call that meets with that is lost.
+    """
+
+    connect: float = 5.0
+    answer: float = 30.0
+    idle: float = 4.0
+
+
+class Pool:
+    """Kept-alive connections: a call takes the one used last, or opens another. Lives in one event loop.
+
+    Args:
+        endpoint: where they go.
+        size: of them at the most; calls beyond it wait.
+        patience: how long to wait for what.
+    """
+
+    def __init__(self, endpoint: Endpoint, size: int, patience: Patience) -> None:
+        self._endpoint = endpoint
+        self._patience = patience
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._connections: set[Connection] = set()
+        self._openings: set[asyncio.Timeout] = set()
+        self._aborted = False
+
+    async def call(self, message: bytes) -> HttpAnswer:
+        """Send a request and wait for its answer.
+
+        Raises:
+            NoAnswerError: there is none.
+        """
+        async with self._free:
+            connection = self._take() or await self._open()
+            answer = await connection.exchange(message)
+            if connection.open:
+                self._idle.append(connection)
+            else:
+                connection.abort()
+            return answer
+
+    def abort(self) -> None:
+        """Close all connections at once, for good; calls under way get no answer."""
+        self._aborted = True
+        now = asyncio.get_running_loop().time()
+        for opening in self._openings:
+            if not opening.expired():
+                opening.reschedule(now)
+        for connection in self._connections:
+            connection.abort()
+
+    async def close(self) -> None:
+        """Close all connections at once, for good, and wait until they are."""
+        self.abort()
+        if self._connections:
+            await asyncio.wait([connection.lost for connection in self._connections])
+
+    def _take(self) -> Connection | None:
+        oldest = asyncio.get_running_loop().time() - self._patience.idle
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and connection.idle_since >= oldest:
+                return connection
+            connection.abort()
+        return None
+
+    async def _open(self) -> Connection:
+        self._check()
+        timeout = asyncio.timeout(self._patience.connect)
+        self._openings.add(timeout)
+        try:
+            connection = await open_connection(self._endpoint, timeout, self._patience.answer)
+        except NoAnswerError:
+            self._check()
+            raise
+        finally:
+            self._openings.discard(timeout)
+        self._keep(connection)
+        return connection
+
+    def _keep(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
+        if self._aborted:
+            connection.abort()
+
+    def _check(self) -> None:
+        if self._aborted:
+            raise NoAnswerError(CLOSED, "the client is closed")

@@ -1,0 +1,110 @@
+"""What a task says to its driver, and what it does with the answers. `line` brings the messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import islice
+
+from delivery.channel import Message
+from delivery.parts import Done
+from delivery.permit import Permit
+from delivery.records import Answer, Row
+from delivery.sender import Sender
+
+
+class Talk:
+    """A task's side of the conversation: outcomes are told until the driver has said to have them, once each.
+
+    Args:
+        permit: kept up to date.
+        sender: whose calls are told, and who is to look again when the permit has changed.
+        clock: seconds, monotonic.
+
+    Attributes:
+        leaving: the task makes no more calls.
+        complete: its part is complete.
+        over: the driver knows that the task is leaving, and all that it had to tell.
+    """
+
+    def __init__(self, permit: Permit, sender: Sender, clock: Callable[[], float]) -> None:
+        self._permit = permit
+        self._sender = sender
+        self._clock = clock
+        self._rows: deque[Row] = deque()
+        """Outcomes that the driver has not yet said to have; the first is number `_got`."""
+        self._got = self._told = 0
+        self._asked: dict[int, float] = {}
+        """When the questions that are not answered yet were asked, by number."""
+        self._number = self._attempts = 0
+        self._asked_at = clock()
+        self.leaving = self.complete = self.over = False
+
+    def report(self, row: Row) -> None:
+        """Take an outcome, to be told with the next question."""
+        self._rows.append(row)
+
+    def untold(self) -> Iterator[tuple[int, Row]]:
+        """Give what the driver has not said to have, with its numbers."""
+        yield from enumerate(self._rows, self._got)
+
+    def leave(self, *, complete: bool) -> None:
+        """Make no more calls."""
+        self.leaving, self.complete = True, complete
+
+    def start(self) -> None:
+        """Begin anew on another connection: what was told on the last may not have arrived."""
+        self._told = self._got
+        self._asked.clear()
+
+    def question(self) -> Message:
+        """Ask for the next lease, and tell what is new."""
+        now = self._clock()
+        rows = list(islice(self._rows, self._told - self._got, None))
+        first, self._told = self._told, self._told + len(rows)
+        self._number += 1
+        self._asked[self._number] = now
+        return {
+            "number": self._number,
+            "from": first,
+            "ended": rows,
+            "wants": self._wants(now),
+            "calls": asdict(self._sender.calls),
+            "idle": not self._sender.in_flight,
+            "gone": self.leaving,
+            "complete": self.complete,
+            "ending": _brief(self._sender.ending),
+            "unreachable": _brief(self._sender.unreachable),
+        }
+
+    def obey(self, answer: Message) -> None:
+        """Take what the driver gives."""
+        while self._got < answer["got"]:
+            self._rows.popleft()
+            self._got += 1
+        if self.leaving:
+            self.over = self.over or ("rate" not in answer and not self._rows)
+        elif "rate" in answer:
+            self._permit.stopped = self._permit.stopped or answer["stop"]
+            if "done" in answer:
+                self._permit.done = Done(**answer["done"])
+            asked = self._asked.pop(answer.get("to", 0), None)
+            self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
+            self._sender.pump()
+
+    def give_up(self) -> None:
+        """Stop: the driver has been silent for too long."""
+        self._permit.stopped = True
+        self._sender.pump()
+
+    def _wants(self, now: float) -> float | None:
+        """Calls a second that would be made; None where only the lease holds them back."""
+        made, self._attempts = self._sender.calls.attempts - self._attempts, self._sender.calls.attempts
+        since, self._asked_at = now - self._asked_at, now
+        starved, self._sender.starved = self._sender.starved, False
+        return None if starved or since <= 0.0 else 1.1 * made / since + 2.0
+
+
+def _brief(answer: Answer | None) -> Message | None:
+    return answer and {"httpStatus": answer.httpStatus, "errorCode": answer.errorCode}

@@ -1,0 +1,89 @@
+"""The rate to aim at: the limit, or what the service lets pass of it, since the live site shares the quota."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+_SECOND: Final = 1.0
+_BELOW: Final = 0.99
+"""After throttling: this share of what would have been admitted."""
+_DEEPEST: Final = 0.5
+"""No cut takes more than this share at once: one odd second tells little."""
+_SHOWS_AFTER: Final = 1.25
+"""Seconds that a cut needs to show: the quota's second, and the way there and back."""
+_CREEP: Final = 0.004
+"""Of the limit, a second: the additive increase right after a cut."""
+_PROBE: Final = 0.0008
+"""Of the limit, a second, times the square of the seconds since the cut: quota that came back is found soon."""
+_REACHED: Final = 0.8
+_LEAST: Final = 1.0
+
+
+class Target:
+    """Additive increase, multiplicative decrease, for a whole delivery.
+
+    The cut takes the share that was throttled, and a little more, not a fixed share: a quota is a wall, and most of what
+    lies before it would be lost.
+
+    Args:
+        limit: calls a second that are never passed.
+        clock: seconds, monotonic.
+
+    Attributes:
+        limit: as given.
+    """
+
+    def __init__(self, limit: float, clock: Callable[[], float]) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._target = limit
+        self._moved = clock()
+        self._cut_at: float | None = None
+        self._wall = limit
+        self._ended: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
+        """When how many calls had been admitted, and throttled, since the start; from a second ago on."""
+
+    def note(self, admitted: int, throttled: int) -> None:
+        """Learn of calls that ended just now."""
+        now = self._clock()
+        _, before, refused = self._ended[-1]
+        self._ended.append((now, before + admitted, refused + throttled))
+        while len(self._ended) > 2 and self._ended[1][0] <= now - _SECOND:
+            self._ended.popleft()
+        if throttled and (self._cut_at is None or now - self._cut_at >= _SHOWS_AFTER):
+            self._cut(now)
+
+    def rate(self) -> float:
+        """Calls a second to make now."""
+        now = self._clock()
+        if self._cut_at is not None:
+            since = now - self._cut_at
+            gain = self.limit * (now - self._moved) * (_CREEP + _PROBE * since * since)
+            self._target = min(self.limit, self._target + gain)
+        self._moved = now
+        return self._target
+
+    def why(self) -> str:
+        """Say where the target comes from."""
+        if self._cut_at is None or self.rate() >= self.limit:
+            return "--max-rate"
+        return f"throttled at {self._wall:,.0f}/s {self._clock() - self._cut_at:.0f} s ago"
+
+    def _cut(self, now: float) -> None:
+        target = self.rate()
+        admitted, throttled = self._last_second(now)
+        share = max(admitted / max(admitted + throttled, 1.0), _DEEPEST)
+        # Where the tasks did not reach the target, what they did reach was too much already.
+        self._wall = share * (target if admitted + throttled > _REACHED * target else max(admitted + throttled, _LEAST))
+        self._target = max(_LEAST, _BELOW * self._wall, _DEEPEST * target)
+        self._cut_at = now
+
+    def _last_second(self, now: float) -> tuple[float, float]:
+        """Calls admitted and throttled in the last second; reports come in lumps, of which the oldest counts in part."""
+        (begin, *before), (end, *after) = self._ended[0], self._ended[1]
+        part = min(max((now - _SECOND - begin) / (end - begin), 0.0), 1.0) if end > begin else 1.0
+        _, admitted, throttled = self._ended[-1]
+        first = [old + (new - old) * part for old, new in zip(before, after, strict=True)]
+        return admitted - first[0], throttled - first[1]

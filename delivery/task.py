@@ -1,0 +1,133 @@
+"""One attempt at one part: reads in the task's own thread, sends and speaks with the driver in an event loop beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from delivery.channel import Address
+from delivery.client import connect
+from delivery.feed import Feed
+from delivery.line import Attempt, Line
+from delivery.permit import Permit
+from delivery.records import Outcome, Request, Row
+from delivery.retry import RetryPolicy
+from delivery.sender import Sender, Time
+from delivery.service import Service
+from delivery.talk import Talk
+
+_MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every task of a delivery goes by. Pickled to the executors: it holds plain values only.
+
+    Attributes:
+        service: where requests go.
+        address: of the driver.
+        static_rate: calls a second that a task goes on at while it cannot hear the driver.
+        in_flight: calls under way at once, at the most, in each task.
+        retry: when to call again.
+    """
+
+    service: Service
+    address: Address
+    static_rate: float
+    in_flight: int = 256
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Outcomes that the driver has not said to have.
+
+    Attributes:
+        attempt: whose they are.
+        rows: each with its number.
+    """
+
+    attempt: str
+    rows: tuple[tuple[int, Row], ...] = ()
+
+
+def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
+    """Send a part's requests; return when they have ended, or when the delivery is to end.
+
+    Args:
+        terms: of the delivery.
+        part: the part's number.
+        pieces: its requests, some at a time, always in the same order.
+
+    Raises:
+        DriverNotReachedError: the driver was never reached; nothing was sent.
+    """
+    attempt = Attempt(uuid.uuid4().hex, part)
+    started: Future[Feed] = Future()
+    with ThreadPoolExecutor(1, thread_name_prefix="put-events") as pool:
+        work = pool.submit(lambda: asyncio.run(_send(terms, attempt, started)))
+        wait([started, work], return_when=FIRST_COMPLETED)
+        if not started.done():
+            work.result()  # it could not even start
+        feed = started.result()
+        try:
+            _read(pieces, feed)
+        except BaseException:
+            feed.fail()  # leaving the pool waits for its thread: it is not to go on sending
+            raise
+        return Left(attempt.name, tuple(work.result()))
+
+
+def _read(pieces: Iterable[list[Request]], feed: Feed) -> None:
+    for piece in pieces:
+        if not feed.put(piece):
+            return
+    feed.close()
+
+
+async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[tuple[int, Row]]:
+    loop = asyncio.get_running_loop()
+    service = connect(terms.service, terms.in_flight)
+    permit = Permit(loop.time, terms.static_rate)
+    time = Time(lambda: datetime.now(UTC), loop.time)
+    sender = Sender(service, permit, terms.retry, time, terms.in_flight)
+    feed = Feed(lambda: loop.call_soon_threadsafe(sender.pump))
+    talk = Talk(permit, sender, loop.time)
+    line = Line(terms.address, attempt, talk, loop.time)
+    started.set_result(feed)
+    sending = loop.create_task(sender.send(feed, lambda outcome: talk.report(row(outcome))))
+    holding = loop.create_task(line.hold())
+    try:
+        await asyncio.wait([sending, holding], return_when=asyncio.FIRST_COMPLETED)
+        if holding.done():
+            sending.cancel()
+            holding.result()  # it raises: the line does not end before the sending, unless it never was
+        line.leave(complete=not permit.stopped)
+        await holding
+    finally:
+        await service.close()
+    return list(talk.untold())
+
+
+def row(outcome: Outcome) -> Row:
+    """Write an outcome as it travels: a receipt's columns, startedAt in microseconds of Unix time, and errorMessage."""
+    request, answer = outcome.request, outcome.answer
+    return {
+        "requestId": request.requestId,
+        "userId": request.userId,
+        "sessionId": request.sessionId,
+        "eventIds": request.eventIds,
+        "status": outcome.status,
+        "httpStatus": answer.httpStatus,
+        "errorCode": answer.errorCode,
+        "errorMessage": answer.errorMessage,
+        "attempts": outcome.attempts,
+        "awsRequestId": answer.awsRequestId,
+        "startedAt": round(outcome.startedAt.timestamp() * _MICROSECONDS),
+        "latencyMs": outcome.latencyMs,
+    }

@@ -1,0 +1,88 @@
+"""The claims on a delivery: small files in one folder of the lake, and what a listing of it tells of their runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from jobs.filesystem import FileSystem
+from jobs.holders import Holder, parse_holder
+
+_CLAIM: Final = ".claim"
+_ALIVE: Final = ".alive"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Claim:
+    """What a listing shows of a run. The one that claimed first comes first.
+
+    Attributes:
+        made: when it claimed the delivery, in ms by the store's clock.
+        runId: its run.
+        heard: when it was last heard of, in the same.
+    """
+
+    made: int
+    runId: str
+    heard: int
+
+
+class Claims:
+    """The folder of a delivery's claims. Every method raises OSError where the store cannot do what it is asked.
+
+    Args:
+        files: of the lake.
+        root: of the lake.
+        deliveryId: what is claimed.
+    """
+
+    def __init__(self, files: FileSystem, root: str, deliveryId: str) -> None:
+        self.deliveryId = deliveryId
+        self._files = files
+        self._folder = f"{root}/_locks/{deliveryId}"
+
+    def write(self, holder: Holder) -> None:
+        """Claim the delivery."""
+        self._files.create(self._path(holder.runId, _CLAIM), json.dumps(asdict(holder)))
+
+    def beat(self, runId: str) -> bool:
+        """Say that a run lives; False where its claim is gone."""
+        if not self._files.exists(self._path(runId, _CLAIM)):
+            return False
+        self._files.replace(self._path(runId, _ALIVE), runId)
+        return True
+
+    def listed(self) -> dict[str, Claim]:
+        """List the claims there are, by runId."""
+        return claims_in(self._files.times(self._folder))
+
+    def holder(self, runId: str) -> Holder | None:
+        """Read whose claim it is; None where it is gone, or only half-written so far."""
+        try:
+            return parse_holder(json.loads(self._files.read(self._path(runId, _CLAIM))))
+        except (OSError, ValueError):
+            return None
+
+    def name(self, claim: Claim) -> str:
+        """Say whose claim it is, for people."""
+        return str(self.holder(claim.runId) or f"run {claim.runId}")
+
+    def remove(self, runId: str) -> None:
+        """Delete a run's files. The claim goes last: one that stays for want of time is dead without its beats."""
+        self._files.delete(self._path(runId, _ALIVE))
+        self._files.delete(self._path(runId, _CLAIM))
+
+    def _path(self, runId: str, kind: str) -> str:
+        return f"{self._folder}/{runId}{kind}"
+
+
+def claims_in(times: dict[str, int]) -> dict[str, Claim]:
+    """Read the claims off a listing: names of files, and when each was written.
+
+    Examples:
+        >>> claims_in({"run-1.alive": 9000, "run-1.claim": 1000, "run-2.claim": 2000})
+        {'run-1': Claim(made=1000, runId='run-1', heard=9000), 'run-2': Claim(made=2000, runId='run-2', heard=2000)}
+    """
+    claims = {name.removesuffix(_CLAIM): made for name, made in times.items() if name.endswith(_CLAIM)}
+    return {run: Claim(made, run, max(made, times.get(run + _ALIVE, made))) for run, made in claims.items()}

@@ -1,0 +1,86 @@
+"""How a run comes to hold a delivery, or learns who does; jobs/locks.py says why two never both do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from jobs.claims import Claim, Claims
+from jobs.holders import Holder, is_gone
+
+log = logging.getLogger(__name__)
+
+DEAD_SECONDS: Final = 20.0
+"""Without a beat: six of them missed, which takes longer than a store's retries."""
+_LOOK_SECONDS: Final = 1.0
+_LOOKS: Final = 45
+"""More than twice `DEAD_SECONDS`: who is still there then is neither dead nor giving way."""
+
+
+class Contention:
+    """One run among those that want a delivery, its claim already written.
+
+    Args:
+        claims: on the delivery.
+        own: this run.
+        beat: says that it lives; raises where its claim is gone.
+        sleep: lets seconds pass.
+    """
+
+    def __init__(self, claims: Claims, own: Holder, beat: Callable[[], None], sleep: Callable[[float], None]) -> None:
+        self._claims = claims
+        self._own = own
+        self._beat = beat
+        self._sleep = sleep
+        self._first: dict[str, Claim] = {}
+
+    def rival(self) -> Claim | None:
+        """Wait until no other run is there; or give the one that this run has to leave the delivery to.
+
+        Raises:
+            OSError: the store cannot be read or written.
+        """
+        others: list[Claim] = []
+        for _ in range(_LOOKS):
+            own, others = self._look()
+            if not others:
+                return None
+            living = [one for one in others if not self._buried(one, own)]
+            beating = [one for one in living if one.heard > self._as_first_seen(one, own).heard]
+            if before := [one for one in beating if one < own]:
+                return before[0]
+            if living:
+                self._sleep(_LOOK_SECONDS)
+                self._beat()
+        return others[0]
+
+    def _look(self) -> tuple[Claim, list[Claim]]:
+        """List the claims: one's own, and the others in their order."""
+        claims = self._claims.listed()
+        if self._own.runId not in claims:
+            self._beat()
+        return claims.pop(self._own.runId), sorted(claims.values())
+
+    def _buried(self, other: Claim, own: Claim) -> bool:
+        """Delete what another run has left, if it is dead."""
+        holder = self._claims.holder(other.runId)
+        if _silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
+            return False
+        log.warning("delivery %s: %s is dead: taken over", self._claims.deliveryId, self._claims.name(other))
+        self._claims.remove(other.runId)
+        return True
+
+    def _as_first_seen(self, other: Claim, own: Claim) -> Claim:
+        if other.runId not in self._first:
+            self._first[other.runId] = other
+            log.info(
+                "delivery %s: %s was last heard of %.0f s ago: waiting up to %.0f s to see whether it lives",
+                *(self._claims.deliveryId, self._claims.name(other), _silence(other, own), DEAD_SECONDS),
+            )
+        return self._first[other.runId]
+
+
+def _silence(other: Claim, own: Claim) -> float:
+    """Seconds since another was heard of, by the store's clock: what it was when one's own last file was written."""
+    return (own.heard - other.heard) / 1000

@@ -1,0 +1,179 @@
+"""The lock of a delivery: of two runs at once the second says who holds it and leaves; a dead holder's is taken over.
+
+`_locks/<deliveryId>/<runId>.claim` says who wants to deliver, and is written once; `<runId>.alive` is written anew with
+every beat. Of the store one thing is asked: what was written is listed from then on. The rule is:
+
+    A run goes on only when a listing, made after its own claim was written, holds its own claim and no other.
+
+Two never both go on. Say that A and B did. A's listing shows no claim of B's, so B's was written after A's listing, and
+B's listing is later still. It comes after A's claim was written, so it shows that claim, and B does not go on; unless
+the claim was deleted by then: by A, which had left, or by somebody who took A for dead. Times have no part in this.
+They only choose which of two that see each other gives way: the later by the store's time, then by name.
+
+A run is dead when its process is gone, which can be seen on its own machine, or when it has not beaten for
+`DEAD_SECONDS`. Both ends of that are times of files, so of the store's one clock; hosts' clocks are never compared. A
+run that lives but cannot beat is taken for dead as well. While it runs, its own clock tells it before others may think
+so; where it was suspended, it finds its claim gone at the first beat after.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.claims import Claims
+from jobs.contention import DEAD_SECONDS, Contention
+from jobs.errors import ConfigurationError, UnfinishedError
+from jobs.filesystem import FileSystem
+from jobs.holders import this_process
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 3.0
+_LOST_SECONDS: Final = 15.0
+"""Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
+
+
+class LockLostError(UnfinishedError):
+    """The delivery may be another run's by now: send nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """This process's time, in seconds.
+
+    Attributes:
+        monotonic: reads it, from any start.
+        sleep: lets it pass.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+_CLOCK: Final = Clock()
+
+
+@contextmanager
+def held(files: FileSystem, root: str, deliveryId: str, runId: str, clock: Clock = _CLOCK) -> Iterator[Lock]:
+    """Hold a delivery's lock while the block runs; a thread of its own beats meanwhile.
+
+    Args:
+        files: of the lake.
+        root: of the lake.
+        deliveryId: what is locked.
+        runId: who locks it; unique.
+        clock: this process's.
+
+    Raises:
+        UnfinishedError: another run holds it. Of one that is silent this is known after `DEAD_SECONDS` only.
+        ConfigurationError: the lake cannot be written.
+    """
+    lock = Lock(Claims(files, root, deliveryId), runId, clock)
+    over = threading.Event()
+    beats = threading.Thread(target=_beat, args=(lock, over), name="lock", daemon=True)
+    try:
+        _take(lock, root)
+        beats.start()
+        yield lock
+    finally:
+        over.set()
+        if beats.ident is not None:
+            beats.join(BEAT_SECONDS)  # no longer, should the store hang
+        lock.release()
+
+
+def _take(lock: Lock, root: str) -> None:
+    try:
+        lock.take()
+    except OSError as error:
+        raise ConfigurationError(f"--lake {root}: cannot be written ({error}); give a folder or URI that can") from None
+
+
+def _beat(lock: Lock, over: threading.Event) -> None:
+    while not over.wait(BEAT_SECONDS):
+        try:
+            lock.beat()
+        except LockLostError as error:
+            log.warning("%s", error)
+            return
+
+
+class Lock:
+    """One run's part in the lock of a delivery.
+
+    Args:
+        claims: on the delivery.
+        runId: this run.
+        clock: this process's.
+    """
+
+    def __init__(self, claims: Claims, runId: str, clock: Clock) -> None:
+        self._claims = claims
+        self._own = this_process(runId)
+        self._clock = clock
+        self._beaten = clock.monotonic()
+        self._taken_over = False
+
+    def check(self) -> None:
+        """Make sure that the lock is held still. It asks nobody, so it can be called often.
+
+        Raises:
+            LockLostError: another run has taken it over, or may by now.
+        """
+        if self._taken_over:
+            raise LockLostError(
+                f"delivery {self._claims.deliveryId}: another run took it over, since this one was silent for "
+                f"{DEAD_SECONDS:.0f} s: nothing more is sent; run this again once that one has ended"
+            )
+        silence = self._clock.monotonic() - self._beaten
+        if silence > _LOST_SECONDS:
+            raise LockLostError(
+                f"delivery {self._claims.deliveryId}: the lake could not be written for {silence:.0f} s, so another "
+                "run may take it over: nothing more is sent; run this again, it resumes"
+            )
+
+    def beat(self) -> None:
+        """Say that this run lives; where that cannot be written, it is logged.
+
+        Raises:
+            LockLostError: as `check` does.
+        """
+        started = self._clock.monotonic()
+        lives = False
+        try:
+            lives = self._claims.beat(self._own.runId)
+            self._taken_over = not lives
+        except Exception as error:  # an OSError of the store's; others where the JVM is gone
+            log.warning("delivery %s: a beat could not be written: %s", self._claims.deliveryId, type(error).__name__)
+        self.check()  # by the beat before this one: what others saw of a silence they may be acting on still
+        if lives:
+            self._beaten = started
+
+    def take(self) -> None:
+        """Take the lock.
+
+        Raises:
+            UnfinishedError: another run holds it.
+            OSError: the lake cannot be written.
+        """
+        self._claims.write(self._own)
+        rival = Contention(self._claims, self._own, self.beat, self._clock.sleep).rival()
+        if rival is not None:
+            raise UnfinishedError(
+                f"delivery {self._claims.deliveryId}: {self._claims.name(rival)} holds it: "
+                "wait for it to end, or end it, then run this again"
+            )
+        self.beat()
+
+    def release(self) -> None:
+        """Give the lock back, if the store lets one; otherwise it is dead soon."""
+        try:
+            self._claims.remove(self._own.runId)
+        except Exception as error:  # as in `beat`
+            log.warning("delivery %s: its lock could not be deleted: %s", self._claims.deliveryId, type(error).__name__)

@@ -1,0 +1,225 @@
+"""A plan's requests through PutEvents: the Spark job beside, what it tells here, receipts every second."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from delivery.arrow import LEFT, TaskDelivery
+from delivery.dispatcher import Dispatcher, Progress
+from delivery.records import Answer, Row
+from delivery.server import Server, serving
+from delivery.service import Service
+from delivery.task import Terms
+from jobs.errors import ConfigurationError, JobError, UnfinishedError
+from transforms.packing import spread
+
+log = logging.getLogger(__name__)
+
+_EVERY: Final = 1.0
+"""Seconds between two files of receipts."""
+_LOOK: Final = 0.1
+_LAST_WORDS: Final = 3.0
+"""Seconds; Spark gives the Python worker of a task that it ends 2."""
+_GIVE_UP: Final = 60.0
+"""Seconds after which a store that takes no receipts ends the delivery."""
+_CALLS_A_TASK: Final = 100.0
+"""Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
+_LEFT: Final = ", ".join(f"{name} {kind}" for name, kind in zip(LEFT.names, ("STRING", "BIGINT", "STRING"), strict=True))
+
+Left = tuple[str, int, Row]
+"""An outcome that a task could not tell: the attempt, its number there, the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a delivery is to be sent.
+
+    Attributes:
+        max_rate: calls a second, over all tasks.
+        in_flight: calls under way at once, at the most, in each task.
+        port: where the tasks reach the driver; 0 for any free one.
+    """
+
+    max_rate: float
+    in_flight: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told while a delivery is under way.
+
+    Attributes:
+        keep: makes receipts durable; raises OSError where it cannot.
+        check: raises JobError where one is not to go on.
+        show: shows the progress.
+        asked: whether the delivery is to end.
+    """
+
+    keep: Callable[[list[Row]], None]
+    check: Callable[[], None]
+    show: Callable[[Progress], None]
+    asked: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a sending.
+
+    Attributes:
+        progress: at its end.
+        ending: the answer that ended it before its end; None where none did.
+        failure: what ended the Spark job; None where it came to its end.
+        seconds: from the first call on.
+    """
+
+    progress: Progress
+    ending: Answer | None
+    failure: Exception | None
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Calls a second, retries included."""
+        return self.progress.calls.attempts / self.seconds if self.seconds else 0.0
+
+
+def send(requests: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
+    """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
+
+    As many tasks send as the rate needs and the cluster has slots for. The sending plan is run by this one job alone:
+    evaluating it again would send again.
+
+    Raises:
+        ConfigurationError: the port cannot be listened on.
+        JobError: as `watch` does.
+    """
+    conf = requests.sparkSession.sparkContext.getConf()
+    host = conf.get("spark.driver.host", "127.0.0.1")
+    slots = requests.sparkSession.sparkContext.defaultParallelism
+    tasks = max(1, min(slots, math.ceil(pace.max_rate / _CALLS_A_TASK)))
+    dispatcher = Dispatcher(pace.max_rate, pace.max_rate / tasks)
+    try:
+        with serving(dispatcher, host, conf.get("spark.driver.bindAddress", host), pace.port) as (server, address):
+            terms = Terms(service, address, pace.max_rate / tasks, pace.in_flight)
+            return _Sending(dispatcher, server, watch).through(lambda: _run(requests, tasks, terms))
+    except OSError as error:
+        raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
+
+
+def _run(requests: DataFrame, tasks: int, terms: Terms) -> list[Left]:
+    """Run the Spark job; give what the tasks could not tell the driver."""
+    parts = spread(requests, tasks).withColumn("part", F.spark_partition_id())
+    rows = parts.mapInArrow(TaskDelivery(terms), _LEFT).collect()
+    return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
+
+
+def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:
+    """Run the Spark job in a thread that does not hold up the end of the process: an executor's pool would."""
+    work: Future[list[Left]] = Future()
+
+    def run() -> None:
+        try:
+            work.set_result(job())
+        except BaseException as error:
+            work.set_exception(error)
+
+    threading.Thread(target=run, name="spark-job", daemon=True).start()
+    return work
+
+
+class _Sending:
+    """The driver's part while the Spark job runs in a thread of its own."""
+
+    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch) -> None:
+        self._dispatcher = dispatcher
+        self._server = server
+        self._watch = watch
+        self._kept_at = self._failing_since = time.monotonic()
+        self._begun: float | None = None
+
+    def through(self, job: Callable[[], list[Left]]) -> Sent:
+        """Watch the job to its end, and keep all that it tells."""
+        work = _beside(job)
+        error = self._attend(work)
+        failure = work.exception()
+        if failure is None:
+            for attempt, number, row in work.result():
+                self._server.call(partial(self._dispatcher.accept, attempt, number, row))
+        else:
+            self._wait_for_tasks()
+        self._keep_rest()
+        if error is not None:
+            raise error
+        return self._sent(failure)
+
+    def _attend(self, work: Future[list[Left]]) -> JobError | None:
+        """Look after the delivery until its job has ended; say what it ended for, if it was ended."""
+        error = None
+        while wait([work], timeout=_LOOK).not_done:
+            try:
+                self._look()
+            except JobError as lost:
+                error = error or lost
+            if error is not None or self._watch.asked.is_set():
+                self._server.stop()
+        return error
+
+    def _look(self) -> None:
+        progress = self._server.call(self._dispatcher.progress)
+        if self._begun is None and progress.calls.attempts:
+            self._begun = time.monotonic()
+        self._watch.show(progress)
+        self._watch.check()
+        if time.monotonic() - self._kept_at >= _EVERY:
+            self._kept_at = time.monotonic()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Make durable what came.
+
+        Raises:
+            UnfinishedError: the store has taken none for long.
+        """
+        now = time.monotonic()
+        rows = self._server.call(self._dispatcher.take)
+        try:
+            if rows:
+                self._watch.keep(rows)
+            self._failing_since = now
+        except OSError as error:
+            self._server.call(partial(self._dispatcher.give_back, rows, self._failing_since))
+            log.warning("receipts could not be written: %s", error)
+            if now - self._failing_since > _GIVE_UP:
+                raise UnfinishedError(f"receipts cannot be written ({error}): run this again, it resumes") from None
+
+    def _keep_rest(self) -> None:
+        self._keep()
+        while self._server.call(self._dispatcher.has_rows):
+            time.sleep(_EVERY)
+            self._keep()
+
+    def _wait_for_tasks(self) -> None:
+        """After a failure, let tasks that Spark has not ended yet tell what they did."""
+        self._server.stop()
+        until = time.monotonic() + _LAST_WORDS
+        while self._server.call(self._dispatcher.progress).tasks and time.monotonic() < until:
+            time.sleep(_LOOK)
+
+    def _sent(self, failure: BaseException | None) -> Sent:
+        seconds = time.monotonic() - self._begun if self._begun is not None else 0.0
+        if failure is not None and not isinstance(failure, Exception):
+            raise failure
+        return Sent(self._server.call(self._dispatcher.progress), self._dispatcher.ending, failure, seconds)

@@ -1,0 +1,302 @@
+"""A run that is asked to end: on either way a signal can come, and as people and schedulers really ask spark-submit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from jobs.interruption import Interruption
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds after which a test gives up; what it waits for takes one or two, Spark's start ten."""
+
+
+class FakeJvm:
+    """What of a JVM has to do with signals, under the names that Java gives it."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = dict.fromkeys(("INT", "TERM"), "shut Spark down")
+        concurrent = SimpleNamespace(Semaphore=self._semaphore, TimeUnit=SimpleNamespace(MILLISECONDS=0.001))
+        beans = SimpleNamespace(EventHandler=SimpleNamespace(create=lambda _interface, it, name: getattr(it, name)))
+        lang = SimpleNamespace(Class=SimpleNamespace(forName=str))
+        self.java = SimpleNamespace(util=SimpleNamespace(concurrent=concurrent), beans=beans, lang=lang)
+        self.sun = SimpleNamespace(misc=SimpleNamespace(Signal=self._signal()))
+
+    def hear(self, name: str = "TERM") -> None:
+        self.handlers[name]()
+
+    def _signal(self) -> Any:
+        def handle(name: str, handler: Any) -> Any:
+            before, self.handlers[name] = self.handlers[name], handler
+            return before
+
+        signals: Any = lambda name: name  # noqa: E731 - Java's class is called, and has a static method
+        signals.handle = handle
+        return signals
+
+    @staticmethod
+    def _semaphore(permits: int) -> Any:
+        counter = threading.Semaphore(permits)
+        wait = lambda count, unit: counter.acquire(timeout=count * unit)  # noqa: E731
+        return SimpleNamespace(release=counter.release, tryAcquire=wait)
+
+
+@pytest.fixture
+def jvm() -> FakeJvm:
+    return FakeJvm()
+
+
+@pytest.fixture
+def interruption(jvm: FakeJvm) -> Iterator[Interruption]:
+    """Listen to this process's signals, and give them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    listening = Interruption()
+    listening.listen(SimpleNamespace(_jvm=jvm))  # type: ignore[arg-type]
+    yield listening
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def ask(number: int = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+def wait_to_be_interrupted() -> None:
+    threading.Event().wait(PATIENCE)
+    pytest.fail("nothing ended the wait")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_at_once_where_nothing_is_sent(interruption: Interruption, number: int) -> None:
+    with interruption.gently(lambda: None):
+        pass
+    assert not interruption.came
+    with pytest.raises(KeyboardInterrupt):
+        ask(number)
+    assert interruption.came
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_sending_the_first_signal_tells_the_work_which_goes_on(interruption: Interruption, number: int) -> None:
+    told = threading.Event()
+    with interruption.gently(told.set):
+        ask(number)
+        assert told.wait(PATIENCE)
+    assert interruption.came
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_a_signal_that_reaches_the_jvm_alone_tells_the_work_too(
+    interruption: Interruption, jvm: FakeJvm, name: str
+) -> None:
+    told = threading.Event()
+    with interruption.gently(told.set):
+        jvm.hear(name)
+        assert told.wait(PATIENCE)
+    assert interruption.came
+    assert jvm.handlers == {"INT": "shut Spark down", "TERM": "shut Spark down"}
+
+
+@pytest.mark.parametrize("second", ["Python", "JVM"])
+def test_the_second_signal_ends_it_at_once(interruption: Interruption, jvm: FakeJvm, second: str) -> None:
+    again: Callable[[], None] = ask if second == "Python" else jvm.hear
+    told, times = threading.Event(), []
+
+    def stop() -> None:
+        times.append(1)
+        told.set()
+
+    with pytest.raises(KeyboardInterrupt), interruption.gently(stop):
+        again()
+        assert told.wait(PATIENCE)
+        again()
+        wait_to_be_interrupted()
+    assert times == [1]
+    assert jvm.handlers == {"INT": "shut Spark down", "TERM": "shut Spark down"}
+
+
+def test_one_ctrl_c_that_comes_on_both_ways_is_one(interruption: Interruption, jvm: FakeJvm) -> None:
+    told = threading.Event()
+    with interruption.gently(told.set):
+        jvm.hear("INT")
+        ask(signal.SIGINT)
+        assert told.wait(PATIENCE)
+    # leaving the block serves all that was heard in it: had it been two, it would have raised
+
+
+def test_work_that_was_told_too_late_is_told_when_it_sends_again(interruption: Interruption) -> None:
+    first, second = threading.Event(), threading.Event()
+    with interruption.gently(first.set):
+        ask()
+        assert first.wait(PATIENCE)
+    with interruption.gently(second.set):
+        assert second.wait(PATIENCE)
+
+
+def test_a_signal_never_waits_for_a_lock_that_the_work_holds(interruption: Interruption) -> None:
+    lock, told = threading.Lock(), threading.Event()
+
+    def stop() -> None:
+        with lock:
+            told.set()
+
+    with interruption.gently(stop):
+        with lock:
+            ask()
+            assert not told.is_set()
+        assert told.wait(PATIENCE)
+
+
+def test_a_jvm_that_does_not_give_its_signals_is_told_of_once_and_pythons_still_count(
+    interruption: Interruption, jvm: FakeJvm, caplog: pytest.LogCaptureFixture
+) -> None:
+    del jvm.sun
+    told = threading.Event()
+    with interruption.gently(told.set):
+        ask()
+        assert told.wait(PATIENCE)
+    warnings = [record.getMessage() for record in caplog.records if "JVM" in record.getMessage()]
+    assert warnings == ["the JVM's signals cannot be taken over (AttributeError): Ctrl-C ends Spark at once"]
+
+
+JOB = '''
+import os, sys, threading, time
+from pathlib import Path
+from types import SimpleNamespace
+
+from jobs.errors import Exit, UnfinishedError
+from jobs.run import Run, run_job
+
+folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
+
+
+def call(batches):
+    """A call that is under way when the work is told to stop, and ends so many seconds later."""
+    rows = list(batches)
+    (folder / f"calling-{os.getpid()}").touch()
+    while not (folder / "stop").exists():
+        time.sleep(0.05)
+    time.sleep(seconds)
+    yield from rows
+
+
+def work(spark, lake, arguments, run):
+    with run.interruption.gently((folder / "stop").touch):
+        java = spark._jvm.java.lang.ProcessHandle.current().pid()
+        (folder / "drivers").write_text(f"{os.getpid()} {java}")
+        rows = spark.range(0, 2, 1, 2).mapInArrow(call, "id BIGINT").collect()
+    run.counters["receipts"] = spark.createDataFrame(rows).count()
+    raise UnfinishedError("stopped")
+
+
+def parse(argv):
+    return SimpleNamespace(lake=str(folder / "lake"), batch="b")
+
+
+sys.exit(run_job(Run("sending", {}), parse, work, []))
+'''
+
+
+class Submitted(NamedTuple):
+    """A job under spark-submit, with a call under way in each of two tasks."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    python: int
+    java: int
+
+    def wait_until_told(self) -> None:
+        wait_for(lambda: (self.folder / "stop").exists())
+
+    def end(self) -> tuple[int, dict[str, Any]]:
+        """Wait for the end: the exit code of spark-submit, and the summary."""
+        code = self.process.wait(PATIENCE)
+        return code, json.loads((self.folder / "out").read_text().splitlines()[-1])
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def submitted(folder: Path, call_seconds: float) -> Iterator[Submitted]:
+    """Submit the job to a process group of its own, as a shell does; end what is left of it."""
+    (folder / "sending.py").write_text(JOB)
+    settings = ["--master", "local[2]", "--driver-memory", "512m", "--conf", "spark.ui.enabled=false"]
+    command = [str(Path(sys.executable).with_name("spark-submit")), *settings, str(folder / "sending.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [*command, str(folder), str(call_seconds)], env=environment, stdout=out, stderr=err, process_group=0
+        )
+    started = [process.pid]
+    try:
+        wait_for(lambda: len(list(folder.glob("calling-*"))) == 2 or process.poll() is not None)
+        assert process.poll() is None, (folder / "err").read_text()[-2000:]
+        python, java = map(int, (folder / "drivers").read_text().split())
+        started += [python, *(int(path.name.removeprefix("calling-")) for path in folder.glob("calling-*"))]
+        yield Submitted(process, folder, python, java)
+    finally:
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "ask_to_end",
+    [
+        pytest.param(lambda job: os.killpg(job.process.pid, signal.SIGINT), id="Ctrl-C in a terminal"),
+        pytest.param(lambda job: os.kill(job.java, signal.SIGTERM), id="a scheduler that knows spark-submit alone"),
+        pytest.param(lambda job: os.kill(job.python, signal.SIGTERM), id="an operator who knows the driver"),
+    ],
+)
+def test_calls_under_way_end_and_receipts_are_written_before_spark_submit_exits_with_5(
+    ask_to_end: Callable[[Submitted], None], tmp_path: Path
+) -> None:
+    with submitted(tmp_path, call_seconds=1) as job:
+        assert job.java == job.process.pid, "spark-submit is the JVM"
+        ask_to_end(job)
+        code, summary = job.end()
+        assert (code, summary["exitCode"], summary["error"], summary["receipts"]) == (5, 5, "stopped", 2)
+
+
+def test_a_second_ctrl_c_waits_for_no_call(tmp_path: Path) -> None:
+    with submitted(tmp_path, call_seconds=3600) as job:
+        os.killpg(job.process.pid, signal.SIGINT)
+        job.wait_until_told()
+        os.killpg(job.process.pid, signal.SIGINT)
+        code, summary = job.end()
+        assert (code, summary["error"]) == (5, "interrupted; run it again, it resumes")
+        assert "receipts" not in summary
+
+
+def test_a_jvm_that_is_killed_leaves_no_driver_behind(tmp_path: Path) -> None:
+    with submitted(tmp_path, call_seconds=3600) as job:
+        os.kill(job.java, signal.SIGKILL)
+        assert job.process.wait(PATIENCE) == -signal.SIGKILL
+        wait_for(lambda: not is_there(job.python))
