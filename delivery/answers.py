@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from delivery.faults import UNREACHABLE
 from delivery.records import Answer
 
 
@@ -52,9 +53,18 @@ _BY_CODE: Final = {
     "ResourceNotFoundException": Meaning.STOP,
     "SignatureDoesNotMatch": Meaning.STOP,
     "UnrecognizedClientException": Meaning.STOP,
+    # boto3's, on this side of the wire. What may pass, e.g. a metadata service that does not answer, is a fault.
+    "ConfigNotFound": Meaning.STOP,
+    "ConfigParseError": Meaning.STOP,
+    "InvalidConfigError": Meaning.STOP,
+    "InvalidRegionError": Meaning.STOP,
     "NoCredentialsError": Meaning.STOP,
-    "PartialCredentialsError": Meaning.STOP,
     "NoRegionError": Meaning.STOP,
+    "PartialCredentialsError": Meaning.STOP,
+    "ProfileNotFound": Meaning.STOP,
+    "SSOTokenLoadError": Meaning.STOP,
+    "UnauthorizedSSOTokenError": Meaning.STOP,
+    **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
 }
 
 

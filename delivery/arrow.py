@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -57,11 +57,9 @@ def left(what: Left) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pylist(rows, schema=LEFT)
 
 
-def _requests(row: dict[str, object]) -> list[Request]:
+def _requests(row: dict[str, Any]) -> list[Request]:
     ended = row.pop("ended", None)
-    request = Request(
-        row["requestId"], row["userId"], row["sessionId"], tuple(row["eventIds"]), tuple(row["events"])
-    )
+    request = Request(row["requestId"], row["userId"], row["sessionId"], tuple(row["eventIds"]), tuple(row["events"]))
     return list(remaining(request, Done((), ended))) if ended else [request]
 
 

@@ -7,6 +7,7 @@ not open. Messages are not encrypted: they hold what Spark's own shuffle carries
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -65,8 +66,8 @@ class Seal:
         Raises:
             ChannelError: it is not the next one that the other end sealed.
         """
-        text = line[_MAC + 1 :].rstrip(b"\n")
-        if not line.endswith(b"\n") or not hmac.compare_digest(self._mac(text), line[:_MAC]):
+        text = line[_MAC + 1 : -1]
+        if not hmac.compare_digest(self._mac(text) + b" " + text[:0], line[: _MAC + 1]) or line[-1:] != b"\n":
             raise ChannelError("a message bears no valid seal")
         message: Message = json.loads(text)
         return message

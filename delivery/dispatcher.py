@@ -18,8 +18,6 @@ from delivery.permit import GRACE, TERM
 from delivery.records import Answer, Row
 from delivery.target import Target
 
-_AIM: Final = 0.985
-"""Of the target: calls that were delayed on their way arrive closer together than they were sent."""
 _UNREACHABLE: Final = 5.0
 """Seconds after which a service that never answered counts as one that is not there."""
 _DURABLE_WITHIN: Final = 5.0
@@ -34,6 +32,8 @@ class _Attempt:
         part: which.
         got: how many of its outcomes have come.
         owned: whether its last answer let it send.
+        granted: the number of its last question that was answered so.
+        wants: calls a second that it could make; infinity where only its lease holds it back.
         gone: it makes no more calls.
         heard: when it was last heard.
         calls: what it has called.
@@ -42,6 +42,8 @@ class _Attempt:
     part: int
     got: int = 0
     owned: bool = False
+    granted: int = 0
+    wants: float = 0.0
     gone: bool = False
     heard: float = 0.0
     calls: Calls = field(default_factory=Calls)
@@ -83,9 +85,8 @@ class Dispatcher:
 
     def __init__(self, limit: float, static_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._static_rate = static_rate
         self._target = Target(limit, clock)
-        self._budget = Budget(clock, TERM)
+        self._budget = Budget(clock, static_rate, TERM, GRACE)
         self._parts = Parts(clock, GRACE)
         self._attempts: dict[str, _Attempt] = {}
         self._rows: list[Row] = []
@@ -113,27 +114,26 @@ class Dispatcher:
             self._go(name, attempt, complete=message["complete"])
         if attempt.gone:
             return {"got": attempt.got}
-        if message["idle"] and not self._parts.heard(attempt.part, name):
+        if message["idle"] and message["heard"] > attempt.granted:
+            self._budget.release(name)
             self._parts.leave(attempt.part, name)
-        return self.answer(name, message["wants"])
+        attempt.wants = float("inf") if message["wants"] is None else message["wants"]
+        if self._parts.heard(attempt.part, name):
+            attempt.granted = message["number"]
+        return self.answer(name)
 
-    def answer(self, name: str, wants: float | None = None) -> Message:
-        """Tell an attempt what it may do from now on.
-
-        Args:
-            name: the attempt's.
-            wants: calls a second that it could make; None where only the lease holds it back.
-        """
+    def answer(self, name: str) -> Message:
+        """Tell an attempt what it may do from now on, whether it has asked or not."""
         attempt = self._attempts[name]
-        owns = self._parts.heard(attempt.part, name)
+        owns = self._parts.owns(attempt.part, name)
         answer: Message = {"rate": 0.0, "owns": owns, "got": attempt.got, "stop": self.stopped}
         if owns and not self.stopped:
-            answer["rate"] = self._budget.ask(name, float("inf") if wants is None else wants, self._rate())
+            answer["rate"] = self._budget.ask(name, attempt.wants, self._rate())
             if not attempt.owned:
                 ended = self._parts.ended(attempt.part)
                 answer["done"] = {"whole": ended.whole.tolist(), "split": ended.split}
         else:
-            self._budget.release(name)
+            self._budget.lose(name)
             answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)
         attempt.owned = owns
         return answer
@@ -144,7 +144,7 @@ class Dispatcher:
 
     def lose(self, name: str) -> None:
         """An attempt's connection broke: it may go on for a while, or be dead."""
-        self._budget.keep_for(name, self._static_rate, GRACE)
+        self._budget.lose(name)
         self._attempts[name].owned = False
 
     def accept(self, name: str, number: int, row: Row) -> None:
@@ -192,7 +192,7 @@ class Dispatcher:
         since = self._undurable_since
         if since is not None and self._clock() - since > _DURABLE_WITHIN:
             return 0.0
-        return self._target.rate() * _AIM
+        return self._target.rate()
 
     def _learn(self, attempt: _Attempt, calls: Calls) -> None:
         throttled = calls.throttled - attempt.calls.throttled
@@ -207,8 +207,9 @@ class Dispatcher:
         if any(attempt.calls.answered for attempt in self._attempts.values()):
             self._unanswered_since = None
         elif message["unreachable"]:
-            self._unanswered_since = self._unanswered_since or self._clock()
-            if self._clock() - self._unanswered_since >= _UNREACHABLE:
+            now = self._clock()
+            self._unanswered_since = now if self._unanswered_since is None else self._unanswered_since
+            if now - self._unanswered_since >= _UNREACHABLE:
                 self._end(message["unreachable"])
 
     def _end(self, answer: Message) -> None:

@@ -64,6 +64,11 @@ class Feed:
         return request
 
     @property
+    def ready(self) -> bool:
+        """Whether there is something to take now."""
+        return bool(self._waiting)
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to take, and nothing comes any more."""
         return self.closed and not self._waiting

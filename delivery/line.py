@@ -93,9 +93,7 @@ class Line:
     async def _connected(self) -> None:
         """Ask again and again, until the driver knows all or the connection breaks."""
         async with asyncio.timeout(_SILENT):
-            reader, writer = await asyncio.open_connection(
-                self._address.host, self._address.port, limit=LONGEST_LINE
-            )
+            reader, writer = await asyncio.open_connection(self._address.host, self._address.port, limit=LONGEST_LINE)
         try:
             to_driver, to_task = await self._greet(reader, writer)
             self._say = lambda message: writer.write(to_driver.close(message))

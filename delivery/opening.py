@@ -59,8 +59,6 @@ async def _connect(new: Callable[[], Connection], host: str, port: int, trust: s
 async def _connect_to_proxy(new: Callable[[], Connection], proxy: Proxy, trust: ssl.SSLContext | None) -> Connection:
     try:
         return await _connect(new, proxy.host, proxy.port, trust if proxy.tls else None)
-    except TimeoutError:
-        raise
     except OSError as error:
         raise NoAnswerError(NOT_LET_THROUGH, f"no connection to the proxy: {error}") from None
 
@@ -82,7 +80,7 @@ async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> Non
 
 async def _lay_tls(connection: Connection, trust: ssl.SSLContext, host: str | None) -> None:
     loop = asyncio.get_running_loop()
+    # Python before 3.11.8 and 3.12.2 does not tell that TLS in TLS cannot be agreed: the timeout does.
     transport = await loop.start_tls(connection.transport, connection, trust, server_hostname=host)
     assert transport is not None
     connection.transport = transport
-    connection.open = True  # proxies that speak HTTP/1.0 say nothing of keeping it so

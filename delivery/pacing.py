@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import ceil, floor
 from typing import Final
 
+_SECOND: Final = 1.015
+"""What counts as one: calls that were delayed on their way arrive closer together than they were sent."""
 _CATCH_UP: Final = 0.25
 """Seconds whose unused calls may still be made: a pause of the process or the machine costs no throughput."""
 _CLOSEST: Final = 0.5
 """Calls that catch up are at least so much of the usual distance apart."""
-_SECOND: Final = 1.0
 _ROUNDING: Final = 1e-6
-"""Seconds that are no wait, only the end of a reckoning with fractions."""
+"""Seconds that are no wait, calls that are no call: only the end of a reckoning with fractions."""
 
 
 class Pacer:
     """Spaces calls evenly; no second holds more calls than the rate gave in that very second.
 
     So the calls of tasks whose rates never add up to more than a limit never pass it in any second either, however
-    the rates move between them.
+    the rates move between them. A rate that is no whole number of calls is made up for by a call more in some seconds:
+    of the tasks that share a limit one alone may have such a rate.
 
     Args:
         clock: seconds, monotonic.
@@ -30,7 +33,7 @@ class Pacer:
         self._clock = clock
         now = clock()
         self._rate = rate
-        self._credit = 1.0
+        self._credit = 0.0
         """Calls earned and not made."""
         self._reckoned = self._last = now
         self._made: deque[float] = deque()
@@ -42,21 +45,27 @@ class Pacer:
         """Calls a second, now."""
         return self._rate
 
-    def set_rate(self, rate: float) -> None:
-        """Change the rate; 0 lets no call pass."""
+    def set_rate(self, rate: float, since: float | None = None) -> None:
+        """Change the rate.
+
+        Args:
+            rate: calls a second; 0 lets no call pass.
+            since: a time of the clock that has passed meanwhile; None for now.
+        """
         if rate != self._rate:
-            self._earn(self._clock())
+            self._earn(max(self._clock() if since is None else since, self._reckoned))
             self._rate = rate
             self._rates.append((self._reckoned, rate))
 
     def wait(self) -> float:
-        """Seconds until the next call may start: 0 now, infinity at a rate of 0."""
+        """Seconds until the next call may start, as far as one can tell: 0 now, infinity at a rate of 0."""
         now = self._clock()
         self._earn(now)
         if not self._rate:
             return float("inf")
-        spaced = self._last + _CLOSEST / self._rate - now if self._made else 0.0
-        wait = max((1.0 - self._credit) / self._rate, spaced, self._room(now))
+        usual = _SECOND / self._rate
+        spaced = self._last + _CLOSEST * usual - now if self._made else 0.0
+        wait = max((1.0 - self._credit) * usual, spaced, 0.0 if self._has_room(now) else usual)
         return wait if wait > _ROUNDING else 0.0
 
     def take(self) -> None:
@@ -68,22 +77,32 @@ class Pacer:
         self._made.append(now)
 
     def _earn(self, now: float) -> None:
-        earned = self._credit + self._rate * (now - self._reckoned)
+        earned = self._credit + self._rate * (now - self._reckoned) / _SECOND
         self._credit = min(earned, 1.0 + self._rate * _CATCH_UP)
         self._reckoned = now
 
-    def _room(self, now: float) -> float:
-        """Seconds until the last second holds fewer calls than it may."""
-        while self._made and self._made[0] <= now - _SECOND:
+    def _has_room(self, now: float) -> bool:
+        """Whether the last second holds fewer calls than it may."""
+        while self._made and self._made[0] <= now - _SECOND + _ROUNDING:
             self._made.popleft()
-        if len(self._made) < max(1.0, self._allowed(now)):
-            return 0.0
-        return self._made[0] + _SECOND - now
+        given = self._given(now)
+        return len(self._made) < (ceil(given - _ROUNDING) if self._rate % 1.0 else floor(given + _ROUNDING))
 
-    def _allowed(self, now: float) -> float:
+    def _given(self, now: float) -> float:
         """The calls that the rates of the last second make together."""
         begin = now - _SECOND
         while len(self._rates) > 1 and self._rates[1][0] <= begin:
             self._rates.popleft()
         ends = [since for since, _ in self._rates][1:] + [now]
-        return sum(rate * (end - max(since, begin)) for (since, rate), end in zip(self._rates, ends, strict=True))
+        spans = ((rate, end - max(since, begin)) for (since, rate), end in zip(self._rates, ends, strict=True))
+        return sum(rate * span for rate, span in spans) / _SECOND
+
+
+def whole(rate: float) -> float:
+    """Leave out what is no whole call a second; a rate of less than one stays as it is.
+
+    Examples:
+        >>> whole(166.7), whole(0.25)
+        (166.0, 0.25)
+    """
+    return float(floor(rate)) if rate >= 1.0 else rate

@@ -76,8 +76,11 @@ def _above(part: str) -> list[str]:
 class _Part:
     owner: str | None = None
     until: float = 0.0
+    """When the owner's time is over, if it is not heard again."""
     heir: str | None = None
     """The attempt that came last: it is to have the part."""
+    awaited: float = 0.0
+    """Until when the heir is waited for, if it is not heard again."""
     complete: bool = False
     ended: Ended = field(default_factory=Ended)
 
@@ -88,7 +91,8 @@ class Parts:
     An attempt sends only while it owns its part, and knows itself until when: a time that starts when it asked, not
     when it was answered, so that it never ends later there than here. Of two attempts at one part the later is to have
     it (Spark starts another one where the first is slow or lost): the earlier hands it over when its calls have ended,
-    or, if it cannot be heard, loses it when its time is over.
+    or, if it cannot be heard, loses it when its time is over. Where the later is not heard for as long, it goes to who
+    still asks.
 
     Args:
         clock: seconds, monotonic.
@@ -102,18 +106,26 @@ class Parts:
 
     def come(self, number: int, attempt: str) -> None:
         """An attempt at a part has started."""
-        self._parts.setdefault(number, _Part()).heir = attempt
+        part = self._parts.setdefault(number, _Part())
+        part.heir, part.awaited = attempt, self._clock() + self._grace
 
     def heard(self, number: int, attempt: str) -> bool:
         """An attempt asks; say whether it owns the part, now and for the grace from its question on."""
         part, now = self._parts[number], self._clock()
-        part.heir = part.heir or attempt
-        if part.owner is None or (part.owner != attempt and part.until <= now):
-            part.owner = part.heir
-        if part.owner != attempt:
-            return False
-        part.until = now + self._grace
-        return part.heir == attempt
+        if part.heir is None or part.awaited <= now:
+            part.heir = attempt
+        if part.heir == attempt:
+            part.awaited = now + self._grace
+            if part.owner is None or part.until <= now:
+                part.owner = attempt
+        if part.owner == attempt:
+            part.until = now + self._grace
+        return self.owns(number, attempt)
+
+    def owns(self, number: int, attempt: str) -> bool:
+        """Whether a part is an attempt's own, nobody else is to have it, and something is left of it."""
+        part = self._parts[number]
+        return part.owner == attempt == part.heir and not part.complete
 
     def leave(self, number: int, attempt: str) -> None:
         """An attempt makes no more calls, for now or for good."""

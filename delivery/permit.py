@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from delivery.pacing import Pacer
+from delivery.pacing import Pacer, whole
 from delivery.parts import Done
 
 TERM: Final = 1.0
@@ -32,7 +32,7 @@ class Permit:
 
     def __init__(self, clock: Callable[[], float], static_rate: float) -> None:
         self._clock = clock
-        self._static_rate = static_rate
+        self._static_rate = whole(static_rate)
         self._pacer = Pacer(clock)
         self._lease_until = self._owned_until = clock()
         self.done = Done()
@@ -52,6 +52,7 @@ class Permit:
             asked: when the question was asked that this answers: what is given holds from then on. None for what came
                 without a question: it holds no longer than what was given before.
         """
+        self._let_end()
         self._pacer.set_rate(rate)
         if asked is not None:
             self._lease_until = asked + TERM
@@ -62,12 +63,19 @@ class Permit:
 
     def wait(self) -> float:
         """Seconds until the next call may start, as far as one can tell; infinity if another word is needed."""
-        if self.stopped or not self.owned:
-            return float("inf")
-        if self._clock() >= self._lease_until:
-            self._pacer.set_rate(min(self._pacer.rate, self._static_rate))
-        return self._pacer.wait()
+        self._let_end()
+        return float("inf") if self.stopped or not self.owned else self._pacer.wait()
 
     def take(self) -> None:
         """A call starts now."""
         self._pacer.take()
+
+    def _let_end(self) -> None:
+        """Slow down to the static rate since the lease has ended, to nothing since the ownership has.
+
+        However late that shows: a process that slept meanwhile is not to make up for calls that others made.
+        """
+        if self._clock() >= self._lease_until:
+            self._pacer.set_rate(min(self._pacer.rate, self._static_rate), self._lease_until)
+        if not self.owned:
+            self._pacer.set_rate(0.0, self._owned_until)

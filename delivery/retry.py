@@ -13,7 +13,7 @@ class RetryPolicy:
         budget: seconds after its first call in which a request may be called again.
         base: seconds; the first pause is at most this long.
         cap: seconds; no pause is longer.
-        renewal: seconds after its first call in which expired credentials must have been replaced.
+        renewal: seconds, from when its call first met with expired credentials, in which others must have been found.
     """
 
     budget: float = 120.0

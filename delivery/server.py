@@ -62,7 +62,11 @@ class Server:
 
     def stop(self) -> None:
         """End the delivery, and tell every task at once."""
-        self.call(lambda: (self._dispatcher.stop(), self._tell_all()))
+        self.call(self._stop)
+
+    def _stop(self) -> None:
+        self._dispatcher.stop()
+        self._tell_all()
 
     def _run(self, work: Awaitable[_T]) -> _T:
         future: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]

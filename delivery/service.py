@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import ssl
 from dataclasses import dataclass, field
-from http.client import HTTPMessage
 from types import SimpleNamespace
 from typing import Any, Final
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import InvalidConfigError
@@ -95,7 +95,7 @@ def _signed_call(session: Session, service: Service) -> AWSPreparedRequest:
 
     def take(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         taken.append(request)
-        return AWSResponse(request.url, 200, HTTPMessage(), SimpleNamespace(stream=lambda: iter(())))
+        return AWSResponse(request.url, 200, HTTPHeaders(), SimpleNamespace(stream=lambda: iter(())))
 
     config = Config(retries={"total_max_attempts": 1, "mode": "standard"})  # the User-Agent tells it, and it is so
     client = boto3.Session(botocore_session=session).client(

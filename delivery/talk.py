@@ -37,7 +37,7 @@ class Talk:
         self._got = self._told = 0
         self._asked: dict[int, float] = {}
         """When the questions that are not answered yet were asked, by number."""
-        self._number = self._attempts = 0
+        self._number = self._heard = self._attempts = 0
         self._asked_at = clock()
         self.leaving = self.complete = self.over = False
 
@@ -67,6 +67,7 @@ class Talk:
         self._asked[self._number] = now
         return {
             "number": self._number,
+            "heard": self._heard,
             "from": first,
             "ended": rows,
             "wants": self._wants(now),
@@ -89,6 +90,7 @@ class Talk:
             self._permit.stopped = self._permit.stopped or answer["stop"]
             if "done" in answer:
                 self._permit.done = Done(**answer["done"])
+            self._heard = answer.get("to", self._heard)
             asked = self._asked.pop(answer.get("to", 0), None)
             self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
             self._sender.pump()
@@ -107,4 +109,4 @@ class Talk:
 
 
 def _brief(answer: Answer | None) -> Message | None:
-    return answer and {"httpStatus": answer.httpStatus, "errorCode": answer.errorCode}
+    return None if answer is None else {"httpStatus": answer.httpStatus, "errorCode": answer.errorCode}

@@ -1,23 +1,25 @@
-"""One attempt at one part: reads in the task's own thread, sends and speaks with the driver in an event loop beside it."""
+"""One attempt at one part: read in the task's own thread, sent in an event loop beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from delivery.channel import Address
 from delivery.client import connect
+from delivery.course import Time
 from delivery.feed import Feed
 from delivery.line import Attempt, Line
 from delivery.permit import Permit
 from delivery.records import Outcome, Request, Row
 from delivery.retry import RetryPolicy
-from delivery.sender import Sender, Time
+from delivery.sender import Sender
 from delivery.service import Service
 from delivery.talk import Talk
 
@@ -71,16 +73,17 @@ def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
     started: Future[Feed] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="put-events") as pool:
         work = pool.submit(lambda: asyncio.run(_send(terms, attempt, started)))
-        wait([started, work], return_when=FIRST_COMPLETED)
+        ready: list[Future[Any]] = [started, work]
+        wait(ready, return_when=FIRST_COMPLETED)
         if not started.done():
             work.result()  # it could not even start
         feed = started.result()
         try:
             _read(pieces, feed)
+            return Left(attempt.name, tuple(work.result()))
         except BaseException:
             feed.fail()  # leaving the pool waits for its thread: it is not to go on sending
             raise
-        return Left(attempt.name, tuple(work.result()))
 
 
 def _read(pieces: Iterable[list[Request]], feed: Feed) -> None:
@@ -96,7 +99,7 @@ async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[t
     permit = Permit(loop.time, terms.static_rate)
     time = Time(lambda: datetime.now(UTC), loop.time)
     sender = Sender(service, permit, terms.retry, time, terms.in_flight)
-    feed = Feed(lambda: loop.call_soon_threadsafe(sender.pump))
+    feed = Feed(lambda: _soon(loop, sender.pump))
     talk = Talk(permit, sender, loop.time)
     line = Line(terms.address, attempt, talk, loop.time)
     started.set_result(feed)
@@ -104,11 +107,13 @@ async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[t
     holding = loop.create_task(line.hold())
     try:
         await asyncio.wait([sending, holding], return_when=asyncio.FIRST_COMPLETED)
-        if holding.done():
+        if not sending.done():
             sending.cancel()
+            await asyncio.wait([sending])
             holding.result()  # it raises: the line does not end before the sending, unless it never was
         line.leave(complete=not permit.stopped)
         await holding
+        sending.result()
     finally:
         await service.close()
     return list(talk.untold())
@@ -131,3 +136,9 @@ def row(outcome: Outcome) -> Row:
         "startedAt": round(outcome.startedAt.timestamp() * _MICROSECONDS),
         "latencyMs": outcome.latencyMs,
     }
+
+
+def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+    """Do something in a loop, from another thread; one that has ended needs nothing more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(work)

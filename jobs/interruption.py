@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -99,10 +100,16 @@ class Interruption:
             ways.add(way)
 
     def _end_at_once(self) -> None:
-        self._at_once = True
+        """Raise KeyboardInterrupt in the main thread, which waits for the JVM's answer.
+
+        A signal that comes just before such a wait begins does not end it; so it is sent until it has been heard.
+        """
         main = threading.main_thread().ident
         assert main is not None
-        signal.pthread_kill(main, signal.SIGINT)  # unlike interrupt_main, it ends a wait for the JVM's answer
+        self._at_once = True
+        while self._at_once:
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(_POLL_MS / 1000)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The ledger of a delivery: its plan, its receipts, its dead letters; what of a batch has ended, and what is to be sent."""
+"""The ledger of a delivery: its plan, receipts and dead letters; what has ended of a batch, and what is to be sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pyspark.sql import functions as F
 
 from delivery.service import Service
 from jobs.errors import UnfinishedError
-from jobs.inputs import literal
 from jobs.lake import Lake
 from jobs.manifests import Manifest
 from jobs.plans import Kind, Plan, Plans, Span

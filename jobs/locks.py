@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 3.0
 _LOST_SECONDS: Final = 15.0
 """Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
+_END_SECONDS: Final = 5.0
+"""How long a beat under way is waited for at the end: the store may hang."""
 
 
 class LockLostError(UnfinishedError):
@@ -84,7 +86,7 @@ def held(files: FileSystem, root: str, deliveryId: str, runId: str, clock: Clock
     finally:
         over.set()
         if beats.ident is not None:
-            beats.join(BEAT_SECONDS)  # no longer, should the store hang
+            beats.join(_END_SECONDS)
         lock.release()
 
 

@@ -48,9 +48,7 @@ class Display:
         clock: seconds, monotonic.
     """
 
-    def __init__(
-        self, goal: Goal, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, goal: Goal, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic) -> None:
         self._goal = goal
         self._terminal = stream if stream.isatty() else None
         self._clock = clock

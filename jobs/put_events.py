@@ -23,7 +23,7 @@ from jobs.manifests import Manifest
 from jobs.plans import Kind, Plan
 from jobs.progress import Display, Goal
 from jobs.run import Run, run_job
-from jobs.sending import Pace, Sent, Watch, send
+from jobs.sending import Pace, Sent, Watch, part, send
 from jobs.service import resolve_service
 
 
@@ -123,11 +123,13 @@ def deliver(ledger: Ledger, plan: Plan, errand: Errand) -> Sent:
     """Send what is left of a plan, keeping receipts, showing the progress, and ending when asked to."""
     run, requests = errand.run, ledger.remaining(plan)
     run.counters["requestsMinimum"] = plan.requests if plan.runId == run.runId else requests.count()
-    display = Display(Goal(run.counters["events"], run.counters["events"] - run.counters["pending"], errand.pace.max_rate))
+    display = Display(
+        Goal(run.counters["events"], run.counters["events"] - run.counters["pending"], errand.pace.max_rate)
+    )
     asked = threading.Event()
     watch = Watch(partial(ledger.write, plan, run.runId), errand.lock.check, display.show, asked)
     with run.interruption.gently(asked.set), closing(display):
-        sent = send(requests, errand.service, errand.pace, watch)
+        sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, watch)
     run.counters.update(calls(sent))
     return sent
 

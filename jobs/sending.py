@@ -36,7 +36,9 @@ _GIVE_UP: Final = 60.0
 """Seconds after which a store that takes no receipts ends the delivery."""
 _CALLS_A_TASK: Final = 100.0
 """Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
-_LEFT: Final = ", ".join(f"{name} {kind}" for name, kind in zip(LEFT.names, ("STRING", "BIGINT", "STRING"), strict=True))
+_LEFT: Final = ", ".join(
+    f"{name} {kind}" for name, kind in zip(LEFT.names, ("STRING", "BIGINT", "STRING"), strict=True)
+)
 
 Left = tuple[str, int, Row]
 """An outcome that a task could not tell: the attempt, its number there, the outcome."""
@@ -96,32 +98,43 @@ class Sent:
         return self.progress.calls.attempts / self.seconds if self.seconds else 0.0
 
 
-def send(requests: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
+def part(requests: DataFrame, max_rate: float) -> DataFrame:
+    """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` numbers them."""
+    slots = requests.sparkSession.sparkContext.defaultParallelism
+    tasks = max(1, min(slots, math.ceil(max_rate / _CALLS_A_TASK)))
+    return spread(requests, tasks).withColumn("part", F.spark_partition_id())
+
+
+def send(parts: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
     """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
 
-    As many tasks send as the rate needs and the cluster has slots for. The sending plan is run by this one job alone:
-    evaluating it again would send again.
+    The sending plan is run by this one job alone: evaluating it again would send again.
+
+    Args:
+        parts: requests, and the number of their partition as `part`.
+        service: where they go.
+        pace: how fast.
+        watch: who is told.
 
     Raises:
         ConfigurationError: the port cannot be listened on.
         JobError: as `watch` does.
     """
-    conf = requests.sparkSession.sparkContext.getConf()
-    host = conf.get("spark.driver.host", "127.0.0.1")
-    slots = requests.sparkSession.sparkContext.defaultParallelism
-    tasks = max(1, min(slots, math.ceil(pace.max_rate / _CALLS_A_TASK)))
-    dispatcher = Dispatcher(pace.max_rate, pace.max_rate / tasks)
+    context = parts.sparkSession.sparkContext
+    host = context.getConf().get("spark.driver.host", "127.0.0.1")
+    static_rate = pace.max_rate / context.defaultParallelism  # at most so many tasks run at once
+    dispatcher = Dispatcher(pace.max_rate, static_rate)
     try:
-        with serving(dispatcher, host, conf.get("spark.driver.bindAddress", host), pace.port) as (server, address):
-            terms = Terms(service, address, pace.max_rate / tasks, pace.in_flight)
-            return _Sending(dispatcher, server, watch).through(lambda: _run(requests, tasks, terms))
+        bind = context.getConf().get("spark.driver.bindAddress", host)
+        with serving(dispatcher, host, bind, pace.port) as (server, address):
+            terms = Terms(service, address, static_rate, pace.in_flight)
+            return _Sending(dispatcher, server, watch).through(lambda: _run(parts, terms))
     except OSError as error:
         raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
 
 
-def _run(requests: DataFrame, tasks: int, terms: Terms) -> list[Left]:
+def _run(parts: DataFrame, terms: Terms) -> list[Left]:
     """Run the Spark job; give what the tasks could not tell the driver."""
-    parts = spread(requests, tasks).withColumn("part", F.spark_partition_id())
     rows = parts.mapInArrow(TaskDelivery(terms), _LEFT).collect()
     return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
 

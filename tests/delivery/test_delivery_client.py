@@ -1,25 +1,25 @@
-"""boto3 as a sender uses it, over a socket: what the service receives, and what becomes of whatever it answers."""
+"""The client against the emulator: what the service receives, and what the caller learns of whatever happens then."""
 
+import asyncio
 import json
-import logging
-import socket
-import threading
+import random
+import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import emulator
 from delivery.answers import Meaning, meaning
-from delivery.client import Service, connect
-from delivery.pacing import Pacer
-from delivery.records import Answer, Outcome, Request
-from delivery.retry import RetryPolicy
-from delivery.sender import Sender, Time
+from delivery.client import Client, connect
+from delivery.faults import UNREACHABLE
+from delivery.pool import Patience
+from delivery.records import Answer, Request
+from delivery.service import Service
 from emulator import Clock, Faults, Settings
+from tests.delivery.listeners import listening, silence
 
 FULL = (
     '{"eventId":"e-full","eventType":"purchase","eventValue":12.5,"itemId":"i-1","impression":["i-1","i-2"],'
@@ -29,49 +29,29 @@ FULL = (
 SMALL = '{"eventId":"e-small","eventType":"view","sentAt":1704067201}'
 
 
-class FakeTime:
-    """A clock that moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._now = 0.0
-        self.time = Time(lambda: datetime.now(UTC), self.monotonic, self.sleep, lambda: 1.0)
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self._now += seconds
-
-
-def deliver(
-    url: str,
-    requests: list[Request],
-    *,
-    in_flight: int = 8,
-    attempts: int = 12,
-    fake: FakeTime | None = None,
-    rate: float = 1e9,
-    tracking_id: str = "t-1",
-) -> list[Outcome]:
-    fake = fake or FakeTime()
-    put = connect(Service(tracking_id, "eu-west-1", url), in_flight)
-    pacer = Pacer(rate, fake.time.monotonic, fake.time.sleep)
-    return list(Sender(put, pacer, RetryPolicy(attempts=attempts), fake.time, in_flight).send(requests))
-
-
-def request(number: int, events: int = 10, item: Callable[[int], str] = lambda _: "i") -> Request:
+def request(number: int, events: int = 10, item: str = "i") -> Request:
     ids = tuple(f"e-{number}-{each}" for each in range(events))
-    members = [
-        {"eventId": name, "eventType": "view", "itemId": item(each), "sentAt": 1704067200 + number}
-        for each, name in enumerate(ids)
-    ]
+    members = [{"eventId": name, "eventType": "view", "itemId": item, "sentAt": 1704067200 + number} for name in ids]
     return Request(f"r-{number}", f"u-{number}", f"s-{number}", ids, tuple(json.dumps(member) for member in members))
 
 
-def event_ids(outcomes: list[Outcome], status: str) -> list[str]:
-    return sorted(event for outcome in outcomes if outcome.status == status for event in outcome.request.eventIds)
+def put_all(url: str, requests: list[Request], connections: int = 8, tracking_id: str = "t-1") -> list[Answer]:
+    """Put requests side by side; the answers are in their order."""
+
+    async def put() -> list[Answer]:
+        client = connect(Service(tracking_id, "eu-west-1", url), connections)
+        try:
+            return await asyncio.gather(*map(client.put, requests))
+        finally:
+            await client.close()
+
+    return asyncio.run(put())
+
+
+def put_one(url: str, *events: str, user: str | None = "u-1") -> Answer:
+    ids = tuple(f"e-{place}" for place in range(len(events)))
+    (answer,) = put_all(url, [Request("r-1", user, "s-1", ids, events)])
+    return answer
 
 
 def received(server: emulator.Server) -> Counter[str]:
@@ -83,12 +63,10 @@ def received(server: emulator.Server) -> Counter[str]:
 
 def test_events_arrive_as_they_were_sent() -> None:
     with emulator.running() as server:
-        sent = Request("r-1", "u-1", "s-1", ("e-full", "e-small"), (FULL, SMALL))
-        (outcome,) = deliver(server.endpoint_url, [sent])
+        answer = put_one(server.endpoint_url, FULL, SMALL)
         arrived = [{k: v for k, v in event.items() if k != "receivedAt"} for event in server.events()]
-    assert (outcome.status, outcome.attempts, outcome.request) == ("delivered", 1, sent)
-    assert outcome.answer is not None and outcome.answer.httpStatus == 200
-    call = {"trackingId": "t-1", "userId": "u-1", "sessionId": "s-1", "requestId": outcome.answer.awsRequestId}
+    assert (answer.httpStatus, answer.errorCode, answer.errorMessage) == (200, None, None)
+    call = {"trackingId": "t-1", "userId": "u-1", "sessionId": "s-1", "requestId": answer.awsRequestId}
     assert arrived == [
         {
             "eventId": "e-full",
@@ -108,71 +86,39 @@ def test_events_arrive_as_they_were_sent() -> None:
 
 def test_an_anonymous_request_bears_no_userid() -> None:
     with emulator.running() as server:
-        anonymous = Request("r-1", None, "s-1", ("e-small",), (SMALL,))
-        (outcome,) = deliver(server.endpoint_url, [anonymous])
+        assert put_one(server.endpoint_url, SMALL, user=None).httpStatus == 200
         (event,) = server.events()
         assert server.summary()["users"] == 0
-    assert outcome.status == "delivered"
     assert "userId" not in event
     assert event["sessionId"] == "s-1"
 
 
 def test_every_event_of_many_requests_arrives_once() -> None:
-    requests = [request(number, 1 + number % 10) for number in range(60)]
+    requests = [request(number, 1 + number % 10) for number in range(200)]
     with emulator.running() as server:
-        outcomes = deliver(server.endpoint_url, requests, in_flight=16)
+        answers = put_all(server.endpoint_url, requests, connections=16)
         summary, arrived = server.summary(), received(server)
-    sent = [f"e-{number}-{each}" for number in range(60) for each in range(1 + number % 10)]
-    assert arrived == Counter(sent)
-    assert event_ids(outcomes, "delivered") == sorted(sent)
-    assert {outcome.attempts for outcome in outcomes} == {1}
-    assert summary["calls"] == 60
+    assert arrived == Counter(f"e-{number}-{each}" for number in range(200) for each in range(1 + number % 10))
+    assert {answer.httpStatus for answer in answers} == {200}
+    assert len({answer.awsRequestId for answer in answers}) == 200
+    assert summary["calls"] == 200
 
 
-# What boto3 is told.
+def test_a_session_token_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-1")
+    with emulator.running(Settings(session_token="token-1")) as server:
+        assert put_one(server.endpoint_url, SMALL).httpStatus == 200
 
 
-def test_boto3_retries_nothing_itself_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+# What the caller learns.
+
+
+def test_a_call_is_made_once_whatever_the_environment_says_of_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
     with emulator.running(Settings(faults=Faults(error_rate=1.0))) as server:
-        put = connect(Service("t-1", "eu-west-1", server.endpoint_url), 1)
-        assert meaning(put(request(1))) is Meaning.FAULT
+        assert meaning(put_one(server.endpoint_url, SMALL)) is Meaning.FAULT
         assert server.summary()["calls"] == 1
-
-
-def test_every_request_in_flight_has_a_connection_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), emulator.running(Settings(latency_ms=20)) as server:
-        outcomes = deliver(server.endpoint_url, [request(number, 1) for number in range(32)], in_flight=16)
-    assert len(event_ids(outcomes, "delivered")) == 32
-    assert "pool is full" not in caplog.text
-
-
-# Throttling and faults that pass.
-
-
-def test_a_small_quota_is_survived() -> None:
-    fake = FakeTime()
-    clock = Clock(steady=fake.monotonic)
-    with emulator.running(Settings(quota=5), clock) as server:
-        outcomes = deliver(server.endpoint_url, [request(number) for number in range(30)], in_flight=8, fake=fake)
-        summary, arrived = server.summary(), received(server)
-    assert arrived == Counter(f"e-{number}-{each}" for number in range(30) for each in range(10))
-    assert len(event_ids(outcomes, "delivered")) == 300
-    assert summary["throttled"] > 0
-    assert sum(outcome.throttled for outcome in outcomes) == summary["throttled"]
-    assert sum(outcome.attempts for outcome in outcomes) == summary["calls"]
-
-
-def test_a_sender_paced_at_the_quota_is_never_throttled() -> None:
-    fake = FakeTime()
-    clock = Clock(steady=fake.monotonic)
-    with emulator.running(Settings(quota=16), clock) as server:
-        requests = [request(number, 1) for number in range(100)]
-        outcomes = deliver(server.endpoint_url, requests, in_flight=1, fake=fake, rate=16)
-        summary = server.summary()
-    assert len(event_ids(outcomes, "delivered")) == 100
-    assert (summary["throttled"], summary["maxCallsInASecond"]) == (0, 16)
 
 
 @pytest.mark.parametrize(
@@ -181,65 +127,54 @@ def test_a_sender_paced_at_the_quota_is_never_throttled() -> None:
         Faults(error_rate=0.4, seed=1),
         Faults(reset_before_rate=0.4, seed=2),
         Faults(reset_after_rate=0.4, seed=3),
-        Faults(error_rate=0.2, reset_before_rate=0.1, reset_after_rate=0.1, seed=4),
+        Faults(error_rate=0.2, reset_before_rate=0.2, reset_after_rate=0.2, seed=4),
     ],
 )
-def test_passing_faults_lose_nothing(faults: Faults) -> None:
+def test_each_call_has_its_own_fault_and_no_other(faults: Faults) -> None:
+    requests = [request(number) for number in range(100)]
     with emulator.running(Settings(faults=faults)) as server:
-        outcomes = deliver(server.endpoint_url, [request(number) for number in range(50)], attempts=60)
+        answers = put_all(server.endpoint_url, requests)
         summary, arrived = server.summary(), received(server)
-    sent = {f"e-{number}-{each}" for number in range(50) for each in range(10)}
-    assert set(arrived) == sent
-    assert event_ids(outcomes, "delivered") == sorted(sent)
-    assert sum(summary["faults"].values()) > 5
-    assert sum(outcome.attempts for outcome in outcomes) == summary["calls"] == 50 + sum(summary["faults"].values())
-    # Sent twice are those alone whose answer was lost, under the same eventId.
-    assert arrived.total() - len(arrived) == 10 * summary["faults"].get("reset-after", 0)
+    struck, met = summary["faults"], Counter(answer.errorCode for answer in answers)
+    assert summary["calls"] == 100, "no call is made again here"
+    assert met["InternalServerException"] == struck.get("internal-error", 0)
+    assert met["ServiceUnavailable"] == struck.get("service-unavailable", 0)
+    assert met["ConnectionClosedError"] == struck.get("reset-before", 0) + struck.get("reset-after", 0)
+    assert met[None] == 100 - sum(struck.values()) < 90
+    assert {meaning(answer) for answer in answers} == {Meaning.DELIVERED, Meaning.FAULT}
+    acknowledged = [each for each, answer in zip(requests, answers, strict=True) if answer.errorCode is None]
+    missing = [name for each in acknowledged for name in each.eventIds if arrived[name] != 1]
+    assert missing == []
+    assert arrived.total() == 10 * (len(acknowledged) + struck.get("reset-after", 0))
 
 
-def test_poison_stands_alone_amid_faults() -> None:
-    def item(number: int) -> Callable[[int], str]:
-        return lambda each: "bad" if each == number else "good"
-
-    requests = [request(number, 10, item(number)) for number in range(20)]  # from 10 on there is none
-    faults = Faults(error_rate=0.1, reset_before_rate=0.1, poison_items=frozenset({"bad"}), seed=5)
-    with emulator.running(Settings(faults=faults)) as server:
-        outcomes = deliver(server.endpoint_url, requests, attempts=60)
-        summary, arrived = server.summary(), received(server)
-    poison = [f"e-{number}-{number}" for number in range(10)]
-    good = {f"e-{number}-{each}" for number in range(20) for each in range(10)} - set(poison)
-    assert event_ids(outcomes, "refused") == poison
-    assert arrived == Counter(good)
-    assert event_ids(outcomes, "delivered") == sorted(good)
-    assert sum(outcome.attempts for outcome in outcomes) == summary["calls"]
-    why = {outcome.answer.errorCode for outcome in outcomes if outcome.status == "refused" and outcome.answer}
-    assert why == {"InvalidInputException"}
+def test_a_throttled_call_is_told() -> None:
+    with emulator.running(Settings(quota=5), Clock(steady=lambda: 0.0)) as server:
+        answers = put_all(server.endpoint_url, [request(number) for number in range(12)])
+    assert Counter(map(meaning, answers)) == {Meaning.DELIVERED: 5, Meaning.THROTTLED: 7}
 
 
 @pytest.mark.parametrize(
-    ("event", "code"),
+    "event",
     [
-        (
-            '{"eventId":"bad","eventType":"' + "v" * 257 + '","sentAt":1}',
-            "InvalidInputException",
-        ),  # told by the service
-        ('{"eventId":"bad","eventType":"v"}', "ParamValidationError"),  # by botocore, without a call
-        ('{"eventId":"bad","eventType":"v","sentAt":1,"properties":{"a":"b"}}', "ParamValidationError"),
+        '{"eventId":"bad","eventType":"' + "v" * 257 + '","sentAt":1}',
+        '{"eventId":"bad","eventType":"v"}',
+        '{"eventId":"bad","eventType":"v","sentAt":1,"properties":{"a":"b"}}',
+        '{"eventId":"bad","eventType":"v","sentAt":"x"}',
+        '{"eventId":"bad"',
+        "null",
+        "[]",
     ],
 )
-def test_an_invalid_event_is_refused_alone(event: str, code: str) -> None:
-    good = SMALL
+def test_an_invalid_event_has_its_call_refused_by_the_service(event: str) -> None:
     with emulator.running() as server:
-        mixed = Request("r", "u", "s", ("e-small", "bad"), (good, event))
-        delivered, refused = sorted(deliver(server.endpoint_url, [mixed]), key=lambda outcome: outcome.status)
-        assert received(server) == {"e-small": 1}
-    assert (delivered.status, delivered.request.eventIds) == ("delivered", ("e-small",))
-    assert (refused.status, refused.request.eventIds) == ("refused", ("bad",))
-    assert refused.answer is not None and (refused.answer.httpStatus, refused.answer.errorCode) == (400, code)
-    assert refused.answer.errorMessage
-
-
-# What no retry can mend.
+        answer = put_one(server.endpoint_url, SMALL, event)
+        assert received(server) == {}
+    assert meaning(answer) is Meaning.REFUSED
+    assert answer.httpStatus == 400
+    assert answer.errorCode in {"InvalidInputException", "SerializationException"}
+    assert answer.errorMessage
+    assert answer.awsRequestId
 
 
 @pytest.mark.parametrize(
@@ -250,146 +185,174 @@ def test_an_invalid_event_is_refused_alone(event: str, code: str) -> None:
         (Settings(tracking_ids=frozenset({"another"})), "ResourceNotFoundException"),
     ],
 )
-def test_a_wrong_set_up_stops_within_the_calls_in_flight(settings: Settings, code: str) -> None:
+def test_a_wrong_set_up_is_told(settings: Settings, code: str) -> None:
     with emulator.running(settings) as server:
-        outcomes = deliver(server.endpoint_url, [request(number) for number in range(50)], in_flight=4)
-        calls = server.summary()["calls"]
+        answer = put_one(server.endpoint_url, SMALL)
         assert received(server) == {}
-    assert len(event_ids(outcomes, "pending")) == 500
-    assert 1 <= calls <= 4
-    assert {outcome.answer.errorCode for outcome in outcomes if outcome.answer} == {code}
+    assert (answer.errorCode, meaning(answer)) == (code, Meaning.STOP)
 
 
-def test_missing_credentials_stop_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signature_out_of_time_is_told() -> None:
+    with emulator.running(Settings(), Clock(wall=lambda: time.time() + 3_600)) as server:
+        answer = put_one(server.endpoint_url, SMALL)
+    assert (answer.errorCode, meaning(answer)) == ("InvalidSignatureException", Meaning.STOP)
+
+
+def test_missing_credentials_are_told_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with emulator.running() as server:
-        outcomes = deliver(server.endpoint_url, [request(number) for number in range(20)], in_flight=1)
+        answers = put_all(server.endpoint_url, [request(number) for number in range(20)])
         assert server.summary()["calls"] == 0
-    first, *rest = outcomes
-    assert first.answer == Answer(None, "NoCredentialsError", "Unable to locate credentials")
-    assert meaning(first.answer) is Meaning.STOP
-    assert [outcome.attempts for outcome in rest] == [0] * 19
-    assert len(event_ids(outcomes, "pending")) == 200
+    assert set(answers) == {Answer(None, "NoCredentialsError", "Unable to locate credentials")}
+    assert meaning(answers[0]) is Meaning.STOP
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])  # nobody listens on `discard`
+def test_a_service_that_is_not_there_is_told(url: str) -> None:
+    answer = put_one(url, SMALL)
+    assert answer.httpStatus is None
+    assert answer.errorCode in UNREACHABLE
+
+
+# Calls side by side.
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a call with its own sessionId, some time later, or cut it off."""
+    dice = random.Random(writer.get_extra_info("peername")[1])
+    while True:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:"))
+        session = json.loads(await reader.readexactly(length))["sessionId"]
+        await asyncio.sleep(dice.random() / 200)
+        chance = dice.random()
+        if chance < 0.1:
+            return
+        writer.write(f"HTTP/1.1 200 OK\r\nx-amzn-RequestId: {session}\r\nContent-Length: 4\r\n\r\n".encode())
+        await asyncio.sleep(dice.random() / 500)
+        writer.write(b"abcd")
+        if chance < 0.2:
+            return
+
+
+def test_no_call_has_anothers_answer_though_connections_break_and_callers_give_up() -> None:
+    async def live() -> None:
+        async with listening(echo) as server:
+            client = connect(Service("t-1", "eu-west-1", f"http://127.0.0.1:{server.port}"), 10)
+            calls = [asyncio.create_task(client.put(request(number))) for number in range(400)]
+            dice = random.Random(7)
+            while not all(call.done() for call in calls):
+                dice.choice(calls).cancel()
+                await asyncio.sleep(0.002)
+            await client.close()
+            answers = [None if call.cancelled() else call.result() for call in calls]
+        told = [None if answer is None else answer.errorCode or answer.awsRequestId for answer in answers]
+        assert set(told) <= {None, "ConnectionClosedError", *(f"s-{number}" for number in range(400))}
+        own = [each for number, each in enumerate(told) if each == f"s-{number}"]
+        assert len(own) == sum(each not in (None, "ConnectionClosedError") for each in told)
+        assert {None, "ConnectionClosedError"} < set(told)
+        assert len(own) > 100
+
+    asyncio.run(live())
+
+
+def test_closing_ends_calls_at_once() -> None:
+    async def live() -> None:
+        async with listening(silence) as server:
+            client = connect(Service("t-1", "eu-west-1", f"http://127.0.0.1:{server.port}"), 4)
+            calls = [asyncio.create_task(client.put(request(number))) for number in range(9)]
+            while server.connections < 4:
+                await asyncio.sleep(0)
+            client.abort()
+            assert {answer.errorCode for answer in await asyncio.gather(*calls)} == {"ConnectionClosedError"}
+            assert (await client.put(request(1))).errorCode == "ConnectionClosedError"
+            await client.close()
+            assert server.connections == 4
+
+    asyncio.run(live())
+
+
+# Keys that end.
+
+
+class Keys:
+    """Keys that a command of the user's gives, and how often it was asked."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._file, self._log = folder / "keys.json", folder / "asked"
+        self._log.touch()
+        command = f"echo >> {shlex.quote(str(self._log))}; cat {shlex.quote(str(self._file))}"
+        (folder / "config").write_text(f"[profile ours]\ncredential_process = sh -c {shlex.quote(command)}\n")
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+        monkeypatch.setenv("AWS_PROFILE", "ours")
+
+    def set(self, token: str) -> None:
+        keys = {"AccessKeyId": "AKIDEMULATOR", "SecretAccessKey": "emulator-secret", "SessionToken": token}
+        self._file.write_text(json.dumps({"Version": 1, "Expiration": "2199-01-01T00:00:00Z", **keys}))
+
+    @property
+    def asked(self) -> int:
+        return len(self._log.read_text())
 
 
 @pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that nobody listens on, and that nobody else can take meanwhile."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
-def test_a_refused_connection_is_tried_again_and_then_left_pending(closed_port: int) -> None:
-    outcomes = deliver(f"http://127.0.0.1:{closed_port}", [request(1), request(2)], in_flight=1, attempts=4)
-    assert [(outcome.status, outcome.attempts) for outcome in outcomes] == [("pending", 4), ("pending", 0)]
-    answer = outcomes[0].answer
-    assert answer is not None and (answer.httpStatus, answer.errorCode) == (None, "EndpointConnectionError")
-
-
-# Whatever comes back, `put` does not raise.
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    made = Keys(tmp_path, monkeypatch)
+    made.set("token-1")
+    return made
 
 
 @pytest.fixture
-def stranger() -> Iterator[Callable[[bytes], str]]:
-    """Return a function from the bytes that a server sends back, before it hangs up, to its URL."""
-    listeners = []
+def later() -> Callable[[float], Clock]:
+    """Return a function that sets the emulator's clock forward."""
+    ahead = 0.0
 
-    def serve(listener: socket.socket, reply: bytes) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(10)
-            request = b""
-            while b"eventList" not in request:
-                request += connection.recv(65536)
-            connection.sendall(reply)
+    def set_forward(seconds: float) -> Clock:
+        nonlocal ahead
+        ahead += seconds
+        return Clock(wall=lambda: time.time() + ahead)
 
-    def build(reply: bytes) -> str:
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-        threading.Thread(target=serve, args=(listener, reply), daemon=True).start()
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    yield build
-    for listener in listeners:
-        listener.close()
+    return set_forward
 
 
-def http(status: int, body: bytes = b"<html>no</html>", *headers: bytes) -> bytes:
-    head = [b"HTTP/1.1 %d X" % status, b"Content-Length: %d" % len(body), b"Connection: close", *headers]
-    return b"\r\n".join([*head, b"", body])
-
-
-@pytest.mark.parametrize(
-    ("reply", "status", "expected"),
-    [
-        pytest.param(b"", None, Meaning.FAULT, id="hung up"),
-        pytest.param(b"\0\1 this is not HTTP\r\n\r\n", None, Meaning.FAULT, id="not HTTP"),
-        pytest.param(b"HTTP/1.1 2", None, Meaning.FAULT, id="half a status"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", None, Meaning.FAULT, id="broken chunk"
-        ),
-        pytest.param(http(500, b""), 500, Meaning.FAULT, id="500 without a body"),
-        pytest.param(http(502), 502, Meaning.FAULT, id="a load balancer's 502"),
-        pytest.param(http(429), 429, Meaning.THROTTLED, id="429 in HTML"),
-        pytest.param(http(302, b"", b"Location: http://127.0.0.1:9/login"), 302, Meaning.STOP, id="redirect"),
-        pytest.param(http(403), 403, Meaning.STOP, id="a proxy's 403"),
-        pytest.param(http(405), 405, Meaning.STOP, id="a web server's 405"),
-        pytest.param(http(407), 407, Meaning.STOP, id="a proxy's 407"),
-        pytest.param(http(400, b"[1]"), None, Meaning.FAULT, id="a list"),
-        pytest.param(http(400, b'"text"'), None, Meaning.FAULT, id="a string"),
-        pytest.param(http(503, b"null"), None, Meaning.FAULT, id="null"),
-        pytest.param(http(400, b"\xff\xfe"), None, Meaning.FAULT, id="not UTF-8"),
-        pytest.param(http(400, b"{}"), 400, Meaning.STOP, id="an object without a code"),
-        pytest.param(http(400), 400, Meaning.STOP, id="a proxy's 400"),
-        pytest.param(http(200), 200, Meaning.STOP, id="another server's 200"),
-    ],
-)
-def test_put_never_raises(
-    stranger: Callable[[bytes], str], reply: bytes, status: int | None, expected: Meaning
-) -> None:
-    answer = connect(Service("t-1", "eu-west-1", stranger(reply)), 1)(request(1))
-    assert (answer.httpStatus, meaning(answer)) == (status, expected)
-
-
-@pytest.mark.parametrize("members", ["{}", "null", "[]", '{"eventType":"v","sentAt":1e12}', '{"sentAt":"x"}'])
-def test_put_does_not_raise_for_an_event_that_botocore_refuses(closed_port: int, members: str) -> None:
-    put = connect(Service("t-1", "eu-west-1", f"http://127.0.0.1:{closed_port}"), 1)
-    assert meaning(put(Request("r", None, "s", ("e",), (members,)))) is Meaning.REFUSED
-
-
-def test_an_event_that_is_no_json_is_a_mistake_of_ours_and_surfaces_without_its_text() -> None:
-    secret = Request("r", None, "s", ("e",), ('{"userId": u-secret}',))
-    with pytest.raises(ValueError, match="Expecting value") as raised:
-        deliver("http://127.0.0.1:9", [secret])
-    assert "secret" not in str(raised.value)
-
-
-def test_calls_are_thread_safe() -> None:
-    with emulator.running(Settings(latency_ms=5)) as server:
-        put = connect(Service("t-1", "eu-west-1", server.endpoint_url), 8)
-        answers: list[Any] = []
-        threads = [threading.Thread(target=lambda n=n: answers.append(put(request(n)))) for n in range(24)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
-        assert {answer.errorCode for answer in answers} == {None}
-        assert len({answer.awsRequestId for answer in answers}) == 24
-        assert server.summary()["distinctEventIds"] == 240
-
-
-def test_a_session_token_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-1")
+def test_calls_that_start_together_look_for_credentials_once(keys: Keys) -> None:
     with emulator.running(Settings(session_token="token-1")) as server:
-        (outcome,) = deliver(server.endpoint_url, [request(1)])
-    assert outcome.status == "delivered"
+        answers = put_all(server.endpoint_url, [request(number) for number in range(20)])
+    assert {answer.httpStatus for answer in answers} == {200}
+    assert keys.asked == 1
 
 
-def test_a_signature_out_of_time_stops() -> None:
-    clock = Clock(wall=lambda: time.time() + 3_600)
-    with emulator.running(Settings(), clock) as server:
-        outcomes = deliver(server.endpoint_url, [request(number) for number in range(9)], in_flight=2)
-        assert server.summary()["calls"] <= 2
-    assert len(event_ids(outcomes, "pending")) == 90
+def test_keys_that_have_ended_are_renewed(keys: Keys, later: Callable[[float], Clock]) -> None:
+    async def live(url: str) -> None:
+        client = connect(Service("t-1", "eu-west-1", url), 4)
+        assert meaning(await client.put(request(1))) is Meaning.DELIVERED
+        later(301)
+        assert meaning(await client.put(request(2))) is Meaning.EXPIRED
+        assert await client.renew() is False, "there are no others yet"
+        assert meaning(await client.put(request(2))) is Meaning.EXPIRED
+        keys.set("token-2")
+        asked = keys.asked
+        assert await asyncio.gather(client.renew(), client.renew()) == [True, True]
+        assert await client.renew() is True, "nobody has been refused since"
+        assert keys.asked == asked + 1
+        assert meaning(await client.put(request(2))) is Meaning.DELIVERED
+        await client.close()
+
+    with emulator.running(Settings(token_lifetime=300), later(0)) as server:
+        asyncio.run(live(server.endpoint_url))
+        assert received(server) == Counter(f"e-{number}-{each}" for number in (1, 2) for each in range(10))
+
+
+def test_the_clock_of_signatures_may_be_another() -> None:
+    async def live(url: str) -> Answer:
+        client = Client(Service("t-1", "eu-west-1", url), 1, Patience(), lambda: 1_704_067_200.0)
+        try:
+            return await client.put(request(1))
+        finally:
+            await client.close()
+
+    with emulator.running(Settings(), Clock(wall=lambda: 1_704_067_200.0 + 800)) as server:
+        assert asyncio.run(live(server.endpoint_url)).httpStatus == 200

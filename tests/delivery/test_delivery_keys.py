@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 
 from delivery.key_ring import KeyRing
 from delivery.keys import Keys, freeze
@@ -78,15 +78,24 @@ def test_keys_are_refreshed_before_their_end_while_the_old_ones_go_on_being_used
     asyncio.run(live())
 
 
-def test_keys_that_last_are_not_refreshed() -> None:
+def test_keys_that_last_are_looked_at_and_not_refreshed() -> None:
+    looks: list[int] = []
+
+    class Watched(RefreshableCredentials):
+        def get_frozen_credentials(self) -> ReadOnlyCredentials:
+            looks.append(1)
+            return super().get_frozen_credentials()
+
     async def live() -> None:
         source, clock = Source(), Clock()
-        ring = KeyRing(source.credentials(), nothing_else, clock)
+        credentials = source.credentials()
+        credentials.__class__ = Watched
+        ring = KeyRing(credentials, nothing_else, clock)
         first = ring.keys()
-        clock.now = 10.0
-        ring.keys()
-        await until(lambda: threading.active_count() == 1)
-        assert ring.keys() is first
+        while len(looks) < 5:
+            clock.now += 10.0
+            assert ring.keys() is first
+            await asyncio.sleep(0.001)  # a thread is at work
         assert source.asked == 0
 
     asyncio.run(live())
@@ -99,14 +108,14 @@ def test_a_source_that_fails_leaves_the_keys_as_they_were_and_is_asked_again() -
         source.let.set()
         ring = KeyRing(source.credentials(), nothing_else, clock)
         source.now += timedelta(minutes=55)
-        for number in (1, 2):
+        while source.asked < 3:
             clock.now += 10.0
             assert ring.keys() == Keys("AKID0", "secret-0", "token-0")
-            await until(lambda number=number: source.asked == number)  # type: ignore[misc] - mypy cannot infer it
-            await until(lambda: threading.active_count() == 1)
+            await asyncio.sleep(0.001)  # a thread is at work
         source.broken = False
-        clock.now += 10.0
-        await until(lambda: ring.keys() == Keys("AKID3", "secret-3", "token-3"))
+        while ring.keys() == Keys("AKID0", "secret-0", "token-0"):
+            clock.now += 10.0
+            await asyncio.sleep(0.001)
 
     asyncio.run(live())
 
@@ -132,6 +141,24 @@ def test_those_who_ask_at_once_have_one_search() -> None:
         assert ring.keys() == Keys("AKIDNEW", "new")
         assert await ring.renew() is False
         assert len(searches) == 2
+
+    asyncio.run(live())
+
+
+def test_a_look_that_ends_after_a_search_changes_nothing() -> None:
+    async def live() -> None:
+        source, clock = Source(), Clock()
+        ring = KeyRing(source.credentials(), lambda: Credentials("AKIDNEW", "new"), clock)
+        source.now += timedelta(minutes=55)
+        clock.now = 10.0
+        ring.keys()
+        await until(lambda: source.asked == 1)
+        assert await ring.renew()
+        source.let.set()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert len(others) == 1
+        await asyncio.wait(others)
+        assert ring.keys() == Keys("AKIDNEW", "new")
 
     asyncio.run(live())
 

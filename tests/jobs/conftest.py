@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from pyspark.sql import SparkSession
 
+import emulator
+from emulator import Server, Settings
 from jobs import build_events, put_events
 
 
@@ -22,6 +25,20 @@ class Ended(NamedTuple):
 
 
 Job = Callable[..., Ended]
+
+MAPPING = """
+[source]
+format = "json"
+schema = "who STRING, user STRING, kind STRING, at BIGINT, item STRING"
+[event]
+eventType = "kind"
+sentAt    = "timestamp_millis(at)"
+visitorId = "who"
+userId    = "user"
+itemId    = "item"
+[event.properties]
+device = "'web'"
+"""
 
 
 @pytest.fixture
@@ -58,5 +75,31 @@ def retry(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) ->
     def run(mapping: object, batch: str = "2024-01-02", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--retry-quarantine", "--mapping", str(mapping), "--lake", str(lake), "--batch", batch, *more]
         return _ended(build_events.main(argv), capfd)
+
+    return run
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start services that end with the test."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(emulator.running(Settings(**settings)))
+
+
+@pytest.fixture
+def built(build: Job, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Build a batch: three visitors of 25 events in one session each; the third logs in half-way."""
+
+    def run(batch: str = "2024-01-02", each: int = 25, more: tuple[str, ...] = ()) -> dict[str, Any]:
+        (tmp_path / "mapping.toml").write_text(MAPPING)
+        records = [
+            {"who": who, "user": f"u-{who}" if who == "c" and n >= 10 else None, "kind": "view", "item": f"{who}{n}"}
+            | {"at": 1704067200000 + n * 1000}
+            for who in "abc"
+            for n in range(each)
+        ]
+        (tmp_path / f"{batch}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+        ended = build(tmp_path / f"{batch}.jsonl", mapping=tmp_path / "mapping.toml", batch=batch, more=more)
+        return dict(ended.summary)
 
     return run

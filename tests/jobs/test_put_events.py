@@ -4,58 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
-import emulator
-from emulator import Faults, Server, Settings
+from emulator import Faults, Server
 
+Serve = Callable[..., Server]
 MAPPING = """
 [source]
 format = "json"
-schema = "who STRING, user STRING, kind STRING, at BIGINT, item STRING"
+schema = "who STRING, at BIGINT"
 [event]
-eventType = "kind"
+eventType = "'view'"
 sentAt    = "timestamp_millis(at)"
 visitorId = "who"
-userId    = "user"
-itemId    = "item"
-[event.properties]
-device = "'web'"
 """
-Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start services that end with the test."""
-    from contextlib import ExitStack  # noqa: PLC0415 - this fixture alone needs it
-
-    with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(emulator.running(Settings(**settings)))
-
-
-@pytest.fixture
-def built(build: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Build a batch: three visitors of 25 events in one session each; the third logs in half-way."""
-
-    def run(batch: str = "2024-01-02", each: int = 25) -> dict[str, Any]:
-        (tmp_path / "mapping.toml").write_text(MAPPING)
-        records = [
-            {"who": who, "user": f"u-{who}" if who == "c" and n >= 10 else None, "kind": "view", "item": f"{who}{n}"}
-            | {"at": 1704067200000 + n * 1000}
-            for who in "abc"
-            for n in range(each)
-        ]
-        (tmp_path / f"{batch}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
-        ended = build(tmp_path / f"{batch}.jsonl", mapping=tmp_path / "mapping.toml", batch=batch)
-        return dict(ended.summary)
-
-    return run
 
 
 def test_every_event_arrives_once_in_the_fewest_requests(

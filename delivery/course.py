@@ -1,0 +1,137 @@
+"""What becomes of a request: called, called again, split, until it has an outcome or ends the sending."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from delivery.answers import Meaning, meaning
+from delivery.calls import Calls
+from delivery.permit import Permit
+from delivery.records import Answer, Outcome, Request
+from delivery.retry import RetryPolicy
+from delivery.ways import Way, Ways
+
+_LOOK_AGAIN: Final = 1.0
+"""Seconds between two looks for credentials."""
+
+
+class Service(Protocol):
+    """Who answers calls."""
+
+    def put(self, request: Request) -> Awaitable[Answer]:
+        """Make one call."""
+        ...
+
+    def renew(self) -> Awaitable[bool]:
+        """Look for other credentials; say whether there are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """The clock, for a test to replace.
+
+    Attributes:
+        now: the time of day, aware.
+        monotonic: seconds; the event loop's own.
+        chance: uniform in 0 to 1, for jitter.
+    """
+
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    chance: Callable[[], float] = random.random
+
+
+class Course:
+    """Makes calls, and does what their answers say.
+
+    Args:
+        service: who answers.
+        permit: stopped where no other call is to start.
+        retry: when to call again.
+        time: the clock.
+
+    Attributes:
+        calls: what was called so far.
+        ending: the answer that ended the sending before its end; None while none has.
+        unreachable: the last call's answer where nobody was there to answer it; None where somebody was.
+        renewing: whether other credentials are being looked for: calls would be in vain.
+    """
+
+    def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time) -> None:
+        self._service = service
+        self._permit = permit
+        self._retry = retry
+        self._time = time
+        self.calls = Calls()
+        self.ending: Answer | None = None
+        self.unreachable: Answer | None = None
+        self.renewing = False
+
+    async def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        """Make one call of a request.
+
+        Args:
+            way: the request's.
+            ways: where it goes back to if it has not ended.
+            ended: told of its outcome if it has.
+        """
+        begun = self._time.monotonic()
+        way.begin(begun, self._time.now())
+        self.calls.begin(again=way.made > 1)
+        answer = await self._service.put(way.request)
+        way.latency = self._time.monotonic() - begun
+        self.calls.end(answer, way.latency)
+        what = meaning(answer)
+        self.unreachable = answer if what is Meaning.UNREACHABLE else None
+        match what:
+            case Meaning.DELIVERED:
+                ended(way.outcome("delivered", answer))
+            case Meaning.REFUSED if len(way.request.events) > 1:
+                ways.split(way)
+            case Meaning.REFUSED:
+                ended(way.outcome("refused", answer))
+            case Meaning.STOP:
+                self._stop(answer)
+            case Meaning.EXPIRED:
+                await self._renew(way, answer, ways)
+            case _:
+                self._try_again(way, answer, ways)
+
+    def _try_again(self, way: Way, answer: Answer, ways: Ways) -> None:
+        due = self._time.monotonic() + self._retry.pause(way.made, self._time.chance())
+        if due > way.begun + self._retry.budget:
+            self._stop(answer)
+        ways.again(way, due)
+
+    async def _renew(self, way: Way, answer: Answer, ways: Ways) -> None:
+        """Call again with other credentials, if some are found soon."""
+        now = self._time.monotonic()
+        way.expired = now if way.expired is None else way.expired
+        ways.again(way, now)
+        until = way.expired + self._retry.renewal
+        if now >= until:
+            self._stop(answer)
+        elif not self.renewing:
+            await self._look_for_credentials(answer, until)
+
+    async def _look_for_credentials(self, answer: Answer, until: float) -> None:
+        self.renewing = True
+        try:
+            async with asyncio.timeout_at(until):
+                while not await self._service.renew():
+                    await asyncio.sleep(_LOOK_AGAIN)
+        except TimeoutError:
+            self._stop(answer)
+        finally:
+            self.renewing = False
+
+    def _stop(self, answer: Answer) -> None:
+        """End the sending: calls under way finish."""
+        self._permit.stopped = True
+        self.ending = self.ending or answer

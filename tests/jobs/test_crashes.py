@@ -1,0 +1,218 @@
+"""Whatever is killed, at whatever moment: after another run every event is there, and few came twice.
+
+`CRASH_RUNS=50 make test ARGS="-s tests/jobs/test_crashes.py"` tries it fifty times; CI a few.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import build_events, put_events
+from tests.jobs.processes import Process, below, cluster, emulated, end, kill, processes, start, wait_for
+
+RUNS = int(os.environ.get("CRASH_RUNS", "4"))
+EVENTS, VISITORS = 18_000, 900
+RATE = 300
+IN_FLIGHT = 32
+TWICE = 10 * (2 * IN_FLIGHT + round(RATE * 1.5))
+"""Events that a crash may send twice: those in flight, and those of the last second and a half, whose receipts were not
+written yet."""
+MAPPING = """
+[source]
+format = "json"
+schema = "who STRING, at BIGINT, item STRING"
+[event]
+eventType = "'view'"
+sentAt    = "timestamp_millis(at)"
+userId    = "who"
+itemId    = "item"
+"""
+VICTIMS = {
+    "worker": lambda command: "pyspark.daemon" in command or "pyspark/daemon" in command,
+    "executor": lambda command: "CoarseGrainedExecutorBackend" in command,
+    "driver": lambda command: "jobs/put_events.py" in command and "java" not in command.split()[0],
+    "jvm": lambda command: "SparkSubmit" in command,
+}
+
+
+class Lake(NamedTuple):
+    """A lake with one batch, to be copied."""
+
+    root: Path
+    eventIds: set[str]
+
+
+@pytest.fixture(scope="module")
+def batch(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Twenty events of each visitor, in one session: two requests."""
+    folder = tmp_path_factory.mktemp("crashes")
+    (folder / "mapping.toml").write_text(MAPPING)
+    with (folder / "log.jsonl").open("w") as log:
+        for number in range(EVENTS):
+            record = {"who": f"v{number % VISITORS}", "at": 1704067200000 + number * 1000, "item": f"i{number}"}
+            log.write(json.dumps(record) + "\n")
+    names = ["--input", str(folder / "log.jsonl"), "--mapping", str(folder / "mapping.toml")]
+    assert build_events.main([*names, "--lake", str(folder / "lake"), "--batch", "2024-01-01"]) == 0
+    rows = spark.read.parquet(str(folder / "lake" / "events")).select("eventId").collect()
+    assert len(rows) == EVENTS
+    return Lake(folder / "lake", {row.eventId for row in rows})
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as url:
+        yield url
+
+
+SPECULATION = (
+    "spark.speculation=true",
+    "spark.speculation.interval=100ms",
+    "spark.speculation.multiplier=1.1",
+    "spark.speculation.quantile=0.5",
+    "spark.speculation.minTaskRuntime=100ms",
+)
+
+
+def submit(master: str, lake: Path, url: str, log: Path, settings: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    ours = ("spark.ui.enabled=false", "spark.sql.shuffle.partitions=4", "spark.driver.host=127.0.0.1")
+    confs = [part for setting in (*ours, *settings) for part in ("--conf", setting)]
+    return start("spark-submit", "--master", master, *confs, "jobs/put_events.py", *options(lake, url), log=log)
+
+
+def options(lake: Path, url: str) -> list[str]:
+    where = ["--lake", str(lake), "--batch", "2024-01-01", "--tracking-id", "t", "--region", "eu-west-1"]
+    return [*where, "--endpoint-url", url, "--max-rate", str(RATE), "--max-in-flight", str(IN_FLIGHT)]
+
+
+def again(lake: Path, url: str, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Run it once more, in the tests' own Spark session, and give its summary."""
+    capfd.readouterr()
+    put_events.main(options(lake, url))
+    return summary(capfd.readouterr().out)
+
+
+def summary(output: str) -> dict[str, Any]:
+    lines = [line for line in output.splitlines() if line.startswith('{"job"')]
+    return dict(json.loads(lines[-1])) if lines else {}
+
+
+def received(url: str) -> Counter[str]:
+    with urllib.request.urlopen(f"{url}/_emulator/events") as answer:
+        return Counter(json.loads(line)["eventId"] for line in answer)
+
+
+def called(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/_emulator/summary") as answer:
+        return int(json.load(answer)["calls"])
+
+
+def twice(arrived: Counter[str]) -> int:
+    return sum(count - 1 for count in arrived.values())
+
+
+def executors(driver: subprocess.Popen[str]) -> list[Process]:
+    """The cluster's executors: of this driver, since no other runs."""
+    return [each for each in processes() if "CoarseGrainedExecutorBackend" in each.command and "java" in each.command]
+
+
+def victims(kind: str, driver: subprocess.Popen[str]) -> list[int]:
+    """What there is to be killed of a kind, of this driver and of its executors."""
+    family = [each for root in (driver.pid, *(each.pid for each in executors(driver))) for each in below(root)]
+    return sorted({each.pid for each in family if VICTIMS[kind](each.command)})
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+def test_whatever_is_killed_at_whatever_moment_is_made_good_by_another_run(
+    batch: Lake, master: str, tmp_path: Path, run: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dice = random.Random()
+    kind = list(VICTIMS)[run % len(VICTIMS)]
+    moment = dice.uniform(0.0, EVENTS / 10 / RATE)
+    lake, log = tmp_path / "lake", tmp_path / "put.log"
+    shutil.copytree(batch.root, lake)
+    with emulated(tmp_path / "emulator.log", "--latency-ms", "50") as url:
+        first = submit(master, lake, url, log)
+        try:
+            wait_for(lambda: called(url))
+            time.sleep(moment)
+            found = victims(kind, first)
+            if found:
+                kill(dice.choice(found))
+            code = first.wait(120)
+        finally:
+            end(first)
+        before = sum(received(url).values())
+        ended = again(lake, url, capfd)
+        arrived = received(url)
+    with capfd.disabled():
+        sys.stdout.write(
+            f"\n{kind} killed {moment:.1f} s after the first call: the run ended with {code}, {before} events had come; "
+            f"in the end {len(arrived)} of {EVENTS}, {twice(arrived)} of them twice (bound {TWICE})\n"
+        )
+    assert set(arrived) == batch.eventIds
+    assert twice(arrived) <= TWICE
+    assert ended["exitCode"] == 0
+    assert ended["events"] == EVENTS == ended["alreadyDelivered"] + ended["delivered"]
+
+
+def test_a_task_that_stands_still_is_taken_over_by_its_copy_and_does_not_come_back(
+    batch: Lake, master: str, tmp_path: Path
+) -> None:
+    lake, log = tmp_path / "lake", tmp_path / "put.log"
+    shutil.copytree(batch.root, lake)
+    with emulated(tmp_path / "emulator.log", "--latency-ms", "50") as url:
+        driver = submit(master, lake, url, log, SPECULATION)
+        frozen: list[int] = []
+        try:
+            wait_for(lambda: called(url) > 200)
+            executor = executors(driver)[0]
+            frozen = [
+                each.pid for each in below(executor.pid) if "pyspark" in each.command and each.pid != executor.pid
+            ]
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            code = driver.wait(120)
+            in_the_end = called(url)
+        finally:
+            for pid in frozen:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            end(driver)
+        time.sleep(1.0)  # in which a zombie would send
+        assert called(url) == in_the_end
+        arrived = received(url)
+    assert frozen and code == 0, log.read_text()[-2000:]
+    assert set(arrived) == batch.eventIds
+    assert twice(arrived) <= TWICE
+    ended = summary(log.read_text())
+    assert (ended["delivered"], ended["pending"]) == (EVENTS, 0)
+
+
+def test_speculation_alone_sends_nothing_twice(batch: Lake, master: str, tmp_path: Path) -> None:
+    lake, log = tmp_path / "lake", tmp_path / "put.log"
+    shutil.copytree(batch.root, lake)
+    with emulated(tmp_path / "emulator.log", "--latency-ms", "50") as url:
+        driver = submit(master, lake, url, log, (*SPECULATION, "spark.speculation.quantile=0.0"))
+        try:
+            assert driver.wait(120) == 0
+        finally:
+            end(driver)
+        arrived = received(url)
+    assert set(arrived) == batch.eventIds
+    assert twice(arrived) == 0

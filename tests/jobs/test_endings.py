@@ -1,0 +1,97 @@
+"""How a delivery ended, in words that tell its reader what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from delivery.calls import Calls
+from delivery.dispatcher import Progress
+from delivery.records import Answer
+from jobs.endings import ending
+from jobs.errors import ConfigurationError, Exit, UnfinishedError
+from jobs.sending import Sent
+
+
+class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's own code raised
+    pass
+
+
+def sent(answer: Answer | None = None, failure: Exception | None = None, answered: int = 7) -> Sent:
+    return Sent(Progress(0, 0, 1.0, "", Calls(answered=answered), 1), answer, failure, 1.0)
+
+
+def counters(pending: int = 12_340, dead: int = 0) -> dict[str, int]:
+    return {"pending": pending, "deadLettered": dead}
+
+
+@pytest.mark.parametrize(("dead", "code"), [(0, Exit.DONE), (3, Exit.DEAD_LETTERS)])
+def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
+    assert ending(sent(), counters(0, dead), interrupted=False) is code
+    assert ending(None, counters(0, dead), interrupted=False) is code
+
+
+@pytest.mark.parametrize(
+    ("answer", "answered", "error", "words"),
+    [
+        (
+            Answer(404, "ResourceNotFoundException"),
+            7,
+            ConfigurationError,
+            "the service answered ResourceNotFoundException (HTTP 404): 12,340 events wait; check the tracking id and the "
+            "region, then run this again",
+        ),
+        (
+            Answer(403, "ExpiredTokenException"),
+            7,
+            ConfigurationError,
+            "the service answered ExpiredTokenException (HTTP 403): 12,340 events wait; check the session token, which has "
+            "expired, then run this again",
+        ),
+        (
+            Answer(None, "EndpointConnectionError"),
+            0,
+            ConfigurationError,
+            "nobody answers at the service (EndpointConnectionError (HTTP none)): 12,340 events wait; check the endpoint, "
+            "the region and the executors' way to it (network, proxy, certificates), then run this again",
+        ),
+        (
+            Answer(None, "EndpointConnectionError"),
+            7,
+            UnfinishedError,
+            "out of retries after EndpointConnectionError (HTTP none): 12,340 events wait; run this again, it resumes",
+        ),
+        (
+            Answer(503, "ServiceUnavailable"),
+            7,
+            UnfinishedError,
+            "out of retries after ServiceUnavailable (HTTP 503): 12,340 events wait; run this again, it resumes",
+        ),
+    ],
+)
+def test_an_answer_ended_it(answer: Answer, answered: int, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as raised:
+        ending(sent(answer, answered=answered), counters(), interrupted=False)
+    assert str(raised.value) == words
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "words"),
+    [
+        (RuntimeError("Python worker exited unexpectedly (crashed)"), UnfinishedError, "a Python worker died"),
+        (RuntimeError("Job aborted: ExecutorLostFailure (executor 1 ..."), UnfinishedError, "an executor was lost"),
+        (RuntimeError("user u-17"), UnfinishedError, "Spark's job failed (RuntimeError)"),
+        (PythonException("... DriverNotReachedError ..."), ConfigurationError, "the tasks could not reach the driver"),
+        (PythonException("KeyError: u-17"), PythonException, "KeyError"),
+    ],
+)
+def test_sparks_job_failed(failure: Exception, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as raised:
+        ending(sent(failure=failure), counters(), interrupted=False)
+    assert str(raised.value).startswith(words)
+    assert error is PythonException or "u-17" not in str(raised.value)
+
+
+def test_somebody_ended_it() -> None:
+    with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
+        ending(sent(failure=RuntimeError("all is lost")), counters(), interrupted=True)
+    assert ending(sent(), counters(0), interrupted=True) is Exit.DONE
