@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from math import floor
+from math import ceil, floor, inf
 from typing import Final
 
 _NOTABLE: Final = 0.02
@@ -68,7 +68,7 @@ class Budget:
         now = self._clock()
         self._tidy(now)
         mine = self._holders.setdefault(task, _Holder(wants))
-        mine.wants, mine.lost = wants, False
+        mine.wants, mine.lost = wants if wants == inf else float(ceil(wants)), False
         share = self._shares(limit)[task]
         free = limit - sum(self._held(held, now) for name, held in self._holders.items() if name != task)
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 Message = dict[str, Any]
 
-LONGEST_LINE: Final = 64 * 1024 * 1024
-"""Bytes. The longest message tells a task what another attempt at its part has sent: 19 bytes a request."""
+LONGEST_LINE: Final = 256 * 1024 * 1024
+"""Bytes. The longest message tells a task what another attempt at its part has sent: 11 bytes a request."""
+LONGEST_GREETING: Final = 1024
+"""Bytes. Before a task has proved that it knows the secret, nothing longer is listened to."""
 _MAC: Final = 64
 _NONCE: Final = 16
 
@@ -57,8 +59,7 @@ class Seal:
 
     def close(self, message: Message) -> bytes:
         """Write a message as a line."""
-        text = json.dumps(message, separators=(",", ":")).encode()
-        return self._mac(text) + b" " + text + b"\n"
+        return self._sealed(json.dumps(message, separators=(",", ":")).encode())
 
     def open(self, line: bytes) -> Message:
         """Read a line as a message.
@@ -67,14 +68,47 @@ class Seal:
             ChannelError: it is not the next one that the other end sealed.
         """
         text = line[_MAC + 1 : -1]
-        if not hmac.compare_digest(self._mac(text) + b" " + text[:0], line[: _MAC + 1]) or line[-1:] != b"\n":
+        if not hmac.compare_digest(self._sealed(text), line):
             raise ChannelError("a message bears no valid seal")
         message: Message = json.loads(text)
         return message
 
-    def _mac(self, text: bytes) -> bytes:
+    def _sealed(self, text: bytes) -> bytes:
         self._number += 1
-        return hmac.digest(self._key, b"%d %b" % (self._number, text), "sha256").hex().encode()
+        mac = hmac.digest(self._key, b"%d %b" % (self._number, text), "sha256")
+        return b"%b %b\n" % (mac.hex().encode(), text)
+
+
+async def read_line(reader: asyncio.StreamReader, silent: float, longest: int = LONGEST_LINE) -> bytes:
+    """Read a line, for as long as it comes on.
+
+    Args:
+        reader: of the connection.
+        silent: seconds in which the line, or the next piece of a long one, must have come.
+        longest: bytes.
+
+    Raises:
+        TimeoutError: the other end is silent.
+        ChannelError: it has hung up, or says more than a line may hold.
+    """
+    line = b""
+    pieces = []
+    while not line.endswith(b"\n"):
+        async with asyncio.timeout(silent):
+            line = await _piece(reader)
+        pieces.append(line)
+        if sum(map(len, pieces)) > longest:
+            raise ChannelError("the other end says more than a line may hold")
+    return b"".join(pieces)
+
+
+async def _piece(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError as there_is_more:
+        return await reader.readexactly(there_is_more.consumed)
+    except asyncio.IncompleteReadError:
+        raise ChannelError("the other end has hung up") from None
 
 
 def nonce() -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from botocore.session import Session
@@ -41,7 +42,7 @@ class Client:
     """Makes calls side by side, each once. Lives in one event loop.
 
     Args:
-        service: where requests go; resolved when the first call is made.
+        service: where requests go; resolved when the client is opened, or by the first call.
         connections: to the service at the most; calls beyond it wait.
         patience: how long to wait for what.
         clock: Unix time in seconds, for signatures.
@@ -61,6 +62,14 @@ class Client:
         self._resolution = Flight(self._resolve)
         self._line: _Line | None = None
         self._expired: Keys | None = None
+
+    async def open(self) -> None:
+        """Resolve the service ahead of the first calls, which would wait for it and then go out all at once.
+
+        What fails is left to the calls, which tell it.
+        """
+        with suppress(Exception):
+            await self._open()
 
     async def put(self, request: Request) -> Answer:
         """Make one call. Whatever the service and the way to it do is an answer, no exception."""

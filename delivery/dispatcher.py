@@ -130,8 +130,7 @@ class Dispatcher:
         if owns and not self.stopped:
             answer["rate"] = self._budget.ask(name, attempt.wants, self._rate())
             if not attempt.owned:
-                ended = self._parts.ended(attempt.part)
-                answer["done"] = {"whole": ended.whole.tolist(), "split": ended.split}
+                answer["done"] = self._parts.ended(attempt.part).packed()
         else:
             self._budget.lose(name)
             answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from delivery.channel import LONGEST_LINE, Address, ChannelError, Message, Seal, nonce, seals
+from delivery.channel import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
 from delivery.talk import Talk
 
 _BEAT: Final = 0.2
@@ -70,7 +70,11 @@ class Line:
         while not self._is_over():
             try:
                 await self._connected()
-            except (OSError, TimeoutError, ChannelError, ValueError):
+            except ConnectionRefusedError:
+                if self._reached:  # nobody listens where the driver did: it is dead, and what is sent now is sent again
+                    self._talk.give_up()
+                await asyncio.sleep(_AGAIN)
+            except (OSError, TimeoutError, ChannelError):
                 await asyncio.sleep(_AGAIN)
 
     def leave(self, *, complete: bool) -> None:
@@ -93,14 +97,14 @@ class Line:
     async def _connected(self) -> None:
         """Ask again and again, until the driver knows all or the connection breaks."""
         async with asyncio.timeout(_SILENT):
-            reader, writer = await asyncio.open_connection(self._address.host, self._address.port, limit=LONGEST_LINE)
+            reader, writer = await asyncio.open_connection(self._address.host, self._address.port)
         try:
             to_driver, to_task = await self._greet(reader, writer)
             self._say = lambda message: writer.write(to_driver.close(message))
             self._talk.start()
             self._ask()
             while not self._is_over():
-                answer = to_task.open(await _line(reader))
+                answer = to_task.open(await read_line(reader, _SILENT))
                 self._reached, self._heard = True, self._clock()
                 self._talk.obey(answer)
         finally:
@@ -111,7 +115,7 @@ class Line:
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Seal, Seal]:
         tasks = nonce()
-        to_driver, to_task = seals(self._address.secret, await _line(reader), tasks)
+        to_driver, to_task = seals(self._address.secret, await read_line(reader, _SILENT, LONGEST_GREETING), tasks)
         writer.write(tasks + to_driver.close({"attempt": self._attempt.name, "part": self._attempt.part}))
         return to_driver, to_task
 
@@ -122,8 +126,3 @@ class Line:
         if self._say is not None:
             self._say(self._talk.question())
             self._timer = asyncio.get_running_loop().call_later(_BEAT, self._ask)
-
-
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(_SILENT):
-        return await reader.readline()

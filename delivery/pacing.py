@@ -65,7 +65,7 @@ class Pacer:
             return float("inf")
         usual = _SECOND / self._rate
         spaced = self._last + _CLOSEST * usual - now if self._made else 0.0
-        wait = max((1.0 - self._credit) * usual, spaced, 0.0 if self._has_room(now) else usual)
+        wait = max((1.0 - self._credit) * usual, spaced, self._room(now, usual))
         return wait if wait > _ROUNDING else 0.0
 
     def take(self) -> None:
@@ -81,19 +81,21 @@ class Pacer:
         self._credit = min(earned, 1.0 + self._rate * _CATCH_UP)
         self._reckoned = now
 
-    def _has_room(self, now: float) -> bool:
-        """Whether the last second holds fewer calls than it may."""
+    def _room(self, now: float, usual: float) -> float:
+        """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
         while self._made and self._made[0] <= now - _SECOND + _ROUNDING:
             self._made.popleft()
         given = self._given(now)
-        return len(self._made) < (ceil(given - _ROUNDING) if self._rate % 1.0 else floor(given + _ROUNDING))
+        if len(self._made) < (ceil(given - _ROUNDING) if self._rate % 1.0 else floor(given + _ROUNDING)):
+            return 0.0
+        return min(self._made[0] + _SECOND - now, usual) if self._made else usual
 
     def _given(self, now: float) -> float:
         """The calls that the rates of the last second make together."""
         begin = now - _SECOND
         while len(self._rates) > 1 and self._rates[1][0] <= begin:
             self._rates.popleft()
-        ends = [since for since, _ in self._rates][1:] + [now]
+        ends = [*[since for since, _ in self._rates][1:], now]
         spans = ((rate, end - max(since, begin)) for (since, rate), end in zip(self._rates, ends, strict=True))
         return sum(rate * span for rate, span in spans) / _SECOND
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -25,6 +27,10 @@ class Ended:
             self.split.append(requestId)
         else:
             self.whole.append(key(requestId))
+
+    def packed(self) -> dict[str, Any]:
+        """Write it for a message, in 11 bytes a request; both ends' machines are of one byte order."""
+        return {"whole": b64encode(self.whole.tobytes()).decode(), "split": self.split}
 
 
 def key(requestId: str) -> int:
@@ -56,6 +62,13 @@ class Done:
         self._whole = frozenset(whole)
         self._split = frozenset(split)
         self._begun = frozenset(above for part in self._split for above in _above(part))
+
+    @classmethod
+    def unpacked(cls, whole: str, split: Iterable[str]) -> Done:
+        """Read what Ended wrote for a message."""
+        ended = array("Q")
+        ended.frombytes(b64decode(whole))
+        return cls(ended, split)
 
     def has(self, requestId: str) -> bool:
         """Whether this very request, or part, has ended."""

@@ -10,7 +10,7 @@ from delivery.parts import Done
 
 TERM: Final = 1.0
 """Seconds that a lease lasts; tasks ask five times as often."""
-GRACE: Final = 5.0
+GRACE: Final = 3.0
 """Seconds that a task that does not hear the driver may go on sending its part."""
 
 
@@ -39,6 +39,12 @@ class Permit:
         self.stopped = False
 
     @property
+    def rate(self) -> float:
+        """Calls a second that may be made now."""
+        self._let_end()
+        return self._pacer.rate
+
+    @property
     def owned(self) -> bool:
         """Whether the task may send its part at all."""
         return self._clock() < self._owned_until
@@ -53,7 +59,8 @@ class Permit:
                 without a question: it holds no longer than what was given before.
         """
         self._let_end()
-        self._pacer.set_rate(rate)
+        # Who is to have the difference has it since then, however long the answer took.
+        self._pacer.set_rate(rate, asked if rate < self._pacer.rate else None)
         if asked is not None:
             self._lease_until = asked + TERM
         if not owns:

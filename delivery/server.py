@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
-from delivery.channel import LONGEST_LINE, Address, ChannelError, Message, Seal, nonce, seals
+from delivery.channel import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
 from delivery.dispatcher import Dispatcher
 
 _T = TypeVar("_T")
@@ -31,7 +31,7 @@ class Server:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery-server", daemon=True)
         self._ways: dict[str, tuple[asyncio.StreamWriter, Seal]] = {}
-        self._talks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
         self.port = 0
 
     def start(self, host: str, port: int) -> None:
@@ -41,13 +41,12 @@ class Server:
             OSError: the address cannot be listened on.
         """
         self._thread.start()
-        self._listener = self._run(asyncio.start_server(self._serve, host, port, limit=LONGEST_LINE))
+        self._listener = self._run(asyncio.start_server(self._serve, host, port))
         self.port = self._listener.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Hang up on everybody."""
-        with contextlib.suppress(AttributeError):
-            self._run(self._close())
+        self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -73,39 +72,39 @@ class Server:
         return future.result()
 
     async def _close(self) -> None:
-        self._listener.close()
-        for talk in self._talks:
+        if self._listener is not None:
+            self._listener.close()
+        talks = asyncio.all_tasks() - {asyncio.current_task()}
+        for talk in talks:
             talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        await asyncio.gather(*talks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = asyncio.current_task()
-        assert talk is not None
-        self._talks.add(talk)
         try:
             await self._talk(reader, writer)
-        except (ChannelError, OSError, TimeoutError, ValueError, KeyError, TypeError, asyncio.CancelledError):
+        except (ChannelError, OSError, TimeoutError, asyncio.CancelledError):
             pass  # whoever it was; a task that belongs here comes again
         finally:
-            self._talks.discard(talk)
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         drivers = nonce()
         writer.write(drivers)
-        opened, closed = seals(self._secret, drivers, await _line(reader))
-        hello = opened.open(await _line(reader))
-        name = str(hello["attempt"])
-        self._dispatcher.come(name, int(hello["part"]))
-        self._ways[name] = writer, closed
+        opened, closed = seals(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
+        hello = opened.open(await read_line(reader, _SILENT, LONGEST_GREETING))
+        name, way = hello["attempt"], (writer, closed)
+        self._dispatcher.come(name, hello["part"])
+        self._ways[name] = way
         try:
-            while not (message := opened.open(await _line(reader)))["gone"]:
+            gone = False
+            while not gone:
+                message = opened.open(await read_line(reader, _SILENT))
+                if self._ways.get(name) is not way:
+                    return  # it has come again since: this is old news
+                gone = message["gone"]
                 self._answer(name, message)
-            self._answer(name, message)
-            del self._ways[name]
-            await writer.drain()
         finally:
-            if self._ways.get(name, (None,))[0] is writer:
+            if self._ways.get(name) is way:
                 del self._ways[name]
                 self._dispatcher.lose(name)
 
@@ -127,11 +126,6 @@ class Server:
     def _say(self, name: str, message: Message) -> None:
         writer, seal = self._ways[name]
         writer.write(seal.close(message))
-
-
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(_SILENT):
-        return await reader.readline()
 
 
 @contextlib.contextmanager

@@ -6,12 +6,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import islice
+from typing import Final
 
 from delivery.channel import Message
 from delivery.parts import Done
 from delivery.permit import Permit
 from delivery.records import Answer, Row
 from delivery.sender import Sender
+
+_MORE: Final = 2.0
+"""Calls a second that a task is to have beyond what it makes: it could not show otherwise that it would make more."""
 
 
 class Talk:
@@ -89,7 +93,7 @@ class Talk:
         elif "rate" in answer:
             self._permit.stopped = self._permit.stopped or answer["stop"]
             if "done" in answer:
-                self._permit.done = Done(**answer["done"])
+                self._permit.done = Done.unpacked(**answer["done"])
             self._heard = answer.get("to", self._heard)
             asked = self._asked.pop(answer.get("to", 0), None)
             self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
@@ -101,11 +105,14 @@ class Talk:
         self._sender.pump()
 
     def _wants(self, now: float) -> float | None:
-        """Calls a second that would be made; None where only the lease holds them back."""
+        """Calls a second that would be made; None where nobody can say because none may be."""
         made, self._attempts = self._sender.calls.attempts - self._attempts, self._sender.calls.attempts
         since, self._asked_at = now - self._asked_at, now
         starved, self._sender.starved = self._sender.starved, False
-        return None if starved or since <= 0.0 else 1.1 * made / since + 2.0
+        if not self._permit.rate or since <= 0.0:
+            return None
+        # A lease that held it back for a moment is doubled only: what a task cannot use, nobody else can.
+        return _MORE + (2.0 * self._permit.rate if starved else 1.1 * made / since)
 
 
 def _brief(answer: Answer | None) -> Message | None:

@@ -24,8 +24,8 @@ _LEAST: Final = 1.0
 class Target:
     """Additive increase, multiplicative decrease, for a whole delivery.
 
-    The cut takes the share that was throttled, and a little more, not a fixed share: a quota is a wall, and most of what
-    lies before it would be lost.
+    The cut takes the share that was throttled, and a little more, not a fixed share: a quota is a wall, and most of
+    what lies before it would be lost.
 
     Args:
         limit: calls a second that are never passed.
@@ -81,7 +81,7 @@ class Target:
         self._cut_at = now
 
     def _last_second(self, now: float) -> tuple[float, float]:
-        """Calls admitted and throttled in the last second; reports come in lumps, of which the oldest counts in part."""
+        """Calls admitted and throttled in the last second; reports come in lumps: the oldest counts in part."""
         (begin, *before), (end, *after) = self._ended[0], self._ended[1]
         part = min(max((now - _SECOND - begin) / (end - begin), 0.0), 1.0) if end > begin else 1.0
         _, admitted, throttled = self._ended[-1]

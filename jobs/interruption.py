@@ -115,10 +115,12 @@ class Interruption:
 @contextmanager
 def _jvm_signals(spark: SparkSession | None, heard: Callable[[], None]) -> Iterator[None]:
     """Call `heard`, from another thread, for each of the JVM's signals, which otherwise shut Spark down."""
+    signals = None
     try:
         signals = _JvmSignals(spark)
     except Exception as failure:  # Spark Connect, a JVM that was told to leave signals alone, or another make of JVM
         log.warning("the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__)
+    if signals is None:
         yield
         return
     over = threading.Event()

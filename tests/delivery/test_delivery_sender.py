@@ -1,277 +1,326 @@
-"""The way of a request, with a service that answers by script: order, bounds, retries, splitting, how it ends."""
+"""The way of a request, with a service that answers by script, in virtual time: order, bounds, retries, how it ends."""
 
-import itertools
-import threading
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from itertools import chain, repeat
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.pacing import Pacer
+from delivery.calls import Calls
+from delivery.feed import Feed
+from delivery.parts import Done, key
+from delivery.permit import GRACE, TERM
 from delivery.records import Answer, Outcome, Request
 from delivery.retry import RetryPolicy
-from delivery.sender import Sender, Time
-
-DELIVERED = Answer(200, awsRequestId="aws-1")
-THROTTLED = Answer(400, "ThrottlingException", "Rate exceeded")
-UNAVAILABLE = Answer(503, "ServiceUnavailable", "later")
-RESET = Answer(None, "ConnectionClosedError", "closed")
-REFUSED = Answer(400, "InvalidInputException", "invalid")
-DENIED = Answer(403, "AccessDeniedException", "no")
-
-ThreadsLeft = Callable[[], set[threading.Thread]]
-
-# Calls that a request would make if nothing ended its retries. They cost no time, so a test ends in any case.
-ENDLESS = 200_000
-SOON = 10.0
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-class FakeTime:
-    """A clock that moves when somebody sleeps, and when a test moves it."""
-
-    def __init__(self, chance: float = 1.0) -> None:
-        self._lock = threading.Lock()
-        self._now = 0.0
-        self.pauses: list[float] = []
-        self.time = Time(lambda: START + timedelta(seconds=self._now), lambda: self._now, self.sleep, lambda: chance)
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.pass_by(seconds)
-
-    def pass_by(self, seconds: float) -> None:
-        with self._lock:
-            self._now += seconds
-
-
-class Script:
-    """A service: `answer` says what becomes of each call; calls are kept in order of arrival."""
-
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        self._answer = answer
-        self._lock = threading.Lock()
-        self.calls: list[str] = []
-        self.at_once = 0
-        self.most_at_once = 0
-
-    def __call__(self, request: Request) -> Answer:
-        with self._lock:
-            self.calls.append(request.requestId)
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            return self._answer(request)
-        finally:
-            with self._lock:
-                self.at_once -= 1
-
-
-def in_turn(*answers: Answer, then: Answer = DELIVERED) -> Callable[[Request], Answer]:
-    """Give answers in the order of the calls, whosever they are."""
-    rest = iter(answers)
-    return lambda _: next(rest, then)
-
-
-def by_request(**answers: Answer) -> Callable[[Request], Answer]:
-    return lambda request: answers.get(request.requestId, DELIVERED)
-
-
-def build_sender(
-    put: Callable[[Request], Answer],
-    in_flight: int = 1,
-    attempts: int = 5,
-    time: FakeTime | None = None,
-    pacer: Pacer | None = None,
-) -> Sender:
-    retry = RetryPolicy(attempts=attempts, base=1.0, cap=5.0)
-    unlimited = Pacer(1e12, lambda: 0.0, lambda _: None)
-    return Sender(put, pacer or unlimited, retry, (time or FakeTime()).time, in_flight)
-
-
-def request(name: str, events: int = 1) -> Request:
-    ids = tuple(f"{name}-{number}" for number in range(events))
-    return Request(name, "u", "s", ids, ("{}",) * events)
-
-
-def requests(names: str) -> list[Request]:
-    return [request(name) for name in names]
-
-
-def brief(outcomes: list[Outcome]) -> list[tuple[str, str, int]]:
-    return [(outcome.request.requestId, outcome.status, outcome.attempts) for outcome in outcomes]
-
-
-def event_ids(outcomes: list[Outcome], status: str) -> list[str]:
-    return sorted(event for outcome in outcomes if outcome.status == status for event in outcome.request.eventIds)
-
-
-@pytest.fixture
-def threads_left() -> ThreadsLeft:
-    """Return a function that tells which threads have come since the test's start and are still there."""
-    before = set(threading.enumerate())
-    return lambda: set(threading.enumerate()) - before
-
+from tests.delivery import virtual
+from tests.delivery.sendings import (
+    DELIVERED,
+    DENIED,
+    EXPIRED,
+    HANG,
+    NOBODY,
+    PATIENT,
+    REFUSED,
+    RESET,
+    START,
+    THROTTLED,
+    UNAVAILABLE,
+    Script,
+    Sending,
+    by_request,
+    in_turn,
+    request,
+    requests,
+    run,
+    send,
+    start,
+)
 
 # Order and bounds.
 
 
 def test_requests_start_in_their_order() -> None:
     script = Script(in_turn(DELIVERED, THROTTLED, UNAVAILABLE))
-    outcomes = list(build_sender(script).send(requests("abcd")))
+    sent = run(send(script, requests("abcd")))
     assert script.calls == ["a", "b", "b", "b", "c", "d"]
-    assert brief(outcomes) == [
-        ("a", "delivered", 1),
-        ("b", "delivered", 3),
-        ("c", "delivered", 1),
-        ("d", "delivered", 1),
-    ]
+    assert sent.brief == [("a", "delivered", 1), ("b", "delivered", 3), ("c", "delivered", 1), ("d", "delivered", 1)]
 
 
 def test_nothing_to_send_makes_no_call() -> None:
-    script = Script(in_turn())
-    assert list(build_sender(script).send([])) == []
+    script = Script()
+    assert run(send(script, [])).outcomes == []
     assert script.calls == []
 
 
-@pytest.mark.parametrize("in_flight", [1, 2, 5])
-def test_as_many_requests_as_allowed_are_in_flight_and_no_more(in_flight: int) -> None:
-    full = threading.Barrier(in_flight)
+@pytest.mark.parametrize(("in_flight", "seconds"), [(1, 20.0), (2, 10.0), (5, 4.0), (19, 2.0), (20, 1.0), (256, 1.0)])
+def test_as_many_requests_as_allowed_are_in_flight_and_no_more(in_flight: int, seconds: float) -> None:
+    script = Script(latency=1.0)
+    sent = run(send(script, [request(f"{number:x}") for number in range(20)], in_flight=in_flight))
+    assert script.most_at_once == min(in_flight, 20)
+    assert (len(sent.outcomes), sent.ended_after) == (20, pytest.approx(seconds))
 
-    def answer(_: Request) -> Answer:
-        full.wait(SOON)  # breaks, and the test with it, unless so many calls are under way together
-        return DELIVERED
 
-    script = Script(answer)
-    outcomes = list(build_sender(script, in_flight).send(requests("abcdefghijklmnopqrst")))
-    assert len(outcomes) == 20
-    assert script.most_at_once == in_flight
+def test_calls_under_way_are_told() -> None:
+    async def scenario() -> list[int]:
+        sending = start(Script(latency=lambda each: 1.0 + int(each.requestId)), requests("0123"), in_flight=3)
+        told = []
+        for _ in range(6):
+            await asyncio.sleep(0.99)
+            told.append(sending.sender.in_flight)
+        await sending.task
+        return [*told, sending.sender.in_flight]
+
+    # They take 1, 2, 3 and, from second 1 on, 4 s.
+    assert run(scenario()) == [3, 3, 2, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_requests_are_taken_as_there_is_room_for_them(in_flight: int) -> None:
-    taken = 0
+    class CountingFeed(Feed):
+        taken = 0
 
-    def endless() -> Iterator[Request]:
-        nonlocal taken
-        for number in itertools.count():
-            taken += 1
-            yield request(f"r{number}")
+        def take(self) -> Request | None:
+            self.taken += 1
+            return super().take()
 
-    outcomes = build_sender(Script(in_turn()), in_flight).send(endless())
-    assert taken == 0
-    for given_out in range(1, 30):
-        next(outcomes)
-        assert taken <= given_out + in_flight
-    outcomes.close()  # type: ignore[attr-defined]
+    async def scenario() -> list[int]:
+        feed = CountingFeed(lambda: None)
+        feed.put(request(f"{number:x}") for number in range(40))
+        feed.close()
+        sending = start(Script(latency=1.0), [], in_flight=in_flight, feed=feed)
+        taken = []
+        for _ in range(5):
+            await asyncio.sleep(0.9)
+            taken.append(feed.taken)
+            await asyncio.sleep(0.1)
+        sending.permit.stopped = True
+        await sending.task
+        return taken
 
-
-def test_the_first_outcome_comes_after_the_first_batch_in_flight() -> None:
-    taken: list[str] = []
-    source = (taken.append(each.requestId) or each for each in requests("abcdefghij"))  # type: ignore[func-returns-value]
-    outcomes = build_sender(Script(in_turn()), in_flight=4).send(source)
-    next(outcomes)
-    assert taken == ["a", "b", "c", "d", "e"]
+    assert run(scenario()) == [in_flight * second for second in (1, 2, 3, 4, 5)]
 
 
 def test_a_slow_request_holds_up_nobody_elses_outcome() -> None:
-    release = threading.Event()
+    script = Script(latency=lambda each: 300.0 if each.requestId == "a" else 1.0)
+    sent = run(send(script, requests("abcd"), in_flight=2))
+    assert [name for name, *_ in sent.brief] == ["b", "c", "d", "a"]
+    assert script.called == [(0.0, "a"), (0.0, "b"), (1.0, "c"), (2.0, "d")]
 
-    def answer(each: Request) -> Answer:
-        if each.requestId == "a":
-            assert release.wait(SOON)
-        return DELIVERED
 
-    outcomes = build_sender(Script(answer), in_flight=2).send(requests("abcd"))
-    assert {next(outcomes).request.requestId for _ in range(3)} == {"b", "c", "d"}
-    release.set()
-    assert brief(list(outcomes)) == [("a", "delivered", 1)]
+def test_parts_come_before_retries_and_retries_before_new_requests() -> None:
+    script = Script(in_turn(UNAVAILABLE, REFUSED), latency=1.0)
+    retry = RetryPolicy(base=1.0)
+    run(send(script, [request("a"), request("b", events=2), request("c"), request("d")], retry=retry))
+    # a is due again at second 2, when b has just been refused.
+    assert script.calls == ["a", "b", "b.1", "b.2", "a", "c", "d"]
+
+
+def test_requests_are_sent_as_they_are_fed() -> None:
+    async def scenario() -> Script:
+        script, feed = Script(), Feed(lambda: None)
+        sending = start(script, [], feed=feed)
+        for name in "abc":
+            await asyncio.sleep(10.0)
+            feed.put([request(name)])
+            sending.sender.pump()
+        await asyncio.sleep(10.0)
+        assert not sending.task.done()
+        feed.close()
+        sending.sender.pump()
+        await sending.task
+        return script
+
+    assert run(scenario()).called == [(10.0, "a"), (20.0, "b"), (30.0, "c")]
+
+
+# Pacing.
+
+
+def most_in_a_second(times: list[float]) -> int:
+    return max(sum(begin <= at < begin + 1.0 for at in times) for begin in times)
+
+
+def test_every_call_waits_for_the_permit_retries_and_parts_of_a_split_too() -> None:
+    script = Script(in_turn(*[THROTTLED, DELIVERED, REFUSED, UNAVAILABLE] * 15))
+    run(send(script, [request(f"{number:x}", events=2) for number in range(40)], in_flight=20, rate=4.0))
+    assert len(script.calls) > 80
+    assert most_in_a_second(script.times) == 4
+    assert script.times[-1] < 1.25 * len(script.calls) / 4
+
+
+def test_a_change_of_the_rate_shows_at_once() -> None:
+    async def scenario() -> Script:
+        script = Script()
+        sending = start(script, requests("0123456789abcdef"), rate=1.0)
+        await asyncio.sleep(2.1)
+        sending.own(100.0)
+        await sending.task
+        return script
+
+    times = run(scenario()).times
+    assert len([at for at in times if at < 2.1]) <= 4
+    assert times[-1] < 3.0  # 13 s at the first rate
+
+
+def test_after_a_stall_of_the_machine_calls_do_not_come_in_a_burst() -> None:
+    async def scenario() -> Script:
+        script = Script()
+        sending = start(script, [request(f"{number:x}") for number in range(60)], rate=10.0)
+        await asyncio.sleep(2.05)
+        asyncio.get_running_loop().stall(30.0)  # type: ignore[attr-defined]
+        await sending.task
+        return script
+
+    late = [at for at in run(scenario()).times if at > 30.0]
+    assert len(late) > 30
+    assert most_in_a_second(late) <= 10
+
+
+def test_a_sender_that_only_the_rate_holds_back_says_that_it_starves() -> None:
+    async def starved(in_flight: int = 256, rate: float = 10.0, names: str = "0123456789") -> bool:
+        sending = start(Script(latency=5.0), requests(names), in_flight=in_flight, rate=rate)
+        await asyncio.sleep(0.5)
+        sending.sender.starved = False
+        await asyncio.sleep(0.3)
+        sending.sender.pump()
+        told = sending.sender.starved
+        await sending.task
+        return told
+
+    assert run(starved())
+    assert not run(starved(in_flight=2))
+    assert not run(starved(names="01"))
+    assert not run(starved(rate=1e6))
+
+
+def test_a_sender_whose_reader_is_slow_does_not_starve() -> None:
+    async def scenario() -> bool:
+        feed = Feed(lambda: None)
+        sending = start(Script(), [], rate=10.0, feed=feed)
+        for name in "0123":
+            sending.sender.starved = False
+            feed.put([request(name)])
+            sending.sender.pump()
+            await asyncio.sleep(1.0)
+        feed.close()
+        sending.sender.pump()
+        await sending.task
+        return sending.sender.starved
+
+    assert not run(scenario())
+
+
+def test_a_sender_that_waits_for_a_retry_does_not_starve() -> None:
+    async def scenario() -> bool:
+        sending = start(Script(in_turn(UNAVAILABLE)), requests("a"), rate=1.0, retry=RetryPolicy(base=10.0))
+        await asyncio.sleep(0.0)
+        sending.sender.starved = False
+        await sending.task
+        return sending.sender.starved
+
+    assert not run(scenario())
 
 
 # Retries.
 
 
 def test_a_delivered_request_tells_of_its_calls() -> None:
-    time = FakeTime(chance=0.5)
+    script = Script(in_turn(THROTTLED, UNAVAILABLE, THROTTLED), latency=0.25)
+    sent = run(send(script, requests("a"), retry=RetryPolicy(base=1.0), chance=lambda: 0.5))
+    assert sent.outcomes == [
+        Outcome(
+            request=request("a"),
+            status="delivered",
+            answer=DELIVERED,
+            attempts=4,
+            # Three calls of 0.25 s, and pauses of half of 1, 2 and 4 s.
+            startedAt=START + timedelta(seconds=0.75 + 0.5 + 1.0 + 2.0),
+            latencyMs=250,
+        )
+    ]
 
-    answers = in_turn(THROTTLED, UNAVAILABLE, THROTTLED)
 
-    def put(each: Request) -> Answer:
-        time.pass_by(0.25)
-        return answers(each)
-
-    (outcome,) = build_sender(put, time=time).send(requests("a"))
-    assert outcome == Outcome(
-        request=request("a"),
-        status="delivered",
-        answer=DELIVERED,
-        attempts=4,
-        throttled=2,
-        retried=3,
-        # Three calls of 0.25 s, and pauses of half of 1, 2 and 4 s.
-        startedAt=START + timedelta(seconds=0.75 + 0.5 + 1.0 + 2.0),
-        latencyMs=250,
-    )
-    assert time.pauses == [0.5, 1.0, 2.0]
+def test_calls_are_counted() -> None:
+    script = Script(in_turn(THROTTLED, RESET, THROTTLED, UNAVAILABLE, REFUSED), latency=2.0)
+    calls = run(send(script, [request("a", events=2), request("b")])).sender.calls
+    # Of a five calls, then one of each of its halves and one of b; the reset one was not answered.
+    assert calls == Calls(requests=4, attempts=8, retried=4, ended=8, throttled=2, answered=7, latency=2.0)
 
 
 @pytest.mark.parametrize(
-    "fault", [THROTTLED, UNAVAILABLE, RESET, Answer(429, "Anything"), Answer(500, "InternalFailure")]
+    "fault", [THROTTLED, UNAVAILABLE, RESET, NOBODY, Answer(429, "Anything"), Answer(500, "InternalFailure")]
 )
 def test_passing_faults_are_called_again(fault: Answer) -> None:
-    script = Script(in_turn(fault))
-    (outcome,) = build_sender(script).send(requests("a"))
-    assert (outcome.status, outcome.attempts, outcome.answer) == ("delivered", 2, DELIVERED)
+    sent = run(send(Script(in_turn(fault)), requests("a")))
+    assert sent.brief == [("a", "delivered", 2)]
+    assert sent.outcomes[0].answer == DELIVERED
+
+
+def test_pauses_double_up_to_the_cap_and_are_jittered_over_their_whole_length() -> None:
+    script = Script(in_turn(*[UNAVAILABLE] * 7))
+    chances = iter([1.0, 0.0, 0.5, 0.25, 1.0, 0.1, 1.0])
+    run(send(script, requests("a"), retry=RetryPolicy(base=1.0, cap=10.0), chance=lambda: next(chances)))
+    pauses = [1.0, 0.0 * 2, 0.5 * 4, 0.25 * 8, 10.0, 0.1 * 10, 10.0]
+    assert script.times == pytest.approx([sum(pauses[:made]) for made in range(8)])
+
+
+def test_a_pause_holds_up_no_other_request() -> None:
+    script = Script(by_request(a=UNAVAILABLE))
+    retry = RetryPolicy(base=10.0, budget=15.0)
+    sent = run(send(script, requests("abc"), retry=retry))
+    assert script.called == [(0.0, "a"), (0.0, "b"), (0.0, "c"), (10.0, "a")]
+    assert sent.event_ids("delivered") == ["b-0", "c-0"]
 
 
 def test_a_refused_request_of_one_event_is_not_called_again() -> None:
     script = Script(in_turn(then=REFUSED))
-    (outcome,) = build_sender(script).send(requests("a"))
-    assert (outcome.status, outcome.attempts, outcome.answer) == ("refused", 1, REFUSED)
+    sent = run(send(script, requests("a")))
+    assert sent.brief == [("a", "refused", 1)]
+    assert sent.outcomes[0].answer == REFUSED
     assert script.calls == ["a"]
 
 
-def test_every_call_waits_for_the_pacer_retries_and_parts_of_a_split_too() -> None:
-    time, at = FakeTime(chance=0.0), []
-    answers = in_turn(DELIVERED, THROTTLED, UNAVAILABLE, REFUSED)
-
-    def put(each: Request) -> Answer:
-        at.append(time.time.monotonic())
-        return answers(each)
-
-    pacer = Pacer(4, time.time.monotonic, time.sleep)
-    list(build_sender(put, time=time, pacer=pacer).send([request("a"), request("b", events=2), request("c")]))
-    assert at == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
+# What ends the sending before its end.
 
 
-# How it ends before all is sent.
+@pytest.mark.parametrize(("fault", "throttled"), [(UNAVAILABLE, 0), (THROTTLED, 6), (RESET, 0), (NOBODY, 0)])
+def test_a_request_out_of_its_time_ends_the_sending_and_has_no_outcome(fault: Answer, throttled: int) -> None:
+    script = Script(by_request(c=fault))
+    sent = run(send(script, requests("abcdef"), retry=RetryPolicy(budget=20.0, base=1.0, cap=5.0)))
+    assert [at for at, name in script.called if name == "c"] == [0.0, 1.0, 3.0, 7.0, 12.0, 17.0]  # the next at 22
+    assert sent.event_ids("delivered") == ["a-0", "b-0", "d-0", "e-0", "f-0"]
+    assert (sent.sender.ending, sent.ended_after, len(sent.outcomes)) == (fault, 17.0, 5)
+    assert sent.sender.calls.throttled == throttled
 
 
-@pytest.mark.parametrize("attempts", [1, 2, 5])
-def test_out_of_retries_leaves_it_and_the_rest_pending_without_a_call(attempts: int) -> None:
-    script, time = Script(by_request(c=UNAVAILABLE)), FakeTime()
-    outcomes = list(build_sender(script, attempts=attempts, time=time).send(requests("abcdef")))
-    assert brief(outcomes) == [
-        ("a", "delivered", 1),
-        ("b", "delivered", 1),
-        ("c", "pending", attempts),
-        ("d", "pending", 0),
-        ("e", "pending", 0),
-        ("f", "pending", 0),
-    ]
-    assert script.calls == ["a", "b", *["c"] * attempts]
-    assert time.pauses == [1.0, 2.0, 4.0, 5.0][: attempts - 1]  # none after the last call
-    assert outcomes[2].answer == UNAVAILABLE
-    assert outcomes[3] == Outcome(request("d"), "pending")
+def test_the_time_of_a_request_begins_with_its_first_call() -> None:
+    def late(each: Request) -> Answer:
+        return UNAVAILABLE if each.requestId == "b" else DELIVERED
+
+    script = Script(late, latency=lambda each: 100.0 if each.requestId == "a" else 0.0)
+    run(send(script, requests("ab"), retry=RetryPolicy(budget=20.0, base=8.0, cap=8.0)))
+    assert script.called == [(0.0, "a"), (100.0, "b"), (108.0, "b"), (116.0, "b")]
 
 
-def test_out_of_retries_for_throttling_counts_them() -> None:
-    (outcome,) = build_sender(Script(in_turn(then=THROTTLED)), attempts=3).send(requests("a"))
-    assert (outcome.status, outcome.attempts, outcome.throttled) == ("pending", 3, 3)
+def test_by_default_a_request_is_tried_for_two_minutes() -> None:
+    script = Script(in_turn(then=UNAVAILABLE))
+    sent = run(send(script, requests("a"), retry=RetryPolicy()))
+    # 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 6.4 = 12.7 s, then every 10 s.
+    assert sent.ended_after == pytest.approx(112.7)
+    assert len(script.calls) == 1 + 7 + 10
+
+
+def test_while_a_request_waits_in_vain_no_new_one_starts_after_the_end() -> None:
+    script = Script(by_request(a=UNAVAILABLE), latency=1.0)
+    sent = run(send(script, requests("abcdef"), in_flight=2, retry=RetryPolicy(budget=2.5, base=1.0)))
+    # a is called in seconds 0 and 2; then its time is over.
+    assert [each for each in script.called if each[1] != "a"] == [(0.0, "b"), (1.0, "c"), (1.0, "d"), (2.0, "e")]
+    assert sent.event_ids("delivered") == ["b-0", "c-0", "d-0", "e-0"]
+    assert sent.sender.ending == UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -279,119 +328,277 @@ def test_out_of_retries_for_throttling_counts_them() -> None:
 )
 def test_a_hopeless_answer_stops_the_sending_at_once(answer: Answer) -> None:
     script = Script(by_request(c=answer))
-    outcomes = list(build_sender(script).send(requests("abcdef")))
+    sent = run(send(script, requests("abcdef")))
     assert script.calls == ["a", "b", "c"]
-    assert event_ids(outcomes, "delivered") == ["a-0", "b-0"]
-    assert event_ids(outcomes, "pending") == ["c-0", "d-0", "e-0", "f-0"]
-    assert [outcome.answer for outcome in outcomes] == [DELIVERED, DELIVERED, answer, None, None, None]
+    assert sent.brief == [("a", "delivered", 1), ("b", "delivered", 1)]
+    assert (sent.sender.ending, sent.permit.stopped) == (answer, True)
 
 
-def test_a_stop_leaves_the_parts_of_a_split_that_were_not_called_pending() -> None:
-    script = Script(by_request(r=REFUSED, **{"r.1": DENIED}))
-    outcomes = list(build_sender(script).send([request("r", events=4)]))
-    assert script.calls == ["r", "r.1"]
-    assert brief(outcomes) == [("r.1", "pending", 2), ("r.2", "pending", 0)]
-    assert event_ids(outcomes, "pending") == ["r-0", "r-1", "r-2", "r-3"]
+def test_calls_under_way_finish_after_a_stop_and_are_told() -> None:
+    seconds = {"a": 1.0, "b": 3.0, "c": 2.0, "d": 5.5}
+    script = Script(by_request(a=DENIED, c=REFUSED), latency=lambda each: seconds[each.requestId])
+    sent = run(send(script, requests("abcdef"), in_flight=4))
+    assert script.calls == ["a", "b", "c", "d"]
+    assert sent.brief == [("c", "refused", 1), ("b", "delivered", 1), ("d", "delivered", 1)]
+    assert (sent.ended_after, sent.sender.ending) == (5.5, DENIED)
 
 
-def test_a_stop_ends_the_retries_of_the_others_in_flight() -> None:
-    retrying = threading.Event()
-
-    def answer(each: Request) -> Answer:
-        if each.requestId == "a":
-            retrying.set()
-            return UNAVAILABLE
-        assert retrying.wait(SOON)
-        return DENIED
-
-    script = Script(answer)
-    outcomes = list(build_sender(script, in_flight=2, attempts=ENDLESS).send(requests("abcd")))
-    assert event_ids(outcomes, "pending") == ["a-0", "b-0", "c-0", "d-0"]
-    assert len(script.calls) < ENDLESS
-    assert sum(outcome.attempts for outcome in outcomes) == len(script.calls)
+def test_the_first_of_several_endings_is_told() -> None:
+    script = Script(by_request(a=DENIED, b=UNAVAILABLE, c=Answer(404, "ResourceNotFoundException")), latency=1.0)
+    sent = run(send(script, requests("abc"), in_flight=3, retry=RetryPolicy(budget=0.0)))
+    assert sent.sender.ending == DENIED
 
 
-def test_who_waits_for_the_pacer_when_the_sending_stops_makes_no_call() -> None:
-    stopped, both_wait = threading.Event(), threading.Barrier(3)
-
-    def sleep(_: float) -> None:
-        both_wait.wait(SOON)
-        assert stopped.wait(SOON)
-
-    def deny(_: Request) -> Answer:
-        both_wait.wait(SOON)
-        return DENIED
-
-    script = Script(deny)
-    outcomes = build_sender(script, in_flight=3, pacer=Pacer(1, lambda: 0.0, sleep)).send(requests("abc"))
-    assert next(outcomes).answer == DENIED
-    stopped.set()
-    assert [(outcome.status, outcome.attempts) for outcome in outcomes] == [("pending", 0)] * 2
-    assert len(script.calls) == 1
+@pytest.mark.parametrize("answer", [UNAVAILABLE, THROTTLED, REFUSED, EXPIRED])
+def test_after_a_stop_nothing_is_called_again_or_split(answer: Answer) -> None:
+    script = Script(by_request(a=DENIED, b=answer), latency=lambda each: 1.0 if each.requestId == "a" else 2.0)
+    sent = run(send(script, [request("a"), request("b", events=2)], in_flight=2))
+    assert script.calls == ["a", "b"]
+    assert (sent.outcomes, sent.ended_after, sent.sender.ending) == ([], 2.0, DENIED)
 
 
-# Exceptions: they surface, they do not wait for others' retries, they leave no thread behind.
+def test_a_stop_leaves_the_parts_of_a_split_that_were_not_called() -> None:
+    script = Script(by_request(a=REFUSED, **{"a.1": DENIED}))
+    sent = run(send(script, [request("a", events=4)]))
+    assert (script.calls, sent.outcomes) == (["a", "a.1"], [])
 
 
-class RetryingForEver:
-    """Answers `b` with 503 for ever, others by `answer` as soon as `b` was called; a test sees that b's calls end."""
-
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        self._answer = answer
-        self.called = threading.Event()
-        self.calls = 0
-
-    def __call__(self, each: Request) -> Answer:
-        if each.requestId == "b":
-            self.calls += 1
-            self.called.set()
-            return UNAVAILABLE
-        assert self.called.wait(SOON)
-        return self._answer(each)
+def test_calls_that_hang_at_a_stop_are_given_up_and_told_by_nobody() -> None:
+    seconds = {"a": 2.0, "b": HANG, "c": 6.9, "d": 7.1}
+    script = Script(by_request(a=DENIED), latency=lambda each: seconds[each.requestId])
+    sent = run(send(script, requests("abcd"), in_flight=4))
+    assert sent.brief == [("c", "delivered", 1)]
+    assert sorted(script.given_up) == ["b", "d"]
+    assert sent.ended_after == pytest.approx(7.0)  # 5 s after the stop
+    assert sent.sender.calls.ended == 2
 
 
-def broken(_: Request) -> Answer:
-    raise ZeroDivisionError("a mistake in put")
+def test_calls_that_take_long_are_waited_for_where_nothing_has_stopped_the_sending() -> None:
+    sent = run(send(Script(latency=60.0), requests("ab"), in_flight=2))
+    assert (len(sent.outcomes), sent.ended_after) == (2, 60.0)
 
 
-@pytest.mark.parametrize("names", ["ab", "ba", "abcdefgh"])
-def test_a_mistake_in_put_surfaces_while_others_retry(names: str, threads_left: ThreadsLeft) -> None:
-    put = RetryingForEver(broken)
-    with pytest.raises(ZeroDivisionError):
-        list(build_sender(put, in_flight=2, attempts=ENDLESS).send(requests(names)))
-    assert put.calls < ENDLESS
-    assert threads_left() == set()
+def test_the_driver_stops_the_sending_while_its_requests_wait_to_be_called_again() -> None:
+    async def scenario() -> Sending:
+        sending = start(Script(by_request(a=UNAVAILABLE)), requests("ab"), retry=RetryPolicy(base=100.0))
+        await asyncio.sleep(7.0)
+        sending.permit.stopped = True
+        sending.sender.pump()
+        await sending.task
+        return sending
+
+    sent = run(scenario())
+    assert sent.brief == [("b", "delivered", 1)]
+    assert (sent.ended_after, sent.sender.ending) == (7.0, None)
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_an_exception_of_the_source_surfaces_while_others_retry(
-    error: type[BaseException], threads_left: ThreadsLeft
-) -> None:
-    put = RetryingForEver(in_turn())
+def test_a_sending_that_was_stopped_before_it_began_makes_no_call() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script()
+        sending = start(script, requests("ab"))
+        sending.permit.stopped = True
+        await sending.task
+        return script, sending
 
-    def source() -> Iterator[Request]:
-        yield request("b")
-        assert put.called.wait(SOON)
-        raise error
-
-    with pytest.raises(error):
-        list(build_sender(put, in_flight=2, attempts=ENDLESS).send(source()))
-    assert put.calls < ENDLESS
-    assert threads_left() == set()
+    script, sent = run(scenario())
+    assert (script.calls, sent.outcomes) == ([], [])
 
 
-def test_closing_the_outcomes_ends_the_sending(threads_left: ThreadsLeft) -> None:
-    put = RetryingForEver(in_turn())
-    outcomes = build_sender(put, in_flight=2, attempts=ENDLESS).send(requests("abcd"))
-    assert next(outcomes).status == "delivered"
-    outcomes.close()  # type: ignore[attr-defined]
-    assert put.calls < ENDLESS
-    assert threads_left() == set()
+def test_a_reader_that_fails_ends_the_sending_when_the_calls_under_way_have_ended() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script(latency=3.0)
+        sending = start(script, requests("abcdef"), in_flight=2)
+        await asyncio.sleep(1.0)
+        sending.feed.fail()
+        sending.sender.pump()
+        await sending.task
+        return script, sending
+
+    script, sent = run(scenario())
+    assert script.calls == ["a", "b"]
+    assert sent.brief == [("a", "delivered", 1), ("b", "delivered", 1)]
+    assert (sent.ended_after, sent.permit.stopped, sent.sender.ending) == (3.0, True, None)
 
 
-def test_no_thread_is_left_after_the_last_outcome(threads_left: ThreadsLeft) -> None:
-    list(build_sender(Script(in_turn()), in_flight=4).send(requests("abcdefgh")))
-    assert threads_left() == set()
+@pytest.mark.parametrize("stopped", [False, True])
+def test_when_the_sending_has_ended_its_reader_is_told(stopped: bool) -> None:
+    script = Script(in_turn(DENIED) if stopped else in_turn())
+    sent = run(send(script, requests("ab")))
+    assert not sent.feed.put(requests("c"))
+
+
+def test_nothing_starts_after_the_end() -> None:
+    async def scenario() -> list[str]:
+        script = Script(in_turn(DENIED))
+        sending = await send(script, requests("ab"))
+        sending.permit.stopped = False
+        sending.own()
+        await asyncio.sleep(10.0)
+        return script.calls
+
+    assert run(scenario()) == ["a"]
+
+
+def test_nobody_there_is_noted_until_somebody_answers() -> None:
+    async def scenario() -> list[Answer | None]:
+        script = Script(in_turn(NOBODY, NOBODY, UNAVAILABLE, NOBODY, RESET), latency=1.0)
+        sending = start(script, requests("a"))
+        noted = [sending.sender.unreachable]
+        for _ in range(6):
+            await asyncio.sleep(1.001)
+            noted.append(sending.sender.unreachable)
+        await sending.task
+        return noted
+
+    assert run(scenario()) == [None, NOBODY, NOBODY, None, NOBODY, None, None]
+
+
+# Credentials that have expired.
+
+
+def test_expired_credentials_are_renewed_once_and_the_calls_made_again() -> None:
+    script = Script(in_turn(*[EXPIRED] * 4), latency=1.0, look=3.0)
+    sent = run(send(script, requests("abcdef"), in_flight=4, retry=RetryPolicy()))
+    assert script.looked == [1.0]
+    # No call is made in vain while credentials are looked for.
+    assert script.called[4:8] == [(4.0, "a"), (4.0, "b"), (4.0, "c"), (4.0, "d")]
+    assert sorted(sent.brief) == [(name, "delivered", 2 if name in "abcd" else 1) for name in "abcdef"]
+
+
+def test_credentials_that_are_not_there_yet_are_looked_for_again() -> None:
+    script = Script(in_turn(EXPIRED), renewals=[False] * 6)
+    sent = run(send(script, requests("ab"), retry=RetryPolicy(renewal=15.0)))
+    assert script.looked == pytest.approx([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    assert script.called == [(0.0, "a"), (6.0, "a"), (6.0, "b")]
+    assert sent.brief == [("a", "delivered", 2), ("b", "delivered", 1)]
+
+
+@pytest.mark.parametrize("look", [0.0, 4.0, HANG])
+def test_without_other_credentials_the_sending_ends_for_those_that_expired(look: float) -> None:
+    script = Script(in_turn(DELIVERED, EXPIRED, then=EXPIRED), renewals=repeat(False), look=look)
+    sent = run(send(script, requests("abc"), retry=RetryPolicy(renewal=15.0)))
+    assert script.calls == ["a", "b"]
+    assert sent.brief == [("a", "delivered", 1)]
+    assert (sent.sender.ending, sent.ended_after) == (EXPIRED, 15.0)
+
+
+def test_other_credentials_that_are_as_old_end_the_sending_too() -> None:
+    script = Script(in_turn(then=EXPIRED), latency=1.0)
+    sent = run(send(script, requests("abcdef"), in_flight=2, retry=RetryPolicy(renewal=15.0)))
+    assert (sent.outcomes, sent.sender.ending) == ([], EXPIRED)
+    assert set(script.calls) == {"a", "b"}
+    assert sent.ended_after == pytest.approx(16.0)  # the first call told it in second 1
+
+
+def test_the_time_for_a_renewal_begins_when_the_credentials_expire() -> None:
+    script = Script(in_turn(*[UNAVAILABLE] * 4, EXPIRED), renewals=[False])
+    sent = run(send(script, requests("a"), retry=RetryPolicy(base=10.0, renewal=15.0)))
+    assert script.called[4:] == [(40.0, "a"), (41.0, "a")]
+    assert sent.brief == [("a", "delivered", 6)]
+
+
+def test_a_stop_does_not_wait_for_credentials() -> None:
+    async def scenario() -> Sending:
+        sending = start(Script(in_turn(EXPIRED), look=HANG), requests("ab"), retry=RetryPolicy(renewal=1000.0))
+        await asyncio.sleep(10.0)
+        sending.permit.stopped = True
+        sending.sender.pump()
+        await sending.task
+        return sending
+
+    assert run(scenario()).ended_after <= 15.0
+
+
+# Handing over.
+
+
+def test_who_does_not_own_its_part_any_more_starts_nothing_and_goes_on_when_it_does_again() -> None:
+    async def scenario() -> tuple[Script, list[int], Sending]:
+        script = Script(latency=1.0)
+        sending = start(script, requests("abcdef"), in_flight=2)
+        await asyncio.sleep(0.5)
+        sending.disown()
+        in_flight = [sending.sender.in_flight]
+        await asyncio.sleep(100.0)
+        in_flight.append(sending.sender.in_flight)
+        sending.permit.done = Done([key(name) for name in "abd"])
+        sending.own()
+        await sending.task
+        return script, in_flight, sending
+
+    script, in_flight, sent = run(scenario())
+    assert in_flight == [2, 0]
+    assert script.called[:2] == [(0.0, "a"), (0.0, "b")]
+    assert script.calls[2:] == ["c", "e", "f"] and script.times[2] == pytest.approx(100.5)
+    assert sorted(sent.event_ids("delivered")) == ["a-0", "b-0", "c-0", "e-0", "f-0"]
+
+
+def test_retries_and_parts_wait_for_the_ownership_and_those_that_others_ended_are_left_out() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script(in_turn(UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, REFUSED, REFUSED), latency=1.0)
+        source = [request("a"), request("b", events=4), request("c"), request("d", events=2), request("e", events=4)]
+        sending = start(script, source, in_flight=5, retry=RetryPolicy(base=5.0))
+        await asyncio.sleep(0.5)
+        sending.disown()
+        await asyncio.sleep(50.0)
+        sending.permit.done = Done([key("a")], ["b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
+        sending.own()
+        await sending.task
+        return script, sending
+
+    script, sent = run(scenario())
+    assert sorted(script.calls[5:]) == ["b.2.1", "c", "d.1", "e.2"]
+    assert min(script.times[5:]) == pytest.approx(50.5)
+    assert sent.event_ids("delivered") == ["b-2", "c-0", "d-0", "e-2", "e-3"]
+
+
+def test_a_driver_that_falls_silent_leaves_the_sender_its_grace() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script()
+        sending = start(script, [request(f"{number:x}") for number in range(200)], rate=10.0, static_rate=2.0)
+        sending.own(10.0, asked=asyncio.get_running_loop().time())
+        await asyncio.sleep(100.0)
+        sending.disown()
+        sending.permit.stopped = True
+        sending.sender.pump()
+        await sending.task
+        return script, sending
+
+    script, _ = run(scenario())
+    leased = [at for at in script.times if at < TERM]
+    assert len(leased) == pytest.approx(10.0 * TERM, abs=1)
+    assert len(script.times) - len(leased) == pytest.approx(2.0 * (GRACE - TERM), abs=1)
+    assert max(script.times) < GRACE
+
+
+# What others have ended.
+
+
+def test_what_others_ended_is_skipped_and_of_a_split_one_what_is_left_is_called() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script()
+        sending = start(script, [request("a"), request("b", events=8), request("c"), request("d", events=2)])
+        sending.permit.done = Done([key("a")], ["b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
+        await sending.task
+        return script, sending
+
+    script, sent = run(scenario())
+    assert script.calls == ["b.1.1", "b.2.2", "c"]
+    assert sent.event_ids("delivered") == ["b-0", "b-1", "b-6", "b-7", "c-0"]
+    assert [attempts for *_, attempts in sent.brief] == [1, 1, 1]
+
+
+def test_what_is_skipped_takes_nothing_of_the_rate() -> None:
+    async def scenario() -> tuple[Script, float]:
+        script = Script()
+        sending = start(script, [request(f"{number:x}") for number in range(400)], rate=1.0)
+        sending.permit.done = Done(range(399))
+        await sending.task
+        return script, sending.ended_after
+
+    script, seconds = run(scenario())
+    assert script.calls == [f"{399:x}"]
+    assert seconds < 3.0
 
 
 # Splitting.
@@ -404,99 +611,213 @@ def refuse(*poison: str) -> Callable[[Request], Answer]:
 # The calls for a poison at each place: 10 is split in 5 and 5, 5 in 2 and 3, 3 in 1 and 2.
 @pytest.mark.parametrize(("place", "calls"), [*enumerate([7, 7, 7, 9, 9, 7, 7, 7, 9, 9])])
 def test_a_poison_stands_alone_and_its_neighbours_are_delivered(place: int, calls: int) -> None:
-    script = Script(refuse(f"r-{place}"))
-    outcomes = list(build_sender(script).send([request("r", events=10)]))
-    assert event_ids(outcomes, "refused") == [f"r-{place}"]
-    assert event_ids(outcomes, "delivered") == [f"r-{each}" for each in range(10) if each != place]
-    assert sum(outcome.attempts for outcome in outcomes) == len(script.calls) == calls
-    (refused,) = [outcome for outcome in outcomes if outcome.status == "refused"]
+    script = Script(refuse(f"a-{place}"))
+    sent = run(send(script, [request("a", events=10)]))
+    assert sent.event_ids("refused") == [f"a-{place}"]
+    assert sent.event_ids("delivered") == [f"a-{each}" for each in range(10) if each != place]
+    assert sum(outcome.attempts for outcome in sent.outcomes) == len(script.calls) == calls
+    (refused,) = [outcome for outcome in sent.outcomes if outcome.status == "refused"]
     assert refused.answer == REFUSED
 
 
 def test_a_request_of_poison_alone_is_refused_event_by_event() -> None:
     script = Script(in_turn(then=REFUSED))
-    outcomes = list(build_sender(script).send([request("r", events=10)]))
-    assert [outcome.request.eventIds for outcome in outcomes] == [(f"r-{each}",) for each in range(10)]
-    assert {outcome.status for outcome in outcomes} == {"refused"}
-    assert sum(outcome.attempts for outcome in outcomes) == len(script.calls) == 19
+    sent = run(send(script, [request("a", events=10)]))
+    assert [outcome.request.eventIds for outcome in sent.outcomes] == [(f"a-{each}",) for each in range(10)]
+    assert {outcome.status for outcome in sent.outcomes} == {"refused"}
+    assert sum(outcome.attempts for outcome in sent.outcomes) == len(script.calls) == 19
 
 
 def test_the_calls_of_a_refused_whole_are_counted_once() -> None:
     script = Script(in_turn(THROTTLED, REFUSED, THROTTLED))
-    outcomes = list(build_sender(script).send([request("r", events=2)]))
-    assert script.calls == ["r", "r", "r.1", "r.1", "r.2"]
-    assert [(each.attempts, each.throttled, each.retried) for each in outcomes] == [(4, 2, 2), (1, 0, 0)]
+    sent = run(send(script, [request("a", events=2)]))
+    assert script.calls == ["a", "a", "a.1", "a.2", "a.1"]
+    assert sorted(sent.brief) == [("a.1", "delivered", 4), ("a.2", "delivered", 1)]
 
 
 def test_a_split_sends_the_same_events_as_the_whole() -> None:
     sent: list[Request] = []
 
-    def put(each: Request) -> Answer:
+    def answer(each: Request) -> Answer:
         sent.append(each)
         return REFUSED if len(each.events) > 2 else DELIVERED
 
-    whole = Request("r", None, "session", ("x", "y", "z"), ('{"n":1}', '{"n":2}', '{"n":3}'))
-    list(build_sender(put).send([whole]))
+    whole = Request("a", None, "session", ("x", "y", "z"), ('{"n":1}', '{"n":2}', '{"n":3}'))
+    run(send(Script(answer), [whole]))
     assert sent == [
         whole,
-        Request("r.1", None, "session", ("x",), ('{"n":1}',)),
-        Request("r.2", None, "session", ("y", "z"), ('{"n":2}', '{"n":3}')),
+        Request("a.1", None, "session", ("x",), ('{"n":1}',)),
+        Request("a.2", None, "session", ("y", "z"), ('{"n":2}', '{"n":3}')),
     ]
+
+
+# Mistakes of ours: they surface, when the calls under way have ended, and leave nothing behind.
+
+
+def broken(_: object) -> Answer:
+    raise ZeroDivisionError("a mistake")
+
+
+async def failed(sending: Sending, error: type[Exception] = ZeroDivisionError) -> Sending:
+    with pytest.raises(error):
+        await sending.task
+    return sending
+
+
+@pytest.mark.parametrize("names", ["ab", "ba", "abcdef"])
+def test_a_mistake_in_put_surfaces_while_others_are_called_again(names: str) -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script(lambda each: broken(each) if each.requestId == "a" else UNAVAILABLE)
+        return script, await failed(start(script, requests(names), in_flight=2, retry=RetryPolicy(base=1.0)))
+
+    script, sent = run(scenario())
+    assert set(script.calls) <= {"a", "b"}
+    assert (sent.outcomes, sent.permit.stopped) == ([], True)
+
+
+def test_calls_under_way_are_told_before_a_mistake_surfaces() -> None:
+    async def scenario() -> Sending:
+        script = Script(lambda each: broken(each) if each.requestId == "a" else DELIVERED, latency=3.0)
+        return await failed(start(script, requests("bacd"), in_flight=3))
+
+    sent = run(scenario())
+    assert sorted(sent.brief) == [("b", "delivered", 1), ("c", "delivered", 1)]
+    assert sent.ended_after == 3.0
+
+
+def test_a_mistake_of_who_is_told_of_outcomes_surfaces() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script()
+        return script, await failed(start(script, requests("abc"), ended=lambda outcome: broken(outcome) and None))
+
+    script, sent = run(scenario())
+    assert (script.calls, sent.permit.stopped) == (["a"], True)
+
+
+def test_a_mistake_in_renew_surfaces() -> None:
+    def broken_look() -> Iterator[bool]:
+        yield bool(broken(None))
+
+    async def scenario() -> Sending:
+        return await failed(start(Script(in_turn(EXPIRED), renewals=broken_look()), requests("ab")))
+
+    assert run(scenario()).outcomes == []
+
+
+@pytest.mark.parametrize("fed_later", [False, True])
+def test_a_request_whose_id_is_no_number_surfaces(fed_later: bool) -> None:
+    async def scenario() -> Sending:
+        feed = Feed(lambda: None)
+        sending = start(Script(), [], feed=feed)
+        if fed_later:
+            await asyncio.sleep(1.0)
+        feed.put(requests("x"))
+        asyncio.get_running_loop().call_soon(sending.sender.pump)  # as a reader in another thread has it called
+        return await failed(sending, ValueError)
+
+    assert run(scenario()).outcomes == []
+
+
+def test_a_sending_that_is_cancelled_leaves_nothing_behind() -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script(by_request(a=EXPIRED), latency=lambda each: 0.0 if each.requestId == "a" else HANG, look=HANG)
+        sending = start(script, requests("cba"), in_flight=3)
+        await asyncio.sleep(1.0)
+        sending.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending.task
+        return script, sending
+
+    script, sent = run(scenario())
+    assert sorted(script.given_up) == ["b", "c"]
+    assert (sent.outcomes, sent.sender.in_flight) == ([], 0)
+    assert not sent.feed.put(requests("d"))
 
 
 # Conservation, over whatever the service does.
 
 sizes = st.lists(st.integers(1, 10), max_size=8)
-faults = st.lists(st.sampled_from([None, THROTTLED, UNAVAILABLE, RESET]), max_size=30)
+whims = st.lists(st.sampled_from([None, THROTTLED, UNAVAILABLE, RESET, NOBODY, EXPIRED]), max_size=30)
 
 
 class Judge:
-    """Refuses poison, has its faults call by call, and keeps what it acknowledged and what it refused alone."""
+    """Refuses poison, has its whims call by call, and keeps what it acknowledged and what it refused alone."""
 
-    def __init__(self, poison: set[str], answers: list[Answer | None]) -> None:
+    def __init__(self, poison: set[str], whims: list[Answer | None]) -> None:
         self._poison = poison
-        self._answers = iter(answers)
-        self._lock = threading.Lock()
-        self.calls = 0
+        self._whims = iter(whims)
         self.throttled = 0
         self.acknowledged: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     def __call__(self, each: Request) -> Answer:
-        with self._lock:
-            self.calls += 1
-            answer = next(self._answers, None)
-            self.throttled += answer is THROTTLED
-            if answer is not None:
-                return answer
-            if self._poison & set(each.eventIds):
-                self.refused.update(each.eventIds if len(each.eventIds) == 1 else ())
-                return REFUSED
-            self.acknowledged.update(each.eventIds)
-            return DELIVERED
+        whim = next(self._whims, None)
+        self.throttled += whim is THROTTLED
+        if whim is not None:
+            return whim
+        if self._poison & set(each.eventIds):
+            self.refused.update(each.eventIds if len(each.eventIds) == 1 else ())
+            return REFUSED
+        self.acknowledged.update(each.eventIds)
+        return DELIVERED
 
 
-@settings(max_examples=150, deadline=None)
-@given(data=st.data(), sizes=sizes, faults=faults, in_flight=st.integers(1, 4), stop=st.booleans())
+def draw_poison(data: st.DataObject, source: list[Request]) -> set[str]:
+    ids = [event for each in source for event in each.eventIds]
+    return data.draw(st.sets(st.sampled_from(ids), max_size=6)) if ids else set()
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), sizes=sizes, whims=whims, in_flight=st.integers(1, 4), stop=st.booleans())
 def test_conservation(
-    data: st.DataObject, sizes: list[int], faults: list[Answer | None], in_flight: int, stop: bool
+    data: st.DataObject, sizes: list[int], whims: list[Answer | None], in_flight: int, stop: bool
 ) -> None:
-    all_requests = [request(f"r{number}", size) for number, size in enumerate(sizes)]
-    ids = [event for each in all_requests for event in each.eventIds]
-    poison = data.draw(st.sets(st.sampled_from(ids), max_size=6)) if ids else set()
-    judge = Judge(poison, [*faults, *([DENIED] if stop else [])])
-    attempts = data.draw(st.sampled_from([2, len(faults) + 1]))
+    source = [request(f"{number:x}", size) for number, size in enumerate(sizes)]
+    poison = draw_poison(data, source)
+    judge = Judge(poison, [*whims, *([DENIED] if stop else [])])
+    seconds = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=5))
+    rest = chain.from_iterable(repeat(seconds))
+    script = Script(judge, latency=lambda _: next(rest))
 
-    outcomes = list(build_sender(judge, in_flight, attempts).send(all_requests))
+    sent = virtual.run(send(script, source, in_flight=in_flight, retry=PATIENT))
 
-    ended = Counter(event for outcome in outcomes for event in outcome.request.eventIds)
-    assert ended == Counter(ids)
-    assert Counter(event_ids(outcomes, "delivered")) == judge.acknowledged
-    assert Counter(event_ids(outcomes, "refused")) == judge.refused
-    assert sum(outcome.attempts for outcome in outcomes) == judge.calls
-    assert sum(outcome.throttled for outcome in outcomes) == judge.throttled
-    names = [outcome.request.requestId for outcome in outcomes]
+    assert Counter(sent.event_ids("delivered")) == judge.acknowledged
+    assert Counter(sent.event_ids("refused")) == judge.refused
+    names = [name for name, *_ in sent.brief]
     assert len(names) == len(set(names))
-    if not stop and attempts > len(faults):
-        assert event_ids(outcomes, "pending") == []
-        assert event_ids(outcomes, "refused") == sorted(poison)
+    calls, called = sent.sender.calls, Counter(script.calls)
+    assert (calls.attempts, calls.ended, calls.throttled) == (called.total(), called.total(), judge.throttled)
+    assert (calls.requests, calls.retried) == (len(called), called.total() - len(called))
+    if sent.sender.ending is None:
+        ids = [event for each in source for event in each.eventIds]
+        assert sent.event_ids("delivered") == sorted({*ids} - poison)
+        assert sent.event_ids("refused") == sorted(poison)
+        assert sum(outcome.attempts for outcome in sent.outcomes) == called.total()
+
+
+def leaves(each: Request, poison: set[str]) -> list[Request]:
+    """What a request ends as: whole, or in the parts that a split makes of it."""
+    if len(each.events) > 1 and poison & set(each.eventIds):
+        return [leaf for half in each.halves() for leaf in leaves(half, poison)]
+    return [each]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), sizes=sizes, in_flight=st.integers(1, 4))
+def test_with_what_others_ended_every_event_ends_once(data: st.DataObject, sizes: list[int], in_flight: int) -> None:
+    source = [request(f"{number:x}", size) for number, size in enumerate(sizes)]
+    poison = draw_poison(data, source)
+    ends = [leaf for each in source for leaf in leaves(each, poison)]
+    others = data.draw(st.lists(st.sampled_from(ends), unique=True)) if ends else []
+    names = [each.requestId for each in others]
+
+    async def scenario() -> Sending:
+        sending = start(Script(refuse(*poison)), source, in_flight=in_flight)
+        sending.permit.done = Done(map(key, (n for n in names if "." not in n)), [n for n in names if "." in n])
+        await sending.task
+        return sending
+
+    sent = virtual.run(scenario())
+    mine = [event for outcome in sent.outcomes for event in outcome.request.eventIds]
+    theirs = [event for each in others for event in each.eventIds]
+    assert Counter(mine + theirs) == Counter(event for each in source for event in each.eventIds)

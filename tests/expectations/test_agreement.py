@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import emulator
-from delivery.client import Put, Service, connect
-from delivery.records import Request
+from delivery.client import connect
+from delivery.records import Answer, Request
+from delivery.service import Service
 from emulator import Settings
 from expectations.rules import Judgement
 from expectations.verdict import judge
@@ -25,6 +27,7 @@ from transforms.mapping_reader import read_mapping
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 
+Put = Callable[[Request], Answer]
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
 TEXTS = ["userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", "recommendationId"]
 TEXTS += ["eventAttributionSource", "shown", "device"]
@@ -44,8 +47,10 @@ OURS = {"identity_missing", "sentAt_in_future", "sentAt_before_1970", "impressio
 
 @pytest.fixture(scope="module")
 def put() -> Iterator[Put]:
-    with emulator.running(Settings()) as server:
-        yield connect(Service("t", "eu-west-1", server.endpoint_url), 1)
+    with emulator.running(Settings()) as server, asyncio.Runner() as runner:
+        client = connect(Service("t", "eu-west-1", server.endpoint_url), 1)
+        yield lambda request: runner.run(client.put(request))
+        runner.run(client.close())
 
 
 def judged(spark: SparkSession, records: list[dict[str, Any]]) -> list[tuple[Request, list[str]]]:

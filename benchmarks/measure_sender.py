@@ -1,9 +1,10 @@
-"""What a call costs this side's CPU: by boto3, by our client, and as an unsigned POST of the same body, the floor.
+"""What a call costs this side's CPU: by boto3, by our client, by a whole Spark task's sender, and as an unsigned POST.
 
-    python benchmarks/measure_client.py [--calls 3000] [--rounds 7]
+    python benchmarks/measure_sender.py [--calls 3000] [--rounds 7]
 
-All in this process, in turn; calls of 10 events of about 200 bytes. The emulator, which verifies the signatures, runs
-in a process of its own. Processor time, so other work on the machine shows little in it.
+All in this process, in turn; calls of 10 events of about 200 bytes. The emulator, which verifies the signatures, and
+the driver that the sender asks for its leases and tells its outcomes run in processes of their own. Processor time, so
+other work on the machine shows little in it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import itertools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -25,11 +28,17 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import boto3
+import pyarrow as pa
 from botocore.config import Config
 
+from delivery.arrow import TaskDelivery
+from delivery.channel import Address
 from delivery.client import Client, connect
+from delivery.dispatcher import Dispatcher
 from delivery.records import Request
+from delivery.server import serving
 from delivery.service import Service
+from delivery.task import Terms
 from delivery.wire import render_body
 
 ROOT: Final = Path(__file__).parents[1]
@@ -100,6 +109,52 @@ async def _put_all(client: Client, requests: list[Request]) -> None:
     await asyncio.gather(*(put_some() for _ in range(IN_FLIGHT)))
 
 
+def by_task(url: str, requests: list[Request], driver: Address) -> Run:
+    """Send as a Spark task does: from Arrow batches, leased, told to the driver."""
+    terms = Terms(Service(TRACKER, REGION, url), driver, static_rate=1.0, in_flight=IN_FLIGHT)
+    rows = [{**_row(each), "requestId": f"{number:064x}"} for number, each in enumerate(requests)]
+    parts = itertools.count()
+
+    def run() -> None:
+        table = pa.Table.from_pylist(rows)
+        numbers = pa.array([next(parts)] * len(rows), pa.int32())  # a part is sent once
+        batches = table.append_column("part", numbers).to_batches(max_chunksize=1_000)
+        assert not list(TaskDelivery(terms)(batches))
+
+    return run
+
+
+def _row(request: Request) -> dict[str, Any]:
+    return {
+        "userId": request.userId,
+        "sessionId": request.sessionId,
+        "eventIds": list(request.eventIds),
+        "events": list(request.events),
+    }
+
+
+@contextmanager
+def driver() -> Iterator[Address]:
+    """Run a driver without a limit in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_drive, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send("end")
+        process.join()
+
+
+def _drive(pipe: Any) -> None:
+    dispatcher = Dispatcher(1e6, 1.0)
+    with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
+        pipe.send(address)
+        while not pipe.poll(0.5):
+            server.call(dispatcher.take)
+
+
 def unsigned(url: str, requests: list[Request]) -> Run:
     """Post one after the other; the emulator refuses them, in one line."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
@@ -133,14 +188,15 @@ def milliseconds(run: Run, calls: int) -> float:
     return (time.process_time() - begun) * 1_000 / calls
 
 
-def measure(url: str, calls: int, rounds: int) -> dict[str, list[float]]:
+def measure(url: str, address: Address, calls: int, rounds: int) -> dict[str, list[float]]:
     """Return each way's figures, a round each; the rounds differ in who goes first."""
     given = [arguments(number) for number in range(calls)]
     requests = [request(each) for each in given]
     with asyncio.Runner() as runner:
         ways = {
             "boto3": (by_boto3(url, given[: calls // 5]), calls // 5),
-            "ours": (by_ours(url, requests, runner), calls),
+            "client": (by_ours(url, requests, runner), calls),
+            "sender": (by_task(url, requests, address), calls),
             "unsigned": (unsigned(url, requests), calls),
         }
         for run, _ in ways.values():
@@ -148,7 +204,7 @@ def measure(url: str, calls: int, rounds: int) -> dict[str, list[float]]:
         figures: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(rounds):
             names = list(ways)
-            for name in names[number % 3 :] + names[: number % 3]:
+            for name in names[number % 4 :] + names[: number % 4]:
                 figures[name].append(milliseconds(*ways[name]))
     return figures
 
@@ -160,15 +216,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     os.environ.update(ENVIRONMENT)
-    with emulator() as url:
-        figures = measure(url, given.calls, given.rounds)
+    with emulator() as url, driver() as address:
+        figures = measure(url, address, given.calls, given.rounds)
         with urlopen(f"{url}/_emulator/summary") as answer:  # noqa: S310 - our own
             accepted = json.load(answer)["accepted"]
-    assert accepted == (given.rounds + 1) * (given.calls + given.calls // 5)
+    assert accepted == (given.rounds + 1) * (2 * given.calls + given.calls // 5)
     print(f"medians of {given.rounds} rounds, 10 events a call, {IN_FLIGHT} of ours in flight")
     for name, each in figures.items():
         print(f"  {name:9} {median(each):.3f} ms a call ({min(each):.3f} to {max(each):.3f})")
-    for one, other in (("boto3", "ours"), ("ours", "unsigned")):
+    for one, other in (("boto3", "sender"), ("boto3", "client"), ("sender", "unsigned"), ("client", "unsigned")):
         ratios = [a / b for a, b in zip(figures[one], figures[other], strict=True)]
         print(f"  {one} / {other}: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     return 0

@@ -1,0 +1,220 @@
+"""A whole delivery in virtual time: a driver, tasks that come and go, a service with a quota; messages may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from delivery.channel import Message
+from delivery.course import Time
+from delivery.dispatcher import Dispatcher
+from delivery.feed import Feed
+from delivery.permit import Permit
+from delivery.records import Answer, Request
+from delivery.retry import RetryPolicy
+from delivery.sender import Sender
+from delivery.talk import Talk
+from delivery.task import row
+
+BEAT = 0.2
+"""Seconds between a task's questions."""
+WAY = 0.001
+"""Seconds that a message between task and driver is under way."""
+START = 0.15
+"""Seconds that it takes a slot to start its next task."""
+
+DELIVERED = Answer(200, awsRequestId="aws")
+THROTTLED = Answer(400, "ThrottlingException")
+
+
+def unlimited(_now: float) -> float:
+    return float("inf")
+
+
+@dataclass(slots=True)
+class Service:
+    """Admits at most a quota of calls in any second, as they arrive.
+
+    Attributes:
+        quota: calls a second, at a time.
+        latency: seconds there and back, of a part's calls; the way there takes up to 2 ms more at times.
+        started: when each call was sent.
+        admitted: when each call that was let in arrived.
+        throttled: when each other did.
+    """
+
+    quota: Callable[[float], float] = unlimited
+    latency: Callable[[int], float] = lambda _part: 0.05
+    started: list[float] = field(default_factory=list)
+    admitted: list[float] = field(default_factory=list)
+    throttled: list[float] = field(default_factory=list)
+    _window: deque[float] = field(default_factory=deque)
+    _chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    async def put(self, request: Request) -> Answer:
+        clock, latency = asyncio.get_running_loop().time, self.latency(int(request.sessionId))
+        self.started.append(clock())
+        await asyncio.sleep(latency / 2 + self._chance.random() * 0.002)
+        admitted = self._admits(clock())
+        await asyncio.sleep(latency / 2)
+        return DELIVERED if admitted else THROTTLED
+
+    async def renew(self) -> bool:
+        return False
+
+    def _admits(self, now: float) -> bool:
+        while self._window and self._window[0] <= now - 1.0:
+            self._window.popleft()
+        admits = len(self._window) < self.quota(now)
+        (self.admitted if admits else self.throttled).append(now)
+        if admits:
+            self._window.append(now)
+        return admits
+
+
+class NotedPermit(Permit):
+    """A permit that notes when calls started."""
+
+    def __init__(self, clock: Callable[[], float], static_rate: float) -> None:
+        super().__init__(clock, static_rate)
+        self.starts: list[float] = []
+
+    def take(self) -> None:
+        super().take()
+        self.starts.append(asyncio.get_running_loop().time())
+
+
+class Task:
+    """One attempt at one part, of so many requests, and its line to the driver, which can be cut."""
+
+    def __init__(self, delivery: Delivery, part: int, size: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.delivery = delivery
+        self.name = f"part {part}, attempt {next(delivery.numbers)}"
+        self.part = part
+        self.permit = NotedPermit(self.loop.time, delivery.static_rate)
+        time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
+        self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
+        self.talk = Talk(self.permit, self.sender, self.loop.time)
+        self.requests = [_request(part, number) for number in range(size)]
+        self.connected = True
+
+    async def live(self) -> None:
+        """Send everything, and say so."""
+        feed = Feed(lambda: None)
+        feed.put(self.requests)
+        feed.close()
+        self.delivery.come(self)
+        beat = self.loop.create_task(self._beat())
+        try:
+            await self.sender.send(feed, lambda outcome: self.talk.report(row(outcome)))
+            self.talk.leave(complete=not self.permit.stopped)
+            self.ask()
+            await asyncio.sleep(4 * WAY)
+        finally:
+            beat.cancel()
+
+    def ask(self) -> None:
+        question = self.talk.question()
+        if self.connected:
+            self.loop.call_later(WAY, self.delivery.hear, self, question)
+
+    def hear(self, answer: Message) -> None:
+        if self.connected:
+            self.loop.call_later(WAY, self._obey, answer)
+
+    def cut(self, *, noticed_after: float = 0.0) -> None:
+        """Let no message through any more; the driver notices now, or after so many seconds of silence."""
+        self.connected = False
+        self.loop.call_later(noticed_after, self.delivery.dispatcher.lose, self.name)
+
+    async def _beat(self) -> None:
+        while True:
+            self.ask()
+            await asyncio.sleep(BEAT)
+
+    def _obey(self, answer: Message) -> None:
+        if self.connected:
+            self.talk.obey(answer)
+
+
+class Delivery:
+    """A driver and its tasks.
+
+    Args:
+        limit: calls a second.
+        slots: tasks at once.
+        service: who is called.
+        in_flight: calls under way at once, in a part's task.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        slots: int = 2,
+        service: Service | None = None,
+        in_flight: Callable[[int], int] = lambda _part: 256,
+    ) -> None:
+        self.static_rate = limit / slots
+        self.service = service or Service()
+        self.in_flight = in_flight
+        self.dispatcher = Dispatcher(limit, self.static_rate, asyncio.get_running_loop().time)
+        self.numbers = itertools.count()
+        self.tasks: dict[str, Task] = {}
+        self._slots = slots
+
+    async def send(self, sizes: Sequence[int]) -> None:
+        """Send parts of so many requests each, in as many tasks as there are slots."""
+        waiting = deque(enumerate(sizes))
+
+        async def slot() -> None:
+            while waiting:
+                part, size = waiting.popleft()
+                await asyncio.sleep(START)
+                await Task(self, part, size).live()
+
+        keeping = asyncio.get_running_loop().create_task(self.keep())
+        await asyncio.gather(*(slot() for _ in range(self._slots)))
+        keeping.cancel()
+
+    async def keep(self) -> None:
+        """Make outcomes durable every second."""
+        while True:
+            await asyncio.sleep(1.0)
+            self.dispatcher.take()
+
+    def come(self, task: Task) -> None:
+        self.tasks[task.name] = task
+        self.dispatcher.come(task.name, task.part)
+
+    def hear(self, task: Task, question: Message) -> None:
+        task.hear({**self.dispatcher.hear(task.name, question), "to": question["number"]})
+        for name in self.dispatcher.short():
+            self.tasks[name].hear(self.dispatcher.answer(name))
+
+
+def fullest_second(moments: Sequence[float]) -> int:
+    """The most calls in any sliding second."""
+    ordered = sorted(moments)
+    first = most = 0
+    for number, moment in enumerate(ordered):
+        while ordered[first] <= moment - 1.0 + 1e-6:
+            first += 1
+        most = max(most, number - first + 1)
+    return most
+
+
+def mean_rate(moments: Sequence[float]) -> float:
+    """Calls a second, from the first to the last."""
+    return (len(moments) - 1) / (max(moments) - min(moments))
+
+
+def _request(part: int, number: int) -> Request:
+    name = hashlib.sha256(f"{part}-{number}".encode()).hexdigest()
+    return Request(name, None, str(part), (f"{name}-0",), ("{}",))

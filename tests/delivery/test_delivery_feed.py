@@ -1,0 +1,171 @@
+"""Requests from a reader's thread to a sender's loop: in order, a few at a time, and nobody waits for ever."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from delivery.feed import Feed
+from delivery.records import Request
+
+SOON = 30.0
+"""Seconds that a test waits for what must happen, before it fails."""
+ROOM = 400
+
+
+def request(number: int) -> Request:
+    return Request(f"{number:x}", None, "s", (f"e{number}",), ("{}",))
+
+
+def quiet() -> Feed:
+    return Feed(lambda: None)
+
+
+def drain(feed: Feed) -> list[str]:
+    taken = []
+    while (each := feed.take()) is not None:
+        taken.append(each.requestId)
+    return taken
+
+
+class Reader:
+    """A thread that puts numbered requests one by one, and closes the feed after the last."""
+
+    def __init__(self, feed: Feed, requests: int) -> None:
+        self._feed = feed
+        self._requests = requests
+        self._moved = threading.Condition()
+        self._thread = threading.Thread(target=self._read)
+        self.put = 0
+        """How many requests the feed has taken in."""
+        self.refused = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def join(self, seconds: float = SOON) -> bool:
+        self._thread.join(seconds)
+        return self.ended
+
+    def wait_for(self, requests: int) -> bool:
+        with self._moved:
+            return self._moved.wait_for(lambda: self.put >= requests, SOON)
+
+    def _read(self) -> None:
+        for number in range(self._requests):
+            if not self._feed.put([request(number)]):
+                self.refused = True
+                return
+            with self._moved:
+                self.put += 1
+                self._moved.notify_all()
+        self._feed.close()
+
+
+@contextmanager
+def reading(requests: int) -> Iterator[tuple[Feed, Reader]]:
+    feed = quiet()
+    reader = Reader(feed, requests)
+    reader.start()
+    try:
+        yield feed, reader
+    finally:
+        feed.cut()
+        assert reader.join()
+
+
+def test_requests_come_out_in_their_order() -> None:
+    feed = quiet()
+    assert feed.put([request(0), request(1)])
+    assert feed.put(iter([request(2)]))
+    assert drain(feed) == ["0", "1", "2"]
+    assert feed.take() is None
+
+
+def test_a_feed_is_empty_when_all_is_taken_and_no_more_comes() -> None:
+    feed = quiet()
+    states = [(feed.ready, feed.empty)]
+    feed.put([request(0)])
+    states.append((feed.ready, feed.empty))
+    feed.close()
+    states.append((feed.ready, feed.empty))
+    feed.take()
+    states.append((feed.ready, feed.empty))
+    assert states == [(False, False), (True, False), (True, False), (False, True)]
+    assert not feed.failed
+
+
+def test_a_feed_whose_reader_failed_is_closed_and_says_so() -> None:
+    feed = quiet()
+    feed.put([request(0)])
+    feed.fail()
+    assert (feed.failed, feed.closed, drain(feed), feed.empty) == (True, True, ["0"], True)
+
+
+@pytest.mark.parametrize("what", [lambda feed: feed.put([request(0)]), Feed.close, Feed.fail])
+def test_the_loop_is_woken_for_whatever_is_new_when_it_can_be_seen(what: Callable[[Feed], object]) -> None:
+    seen: list[tuple[bool, bool, bool]] = []
+    feed = Feed(lambda: seen.append((feed.ready, feed.closed, feed.failed)))
+    what(feed)
+    assert seen == [(feed.ready, feed.closed, feed.failed)] != [(False, False, False)]
+
+
+def test_a_reader_waits_while_there_is_no_room() -> None:
+    with reading(5_000) as (feed, reader):
+        assert reader.wait_for(ROOM)
+        assert not reader.join(0.05)
+        assert reader.put == ROOM
+        feed.take()
+
+
+def test_a_reader_that_waits_goes_on_when_half_is_taken() -> None:
+    with reading(600) as (feed, reader):
+        assert reader.wait_for(ROOM)
+        for _ in range(ROOM // 2 - 1):
+            feed.take()
+        assert feed.take() is not None
+        assert reader.join()
+        assert (reader.put, reader.refused) == (600, False)
+
+
+def test_a_partition_never_lies_in_memory_whole() -> None:
+    dice = random.Random(7)
+    taken: list[str] = []
+    with reading(20_000) as (feed, reader):
+        while not feed.empty:
+            if dice.random() < 0.01:
+                assert reader.wait_for(min(len(taken) + ROOM // 2, 20_000))
+            each = feed.take()
+            taken += [each.requestId] if each is not None else []
+            assert reader.put - len(taken) <= ROOM
+        assert reader.join()
+    assert taken == [f"{number:x}" for number in range(20_000)]
+
+
+def test_a_piece_is_taken_whole_once_there_is_room() -> None:
+    feed = quiet()
+    assert feed.put(request(number) for number in range(ROOM - 1))
+    assert feed.put(request(number) for number in range(ROOM - 1, 1_000))
+    assert len(drain(feed)) == 1_000
+
+
+def test_a_reader_that_waits_is_told_that_nobody_takes_any_more() -> None:
+    with reading(5_000) as (feed, reader):
+        assert reader.wait_for(ROOM)
+        feed.cut()
+        assert reader.join()
+        assert (reader.put, reader.refused) == (ROOM, True)
+
+
+def test_what_comes_after_a_cut_is_not_taken_and_wakes_nobody() -> None:
+    woken = []
+    feed = Feed(lambda: woken.append(1))
+    feed.cut()
+    assert not feed.put([request(0)])
+    assert (feed.take(), woken) == (None, [])
