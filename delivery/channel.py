@@ -91,13 +91,13 @@ async def read_line(reader: asyncio.StreamReader, silent: float, longest: int = 
         TimeoutError: the other end is silent.
         ChannelError: it has hung up, or says more than a line may hold.
     """
-    line = b""
-    pieces = []
+    line, pieces, room = b"", [], longest
     while not line.endswith(b"\n"):
         async with asyncio.timeout(silent):
             line = await _piece(reader)
         pieces.append(line)
-        if sum(map(len, pieces)) > longest:
+        room -= len(line)
+        if room < 0:
             raise ChannelError("the other end says more than a line may hold")
     return b"".join(pieces)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from math import ceil, floor
 from typing import Final
 
-_SECOND: Final = 1.015
+_SECOND: Final = 1.005
 """What counts as one: calls that were delayed on their way arrive closer together than they were sent."""
+_APART: Final = 1.015
+"""Calls are so much further apart than the rate says: for the same reason, and to make up for pauses out of it."""
 _CATCH_UP: Final = 0.25
 """Seconds whose unused calls may still be made: a pause of the process or the machine costs no throughput."""
 _CLOSEST: Final = 0.5
@@ -63,7 +65,7 @@ class Pacer:
         self._earn(now)
         if not self._rate:
             return float("inf")
-        usual = _SECOND / self._rate
+        usual = _APART / self._rate
         spaced = self._last + _CLOSEST * usual - now if self._made else 0.0
         wait = max((1.0 - self._credit) * usual, spaced, self._room(now, usual))
         return wait if wait > _ROUNDING else 0.0
@@ -77,18 +79,23 @@ class Pacer:
         self._made.append(now)
 
     def _earn(self, now: float) -> None:
-        earned = self._credit + self._rate * (now - self._reckoned) / _SECOND
+        earned = self._credit + self._rate * (now - self._reckoned) / _APART
         self._credit = min(earned, 1.0 + self._rate * _CATCH_UP)
         self._reckoned = now
 
-    def _room(self, now: float, usual: float) -> float:
-        """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
+    def last_second(self) -> tuple[int, float]:
+        """Count the calls of the last second: those made, those that the rates gave."""
+        now = self._clock()
         while self._made and self._made[0] <= now - _SECOND + _ROUNDING:
             self._made.popleft()
-        given = self._given(now)
-        if len(self._made) < (ceil(given - _ROUNDING) if self._rate % 1.0 else floor(given + _ROUNDING)):
+        return len(self._made), self._given(now)
+
+    def _room(self, now: float, usual: float) -> float:
+        """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
+        made, given = self.last_second()
+        if made < (ceil(given - _ROUNDING) if self._rate % 1.0 else floor(given + _ROUNDING)):
             return 0.0
-        return min(self._made[0] + _SECOND - now, usual) if self._made else usual
+        return min(self._made[0] + _SECOND - now, usual) if made else usual
 
     def _given(self, now: float) -> float:
         """The calls that the rates of the last second make together."""

@@ -73,6 +73,11 @@ class Permit:
         self._let_end()
         return float("inf") if self.stopped or not self.owned else self._pacer.wait()
 
+    def last_second(self) -> tuple[int, float]:
+        """Count the calls of the last second: those made, those that might have been."""
+        self._let_end()
+        return self._pacer.last_second()
+
     def take(self) -> None:
         """A call starts now."""
         self._pacer.take()

@@ -16,6 +16,9 @@ from delivery.sender import Sender
 
 _MORE: Final = 2.0
 """Calls a second that a task is to have beyond what it makes: it could not show otherwise that it would make more."""
+_SPARE: Final = 1.1
+_USED_UP: Final = 0.95
+_STEP: Final = 3.0
 
 
 class Talk:
@@ -41,8 +44,7 @@ class Talk:
         self._got = self._told = 0
         self._asked: dict[int, float] = {}
         """When the questions that are not answered yet were asked, by number."""
-        self._number = self._heard = self._attempts = 0
-        self._asked_at = clock()
+        self._number = self._heard = 0
         self.leaving = self.complete = self.over = False
 
     def report(self, row: Row) -> None:
@@ -74,7 +76,7 @@ class Talk:
             "heard": self._heard,
             "from": first,
             "ended": rows,
-            "wants": self._wants(now),
+            "wants": self._wants(),
             "calls": asdict(self._sender.calls),
             "idle": not self._sender.in_flight,
             "gone": self.leaving,
@@ -104,15 +106,14 @@ class Talk:
         self._permit.stopped = True
         self._sender.pump()
 
-    def _wants(self, now: float) -> float | None:
-        """Calls a second that would be made; None where nobody can say because none may be."""
-        made, self._attempts = self._sender.calls.attempts - self._attempts, self._sender.calls.attempts
-        since, self._asked_at = now - self._asked_at, now
+    def _wants(self) -> float | None:
+        """Calls a second that would be made; None where nobody can say, because none may be."""
         starved, self._sender.starved = self._sender.starved, False
-        if not self._permit.rate or since <= 0.0:
+        if not self._permit.rate:
             return None
-        # A lease that held it back for a moment is doubled only: what a task cannot use, nobody else can.
-        return _MORE + (2.0 * self._permit.rate if starved else 1.1 * made / since)
+        made, given = self._permit.last_second()
+        # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.
+        return _MORE + (_STEP * self._permit.rate if starved and made + 1 > _USED_UP * given else _SPARE * made)
 
 
 def _brief(answer: Answer | None) -> Message | None:

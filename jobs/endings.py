@@ -71,8 +71,8 @@ def _failed(failure: Exception, waits: str) -> Exception:
     known = next((sign for sign in _LOST if sign in text), None)
     if known == "DriverNotReachedError":
         return ConfigurationError(
-            f"{_LOST[known]}: {waits}; open a port from the executors to the driver, name it by --channel-port, and run "
-            "this again"
+            f"{_LOST[known]}: {waits}; open a port from the executors to the driver, name it by --channel-port, and "
+            "run this again"
         )
     if known is None and type(failure).__name__ == "PythonException":
         return failure  # code of ours that raised

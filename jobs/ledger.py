@@ -63,11 +63,13 @@ class Ledger:
     def remaining(self, plan: Plan) -> DataFrame:
         """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
         requests = self._lake.rows(self._plans.requests(plan.batch, plan.runId), REQUESTS)
-        return remaining(requests, self._read(self._receipts.paths(plan.runId)))
+        paths = self._receipts.paths(plan.runId)
+        return remaining(requests, self._read(paths)) if paths else _with(requests, "ended", "array<string>")
 
     def count(self, plan: Plan) -> dict[str, int]:
         """Count the events of a plan that have ended, by status, each once."""
-        return _by_status(fates(self._read(self._receipts.paths(plan.runId))))
+        paths = self._receipts.paths(plan.runId)
+        return _by_status(fates(self._read(paths))) if paths else {}
 
     def write(self, plan: Plan, run: str, rows: list[dict[str, Any]]) -> None:
         """Write receipts.
@@ -104,7 +106,9 @@ class Ledger:
         events = self._events(manifest)
         span = _span(events)
         paths = self._paths(span)
-        joined = events.join(fates(self._read(paths)), "eventId", "left")
+        # Without receipts there is no join, which would shuffle every event to find nothing.
+        ended = fates(self._read(paths))
+        joined = events.join(ended, "eventId", "left") if paths else _with(events, "status", "string")
         counts = _by_status(joined) if paths else {}
         folder = self._plans.requests(self._batch, run)
         chosen = joined.where(_CHOICES[kind]).select(*EVENTS.names)
@@ -159,6 +163,10 @@ class Ledger:
 
     def _delivery(self, batch: str) -> str:
         return f"{self._tracker}-{_digest(batch)}"
+
+
+def _with(rows: DataFrame, name: str, kind: str) -> DataFrame:
+    return rows.withColumn(name, F.lit(None).cast(kind))
 
 
 def _by_status(events: DataFrame) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -44,13 +43,13 @@ class Display:
 
     Args:
         goal: of the delivery.
-        stream: a terminal gets a bar; of anything else nothing is written there.
+        terminal: to draw a bar on; None where nobody looks, and a log is kept.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, goal: Goal, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, goal: Goal, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._goal = goal
-        self._terminal = stream if stream.isatty() else None
+        self._terminal = terminal
         self._clock = clock
         self._drawn = self._logged = clock()
         self._past: deque[tuple[float, int, int]] = deque()

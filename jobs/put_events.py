@@ -25,6 +25,7 @@ from jobs.progress import Display, Goal
 from jobs.run import Run, run_job
 from jobs.sending import Pace, Sent, Watch, part, send
 from jobs.service import resolve_service
+from jobs.terminal import find_terminal, stop_console_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,11 @@ def deliver(ledger: Ledger, plan: Plan, errand: Errand) -> Sent:
     """Send what is left of a plan, keeping receipts, showing the progress, and ending when asked to."""
     run, requests = errand.run, ledger.remaining(plan)
     run.counters["requestsMinimum"] = plan.requests if plan.runId == run.runId else requests.count()
-    display = Display(
-        Goal(run.counters["events"], run.counters["events"] - run.counters["pending"], errand.pace.max_rate)
-    )
+    goal = Goal(run.counters["events"], run.counters["events"] - run.counters["pending"], errand.pace.max_rate)
+    terminal = find_terminal()
+    if terminal is not None:
+        stop_console_progress(requests.sparkSession)
+    display = Display(goal, terminal)
     asked = threading.Event()
     watch = Watch(partial(ledger.write, plan, run.runId), errand.lock.check, display.show, asked)
     with run.interruption.gently(asked.set), closing(display):

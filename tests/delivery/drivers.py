@@ -1,9 +1,10 @@
-"""A driver that tasks reach over a real socket, and that keeps what they tell; and a service that answers in no time."""
+"""A driver that tasks reach over a real socket, and that keeps what they tell; a service that answers at once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,6 +66,13 @@ class Driver:
         """Take what came, as the driver does about once a second: where it does not, no task may call any more."""
         self.kept += self.server.call(self.dispatcher.take)
 
+    def wait_for(self, tasks: int) -> None:
+        """Wait until so many attempts are heard."""
+        until = time.monotonic() + SOON
+        while self.server.call(self.dispatcher.progress).tasks < tasks:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
     def accept(self, left: Left) -> None:
         """Take in what a task gave back."""
         for number, row in left.rows:
@@ -112,7 +120,11 @@ class Instant:
         self.calls: list[Request] = []
         self.delivered: Counter[str] = Counter()
         """How often which request was acknowledged."""
-        self.open = 0
+        self.clients = 0
+        """How many are not closed."""
+
+    async def open(self) -> None:
+        pass
 
     async def put(self, each: Request) -> Answer:
         with self._moved:
@@ -129,7 +141,7 @@ class Instant:
         return False
 
     async def close(self) -> None:
-        self.open -= 1
+        self.clients -= 1
 
     def hold(self) -> None:
         """Leave calls without an answer for now."""
@@ -147,7 +159,7 @@ class Instant:
         """Take the client's place in tasks that start from now on."""
 
         def connect(_service: Service, _connections: int) -> Instant:
-            self.open += 1
+            self.clients += 1
             return self
 
         monkeypatch.setattr("delivery.task.connect", connect)

@@ -2,30 +2,29 @@
 
 import json
 import pickle
+from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql.types import (
-    ArrayType,
-    DataType,
-    IntegerType,
-    LongType,
-    StringType,
-    TimestampType,
-)
+from hypothesis import given
+from hypothesis import strategies as st
 
 import emulator
-import jobs.ledger
 from delivery import arrow
-from delivery.arrow import OUTCOMES, TaskDelivery, requests, row
-from delivery.client import Service
-from delivery.records import Answer, Outcome, Request
+from delivery.arrow import LEFT, TaskDelivery, left, pieces, remaining
+from delivery.channel import Address
+from delivery.parts import Done
+from delivery.records import Answer, Request
 from delivery.retry import RetryPolicy
+from delivery.service import Service
+from delivery.task import Left, Terms
 from emulator import Faults, Settings
+from tests.delivery.drivers import Instant, driving, name
 
-REQUESTS = pa.schema(
+ROWS = pa.schema(
     [
         ("requestId", pa.string()),
         ("userId", pa.string()),
@@ -33,215 +32,205 @@ REQUESTS = pa.schema(
         ("number", pa.int32()),  # packing's, which delivery has no use for
         ("eventIds", pa.list_(pa.string())),
         ("events", pa.list_(pa.string())),
+        ("ended", pa.list_(pa.string())),
+        ("part", pa.int32()),
     ]
 )
 
 
-def request_row(number: int, items: list[str], user: str | None = "u") -> dict[str, object]:
+def request_row(
+    number: int, items: list[str], user: str | None = "u", ended: list[str] | None = None
+) -> dict[str, Any]:
     events = [
         {"eventId": f"e{number}-{each}", "eventType": "view", "itemId": item, "sentAt": 1704067200.5}
         for each, item in enumerate(items)
     ]
     return {
-        "requestId": f"r{number}",
+        "requestId": name(number),
         "userId": user,
         "sessionId": f"s{number}",
         "number": number,
         "eventIds": [event["eventId"] for event in events],
         "events": [json.dumps(event) for event in events],
+        "ended": ended,
+        "part": 7,
     }
 
 
-def batch(*rows: dict[str, object]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(list(rows), schema=REQUESTS)
+def batch(*rows: dict[str, Any]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(list(rows), schema=ROWS)
 
 
-def task(url: str, in_flight: int = 4) -> TaskDelivery:
-    return TaskDelivery(Service("t-1", "eu-west-1", url), 1e9, in_flight, RetryPolicy(attempts=5, base=0.0))
+def read(*batches: pa.RecordBatch) -> list[list[Request]]:
+    return list(pieces(batches))
 
 
-@pytest.fixture
-def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answer every call at once, without a socket."""
-    monkeypatch.setattr(arrow, "connect", lambda *_: lambda _: Answer(200, awsRequestId="aws"))
+# Rows in.
 
 
-def test_a_round_trip() -> None:
-    begun = datetime.now(UTC)
-    faults = Faults(poison_items=frozenset({"bad"}))
-    with emulator.running(Settings(faults=faults)) as server:
-        batches = [
-            batch(request_row(1, ["a", "b"]), request_row(2, ["a"], user=None)),
-            batch(),
-            batch(request_row(3, ["a", "bad"])),
-        ]
-        found = list(task(server.endpoint_url)(iter(batches)))
-        events = {event["eventId"]: event for event in server.events()}
-    assert all(each.schema.equals(OUTCOMES) for each in found)
-    rows = {each["requestId"]: each for piece in found for each in piece.to_pylist()}
-
-    for each in rows.values():
-        assert begun - timedelta(seconds=1) <= each.pop("startedAt") <= datetime.now(UTC)
-        assert 0 <= each.pop("latencyMs") < 10_000
-    delivered = {
-        "status": "delivered",
-        "httpStatus": 200,
-        "errorCode": None,
-        "errorMessage": None,
-        "throttled": 0,
-        "retried": 0,
-    }
-    assert rows == {
-        "r1": {
-            **delivered,
-            "requestId": "r1",
-            "userId": "u",
-            "sessionId": "s1",
-            "eventIds": ["e1-0", "e1-1"],
-            "attempts": 1,
-            "awsRequestId": events["e1-0"]["requestId"],
-        },
-        "r2": {
-            **delivered,
-            "requestId": "r2",
-            "userId": None,
-            "sessionId": "s2",
-            "eventIds": ["e2-0"],
-            "attempts": 1,
-            "awsRequestId": events["e2-0"]["requestId"],
-        },
-        "r3.1": {
-            **delivered,
-            "requestId": "r3.1",
-            "userId": "u",
-            "sessionId": "s3",
-            "eventIds": ["e3-0"],
-            "attempts": 2,  # the refused whole's, and its own
-            "awsRequestId": events["e3-0"]["requestId"],
-        },
-        "r3.2": {
-            "requestId": "r3.2",
-            "userId": "u",
-            "sessionId": "s3",
-            "eventIds": ["e3-1"],
-            "status": "refused",
-            "httpStatus": 400,
-            "errorCode": "InvalidInputException",
-            "errorMessage": "The request holds invalid input.",
-            "attempts": 1,
-            "throttled": 0,
-            "retried": 0,
-            "awsRequestId": rows["r3.2"]["awsRequestId"],
-        },
-    }
-    assert sorted(events) == ["e1-0", "e1-1", "e2-0", "e3-0"]
-    assert events["e1-1"] | {"receivedAt": 0} == {
-        "eventId": "e1-1",
-        "eventType": "view",
-        "itemId": "b",
-        "sentAt": 1704067200.5,
-        "trackingId": "t-1",
-        "userId": "u",
-        "sessionId": "s1",
-        "requestId": rows["r1"]["awsRequestId"],
-        "receivedAt": 0,
-    }
-
-
-def test_a_batch_is_read_row_by_row() -> None:
+def test_a_row_is_read_as_a_request() -> None:
     rows = [request_row(1, ["a"], user=None), request_row(2, ["a", "b"])]
-    assert list(requests(batch(*rows))) == [
-        Request("r1", None, "s1", ("e1-0",), tuple(rows[0]["events"])),  # type: ignore[arg-type]
-        Request("r2", "u", "s2", ("e2-0", "e2-1"), tuple(rows[1]["events"])),  # type: ignore[arg-type]
+    assert read(batch(*rows)) == [
+        [
+            Request(name(1), None, "s1", ("e1-0",), tuple(rows[0]["events"])),
+            Request(name(2), "u", "s2", ("e2-0", "e2-1"), tuple(rows[1]["events"])),
+        ]
     ]
 
 
-def test_a_request_without_a_call_is_a_row_of_nulls() -> None:
-    uncalled = Outcome(Request("r", None, "s", ("e",), ("{}",)), "pending")
-    (found,) = pa.RecordBatch.from_pylist([row(uncalled)], schema=OUTCOMES).to_pylist()
-    assert found == {
-        "requestId": "r",
-        "userId": None,
-        "sessionId": "s",
-        "eventIds": ["e"],
-        "status": "pending",
-        "httpStatus": None,
-        "errorCode": None,
-        "attempts": 0,
-        "awsRequestId": None,
-        "startedAt": None,
-        "latencyMs": 0,
-        "errorMessage": None,
-        "throttled": 0,
-        "retried": 0,
-    }
+def test_rows_are_read_some_at_a_time_in_their_order() -> None:
+    numbers = [range(120), range(120, 120), range(120, 170), range(170, 171)]
+    found = read(*(batch(*(request_row(number, ["a"]) for number in some)) for some in numbers))
+    assert max(map(len, found)) <= 50
+    assert [each.requestId for piece in found for each in piece] == [name(number) for number in range(171)]
 
 
-def test_a_moment_keeps_its_microseconds_and_its_zone() -> None:
-    moment = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
-    outcome = Outcome(Request("r", None, "s", (), ()), "delivered", Answer(200), 1, 0, 0, moment, 7)
-    (found,) = pa.RecordBatch.from_pylist([row(outcome)], schema=OUTCOMES).to_pylist()
-    assert (found["startedAt"], found["latencyMs"]) == (moment, 7)
-
-
-def test_every_column_is_filled_by_name() -> None:
-    uncalled = Outcome(Request("r", None, "s", ("e",), ("{}",)), "pending")
-    assert sorted(row(uncalled)) == sorted(OUTCOMES.names)  # from_pylist takes a missing name for null
-
-
-@pytest.mark.parametrize(
-    ("rows", "pieces"), [(0, []), (1, [1]), (1_000, [1_000]), (1_001, [1_000, 1]), (2_500, [1_000, 1_000, 500])]
-)
-def test_outcomes_come_in_batches_of_bounded_size(no_service: None, rows: int, pieces: list[int]) -> None:
-    parts = [range(start, min(start + 300, rows)) for start in range(0, rows, 300)]
-    batches = [batch(*(request_row(number, ["a"]) for number in part)) for part in parts]
-    found = list(task("http://127.0.0.1:9")(iter(batches)))
-    assert [each.num_rows for each in found] == pieces
-    ids = [each["requestId"] for piece in found for each in piece.to_pylist()]
-    assert sorted(ids) == sorted(f"r{number}" for number in range(rows))
-
-
-def test_batches_are_taken_as_there_is_room_for_them(no_service: None) -> None:
+def test_a_batch_is_read_when_the_one_before_it_was() -> None:
     taken = 0
 
     def endless() -> Iterator[pa.RecordBatch]:
         nonlocal taken
         while True:
             taken += 1
-            yield batch(*(request_row(number, ["a"]) for number in range(100)))
+            yield batch(*(request_row(number, ["a"]) for number in range(50)))
 
-    outcomes = task("http://127.0.0.1:9")(endless())
-    assert next(outcomes).num_rows == 1_000
-    assert taken == 11  # ten were needed, and one is under way
-    outcomes.close()  # type: ignore[attr-defined]
+    found = pieces(endless())
+    assert [taken, *(next(found) and taken for _ in range(3))] == [0, 1, 2, 3]
+
+
+def test_rows_need_not_tell_of_parts() -> None:
+    rows = batch(request_row(1, ["a", "b"])).drop_columns(["ended"])
+    assert [each.requestId for each in read(rows)[0]] == [name(1)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "parts"),
+    [
+        (None, {"": "0123456789"}),
+        ([], {"": "0123456789"}),
+        ([".1"], {".2": "56789"}),
+        ([".2"], {".1": "01234"}),
+        ([".1.1", ".2.2.1"], {".1.2": "234", ".2.1": "56", ".2.2.2": "89"}),
+        ([".1", ".2"], {}),
+    ],
+)
+def test_of_a_request_that_was_split_the_parts_that_have_not_ended_are_read(
+    ended: list[str] | None, parts: dict[str, str]
+) -> None:
+    row = request_row(1, ["a"] * 10, ended=None if ended is None else [name(1) + part for part in ended])
+    (found,) = read(batch(row))
+    assert [each.requestId for each in found] == [name(1) + part for part in parts]
+    assert [each.eventIds for each in found] == [tuple(f"e1-{place}" for place in part) for part in parts.values()]
+    assert all([json.loads(event)["eventId"] for event in each.events] == list(each.eventIds) for each in found)
+
+
+@given(events=st.integers(1, 10), data=st.data())
+def test_what_has_ended_and_what_remains_are_the_whole(events: int, data: st.DataObject) -> None:
+    whole = Request(name(1), None, "s", tuple(f"e{place}" for place in range(events)), ("{}",) * events)
+    parts = [whole]
+    for _ in range(data.draw(st.integers(0, 9))):
+        several = [part for part in parts if len(part.events) > 1]
+        if several:
+            split = data.draw(st.sampled_from(several))
+            parts = [part for part in parts if part is not split] + list(split.halves())
+    ended = data.draw(st.lists(st.sampled_from([part for part in parts if part is not whole] or [None]), unique=True))
+    ended = [part for part in ended if part is not None]
+
+    left_over = list(remaining(whole, Done((), [part.requestId for part in ended])))
+
+    assert Counter(event for part in [*ended, *left_over] for event in part.eventIds) == Counter(whole.eventIds)
+    assert not {part.requestId for part in ended} & {part.requestId for part in left_over}
+
+
+# Rows out.
+
+
+def test_what_the_driver_does_not_know_comes_as_rows() -> None:
+    outcome = {"requestId": name(1), "userId": None, "eventIds": ("ä", "b"), "latencyMs": 7, "status": "refused"}
+    (found,) = left(Left("attempt-1", ((4, outcome), (5, {"requestId": name(2)}))))
+    assert found.schema.equals(LEFT)
+    rows = found.to_pylist()
+    assert [(row["attempt"], row["number"]) for row in rows] == [("attempt-1", 4), ("attempt-1", 5)]
+    assert json.loads(rows[0]["outcome"]) == outcome | {"eventIds": ["ä", "b"]}
+
+
+def test_a_driver_that_knows_all_is_given_no_rows() -> None:
+    assert list(left(Left("attempt-1"))) == []
+
+
+# A task.
+
+
+def test_a_task_sends_its_partition_and_tells_the_driver() -> None:
+    faults = Faults(poison_items=frozenset({"bad"}))
+    batches = [
+        batch(),
+        batch(request_row(1, ["a", "b"]), request_row(2, ["a"], user=None)),
+        batch(),
+        batch(request_row(3, ["a", "bad"]), request_row(4, ["a"] * 4, ended=[f"{name(4)}.1"])),
+    ]
+    with emulator.running(Settings(faults=faults)) as server, driving() as driver:
+        task = TaskDelivery(driver.terms(Service("t-1", "eu-west-1", server.endpoint_url)))
+        assert list(pickle.loads(pickle.dumps(task))(iter(batches))) == []
+        received = Counter(event["eventId"] for event in server.events())
+    assert received == Counter(["e1-0", "e1-1", "e2-0", "e3-0", "e4-2", "e4-3"])
+    assert {row["requestId"]: row["status"] for row in driver.kept} == {
+        name(1): "delivered",
+        name(2): "delivered",
+        f"{name(3)}.1": "delivered",
+        f"{name(3)}.2": "refused",
+        f"{name(4)}.2": "delivered",
+    }
+
+
+def test_a_task_is_an_attempt_at_the_part_that_its_rows_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def deliver(_terms: Terms, part: int, source: Iterator[list[Request]]) -> Left:
+        asked.append((part, [each.requestId for piece in source for each in piece]))
+        return Left("attempt-1", ((0, {"requestId": name(1)}),))
+
+    monkeypatch.setattr(arrow, "deliver", deliver)
+    (found,) = TaskDelivery(TERMS)([batch(), batch(request_row(1, ["a"])), batch(request_row(2, ["a"]))])
+    assert asked == [(7, [name(1), name(2)])]
+    assert found.column("attempt").to_pylist() == ["attempt-1"]
+
+
+@pytest.mark.parametrize("batches", [[], [batch()], [batch(), batch()]])
+def test_an_empty_partition_asks_nobody(batches: list[pa.RecordBatch]) -> None:
+    assert list(TaskDelivery(TERMS)(batches)) == []  # nobody listens at its driver's address
+
+
+def test_an_exception_of_spark_surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Instant(lambda _: Answer(200))
+    service.stand_in(monkeypatch)
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield batch(*(request_row(number, ["a"]) for number in range(100)))
+        raise ConnectionResetError
+
+    with driving() as driver, pytest.raises(ConnectionResetError):
+        list(TaskDelivery(driver.terms())(broken()))
+    assert driver.told() == service.delivered
+
+
+TERMS = Terms(
+    service=Service("t-1", "eu-west-1", "http://127.0.0.1:9"),
+    address=Address("127.0.0.1", 9, "secret-of-the-delivery"),
+    static_rate=12.5,
+    in_flight=3,
+    retry=RetryPolicy(budget=7.0),
+)
 
 
 def test_a_task_goes_to_the_executors_as_plain_values() -> None:
-    original = TaskDelivery(Service("t-1", "eu-west-1", "http://127.0.0.1:9"), 12.5, 3, RetryPolicy(7, 0.2, 9.0))
-    text = pickle.dumps(original)
+    text = pickle.dumps(TaskDelivery(TERMS))
     copy = pickle.loads(text)
-    assert copy == original
-    assert (copy.service.trackingId, copy.rate, copy.in_flight, copy.retry.attempts) == ("t-1", 12.5, 3, 7)
+    assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, static_rate=1.0))
+    assert (copy.terms.static_rate, copy.terms.in_flight, copy.terms.retry.budget) == (12.5, 3, 7.0)
+    assert copy.terms.address.secret == "secret-of-the-delivery"
     assert b"emulator-secret" not in text and b"AKIDEMULATOR" not in text
 
 
-def test_a_pickled_task_sends() -> None:
-    with emulator.running() as server:
-        copy = pickle.loads(pickle.dumps(task(server.endpoint_url)))
-        (found,) = copy([batch(request_row(1, ["a"]))])
-        assert server.summary()["events"] == 1
-    assert found.column("status").to_pylist() == ["delivered"]
-
-
-SPARK_TYPES: dict[pa.DataType, DataType] = {
-    pa.string(): StringType(),
-    pa.list_(pa.string()): ArrayType(StringType()),
-    pa.int32(): IntegerType(),
-    pa.int64(): LongType(),
-    pa.timestamp("us", tz="UTC"): TimestampType(),
-}
-
-
-def test_the_columns_are_those_that_the_ledger_reads() -> None:
-    spark = [(field.name, field.dataType) for field in jobs.ledger.OUTCOMES.fields]
-    assert [(field.name, SPARK_TYPES[field.type]) for field in OUTCOMES] == spark
+def test_the_secret_is_in_no_log_line() -> None:
+    assert "secret-of-the-delivery" not in repr(TaskDelivery(TERMS))

@@ -1,110 +1,217 @@
-"""Calls of one task: evenly spaced, whatever the number of threads, and never a burst."""
+"""Calls of one task: evenly spaced, however the rate moves, and never more in a second than it gave."""
 
-import itertools
-import threading
-from collections.abc import Callable
+from bisect import bisect_left
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from delivery.pacing import Pacer
+from tests.delivery.clock import Clock
 
-ROUNDING = 1e-9
-
-
-class Clock:
-    """Stands still but for those who sleep, and for what a test adds."""
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now = now
-
-    def read(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now += seconds
+WIDER = 1.015
+"""Calls are this much further apart than the rate says: some are delayed on their way more than others."""
+SECOND = 1.005
+"""And a second is counted as somewhat longer."""
+NEARLY = 1e-5
 
 
-def starts(pacer: Pacer, clock: Clock, calls: int, work: Callable[[int], float] = lambda _: 0.0) -> list[float]:
-    """When each of a plain loop's calls starts; call n takes work(n) seconds."""
-    found = []
-    for number in range(calls):
-        pacer.wait()
-        found.append(clock.now)
-        clock.now += work(number)
-    return found
+def make(pacer: Pacer, clock: Clock, until: float) -> list[float]:
+    """Call whenever one may; give the moments, in seconds from now."""
+    begin, made = clock.now, []
+    while (wait := pacer.wait()) <= begin + until - clock.now:
+        clock.move(wait)
+        if wait == 0.0:
+            made.append(clock.now - begin)
+            pacer.take()
+    clock.now = begin + until
+    return made
 
 
-def most_in_a_second(times: list[float]) -> int:
-    ordered = sorted(times)
-    return max(sum(start <= time < start + 1.0 - ROUNDING for time in ordered) for start in ordered)
+def fullest(moments: list[float], span: float = 1.0) -> int:
+    """The most calls in any span."""
+    ends = (bisect_left(moments, start + span - NEARLY) for start in moments)
+    return max((end - number for number, end in enumerate(ends)), default=0)
 
 
-def test_calls_are_evenly_spaced_from_the_first_moment_on() -> None:
-    clock = Clock(100.0)
-    assert starts(Pacer(4, clock.read, clock.sleep), clock, 6) == [100.0, 100.25, 100.5, 100.75, 101.0, 101.25]
+# At one rate.
 
 
-def test_the_time_that_a_call_takes_is_part_of_its_interval() -> None:
+@pytest.mark.parametrize("rate", [0.25, 0.5, 2.5, 4.0, 50.0])
+def test_calls_are_evenly_spaced_and_the_first_is_earned_too(rate: float) -> None:
     clock = Clock()
-    assert starts(Pacer(4, clock.read, clock.sleep), clock, 4, lambda _: 0.125) == [0.0, 0.25, 0.5, 0.75]
+    found = make(Pacer(clock, rate), clock, 20.5 / rate)
+    assert found == [pytest.approx(number * WIDER / rate) for number in range(1, 21)]
 
 
-def test_a_loop_slower_than_the_rate_never_waits() -> None:
+@pytest.mark.parametrize("rate", [1.0, 3.0, 5.0, 50.0, 499.0])
+def test_no_second_holds_more_than_the_rate_and_hardly_any_call_is_lost(rate: float) -> None:
     clock = Clock()
-    assert starts(Pacer(4, clock.read, clock.sleep), clock, 4, lambda _: 2.0) == [0.0, 2.0, 4.0, 6.0]
+    found = make(Pacer(clock, rate), clock, 1000.0 / rate)
+    assert fullest(found) <= rate
+    assert len(found) >= 984
 
 
-def test_after_an_idle_pause_no_burst() -> None:
+def test_at_a_rate_of_nothing_no_call_may_ever_start() -> None:
     clock = Clock()
-    pacer = Pacer(4, clock.read, clock.sleep)
-    starts(pacer, clock, 2)
-    clock.now = 60.0
-    assert starts(pacer, clock, 5) == [60.0, 60.25, 60.5, 60.75, 61.0]
+    pacer = Pacer(clock)
+    clock.move(1000.0)
+    assert pacer.wait() == float("inf")
 
 
-def test_idling_before_the_first_call_saves_nothing_up() -> None:
+def test_who_waits_as_long_as_told_may_call() -> None:
     clock = Clock()
-    pacer = Pacer(2, clock.read, clock.sleep)
-    clock.now = 30.0
-    assert starts(pacer, clock, 3) == [30.0, 30.5, 31.0]
+    pacer = Pacer(clock, 7.0)
+    for _ in range(30):
+        clock.move(pacer.wait())
+        assert pacer.wait() == 0.0
+        pacer.take()
+        assert pacer.wait() > 0.0
 
 
-@pytest.mark.parametrize(("rate", "gap"), [(0.5, 2.0), (0.25, 4.0)])
-def test_less_than_a_call_a_second(rate: float, gap: float) -> None:
+# After a pause.
+
+
+def test_a_pause_shorter_than_a_quarter_of_a_second_costs_no_call() -> None:
     clock = Clock()
-    assert starts(Pacer(rate, clock.read, clock.sleep), clock, 3) == [0.0, gap, 2 * gap]
+    pacer = Pacer(clock, 100.0)
+    first = make(pacer, clock, 5.0)
+    clock.move(0.2)
+    assert len(first) + len(make(pacer, clock, 4.8)) == pytest.approx(1000 / WIDER, abs=2)
+
+
+def test_after_a_pause_calls_come_at_twice_the_rate_at_the_most() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 100.0)
+    make(pacer, clock, 3.0)
+    clock.move(0.2)
+    after = make(pacer, clock, 3.0)
+    distances = [later - earlier for earlier, later in pairwise(after)]
+    assert min(distances) == pytest.approx(0.5 * WIDER / 100.0)
+    assert fullest(after, 0.1) <= 20
+
+
+@pytest.mark.parametrize("pause", [0.3, 1.0, 60.0])
+def test_of_a_long_pause_a_quarter_of_a_second_is_made_up_for_and_then_calls_are_even_again(pause: float) -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 100.0)
+    make(pacer, clock, 3.0)
+    clock.move(pause)
+    after = make(pacer, clock, 60.0)
+    assert len(after) == pytest.approx(6000 / WIDER + 25, abs=2)
+    assert fullest(after) <= 100
+    assert {round(later - earlier, 6) for earlier, later in pairwise(after[-1000:])} == {WIDER / 100}
+
+
+def test_a_pause_before_the_first_call_is_made_up_for_no_more_than_any_other() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 100.0)
+    clock.move(60.0)
+    assert len(make(pacer, clock, 1.0)) <= 100
 
 
 @given(
-    rate=st.integers(1, 200),
-    work=st.lists(st.sampled_from([0.0, 0.001, 0.02, 0.3, 1.7]), min_size=2, max_size=300),
+    rate=st.integers(1, 100),
+    pauses=st.lists(st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.24, 0.3, 0.9, 1.7]), min_size=2, max_size=12),
 )
-def test_no_second_holds_more_calls_than_the_rate(rate: int, work: list[float]) -> None:
+def test_no_second_holds_more_than_the_rate_whatever_pauses_there_are(rate: int, pauses: list[float]) -> None:
+    clock = Clock(0.0)
+    pacer, found = Pacer(clock, float(rate)), []
+    for pause in pauses:
+        clock.move(pause)
+        begin = clock.now
+        found += [begin + moment for moment in make(pacer, clock, 0.4)]
+    assert fullest(found) <= rate
+
+
+# When the rate changes.
+
+
+def test_a_rate_that_rises_is_used_from_then_on() -> None:
     clock = Clock()
-    found = starts(Pacer(rate, clock.read, clock.sleep), clock, len(work), work.__getitem__)
-    assert most_in_a_second(found) <= rate
-    assert all(after - before >= 1 / rate - ROUNDING for before, after in itertools.pairwise(found))
+    pacer = Pacer(clock, 10.0)
+    make(pacer, clock, 5.0)
+    pacer.set_rate(100.0)
+    assert len(make(pacer, clock, 5.0)) == pytest.approx(500 / WIDER, abs=2)
 
 
-def test_threads_that_ask_at_one_moment_each_get_a_slot_of_their_own() -> None:
-    """They sleep side by side, too: a pacer that slept while it holds its lock would never fill the barrier."""
-    threads = 9
-    asleep = threading.Barrier(threads - 1)
-    lock, found = threading.Lock(), []
+def test_a_rate_that_falls_leaves_nothing_over_from_before() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 100.0)
+    make(pacer, clock, 2.0)
+    clock.move(0.25)  # 25 calls are earned and not made
+    pacer.set_rate(4.0)
+    assert len(make(pacer, clock, 10.0)) <= 40 / WIDER + 2
 
-    def sleep(seconds: float) -> None:
-        with lock:
-            found.append(seconds)
-        asleep.wait(timeout=10)
 
-    pacer = Pacer(8, lambda: 0.0, sleep)
-    callers = [threading.Thread(target=pacer.wait) for _ in range(threads)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join(timeout=10)
-    assert sorted(found) == [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]
-    assert not asleep.broken
+def test_a_rate_of_nothing_in_between_is_not_made_up_for() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 10.0)
+    make(pacer, clock, 5.0)
+    pacer.set_rate(0.0)
+    assert make(pacer, clock, 5.0) == []
+    pacer.set_rate(10.0)
+    assert len(make(pacer, clock, 1.015)) <= 11
+
+
+def test_a_rate_that_fell_while_nobody_looked_gives_no_call_since_then() -> None:
+    clock = Clock()
+    asleep = Pacer(clock, 100.0)
+    make(asleep, clock, 2.0)
+    since = clock.now
+    clock.move(30.0)
+    asleep.set_rate(4.0, since)
+    assert asleep.rate == 4.0
+    assert len(make(asleep, clock, 1.0)) <= 4
+
+
+def test_a_rate_cannot_have_fallen_before_calls_that_were_reckoned_with_it() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 100.0)
+    before = clock.now
+    assert len(make(pacer, clock, 1.0)) == 98
+    pacer.set_rate(10.0, before)
+    assert pacer.last_second() == (98, pytest.approx(99.0, abs=0.1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.floats(0.01, 2.0)), min_size=1, max_size=12))
+def test_no_more_calls_than_the_rates_gave_in_any_time_from_the_start(steps: list[tuple[int, float]]) -> None:
+    """Nor, as one call after the other, in the second before it."""
+    clock = Clock(0.0)
+    pacer, found = Pacer(clock), []
+    given_at = [(0.0, 0.0)]
+    for rate, seconds in steps:
+        pacer.set_rate(float(rate))
+        given_at.append((clock.now, float(rate)))
+        begin = clock.now
+        found += [begin + moment for moment in make(pacer, clock, seconds)]
+    for number, moment in enumerate(found, 1):
+        assert number <= gave(given_at, 0.0, moment) / WIDER + NEARLY
+        recent = sum(moment - SECOND + NEARLY < each <= moment for each in found)
+        assert recent <= gave(given_at, moment - SECOND, moment) / SECOND + NEARLY * 60
+
+
+def gave(rates: list[tuple[float, float]], begin: float, end: float) -> float:
+    """What rates that hold from their moments on give between two others."""
+    ends = [since for since, _ in rates[1:]] + [float("inf")]
+    spans = ((rate, min(end, until) - max(begin, since)) for (since, rate), until in zip(rates, ends, strict=True))
+    return sum(rate * span for rate, span in spans if span > 0.0)
+
+
+# Several.
+
+
+def test_of_rates_that_add_up_to_a_limit_no_second_holds_more_calls() -> None:
+    clock = Clock(0.0)
+    pacers = [Pacer(clock, rate) for rate in (27.0, 14.0, 9.0)]
+    found = []
+    while clock.now < 60.0:
+        ready = next((pacer for pacer in pacers if pacer.wait() == 0.0), None)
+        if ready is None:
+            clock.move(min(pacer.wait() for pacer in pacers))
+        else:
+            ready.take()
+            found.append(clock.now)
+    assert fullest(found) <= 50
+    assert len(found) / 60.0 >= 0.98 * 50

@@ -19,11 +19,6 @@ def at(delivered: int, attempts: int = 0, refused: int = 0) -> Progress:
     return Progress(delivered, refused, target=294.4, why="throttled at 300/s 12 s ago", calls=calls, tasks=4)
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -40,8 +35,8 @@ def test_the_bar_tells_how_far_how_fast_what_was_throttled_and_how_long_it_takes
 
 def test_the_line_tells_the_target_and_where_it_comes_from_too() -> None:
     assert line(GOAL, at(3_998, attempts=315, refused=2), calls=292.0, events=20.0) == (
-        "5,000 of 10,000 events ended (2 refused); limit 500/s, target 294/s (throttled at 300/s 12 s ago), achieved 292/s; "
-        "1.0 % throttled, 31 retried, latency 51 ms, 15 in flight in 4 tasks; 4 min 10 s left"
+        "5,000 of 10,000 events ended (2 refused); limit 500/s, target 294/s (throttled at 300/s 12 s ago), "
+        "achieved 292/s; 1.0 % throttled, 31 retried, latency 51 ms, 15 in flight in 4 tasks; 4 min 10 s left"
     )
 
 
@@ -50,10 +45,10 @@ def test_before_anything_was_sent_nobody_knows_how_long_it_takes() -> None:
 
 
 def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture) -> None:
-    clock, stream = Clock(), io.StringIO()
-    display = Display(GOAL, stream, clock)
+    clock = Clock()
+    display = Display(GOAL, None, clock)
     with caplog.at_level(logging.INFO):
-        for second in range(0, 95):
+        for second in range(95):
             clock.now = float(second)
             display.show(at(delivered=second * 50, attempts=second * 5 + 15))
     display.close()
@@ -63,14 +58,13 @@ def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture
         "5,500 of 10,000",
     ]
     assert all("achieved 5/s" in record.message for record in caplog.records)
-    assert stream.getvalue() == ""
 
 
 def test_a_terminal_gets_one_line_that_is_written_over(caplog: pytest.LogCaptureFixture) -> None:
-    clock, stream = Clock(), Terminal()
+    clock, stream = Clock(), io.StringIO()
     display = Display(GOAL, stream, clock)
     with caplog.at_level(logging.INFO):
-        for tenth in range(0, 600):
+        for tenth in range(600):
             clock.now = tenth / 10
             display.show(at(delivered=tenth, attempts=tenth + 15))
     display.close()
