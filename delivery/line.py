@@ -81,7 +81,7 @@ class Line:
         """Say that the task makes no more calls, and whether its part is complete."""
         self._talk.leave(complete=complete)
         self._heard = self._clock()
-        self._ask()
+        self.ask()
 
     def _is_over(self) -> bool:
         """Whether there is nothing more to say, or nobody to say it to."""
@@ -102,7 +102,7 @@ class Line:
             to_driver, to_task = await self._greet(reader, writer)
             self._say = lambda message: writer.write(to_driver.close(message))
             self._talk.start()
-            self._ask()
+            self.ask()
             while not self._is_over():
                 answer = to_task.open(await read_line(reader, _SILENT))
                 self._reached, self._heard = True, self._clock()
@@ -119,10 +119,10 @@ class Line:
         writer.write(tasks + to_driver.close({"attempt": self._attempt.name, "part": self._attempt.part}))
         return to_driver, to_task
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
         """Ask, and again in a while."""
         if self._timer is not None:
             self._timer.cancel()
         if self._say is not None:
             self._say(self._talk.question())
-            self._timer = asyncio.get_running_loop().call_later(_BEAT, self._ask)
+            self._timer = asyncio.get_running_loop().call_later(_BEAT, self.ask)

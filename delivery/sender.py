@@ -33,6 +33,7 @@ class Sender:
 
     Attributes:
         starved: whether, since somebody last set it to False, a call waited for the rate alone.
+        when_exhausted: called when nothing is left to start while calls are under way: others may have the rate.
     """
 
     def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time, in_flight: int) -> None:
@@ -45,7 +46,9 @@ class Sender:
         self._last_moment: asyncio.TimerHandle | None = None
         self._ways: Ways | None = None
         self._mistake: BaseException | None = None
+        self._was_exhausted = False
         self.starved = True
+        self.when_exhausted: Callable[[], None] = lambda: None
 
     @property
     def calls(self) -> Calls:
@@ -61,6 +64,11 @@ class Sender:
     def unreachable(self) -> Answer | None:
         """The last call's answer where nobody was there to answer it; None where somebody was."""
         return self._course.unreachable
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to start, as long as no call under way fails."""
+        return self._ways is not None and self._ways.empty
 
     @property
     def in_flight(self) -> int:
@@ -106,8 +114,14 @@ class Sender:
                 pass
         except Exception as error:  # whoever called this can do nothing about it
             self._fail(error)
+        self._tell_when_exhausted()
         if self._permit.stopped or self._ways.empty:
             self._wind_up()
+
+    def _tell_when_exhausted(self) -> None:
+        before, self._was_exhausted = self._was_exhausted, self.exhausted
+        if self.exhausted and not before and self._under_way:
+            self.when_exhausted()
 
     def _may_start(self, ways: Ways) -> bool:
         over = self._permit.stopped or ways.empty

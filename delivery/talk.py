@@ -109,6 +109,8 @@ class Talk:
     def _wants(self) -> float | None:
         """Calls a second that would be made; None where nobody can say, because none may be."""
         starved, self._sender.starved = self._sender.starved, False
+        if self._sender.exhausted:
+            return 0.0
         if not self._permit.rate:
             return None
         made, given = self._permit.last_second()

@@ -1,0 +1,449 @@
+"""What the driver answers: leases, ownership, outcomes each once, the pause while nothing is durable, the end."""
+
+import json
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from delivery.calls import Calls
+from delivery.channel import Message
+from delivery.dispatcher import Dispatcher
+from delivery.parts import Done
+from delivery.permit import GRACE, TERM
+from delivery.records import Answer, Row
+from tests.delivery.clock import Clock
+
+LIMIT, STATIC = 90.0, 30.0
+DENIED = {"httpStatus": 403, "errorCode": "AccessDeniedException"}
+NOBODY = {"httpStatus": None, "errorCode": "EndpointConnectionError"}
+
+
+def name(number: int) -> str:
+    return sha256(str(number).encode()).hexdigest()
+
+
+def row(number: int, status: str = "delivered", events: int = 1) -> Row:
+    return {"requestId": name(number), "status": status, "eventIds": [f"e{number}-{n}" for n in range(events)]}
+
+
+class Driver:
+    """A dispatcher, and attempts that ask it; an attempt hears each answer at once, unless a test says otherwise."""
+
+    def __init__(self, start: float = 100.0) -> None:
+        self.clock = Clock(start)
+        self.dispatcher = Dispatcher(LIMIT, STATIC, self.clock)
+        self.numbers: dict[str, int] = {}
+        self.heard: dict[str, int] = {}
+
+    def come(self, *attempts: str, part: int = 0) -> None:
+        for attempt in attempts:
+            self.dispatcher.come(attempt, part)
+
+    def ask(self, attempt: str, *, hears: bool = True, **said: Any) -> Message:
+        number = self.numbers[attempt] = self.numbers.get(attempt, 0) + 1
+        question = {
+            "number": number,
+            "heard": self.heard.get(attempt, 0),
+            "from": 0,
+            "ended": [],
+            "wants": None,
+            "calls": asdict(Calls()),
+            "idle": False,
+            "gone": False,
+            "complete": False,
+            "ending": None,
+            "unreachable": None,
+        }
+        answer = self.dispatcher.hear(attempt, {**question, **said})
+        if hears:
+            self.heard[attempt] = number
+        return json.loads(json.dumps(answer))
+
+    def rates(self, *attempts: str) -> list[float]:
+        return [self.ask(attempt)["rate"] for attempt in attempts]
+
+    def done(self, answer: Message) -> Done:
+        return Done.unpacked(**answer["done"])
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+@pytest.fixture
+def pair(driver: Driver) -> Driver:
+    """Two attempts, at a part each, which have asked for all that they can get."""
+    driver.come("a", part=1)
+    driver.come("b", part=2)
+    driver.rates("a", "b", "a", "b")
+    return driver
+
+
+# Leases.
+
+
+def test_an_attempt_alone_gets_its_part_and_the_whole_limit(driver: Driver) -> None:
+    driver.come("a")
+    answer = driver.ask("a")
+    assert (answer["owns"], answer["rate"], answer["stop"], answer["got"]) == (True, LIMIT, False, 0)
+
+
+def test_attempts_at_different_parts_share_the_limit(pair: Driver) -> None:
+    assert pair.rates("a", "b") == [60.0, 30.0]
+
+
+def test_who_wants_less_leaves_it_to_the_others_who_are_told(pair: Driver) -> None:
+    pair.ask("a", wants=10.0)
+    assert pair.dispatcher.short() == ["b"]
+    assert pair.dispatcher.answer("b")["rate"] == 80.0
+    assert pair.dispatcher.short() == []
+
+
+def test_who_is_told_unasked_gets_no_more_than_it_said_that_it_wants(pair: Driver) -> None:
+    pair.ask("b", wants=40.0)
+    pair.ask("a", wants=10.0)
+    assert pair.dispatcher.answer("b")["rate"] == 40.0
+
+
+def test_what_an_attempt_held_that_has_gone_is_free_at_once(pair: Driver) -> None:
+    pair.ask("a", gone=True)
+    assert pair.ask("b")["rate"] == LIMIT
+
+
+def test_an_attempt_whose_line_broke_keeps_a_lease_then_its_static_rate_then_nothing(pair: Driver) -> None:
+    pair.dispatcher.lose("a")
+    assert pair.ask("b")["rate"] == 30.0
+    pair.clock.move(TERM)
+    assert pair.ask("b")["rate"] == LIMIT - STATIC
+    pair.clock.move(GRACE - TERM)
+    assert pair.ask("b")["rate"] == LIMIT
+
+
+def test_an_attempt_that_dies_without_a_word_gives_its_lease_back_as_well(pair: Driver) -> None:
+    pair.clock.move(TERM)
+    assert pair.ask("b")["rate"] == LIMIT - STATIC
+    pair.clock.move(GRACE - TERM)
+    assert pair.ask("b")["rate"] == LIMIT
+
+
+def test_what_is_throttled_brings_the_rate_down_for_all(pair: Driver) -> None:
+    pair.clock.move(0.5)
+    pair.ask("a", calls=asdict(Calls(answered=30, throttled=10)))
+    # In the last half second 20 calls were admitted, 10 throttled: two thirds, and a hundredth less.
+    assert pair.dispatcher.progress().target == pytest.approx(0.99 * 30 * 2 / 3)
+    pair.rates("a", "b", "a")
+    assert sum(pair.rates("a", "b")) == pytest.approx(0.99 * 20, abs=1.0) or pair.dispatcher.progress().target > 20
+
+
+def test_calls_are_told_as_totals_so_none_is_counted_twice(pair: Driver) -> None:
+    calls = asdict(Calls(answered=30, throttled=10))
+    pair.ask("a", calls=calls)
+    target = pair.dispatcher.progress().target
+    for _ in range(10):
+        pair.clock.move(0.2)
+        pair.ask("a", calls=calls)
+    assert pair.dispatcher.progress().target >= target
+    assert pair.dispatcher.progress().calls.throttled == 10
+
+
+# Outcomes.
+
+
+def test_outcomes_are_taken_in_their_order_and_once(driver: Driver) -> None:
+    driver.come("a")
+    assert driver.ask("a", ended=[row(0), row(1)])["got"] == 2
+    assert driver.ask("a", **{"from": 2}, ended=[row(2)])["got"] == 3
+    assert [each["requestId"] for each in driver.dispatcher.take()] == [name(0), name(1), name(2)]
+    assert driver.dispatcher.take() == []
+
+
+def test_what_is_told_again_is_taken_once(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0), row(1)])
+    assert driver.ask("a", ended=[row(0), row(1), row(2)])["got"] == 3
+    assert len(driver.dispatcher.take()) == 3
+
+
+def test_what_comes_before_its_time_is_not_taken(driver: Driver) -> None:
+    driver.come("a")
+    assert driver.ask("a", **{"from": 1}, ended=[row(1)])["got"] == 0
+    assert not driver.dispatcher.has_rows()
+
+
+def test_attempts_count_their_outcomes_each_for_itself(driver: Driver) -> None:
+    driver.come("a", "b")
+    driver.ask("a", ended=[row(0)])
+    assert driver.ask("b", ended=[row(1)])["got"] == 1
+    assert len(driver.dispatcher.take()) == 2
+
+
+def test_an_attempt_that_comes_again_is_known(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0)])
+    driver.dispatcher.lose("a")
+    driver.come("a")
+    assert driver.ask("a", ended=[row(0), row(1)])["got"] == 2
+    assert len(driver.dispatcher.take()) == 2
+
+
+def test_what_spark_brings_in_the_end_is_taken_by_its_number_too(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0)])
+    for number in range(3):
+        driver.dispatcher.accept("a", number, row(number))
+    assert [each["requestId"] for each in driver.dispatcher.take()] == [name(0), name(1), name(2)]
+
+
+def test_outcomes_that_could_not_be_made_durable_come_again_before_later_ones(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0), row(1)])
+    rows = driver.dispatcher.take()
+    driver.ask("a", **{"from": 2}, ended=[row(2)])
+    driver.dispatcher.give_back(rows, driver.clock.now)
+    assert driver.dispatcher.has_rows()
+    assert [each["requestId"] for each in driver.dispatcher.take()] == [name(0), name(1), name(2)]
+
+
+# The pause while outcomes are not durable.
+
+
+def test_no_call_starts_while_an_outcome_has_not_been_durable_for_five_seconds(pair: Driver) -> None:
+    pair.ask("a", ended=[row(0)])
+    for _ in range(25):
+        assert pair.rates("a", "b") == [60.0, 30.0]
+        pair.clock.move(0.2)
+    pair.clock.move(0.1)
+    assert pair.rates("a", "b") == [0.0, 0.0]
+    assert pair.dispatcher.short() == []
+    assert pair.dispatcher.progress().target == 0.0
+    pair.dispatcher.take()
+    assert pair.rates("a", "b") == [60.0, 30.0]
+
+
+def test_later_outcomes_do_not_put_the_pause_off(driver: Driver) -> None:
+    driver.come("a")
+    for number in range(30):
+        driver.ask("a", **{"from": number}, ended=[row(number)])
+        driver.clock.move(0.2)
+    assert driver.ask("a")["rate"] == 0.0
+
+
+def test_outcomes_given_back_count_since_they_should_have_been_durable(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0)])
+    since = driver.clock.now
+    driver.clock.move(4.0)
+    driver.dispatcher.give_back(driver.dispatcher.take(), since)
+    assert driver.ask("a")["rate"] == LIMIT
+    driver.clock.move(1.1)
+    assert driver.ask("a")["rate"] == 0.0
+
+
+def test_nothing_pauses_while_there_is_nothing_to_be_made_durable(driver: Driver) -> None:
+    driver.come("a")
+    driver.clock.move(1000.0)
+    assert driver.ask("a")["rate"] == LIMIT
+
+
+# Several attempts at one part.
+
+
+def test_a_second_attempt_waits_until_the_first_makes_no_calls_and_knows_that_it_is_not_to(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a")
+    driver.come("b")
+    assert not driver.ask("b")["owns"]
+    assert not driver.ask("a")["owns"]
+    assert not driver.ask("b")["owns"]  # a calls may be under way
+    assert not driver.ask("a", idle=True)["owns"]
+    assert driver.ask("b")["owns"]
+
+
+def test_an_attempt_without_a_call_under_way_may_start_one_before_it_hears_that_it_is_not_to(driver: Driver) -> None:
+    """At a low rate it is idle most of the time."""
+    driver.come("a")
+    driver.ask("a", idle=True)
+    driver.come("b")
+    driver.ask("a", idle=True, hears=False)
+    assert not driver.ask("b")["owns"]
+    driver.ask("a", idle=True, hears=False)  # it asked before the last answer came
+    assert not driver.ask("b")["owns"]
+    driver.ask("a")
+    driver.ask("a", idle=True)
+    assert driver.ask("b")["owns"]
+
+
+def test_an_attempt_whose_answer_was_lost_with_the_line_is_told_again(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", hears=False)  # it owns the part, and does not know yet
+    driver.come("b")
+    driver.dispatcher.lose("a")
+    driver.come("a")
+    assert not driver.ask("a", idle=True)["owns"]
+    assert not driver.ask("b")["owns"]
+    driver.ask("a", idle=True)
+    assert driver.ask("b")["owns"]
+
+
+def test_a_second_attempt_is_told_what_the_first_has_sent(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0), {**row(1), "requestId": f"{name(1)}.2"}])
+    driver.ask("a", gone=True)
+    driver.come("b")
+    done = driver.done(driver.ask("b"))
+    assert (done.has(name(0)), done.has_part_of(name(1)), done.has(name(2))) == (True, True, False)
+
+
+def test_what_was_sent_is_told_once_and_again_after_the_line_broke(driver: Driver) -> None:
+    driver.come("a")
+    assert "done" in driver.ask("a")
+    assert "done" not in driver.ask("a", ended=[row(0)])
+    driver.dispatcher.lose("a")
+    driver.come("a")
+    assert driver.done(driver.ask("a")).has(name(0))
+
+
+def test_an_attempt_that_gets_its_part_back_is_told_what_the_other_has_sent(driver: Driver) -> None:
+    driver.come("a", "b")
+    driver.ask("a")
+    driver.ask("a", idle=True)
+    driver.ask("b")
+    driver.ask("b", ended=[row(0)])
+    driver.ask("b", **{"from": 1}, gone=True)
+    assert driver.done(driver.ask("a")).has(name(0))
+
+
+@pytest.mark.parametrize("silence", ["lost", "silent"])
+def test_a_part_whose_owner_is_not_heard_is_the_seconds_after_the_grace(driver: Driver, silence: str) -> None:
+    driver.come("a")
+    driver.ask("a")
+    driver.come("b")
+    if silence == "lost":
+        driver.dispatcher.lose("a")
+    for _ in range(round(GRACE / 0.5)):
+        assert not driver.ask("b")["owns"]
+        driver.clock.move(0.5)
+    answer = driver.ask("b")
+    assert answer["owns"] and answer["rate"] == LIMIT
+
+
+def test_a_first_attempt_gets_its_part_back_from_a_second_that_died(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a")
+    driver.come("b")
+    driver.ask("a"), driver.ask("a", idle=True), driver.ask("b")
+    driver.dispatcher.lose("b")
+    for _ in range(round(GRACE / 0.2) + 1):
+        assert not driver.ask("a", idle=True)["owns"]
+        driver.clock.move(0.2)
+    assert driver.ask("a", idle=True)["owns"]
+
+
+def test_word_without_a_question_keeps_no_silent_owner_alive(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a")
+    driver.come("b")
+    for _ in range(round(GRACE / 0.5)):
+        driver.dispatcher.answer("a")
+        driver.clock.move(0.5)
+    assert driver.ask("b")["owns"]
+
+
+def test_what_an_attempt_held_whose_part_was_taken_is_free_when_it_has_let_go(driver: Driver) -> None:
+    driver.come("a", part=1)
+    driver.come("other", part=2)
+    driver.rates("a", "other", "a", "other")
+    driver.come("b", part=1)
+    assert driver.ask("a")["rate"] == 0.0
+    assert driver.ask("other")["rate"] == 30.0  # a's answer is on its way
+    driver.ask("a", idle=True)
+    assert driver.ask("other")["rate"] == LIMIT
+
+
+def test_who_waits_for_a_part_that_is_complete_need_not(driver: Driver) -> None:
+    driver.come("a", "b")
+    driver.ask("a")
+    driver.ask("b")
+    driver.ask("b", gone=True, complete=True)
+    answer = driver.ask("a", idle=True)
+    assert (answer["owns"], answer["stop"]) == (False, True)
+    driver.come("c")
+    assert driver.ask("c")["stop"]
+
+
+def test_who_waits_for_a_part_that_was_left_gets_it(driver: Driver) -> None:
+    driver.come("a", "b")
+    driver.ask("b")
+    driver.ask("b", gone=True)
+    answer = driver.ask("a")
+    assert (answer["owns"], answer["stop"]) == (True, False)
+
+
+# The end.
+
+
+def test_an_attempt_that_has_gone_is_told_what_came_and_nothing_else(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a")
+    for _ in range(3):  # the answer may be lost with the line
+        assert driver.ask("a", ended=[row(0)], gone=True, complete=True) == {"got": 1}
+    assert driver.dispatcher.progress().tasks == 0
+
+
+def test_who_stops_the_delivery_stops_all(pair: Driver) -> None:
+    pair.dispatcher.stop()
+    assert [pair.dispatcher.answer(attempt)["stop"] for attempt in "ab"] == [True, True]
+    assert [pair.ask(attempt)["rate"] for attempt in "ab"] == [0.0, 0.0]
+    assert pair.dispatcher.short() == []
+    assert pair.dispatcher.ending is None
+
+
+def test_an_answer_that_no_retry_mends_ends_the_delivery(pair: Driver) -> None:
+    assert pair.ask("a", ending=DENIED)["stop"]
+    assert pair.ask("b", ending=NOBODY)["stop"]
+    assert pair.dispatcher.ending == Answer(403, "AccessDeniedException")
+
+
+@pytest.mark.parametrize("start", [0.0, 100.0])
+def test_a_service_that_answered_nobody_for_five_seconds_is_not_there(start: float) -> None:
+    driver = Driver(start)
+    driver.come("a")
+    for _ in range(10):
+        assert not driver.ask("a", unreachable=NOBODY)["stop"]
+        driver.clock.move(0.5)
+    assert driver.ask("a", unreachable=NOBODY)["stop"]
+    assert driver.dispatcher.ending == Answer(None, "EndpointConnectionError")
+
+
+def test_a_service_that_answered_anybody_is_there(pair: Driver) -> None:
+    pair.ask("a", calls=asdict(Calls(answered=1)))
+    for _ in range(100):
+        assert not pair.ask("b", unreachable=NOBODY)["stop"]
+        pair.clock.move(0.5)
+
+
+# Progress.
+
+
+def test_progress_counts_events_and_the_calls_of_all_who_ever_came(pair: Driver) -> None:
+    pair.ask("a", ended=[row(0, events=10), row(1, "refused")], calls=asdict(Calls(2, 5, 3, 4, 1, 4, 0.1)), gone=True)
+    pair.ask("b", ended=[row(2, events=3)], calls=asdict(Calls(1, 1, 0, 1, 0, 1, 0.3)))
+    progress = pair.dispatcher.progress()
+    assert (progress.delivered, progress.refused, progress.tasks) == (13, 1, 1)
+    assert progress.calls == Calls(3, 6, 3, 5, 1, 5, 0.3)
+
+
+def test_who_was_not_heard_for_long_takes_no_part(pair: Driver) -> None:
+    assert pair.dispatcher.progress().tasks == 2
+    pair.clock.move(1.5)
+    pair.ask("b")
+    pair.clock.move(1.5)
+    assert pair.dispatcher.progress().tasks == 1
+
+
+def test_progress_before_anything_has_happened_says_the_limit(driver: Driver) -> None:
+    progress = driver.dispatcher.progress()
+    assert (progress.target, progress.why, progress.tasks, progress.calls) == (LIMIT, "--max-rate", 0, Calls())
