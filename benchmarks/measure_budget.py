@@ -22,7 +22,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from delivery.service import Service
+from delivery.http.service import Service
 from jobs.sending import Pace, Sent, Watch, send
 from jobs.session import open_session
 

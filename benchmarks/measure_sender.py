@@ -32,14 +32,14 @@ import pyarrow as pa
 from botocore.config import Config
 
 from delivery.arrow import TaskDelivery
-from delivery.channel import Address
-from delivery.client import Client, connect
-from delivery.dispatcher import Dispatcher
+from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.messages import Address
+from delivery.channel.server import serving
+from delivery.http.body import render_body
+from delivery.http.client import Client, connect
+from delivery.http.service import Service
 from delivery.records import Request
-from delivery.server import serving
-from delivery.service import Service
 from delivery.task import Terms
-from delivery.wire import render_body
 
 ROOT: Final = Path(__file__).parents[1]
 REGION: Final = "eu-west-1"

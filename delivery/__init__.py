@@ -1,6 +1,6 @@
-"""One partition's requests through PutEvents: an iterator of requests in, an iterator of outcomes out.
+"""Requests through PutEvents, and what the tasks of a delivery and its driver agree on.
 
-Imports no pyspark: it runs in an executor's Python worker, or in a test without any JVM. `arrow` is the door to
-Spark, `sender` the way of a request, `answers` what each answer means, `retry` and `pacing` when to call again,
-`client` boto3.
+Imports no pyspark: it runs in an executor's Python worker, in the driver, or in a test without any JVM. `arrow` is the
+door to Spark, `task` one attempt at one part, `answers` what each answer means; `sending` is the way of a request,
+`budget` how fast, `channel` what tasks and driver say to each other, `http` how a call is made.
 """

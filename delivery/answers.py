@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from delivery.faults import UNREACHABLE
+from delivery.http.faults import UNREACHABLE
 from delivery.records import Answer
 
 

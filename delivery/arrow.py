@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from delivery.parts import Done
+from delivery.channel.parts import Done
 from delivery.records import Request
 from delivery.task import Left, Terms, deliver
 

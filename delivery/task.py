@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from delivery.channel import Address
-from delivery.client import connect
-from delivery.course import Time
-from delivery.feed import Feed
-from delivery.line import Attempt, Line
-from delivery.permit import Permit
+from delivery.budget.permit import Permit
+from delivery.channel.line import Attempt, Line
+from delivery.channel.messages import Address
+from delivery.channel.talk import Talk
+from delivery.http.client import connect
+from delivery.http.service import Service
 from delivery.records import Outcome, Request, Row
-from delivery.retry import RetryPolicy
-from delivery.sender import Sender
-from delivery.service import Service
-from delivery.talk import Talk
+from delivery.sending.course import Time
+from delivery.sending.feed import Feed
+from delivery.sending.retry import RetryPolicy
+from delivery.sending.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000
 

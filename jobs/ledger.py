@@ -8,7 +8,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from delivery.service import Service
+from delivery.http.service import Service
 from jobs.errors import UnfinishedError
 from jobs.lake import Lake
 from jobs.manifests import Manifest

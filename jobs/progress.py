@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-from delivery.dispatcher import Progress
+from delivery.channel.dispatcher import Progress
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from delivery.service import Service
+from delivery.http.service import Service
 from jobs.arguments import JobParser, batch_label, in_flight, lake_root, port, rate, tracking_id
 from jobs.endings import ending
 from jobs.errors import ConfigurationError, Exit, GateFailedError

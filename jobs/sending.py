@@ -17,10 +17,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from delivery.arrow import LEFT, TaskDelivery
-from delivery.dispatcher import Dispatcher, Progress
+from delivery.channel.dispatcher import Dispatcher, Progress
+from delivery.channel.server import Server, serving
+from delivery.http.service import Service
 from delivery.records import Answer, Row
-from delivery.server import Server, serving
-from delivery.service import Service
 from delivery.task import Terms
 from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from transforms.packing import spread

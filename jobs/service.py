@@ -5,7 +5,7 @@ from __future__ import annotations
 import boto3
 from botocore.exceptions import BotoCoreError
 
-from delivery.service import Service, resolve
+from delivery.http.service import Service, resolve
 from jobs.errors import ConfigurationError
 
 

@@ -14,11 +14,11 @@ from hashlib import sha256
 import pytest
 
 from delivery.answers import Meaning, meaning
-from delivery.channel import Address
-from delivery.dispatcher import Dispatcher
+from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.messages import Address
+from delivery.channel.server import Server, serving
+from delivery.http.service import Service
 from delivery.records import Answer, Request, Row
-from delivery.server import Server, serving
-from delivery.service import Service
 from delivery.task import Left, Terms
 
 SOON = 30.0

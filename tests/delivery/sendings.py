@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from delivery.feed import Feed
-from delivery.permit import Permit
+from delivery.budget.permit import Permit
 from delivery.records import Answer, Outcome, Request
-from delivery.retry import RetryPolicy
-from delivery.sender import Sender, Time
+from delivery.sending.feed import Feed
+from delivery.sending.retry import RetryPolicy
+from delivery.sending.sender import Sender, Time
 from tests.delivery import virtual
 
 _T = TypeVar("_T")

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from delivery.channel import Message
-from delivery.course import Time
-from delivery.dispatcher import Dispatcher
-from delivery.feed import Feed
-from delivery.permit import Permit
+from delivery.budget.permit import Permit
+from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.messages import Message
+from delivery.channel.talk import Talk
 from delivery.records import Answer, Request
-from delivery.retry import RetryPolicy
-from delivery.sender import Sender
-from delivery.talk import Talk
+from delivery.sending.course import Time
+from delivery.sending.feed import Feed
+from delivery.sending.retry import RetryPolicy
+from delivery.sending.sender import Sender
 from delivery.task import row
 
 BEAT = 0.2
@@ -100,7 +100,7 @@ class Task:
         self.part = part
         self.permit = NotedPermit(self.loop.time, delivery.static_rate)
         time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
-        self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
+        self.sender = Sender(delivery.http.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
         self.talk = Talk(self.permit, self.sender, self.loop.time)
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
@@ -132,7 +132,7 @@ class Task:
     def cut(self, *, noticed_after: float = 0.0) -> None:
         """Let no message through any more; the driver notices now, or after so many seconds of silence."""
         self.connected = False
-        self.loop.call_later(noticed_after, self.delivery.dispatcher.lose, self.name)
+        self.loop.call_later(noticed_after, self.delivery.channel.dispatcher.lose, self.name)
 
     async def _beat(self) -> None:
         while True:

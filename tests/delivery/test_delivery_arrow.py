@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 import emulator
 from delivery import arrow
 from delivery.arrow import LEFT, TaskDelivery, left, pieces, remaining
-from delivery.channel import Address
-from delivery.parts import Done
+from delivery.channel.messages import Address
+from delivery.channel.parts import Done
+from delivery.http.service import Service
 from delivery.records import Answer, Request
-from delivery.retry import RetryPolicy
-from delivery.service import Service
+from delivery.sending.retry import RetryPolicy
 from delivery.task import Left, Terms
 from emulator import Faults, Settings
 from tests.delivery.drivers import Instant, driving, name

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.budget import Budget, shares
+from delivery.budget.leases import Budget, shares
 from tests.delivery.clock import Clock
 
 TERM, GRACE, STATIC = 1.0, 5.0, 30.0

@@ -13,11 +13,11 @@ import pytest
 
 import emulator
 from delivery.answers import Meaning, meaning
-from delivery.client import Client, connect
-from delivery.faults import UNREACHABLE
-from delivery.pool import Patience
+from delivery.http.client import Client, connect
+from delivery.http.faults import UNREACHABLE
+from delivery.http.pool import Patience
+from delivery.http.service import Service
 from delivery.records import Answer, Request
-from delivery.service import Service
 from emulator import Clock, Faults, Settings
 from tests.delivery.listeners import listening, silence
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from delivery.feed import Feed
 from delivery.records import Request
+from delivery.sending.feed import Feed
 
 SOON = 30.0
 """Seconds that a test waits for what must happen, before it fails."""

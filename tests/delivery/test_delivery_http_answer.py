@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.http_answer import HEAD_MAX, AnswerReader, HttpAnswer
-from delivery.http_chunks import BODY_MAX, BadAnswerError
+from delivery.http.answer import HEAD_MAX, AnswerReader, HttpAnswer
+from delivery.http.chunks import BODY_MAX, BadAnswerError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

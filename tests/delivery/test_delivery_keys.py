@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 
-from delivery.key_ring import KeyRing
-from delivery.keys import Keys, freeze
+from delivery.http.key_ring import KeyRing
+from delivery.http.keys import Keys, freeze
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 

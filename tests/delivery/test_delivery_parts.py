@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from delivery.parts import Done, Ended, Parts, key
+from delivery.channel.parts import Done, Ended, Parts, key
 from tests.delivery.clock import Clock
 
 GRACE = 3.0

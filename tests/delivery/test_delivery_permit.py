@@ -2,7 +2,7 @@
 
 import pytest
 
-from delivery.permit import GRACE, TERM, Permit
+from delivery.budget.permit import GRACE, TERM, Permit
 from tests.delivery.clock import Clock
 
 STATIC = 10.0

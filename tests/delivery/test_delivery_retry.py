@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.retry import RetryPolicy
+from delivery.sending.retry import RetryPolicy
 
 seconds = st.floats(0.0, 1e6)
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delivery.budget.permit import GRACE, TERM
 from delivery.calls import Calls
-from delivery.feed import Feed
-from delivery.parts import Done, key
-from delivery.permit import GRACE, TERM
+from delivery.channel.parts import Done, key
 from delivery.records import Answer, Outcome, Request
-from delivery.retry import RetryPolicy
+from delivery.sending.feed import Feed
+from delivery.sending.retry import RetryPolicy
 from tests.delivery import virtual
 from tests.delivery.sendings import (
     DELIVERED,

@@ -14,9 +14,9 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-from delivery.proxy import Proxy, find_proxy
-from delivery.service import Endpoint, Service, resolve
-from delivery.trust import find_ca_bundle
+from delivery.http.proxy import Proxy, find_proxy
+from delivery.http.service import Endpoint, Service, resolve
+from delivery.http.trust import find_ca_bundle
 
 SERVICE = Service("t-1", "eu-west-1")
 URL = "https://personalize-events.eu-west-1.amazonaws.com/events"

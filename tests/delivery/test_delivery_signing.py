@@ -11,10 +11,10 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.keys import Keys
-from delivery.proxy import Proxy
-from delivery.service import Endpoint
-from delivery.signing import Signer
+from delivery.http.keys import Keys
+from delivery.http.proxy import Proxy
+from delivery.http.service import Endpoint
+from delivery.http.signing import Signer
 
 URL = "https://personalize-events.eu-west-1.amazonaws.com/events"
 

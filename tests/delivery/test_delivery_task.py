@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 import pytest
 
 import emulator
-from delivery.line import DriverNotReachedError
+from delivery.channel.line import DriverNotReachedError
+from delivery.http.service import Service
 from delivery.records import Answer, Outcome, Request
-from delivery.service import Service
 from delivery.task import deliver, row
 from emulator import Faults, Settings, is_poison
 from tests.delivery.drivers import NOWHERE, SOON, Driver, Instant, driving, name, pieces, request
@@ -47,7 +47,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Instant]:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that give up a driver sooner than they do."""
     for patience, seconds in (("_SILENT", 0.5), ("_NEVER", 0.5), ("_LOST", 1.0), ("_GOODBYE", 0.5)):
-        monkeypatch.setattr(f"delivery.line.{patience}", seconds)
+        monkeypatch.setattr(f"delivery.channel.line.{patience}", seconds)
 
 
 def once(count: int) -> Counter[str]:
@@ -231,7 +231,7 @@ def test_a_hopeless_answer_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_service_that_is_not_there_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("delivery.dispatcher._UNREACHABLE", 0.5)
+    monkeypatch.setattr("delivery.channel.dispatcher._UNREACHABLE", 0.5)
     with driving(limit=100.0) as driver:
         assert deliver(driver.terms(NOWHERE), 0, pieces(100)).rows == ()
     assert driver.dispatcher.ending == Answer(None, "EndpointConnectionError")

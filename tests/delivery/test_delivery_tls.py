@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from delivery.proxy import Proxy
-from delivery.trust import open_trust
+from delivery.http.proxy import Proxy
+from delivery.http.trust import open_trust
 from tests.delivery.listeners import OK, POST, Handler, answering, code, jump, listening, pool, read_call, run, silence
 
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delivery.answers import Meaning, meaning
-from delivery.http_answer import HttpAnswer
+from delivery.http.answer import HttpAnswer
+from delivery.http.body import read_answer, render_body
 from delivery.records import Answer, Request
-from delivery.wire import read_answer, render_body
 
 
 class Judge:

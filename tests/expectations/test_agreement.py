@@ -16,9 +16,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import emulator
-from delivery.client import connect
+from delivery.http.client import connect
+from delivery.http.service import Service
 from delivery.records import Answer, Request
-from delivery.service import Service
 from emulator import Settings
 from expectations.rules import Judgement
 from expectations.verdict import judge

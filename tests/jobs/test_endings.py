@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from delivery.calls import Calls
-from delivery.dispatcher import Progress
+from delivery.channel.dispatcher import Progress
 from delivery.records import Answer
 from jobs.endings import ending
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
@@ -52,7 +52,10 @@ def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
             0,
             ConfigurationError,
             "nobody answers at the service (EndpointConnectionError (HTTP none)): 12,340 events wait; ",
-            "check the endpoint, the region and the executors' way to it (network, proxy, certificates), then run this again",
+            (
+                "check the endpoint, the region and the executors' way to it (network, proxy, certificates), "
+                "then run this again"
+            ),
         ),
         (
             Answer(None, "EndpointConnectionError"),

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from delivery.calls import Calls
-from delivery.dispatcher import Progress
+from delivery.channel.dispatcher import Progress
 from jobs.progress import Display, Goal, bar, line
 
 GOAL = Goal(events=10_000, before=1_000, limit=500.0)

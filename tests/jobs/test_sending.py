@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import emulator
-from delivery.service import Service
+from delivery.http.service import Service
 from emulator import Server, Settings
 from jobs.errors import UnfinishedError
 from jobs.sending import Pace, Sent, Watch, send

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from delivery.connection import Connection
-from delivery.faults import NOT_LET_THROUGH, NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NoAnswerError
-from delivery.proxy import Proxy
-from delivery.service import Endpoint
+from delivery.http.connection import Connection
+from delivery.http.faults import NOT_LET_THROUGH, NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NoAnswerError
+from delivery.http.proxy import Proxy
+from delivery.http.service import Endpoint
 
 _PORTS: Final = {"http": 80, "https": 443}
 

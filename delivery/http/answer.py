@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from delivery.http_chunks import BODY_MAX, BadAnswerError, Chunks
+from delivery.http.chunks import BODY_MAX, BadAnswerError, Chunks
 
 HEAD_MAX: Final = 65_536
 """Bytes. Ours, to bound memory: PutEvents' own heads are below 1 KB."""

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from delivery.answers import Meaning, meaning
+from delivery.budget.permit import Permit
 from delivery.calls import Calls
-from delivery.permit import Permit
 from delivery.records import Answer, Outcome, Request
-from delivery.retry import RetryPolicy
-from delivery.ways import Way, Ways
+from delivery.sending.retry import RetryPolicy
+from delivery.sending.ways import Way, Ways
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks for credentials."""

@@ -16,9 +16,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import InvalidConfigError
 from botocore.session import Session
 
-from delivery.keys import find_credentials
-from delivery.proxy import Proxy, find_proxy
-from delivery.trust import find_ca_bundle, open_trust
+from delivery.http.keys import find_credentials
+from delivery.http.proxy import Proxy, find_proxy
+from delivery.http.trust import find_ca_bundle, open_trust
 
 _SCOPE: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=[^,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request,")
 

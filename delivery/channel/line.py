@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from delivery.channel import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
-from delivery.talk import Talk
+from delivery.channel.messages import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
+from delivery.channel.talk import Talk
 
 _BEAT: Final = 0.2
 """Seconds between two questions."""

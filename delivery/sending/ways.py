@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from delivery.feed import Feed
-from delivery.parts import Done
+from delivery.channel.parts import Done
 from delivery.records import Answer, Outcome, Request, Status
+from delivery.sending.feed import Feed
 
 
 @dataclass(slots=True, order=True)

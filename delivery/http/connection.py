@@ -6,9 +6,9 @@ import asyncio
 import socket
 from typing import cast
 
-from delivery.faults import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoAnswerError
-from delivery.http_answer import AnswerReader, HttpAnswer
-from delivery.http_chunks import BadAnswerError
+from delivery.http.answer import AnswerReader, HttpAnswer
+from delivery.http.chunks import BadAnswerError
+from delivery.http.faults import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoAnswerError
 
 
 class Connection(asyncio.Protocol):

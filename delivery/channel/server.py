@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
-from delivery.channel import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
-from delivery.dispatcher import Dispatcher
+from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.messages import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
 
 _T = TypeVar("_T")
 _SILENT: Final = 2.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from delivery.connection import Connection
-from delivery.faults import CLOSED, NoAnswerError
-from delivery.http_answer import HttpAnswer
-from delivery.opening import open_connection
-from delivery.service import Endpoint
+from delivery.http.answer import HttpAnswer
+from delivery.http.connection import Connection
+from delivery.http.faults import CLOSED, NoAnswerError
+from delivery.http.opening import open_connection
+from delivery.http.service import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from delivery.budget import Budget
+from delivery.budget.leases import Budget
+from delivery.budget.permit import GRACE, TERM
+from delivery.budget.target import Target
 from delivery.calls import Calls
-from delivery.channel import Message
-from delivery.parts import Parts
-from delivery.permit import GRACE, TERM
+from delivery.channel.messages import Message
+from delivery.channel.parts import Parts
 from delivery.records import Answer, Row
-from delivery.target import Target
 
 _UNREACHABLE: Final = 5.0
 """Seconds after which a service that never answered counts as one that is not there."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from botocore.credentials import Credentials
 
-from delivery.flight import Flight
-from delivery.keys import Keys, freeze
+from delivery.http.flight import Flight
+from delivery.http.keys import Keys, freeze
 
 _LOOK_AGAIN: Final = 10.0
 """Seconds. botocore refreshes keys from 15 minutes before their end on."""

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from delivery.budget.permit import Permit
 from delivery.calls import Calls
-from delivery.course import Course, Service, Time
-from delivery.feed import Feed
-from delivery.permit import Permit
 from delivery.records import Answer, Outcome
-from delivery.retry import RetryPolicy
-from delivery.ways import Way, Ways
+from delivery.sending.course import Course, Service, Time
+from delivery.sending.feed import Feed
+from delivery.sending.retry import RetryPolicy
+from delivery.sending.ways import Way, Ways
 
 _PATIENCE: Final = 5.0
 """Seconds that calls under way may take when the sending is to end."""

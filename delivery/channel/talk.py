@@ -8,11 +8,11 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Final
 
-from delivery.channel import Message
-from delivery.parts import Done
-from delivery.permit import Permit
+from delivery.budget.permit import Permit
+from delivery.channel.messages import Message
+from delivery.channel.parts import Done
 from delivery.records import Answer, Row
-from delivery.sender import Sender
+from delivery.sending.sender import Sender
 
 _MORE: Final = 2.0
 """Calls a second that a task is to have beyond what it makes: it could not show otherwise that it would make more."""

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from botocore.session import Session
 
 from delivery.answers import Meaning, meaning
-from delivery.faults import NoAnswerError
-from delivery.flight import Flight
-from delivery.key_ring import KeyRing
-from delivery.keys import Keys, find_credentials
-from delivery.pool import Patience, Pool
+from delivery.http.body import read_answer, render_body
+from delivery.http.faults import NoAnswerError
+from delivery.http.flight import Flight
+from delivery.http.key_ring import KeyRing
+from delivery.http.keys import Keys, find_credentials
+from delivery.http.pool import Patience, Pool
+from delivery.http.service import Endpoint, Service, resolve
+from delivery.http.signing import Signer
 from delivery.records import Answer, Request
-from delivery.service import Endpoint, Service, resolve
-from delivery.signing import Signer
-from delivery.wire import read_answer, render_body
 
 
 def connect(service: Service, connections: int) -> Client:

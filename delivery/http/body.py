@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from botocore.parsers import create_parser
 
-from delivery.http_answer import HttpAnswer
+from delivery.http.answer import HttpAnswer
 from delivery.records import Answer, Request
 
 _REQUEST_ID: Final = b"x-amzn-requestid"

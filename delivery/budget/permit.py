@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from delivery.pacing import Pacer, whole
-from delivery.parts import Done
+from delivery.budget.pacing import Pacer, whole
+from delivery.channel.parts import Done
 
 TERM: Final = 1.0
 """Seconds that a lease lasts; tasks ask five times as often."""

@@ -1,0 +1,1 @@
+"""What the tasks and the driver of a delivery say to each other, and who may send what."""
