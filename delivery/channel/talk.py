@@ -17,8 +17,11 @@ from delivery.sending.sender import Sender
 _MORE: Final = 2.0
 """Calls a second that a task is to have beyond what it makes: it could not show otherwise that it would make more."""
 _SPARE: Final = 1.1
+"""Times the calls that it makes: what a task is to have that something else than its lease holds back."""
 _USED_UP: Final = 0.95
+"""Of a lease: from here on it is the lease that holds back."""
 _STEP: Final = 3.0
+"""Times its lease: what a task is to have next that its lease holds back."""
 
 
 class Talk:
