@@ -40,16 +40,16 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], *, interrupted: bool)
         ConfigurationError: somebody must mend something first.
         UnfinishedError: events are left for the next run.
     """
+    if not counters["pending"]:
+        return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
     waits = f"{counters['pending']:,} events wait"
     if sent is not None and sent.ending is not None:
         raise _ended(sent.ending, waits, answered=sent.progress.calls.answered > 0)
-    if interrupted and counters["pending"]:
+    if interrupted:
         raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
     if sent is not None and sent.failure is not None:
         raise _failed(sent.failure, waits)
-    if counters["pending"]:
-        raise UnfinishedError(f"{waits}; run this again, it resumes")
-    return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
+    raise UnfinishedError(f"{waits}; run this again, it resumes")
 
 
 def _ended(answer: Answer, waits: str, *, answered: bool) -> ConfigurationError | UnfinishedError:

@@ -77,7 +77,7 @@ class Target:
         share = max(admitted / max(admitted + throttled, 1.0), _DEEPEST)
         # Where the tasks did not reach the target, what they did reach was too much already.
         self._wall = share * (target if admitted + throttled > _REACHED * target else max(admitted + throttled, _LEAST))
-        self._target = max(_LEAST, _BELOW * self._wall, _DEEPEST * target)
+        self._target = min(max(_LEAST, _BELOW * self._wall, _DEEPEST * target), self.limit)
         self._cut_at = now
 
     def _last_second(self, now: float) -> tuple[float, float]:

@@ -7,9 +7,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from delivery.budget.permit import GRACE, Permit
 from delivery.calls import Calls
@@ -85,152 +84,84 @@ class Attempt:
             self.talk.leave(complete=not self.permit.stopped)
 
 
-class Conversation(RuleBasedStateMachine):
-    """Time stands still, so nobody loses its part for silence: each request has to be called once.
+class Conversation:
+    """A driver and the attempts that talk to it; each step is one thing that may happen next.
 
     Messages are delivered one at a time, in either direction, or are lost together when a line breaks.
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.clock = Clock()
         self.dispatcher = Dispatcher(100.0, 1.0, self.clock)
         self.attempts: list[Attempt] = []
-        self.told: list[Row] = []
         self.everybody: list[Attempt] = []
+        self.told: list[Row] = []
         self.called: Counter[str] = Counter()
+        self.come(0)
+
+    def step(self, what: str, which: int) -> None:
+        if what == "come":
+            self.come(which % len(PARTS))
+        elif what == "wait":
+            self.clock.move(GRACE / 5)
+        elif self.attempts:
+            getattr(self, what)(self.attempts[which % len(self.attempts)])
+        self.check()
+
+    def check(self) -> None:
+        """See that of the attempts at a part at most one believes that it owns it."""
+        for part in PARTS:
+            assert sum(attempt.permit.owned for attempt in self.attempts if attempt.part == part) <= 1
 
     # What may happen.
 
-    @rule(part=st.sampled_from(PARTS))
     def come(self, part: int) -> None:
         attempt = Attempt(f"attempt-{len(self.everybody)}", part, self.clock)
         self.everybody.append(attempt)
         self.attempts.append(attempt)
         self.connect(attempt)
 
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def ask(self, data: st.DataObject) -> None:
-        self.one_of_them(data).ask()
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def deliver_a_question(self, data: st.DataObject) -> None:
-        self.hear(self.one_of_them(data))
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def deliver_an_answer(self, data: st.DataObject) -> None:
-        self.obey(self.one_of_them(data))
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def talk_for_a_while(self, data: st.DataObject) -> None:
-        self.exchange(self.one_of_them(data))
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def tell_unasked(self, data: st.DataObject) -> None:
-        attempt = self.one_of_them(data)
-        self.say(attempt, self.dispatcher.answer(attempt.name))
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def start_a_call(self, data: st.DataObject) -> None:
-        self.call(self.one_of_them(data))
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def end_a_call(self, data: st.DataObject) -> None:
-        attempt = self.one_of_them(data)
-        if attempt.sender.under_way:
-            attempt.end_call()
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.attempts)
-    def break_a_line(self, data: st.DataObject) -> None:
-        attempt = self.one_of_them(data)
-        attempt.to_driver.clear()
-        attempt.to_task.clear()
-        self.dispatcher.lose(attempt.name)
-        self.connect(attempt)
-
-    @rule()
-    def make_durable(self) -> None:
-        self.told += self.dispatcher.take()
-
-    @rule()
-    def come_to_the_end(self) -> None:
-        """Let everybody talk and call: all have gone soon, and nothing is left."""
-        parts = {attempt.part for attempt in self.attempts}
-        for _ in range(200):
-            if not self.attempts:
-                break
-            for attempt in list(self.attempts):
-                self.advance(attempt)
-        assert not self.attempts, "they wait for each other"
-        assert all(self.called[request] for part in parts for request in requests(part))
-
-    # What must hold.
-
-    @invariant()
-    def at_most_one_believes_that_it_owns_a_part(self) -> None:
-        for part in PARTS:
-            assert sum(attempt.permit.owned for attempt in self.attempts if attempt.part == part) <= 1
-
-    @invariant()
-    def no_request_is_called_twice(self) -> None:
-        assert all(times == 1 for times in self.called.values())
-
-    def teardown(self) -> None:
-        """What is not told comes back through Spark; then the driver has each outcome, once."""
-        for attempt in self.everybody:
-            for number, row in attempt.talk.untold():
-                self.dispatcher.accept(attempt.name, number, row)
-        self.make_durable()
-        assert outcomes(self.told) == outcomes([row for attempt in self.everybody for row in attempt.reported])
-
-    # How.
-
-    def one_of_them(self, data: st.DataObject) -> Attempt:
-        return data.draw(st.sampled_from(self.attempts))
-
-    def connect(self, attempt: Attempt) -> None:
-        self.dispatcher.come(attempt.name, attempt.part)
-        attempt.talk.start()
+    def ask(self, attempt: Attempt) -> None:
+        attempt.ask()
 
     def hear(self, attempt: Attempt) -> None:
+        """Deliver a question."""
         if attempt.to_driver:
             question = json.loads(attempt.to_driver.popleft())
             self.say(attempt, {**self.dispatcher.hear(attempt.name, question), "to": question["number"]})
 
-    def say(self, attempt: Attempt, answer: Message) -> None:
-        self.make_durable()
-        known = [row["requestId"] for row in self.told] if "done" in answer else []
-        attempt.to_task.append(json.dumps({**answer, "known": known}))
+    def tell_unasked(self, attempt: Attempt) -> None:
+        self.say(attempt, self.dispatcher.answer(attempt.name))
 
     def obey(self, attempt: Attempt) -> None:
+        """Deliver an answer."""
         if attempt.to_task:
             answer = json.loads(attempt.to_task.popleft())
             attempt.known.update(answer["known"])
             attempt.talk.obey(answer)
 
-    def exchange(self, attempt: Attempt) -> None:
-        attempt.ask()
-        while attempt.to_driver or attempt.to_task:
-            self.hear(attempt)
-            self.obey(attempt)
-
-    def call(self, attempt: Attempt) -> None:
+    def start(self, attempt: Attempt) -> None:
+        """Start a call."""
         request = attempt.sender.start()
         if request is not None:
             assert request not in attempt.known
             self.called[request] += 1
 
+    def end(self, attempt: Attempt) -> None:
+        """End a call."""
+        if attempt.sender.under_way:
+            attempt.end_call()
+
+    def break_line(self, attempt: Attempt) -> None:
+        attempt.to_driver.clear()
+        attempt.to_task.clear()
+        self.dispatcher.lose(attempt.name)
+        self.connect(attempt)
+
     def advance(self, attempt: Attempt) -> None:
+        """Let it talk and call, as far as it gets."""
         self.exchange(attempt)
-        self.call(attempt)
+        self.start(attempt)
         while attempt.sender.under_way:
             attempt.end_call()
         attempt.leave_if_done()
@@ -238,55 +169,101 @@ class Conversation(RuleBasedStateMachine):
         if attempt.talk.over:
             self.attempts.remove(attempt)
 
-
-class Crashes(Conversation):
-    """Time passes, processes die: a request may be called twice then, by two attempts, if the driver knew of no end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dead: list[Attempt] = []
-
-    @rule(seconds=st.sampled_from([0.1, 1.0, GRACE / 2, GRACE]))
-    def wait(self, seconds: float) -> None:
-        self.clock.move(seconds)
-
-    @rule(data=st.data(), noticed=st.booleans())
-    @precondition(lambda self: self.attempts)
-    def die(self, data: st.DataObject, noticed: bool) -> None:
-        attempt = self.one_of_them(data)
+    def die(self, attempt: Attempt) -> None:
         self.attempts.remove(attempt)
-        self.dead.append(attempt)
-        if noticed:
+        if len(self.everybody) % 2:
             self.dispatcher.lose(attempt.name)
 
-    def advance(self, attempt: Attempt) -> None:
-        self.clock.move(0.05)
-        super().advance(attempt)
+    # How it ends.
 
-    @invariant()
-    def no_request_is_called_twice(self) -> None:
-        """By one attempt."""
-        for request, times in self.called.items():
-            assert times <= sum(request in requests(attempt.part) for attempt in self.everybody)
+    def come_to_the_end(self) -> None:
+        """Let everybody talk and call: all have gone soon, and nothing is left of their parts."""
+        parts = {attempt.part for attempt in self.attempts}
+        for _ in range(100):
+            for attempt in list(self.attempts):
+                self.advance(attempt)
+                self.check()
+            self.clock.move(0.1)
+        assert not self.attempts, "they wait for each other"
+        assert all(self.called[request] for part in parts for request in requests(part))
 
-    def teardown(self) -> None:
+    def come_back_through_spark(self) -> None:
+        """What living attempts could not tell, the driver takes from what they give back."""
+        for attempt in self.attempts:
+            for number, row in attempt.talk.untold():
+                self.dispatcher.accept(attempt.name, number, row)
+
+    def outcomes(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
+        """What the living have reported, what the driver knows, what anybody has reported."""
         self.make_durable()
-        for attempt in self.everybody:
-            if attempt not in self.dead:
-                for number, row in attempt.talk.untold():
-                    self.dispatcher.accept(attempt.name, number, row)
+        living = [row for attempt in self.everybody if self.lives(attempt) for row in attempt.reported]
+        return ids(living), ids(self.told), ids([row for attempt in self.everybody for row in attempt.reported])
+
+    # Beside.
+
+    def connect(self, attempt: Attempt) -> None:
+        self.dispatcher.come(attempt.name, attempt.part)
+        attempt.talk.start()
+
+    def say(self, attempt: Attempt, answer: Message) -> None:
         self.make_durable()
-        living = [row for attempt in self.everybody if attempt not in self.dead for row in attempt.reported]
-        lost = [row for attempt in self.dead for row in attempt.reported]
-        assert outcomes(living) <= outcomes(self.told) <= outcomes(living + lost)
+        known = [row["requestId"] for row in self.told] if "done" in answer else []
+        attempt.to_task.append(json.dumps({**answer, "known": known}))
+
+    def exchange(self, attempt: Attempt) -> None:
+        attempt.ask()
+        while attempt.to_driver or attempt.to_task:
+            self.hear(attempt)
+            self.obey(attempt)
+
+    def make_durable(self) -> None:
+        self.told += self.dispatcher.take()
+
+    def lives(self, attempt: Attempt) -> bool:
+        return attempt in self.attempts or attempt.talk.over
 
 
-def outcomes(rows: list[Row]) -> Counter[tuple[str, str]]:
+def ids(rows: list[Row]) -> Counter[str]:
     """Which attempt has ended which request, how often."""
-    return Counter((row["eventIds"][0], row["requestId"]) for row in rows)
+    return Counter(f"{row['eventIds'][0]} {row['requestId']}" for row in rows)
 
 
-for _machine in (Conversation, Crashes):
-    _machine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-TestConversation = Conversation.TestCase
-TestCrashes = Crashes.TestCase
+def steps(*more: str) -> st.SearchStrategy[list[tuple[str, int]]]:
+    often = ["ask", "hear", "obey", "start", "end", "advance"] * 2
+    what = [*often, "come", "break_line", "tell_unasked", *more]
+    return st.lists(st.tuples(st.sampled_from(what), st.integers(0, 5)), min_size=20, max_size=120)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps(), st.booleans())
+def test_while_nobody_falls_silent_each_request_is_called_once_and_told_once(
+    what: list[tuple[str, int]], to_the_end: bool
+) -> None:
+    """Time stands still, so nobody loses its part; lines break, attempts come, in whatever order."""
+    conversation = Conversation()
+    for step in what:
+        conversation.step(*step)
+    if to_the_end:
+        conversation.come_to_the_end()
+    else:
+        conversation.come_back_through_spark()
+    assert set(conversation.called.values()) <= {1}
+    living, told, all_ = conversation.outcomes()
+    assert living == told == all_
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps("wait", "wait", "die"), st.booleans())
+def test_whoever_dies_or_falls_silent_nothing_is_lost_and_what_is_known_is_not_called_again(
+    what: list[tuple[str, int]], to_the_end: bool
+) -> None:
+    conversation = Conversation()
+    for step in what:
+        conversation.step(*step)
+    if to_the_end:
+        conversation.come_to_the_end()
+    else:
+        conversation.come_back_through_spark()
+    living, told, all_ = conversation.outcomes()
+    assert living <= told <= all_
+    assert set(all_.values()) <= {1}

@@ -178,3 +178,11 @@ def test_a_wall_is_found_and_hugged() -> None:
             made, admitted = made + calls, admitted + through
     assert admitted / (300.0 * 49.9) >= 0.95
     assert (made - admitted) / made <= 0.02
+
+
+def test_a_limit_below_one_call_a_second_is_kept_when_throttled_too() -> None:
+    clock = Clock()
+    target = Target(0.5, clock)
+    clock.move(3.0)
+    target.note(0, 1)
+    assert target.rate() == 0.5

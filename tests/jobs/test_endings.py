@@ -28,6 +28,7 @@ def counters(pending: int = 12_340, dead: int = 0) -> dict[str, int]:
 def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
     assert ending(sent(), counters(0, dead), interrupted=False) is code
     assert ending(None, counters(0, dead), interrupted=False) is code
+    assert ending(sent(failure=RuntimeError("after the last call")), counters(0, dead), interrupted=False) is code
 
 
 @pytest.mark.parametrize(
