@@ -93,6 +93,7 @@ class Talk:
         while self._got < answer["got"]:
             self._rows.popleft()
             self._got += 1
+        self._told = max(self._told, self._got)
         if self.leaving:
             self.over = self.over or ("rate" not in answer and not self._rows)
         elif "rate" in answer:

@@ -62,7 +62,7 @@ class Script:
         answer: to each call, fixed when the call arrives.
         latency: seconds of a call; HANG for one that never ends.
         renewals: whether there are other credentials, look by look; True from then on.
-        look: seconds that a look for credentials takes.
+        look: seconds that a look for credentials takes; 0 for one that has its answer at hand.
     """
 
     def __init__(
@@ -107,7 +107,8 @@ class Script:
 
     async def renew(self) -> bool:
         self.looked.append(self._now())
-        await _pass(self._look)
+        if self._look:
+            await _pass(self._look)
         return next(self._renewals, True)
 
     def _now(self) -> float:

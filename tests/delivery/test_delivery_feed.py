@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from delivery.records import Request
+from delivery.sending import feed as feed_module
 from delivery.sending.feed import Feed
 
 SOON = 30.0
@@ -124,6 +125,13 @@ def test_a_reader_waits_while_there_is_no_room() -> None:
         feed.take()
 
 
+@pytest.fixture
+def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that go on when they are told to only, not by looking again by themselves."""
+    monkeypatch.setattr(feed_module, "_PATIENCE", 100 * SOON)
+
+
+@pytest.mark.usefixtures("_no_second_look")
 def test_a_reader_that_waits_goes_on_when_half_is_taken() -> None:
     with reading(600) as (feed, reader):
         assert reader.wait_for(ROOM)
@@ -155,6 +163,7 @@ def test_a_piece_is_taken_whole_once_there_is_room() -> None:
     assert len(drain(feed)) == 1_000
 
 
+@pytest.mark.usefixtures("_no_second_look")
 def test_a_reader_that_waits_is_told_that_nobody_takes_any_more() -> None:
     with reading(5_000) as (feed, reader):
         assert reader.wait_for(ROOM)

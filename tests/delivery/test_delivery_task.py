@@ -161,7 +161,7 @@ def test_faults_mixed_lose_no_event_and_no_neighbour_of_a_poison() -> None:
     source = [clickstream(number, ["item"] * 10) for number in range(150)]
     ids = {event for each in source for event in each.eventIds}
     poison = {event for event in ids if is_poison(event, 0.01)}
-    faults = Faults(error_rate=0.05, reset_before_rate=0.02, reset_after_rate=0.02, poison_rate=0.01, seed=5)
+    faults = Faults(error_rate=0.05, reset_before_rate=0.02, reset_after_rate=0.06, poison_rate=0.01, seed=5)
     with emulator.running(Settings(quota=100, faults=faults)) as server, driving(limit=300.0) as driver:
         terms = driver.terms(Service("t-1", "eu-west-1", server.endpoint_url), in_flight=64)
         left = deliver(terms, 0, [source[:70], source[70:]])

@@ -198,7 +198,7 @@ def test_a_task_that_stands_still_is_taken_over_by_its_copy_and_does_not_come_ba
                     os.kill(pid, signal.SIGCONT)
             end(driver)
         time.sleep(1.0)  # in which a zombie would send
-        assert called(url) == in_the_end
+        assert called(url) <= in_the_end + IN_FLIGHT  # those that were begun when it was frozen; it would send hundreds
         arrived = received(url)
     assert frozen and code == 0, log.read_text()[-2000:]
     assert set(arrived) == batch.eventIds
