@@ -96,7 +96,6 @@ def _read(pieces: Iterable[list[Request]], feed: Feed) -> None:
 async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[tuple[int, Row]]:
     loop = asyncio.get_running_loop()
     service = connect(terms.service, terms.in_flight)
-    await service.open()
     permit = Permit(loop.time, terms.static_rate)
     time = Time(lambda: datetime.now(UTC), loop.time)
     sender = Sender(service, permit, terms.retry, time, terms.in_flight)

@@ -15,6 +15,9 @@ _CATCH_UP: Final = 0.25
 """Seconds whose unused calls may still be made: a pause of the process or the machine costs no throughput."""
 _CLOSEST: Final = 0.5
 """Calls that catch up are at least so much of the usual distance apart."""
+_TICK: Final = 1e-3
+"""Seconds that a call that catches up may come too early: event loops' timers tell no shorter times (epoll's take
+whole milliseconds, rounded up), and one wait each would cost a fast task some calls."""
 _ROUNDING: Final = 1e-6
 """Seconds that are no wait, calls that are no call: only the end of a reckoning with fractions."""
 
@@ -37,7 +40,9 @@ class Pacer:
         self._rate = rate
         self._credit = 0.0
         """Calls earned and not made."""
-        self._reckoned = self._last = now
+        self._reckoned = now
+        self._spaced = now
+        """When calls that catch up may go on."""
         self._made: deque[float] = deque()
         self._rates: deque[tuple[float, float]] = deque([(now, rate)])
         """Since when which rate, over the last second."""
@@ -58,6 +63,7 @@ class Pacer:
             self._earn(max(self._clock() if since is None else since, self._reckoned))
             self._rate = rate
             self._rates.append((self._reckoned, rate))
+            self._spaced = min(self._spaced, self._reckoned + self._closest())
 
     def wait(self) -> float:
         """Seconds until the next call may start, as far as one can tell: 0 now, infinity at a rate of 0."""
@@ -66,7 +72,7 @@ class Pacer:
         if not self._rate:
             return float("inf")
         usual = _APART / self._rate
-        spaced = self._last + _CLOSEST * usual - now if self._made else 0.0
+        spaced = self._spaced - now if self._spaced > now + _TICK else 0.0
         wait = max((1.0 - self._credit) * usual, spaced, self._room(now, usual))
         return wait if wait > _ROUNDING else 0.0
 
@@ -75,8 +81,12 @@ class Pacer:
         now = self._clock()
         self._earn(now)
         self._credit -= 1.0
-        self._last = now
+        self._spaced = max(self._spaced, now) + self._closest()
         self._made.append(now)
+
+    def _closest(self) -> float:
+        """Seconds that calls that catch up keep from each other."""
+        return _CLOSEST * _APART / self._rate if self._rate else float("inf")
 
     def _earn(self, now: float) -> None:
         earned = self._credit + self._rate * (now - self._reckoned) / _APART

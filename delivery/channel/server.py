@@ -31,6 +31,7 @@ class Server:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery-server", daemon=True)
         self._ways: dict[str, tuple[asyncio.StreamWriter, Seal]] = {}
+        self._talks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self.port = 0
 
@@ -72,19 +73,25 @@ class Server:
         return future.result()
 
     async def _close(self) -> None:
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            for talk in self._talks:
+                talk.cancel()
+            await asyncio.sleep(0.0)
         if self._listener is not None:
-            self._listener.close()
-        talks = asyncio.all_tasks() - {asyncio.current_task()}
-        for talk in talks:
-            talk.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
+            self._listener.close()  # last: what is accepted just then, asyncio would neither serve nor close
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._talks.add(talk)
         try:
             await self._talk(reader, writer)
-        except (ChannelError, OSError, TimeoutError, asyncio.CancelledError):
+        except (ChannelError, OSError, TimeoutError):
             pass  # whoever it was; a task that belongs here comes again
+        except asyncio.CancelledError:
+            writer.transport.abort()
         finally:
+            self._talks.discard(talk)
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

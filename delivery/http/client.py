@@ -5,6 +5,7 @@ boto3's own take five times the CPU: it checks, serialises and signs each from t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -113,7 +114,12 @@ class Client:
             await self._line.pool.close()
 
     async def _open(self) -> _Line:
-        endpoint, ring = await self._resolution.result()
+        seconds = self._patience.credentials
+        try:
+            async with asyncio.timeout(seconds):
+                endpoint, ring = await self._resolution.result()
+        except TimeoutError:
+            raise TimeoutError(f"boto3 did not find the endpoint and credentials within {seconds:g} s") from None
         if self._line is None:
             pool = Pool(endpoint, self._connections, self._patience)
             self._line = _Line(ring, Signer(endpoint, self._clock), pool)

@@ -21,11 +21,13 @@ class Patience:
         answer: seconds for an answer, to its last byte.
         idle: seconds that a connection may have been idle for to bear another call. Services close idle ones after 5
             to 60 s, and a call that meets with that is lost.
+        credentials: seconds for boto3 to find them, and the endpoint; sources of its own chain give up sooner.
     """
 
     connect: float = 5.0
     answer: float = 30.0
     idle: float = 4.0
+    credentials: float = 30.0
 
 
 class Pool:

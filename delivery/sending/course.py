@@ -23,6 +23,10 @@ _LOOK_AGAIN: Final = 1.0
 class Service(Protocol):
     """Who answers calls."""
 
+    def open(self) -> Awaitable[None]:
+        """Make ready for calls; what fails is left to them to tell."""
+        ...
+
     def put(self, request: Request) -> Awaitable[Answer]:
         """Make one call."""
         ...
@@ -60,7 +64,7 @@ class Course:
         calls: what was called so far.
         ending: the answer that ended the sending before its end; None while none has.
         unreachable: the last call's answer where nobody was there to answer it; None where somebody was.
-        renewing: whether other credentials are being looked for: calls would be in vain.
+        waiting: whether credentials are being looked for: calls would be in vain, or go out all at once afterwards.
     """
 
     def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time) -> None:
@@ -71,7 +75,15 @@ class Course:
         self.calls = Calls()
         self.ending: Answer | None = None
         self.unreachable: Answer | None = None
-        self.renewing = False
+        self.waiting = False
+
+    async def open(self) -> None:
+        """Make the service ready."""
+        self.waiting = True
+        try:
+            await self._service.open()
+        finally:
+            self.waiting = False
 
     async def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> None:
         """Make one call of a request.
@@ -117,11 +129,11 @@ class Course:
         until = way.expired + self._retry.renewal
         if now >= until:
             self._stop(answer)
-        elif not self.renewing:
+        elif not self.waiting:
             await self._look_for_credentials(answer, until)
 
     async def _look_for_credentials(self, answer: Answer, until: float) -> None:
-        self.renewing = True
+        self.waiting = True
         try:
             async with asyncio.timeout_at(until):
                 while not await self._service.renew():
@@ -129,7 +141,7 @@ class Course:
         except TimeoutError:
             self._stop(answer)
         finally:
-            self.renewing = False
+            self.waiting = False
 
     def _stop(self, answer: Answer) -> None:
         """End the sending: calls under way finish."""

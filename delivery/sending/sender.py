@@ -88,12 +88,14 @@ class Sender:
         self._feed, self._ended = feed, ended
         self._ways = Ways(feed, self._clock)
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.pump()
+        opening = asyncio.get_running_loop().create_task(self._course.open())
+        opening.add_done_callback(self._settle)
         try:
             await self._finished
         finally:
             self._ways = None
             feed.cut()
+            opening.cancel()
             await self._clear()
         if self._mistake is not None:
             raise self._mistake
@@ -125,7 +127,7 @@ class Sender:
 
     def _may_start(self, ways: Ways) -> bool:
         over = self._permit.stopped or ways.empty
-        return len(self._under_way) < self._in_flight and not self._course.renewing and not over
+        return len(self._under_way) < self._in_flight and not self._course.waiting and not over
 
     def _start_one(self, ways: Ways) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""

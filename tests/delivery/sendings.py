@@ -11,9 +11,10 @@ from typing import Any, TypeVar, cast
 
 from delivery.budget.permit import Permit
 from delivery.records import Answer, Outcome, Request
+from delivery.sending.course import Time
 from delivery.sending.feed import Feed
 from delivery.sending.retry import RetryPolicy
-from delivery.sending.sender import Sender, Time
+from delivery.sending.sender import Sender
 from tests.delivery import virtual
 
 _T = TypeVar("_T")
@@ -63,6 +64,7 @@ class Script:
         latency: seconds of a call; HANG for one that never ends.
         renewals: whether there are other credentials, look by look; True from then on.
         look: seconds that a look for credentials takes; 0 for one that has its answer at hand.
+        opening: seconds until it is ready for calls; HANG for one that never is.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Script:
         latency: float | Callable[[Request], float] = 0.0,
         renewals: Iterable[bool] = (),
         look: float = 0.0,
+        opening: float = 0.0,
     ) -> None:
         self._answer = answer
         self._latency = latency if callable(latency) else lambda _: latency
         self._renewals = iter(renewals)
         self._look = look
+        self._opening = opening
         self.begun = 0.0
         self.called: list[tuple[float, str]] = []
         """When, in seconds from the start, which request."""
@@ -90,6 +94,10 @@ class Script:
     @property
     def times(self) -> list[float]:
         return [at for at, _ in self.called]
+
+    async def open(self) -> None:
+        if self._opening:
+            await _pass(self._opening)
 
     async def put(self, each: Request) -> Answer:
         self.called.append((self._now(), each.requestId))

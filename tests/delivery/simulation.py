@@ -57,6 +57,9 @@ class Service:
     _window: deque[float] = field(default_factory=deque)
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
+    async def open(self) -> None:
+        pass
+
     async def put(self, request: Request) -> Answer:
         clock, latency = asyncio.get_running_loop().time, self.latency(int(request.sessionId))
         self.started.append(clock())
@@ -100,7 +103,7 @@ class Task:
         self.part = part
         self.permit = NotedPermit(self.loop.time, delivery.static_rate)
         time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
-        self.sender = Sender(delivery.http.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
+        self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
         self.talk = Talk(self.permit, self.sender, self.loop.time)
         self.sender.when_exhausted = self.ask
         self.requests = [_request(part, number) for number in range(size)]
@@ -133,7 +136,7 @@ class Task:
     def cut(self, *, noticed_after: float = 0.0) -> None:
         """Let no message through any more; the driver notices now, or after so many seconds of silence."""
         self.connected = False
-        self.loop.call_later(noticed_after, self.delivery.channel.dispatcher.lose, self.name)
+        self.loop.call_later(noticed_after, self.delivery.dispatcher.lose, self.name)
 
     async def _beat(self) -> None:
         while True:
@@ -153,6 +156,10 @@ class Delivery:
         slots: tasks at once.
         service: who is called.
         in_flight: calls under way at once, in a part's task.
+
+    Attributes:
+        tasks: all there ever were, in the order in which they came, by name.
+        durable: whether outcomes can be made so.
     """
 
     def __init__(
@@ -168,6 +175,7 @@ class Delivery:
         self.dispatcher = Dispatcher(limit, self.static_rate, asyncio.get_running_loop().time)
         self.numbers = itertools.count()
         self.tasks: dict[str, Task] = {}
+        self.durable = True
         self._slots = slots
 
     async def send(self, sizes: Sequence[int]) -> None:
@@ -180,15 +188,21 @@ class Delivery:
                 await asyncio.sleep(START)
                 await Task(self, part, size).live()
 
-        keeping = asyncio.get_running_loop().create_task(self.keep())
+        keeping = asyncio.get_running_loop().create_task(self._keep())
         await asyncio.gather(*(slot() for _ in range(self._slots)))
         keeping.cancel()
 
-    async def keep(self) -> None:
-        """Make outcomes durable every second."""
+    @property
+    def starts(self) -> list[float]:
+        """When calls started, of all tasks."""
+        return sorted(start for task in self.tasks.values() for start in task.permit.starts)
+
+    async def _keep(self) -> None:
+        """Make outcomes durable every second, where they can be."""
         while True:
             await asyncio.sleep(1.0)
-            self.dispatcher.take()
+            if self.durable:
+                self.dispatcher.take()
 
     def come(self, task: Task) -> None:
         self.tasks[task.name] = task
@@ -214,6 +228,11 @@ def fullest_second(moments: Sequence[float]) -> int:
 def mean_rate(moments: Sequence[float]) -> float:
     """Calls a second, from the first to the last."""
     return (len(moments) - 1) / (max(moments) - min(moments))
+
+
+def between(moments: Sequence[float], begin: float, end: float) -> float:
+    """Calls a second, from one time to another."""
+    return sum(begin <= moment < end for moment in moments) / (end - begin)
 
 
 def _request(part: int, number: int) -> Request:

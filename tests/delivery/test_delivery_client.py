@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import shlex
 import time
@@ -323,6 +324,29 @@ def test_calls_that_start_together_look_for_credentials_once(keys: Keys) -> None
         answers = put_all(server.endpoint_url, [request(number) for number in range(20)])
     assert {answer.httpStatus for answer in answers} == {200}
     assert keys.asked == 1
+
+
+def test_credentials_that_nobody_gives_are_waited_for_no_longer_than_one_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "keys.json"
+    os.mkfifo(fifo)  # whoever reads it waits until somebody writes
+    Keys(tmp_path, monkeypatch)
+
+    async def live() -> Answer:
+        client = Client(Service("t-1", "eu-west-1", "http://127.0.0.1:9"), 1, Patience(credentials=0.3), time.time)
+        try:
+            await client.open()
+            return await client.put(request(1))
+        finally:
+            await client.close()
+
+    try:
+        answer = asyncio.run(live())
+    finally:
+        fifo.open("r+b", buffering=0).write(b"{}\n")
+    assert answer == Answer(None, "TimeoutError", "boto3 did not find the endpoint and credentials within 0.3 s")
+    assert meaning(answer) is Meaning.FAULT
 
 
 def test_keys_that_have_ended_are_renewed(keys: Keys, later: Callable[[float], Clock]) -> None:

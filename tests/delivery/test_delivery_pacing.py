@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from itertools import pairwise
+from math import ceil
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,38 @@ def test_after_a_pause_calls_come_at_twice_the_rate_at_the_most() -> None:
     distances = [later - earlier for earlier, later in pairwise(after)]
     assert min(distances) == pytest.approx(0.5 * WIDER / 100.0)
     assert fullest(after, 0.1) <= 20
+
+
+@pytest.mark.parametrize("rate", [500.0, 1000.0, 2000.0, 4000.0])
+def test_timers_that_ring_at_whole_milliseconds_and_late_cost_no_call(rate: float) -> None:
+    clock = Clock(0.0)
+    pacer, found = Pacer(clock, rate), []
+    while clock.now < 5.0:
+        wait = pacer.wait()
+        if wait == 0.0:
+            found.append(clock.now)
+            pacer.take()
+        else:
+            clock.now = (clock.now // 0.001 + ceil(wait / 0.001)) * 0.001 + 0.0003
+    assert len(found) >= 0.98 * 5 * rate
+    assert fullest(found) <= rate
+
+
+def test_calls_that_catch_up_come_no_more_than_a_millisecond_too_early() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 1000.0)
+    make(pacer, clock, 3.0)
+    clock.move(0.2)
+    after = make(pacer, clock, 1.0)
+    assert fullest(after, 0.01) <= 0.011 * 2000
+
+
+def test_calls_at_a_low_rate_do_not_hold_up_those_at_a_high_one() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 0.25)
+    make(pacer, clock, 4.1)
+    pacer.set_rate(100.0)
+    assert len(make(pacer, clock, 1.0)) >= 97
 
 
 @pytest.mark.parametrize("pause", [0.3, 1.0, 60.0])

@@ -147,6 +147,14 @@ def test_who_slept_through_the_end_of_its_lease_makes_up_for_none_of_it(permit: 
     assert calls(permit, clock, 0.1) <= 3  # of the static rate; others have had the lease meanwhile
 
 
+def test_who_slept_through_the_end_of_its_lease_has_a_second_of_the_static_rate_like_any_other(clock: Clock) -> None:
+    permit = Permit(clock, 250.0)
+    permit.grant(500.0, owns=True, asked=clock.now)
+    calls(permit, clock, 0.7)
+    clock.move(TERM + 0.3)
+    assert calls(permit, clock, 1.0) <= 250
+
+
 def test_who_slept_through_the_end_of_its_time_makes_up_for_none_of_it(permit: Permit, clock: Clock) -> None:
     permit.grant(500.0, owns=True, asked=clock.now)
     calls(permit, clock, 0.9)
@@ -161,5 +169,5 @@ def test_who_waited_long_for_less_has_had_less_since_it_asked(permit: Permit, cl
     calls(permit, clock, 0.4)
     asked = clock.now
     clock.move(0.2)
-    permit.grant(50.0, owns=True, asked=asked)
-    assert calls(permit, clock, 0.1) <= 5 + 0.2 * 50 + 1
+    permit.grant(300.0, owns=True, asked=asked)
+    assert calls(permit, clock, 0.5) <= (0.2 + 0.5) * 300

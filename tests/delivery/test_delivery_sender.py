@@ -50,6 +50,29 @@ def test_requests_start_in_their_order() -> None:
     assert sent.brief == [("a", "delivered", 1), ("b", "delivered", 3), ("c", "delivered", 1), ("d", "delivered", 1)]
 
 
+def test_no_call_is_made_before_the_service_is_ready_and_then_they_keep_their_distance() -> None:
+    script = Script(opening=30.0)
+    run(send(script, requests("abcd"), in_flight=4, rate=1.0))
+    assert script.calls == list("abcd")
+    assert min(script.times) == pytest.approx(30.0)
+    assert max(script.times) >= 32.0
+
+
+@pytest.mark.parametrize("opening", [60.0, HANG])
+def test_a_service_that_does_not_become_ready_holds_up_no_end(opening: float) -> None:
+    async def scenario() -> tuple[Script, Sending]:
+        script = Script(opening=opening)
+        sent = start(script, requests("ab"))
+        await asyncio.sleep(10.0)
+        sent.permit.stopped = True
+        sent.sender.pump()
+        await sent.task
+        return script, sent
+
+    script, sent = run(scenario())
+    assert (script.calls, sent.ended_after) == ([], pytest.approx(10.0))
+
+
 def test_nothing_to_send_makes_no_call() -> None:
     script = Script()
     assert run(send(script, [])).outcomes == []
@@ -61,7 +84,8 @@ def test_as_many_requests_as_allowed_are_in_flight_and_no_more(in_flight: int, s
     script = Script(latency=1.0)
     sent = run(send(script, [request(f"{number:x}") for number in range(20)], in_flight=in_flight))
     assert script.most_at_once == min(in_flight, 20)
-    assert (len(sent.outcomes), sent.ended_after) == (20, pytest.approx(seconds))
+    assert len(sent.outcomes) == 20
+    assert sent.ended_after == pytest.approx(seconds)
 
 
 def test_calls_under_way_are_told() -> None:
@@ -217,7 +241,7 @@ def test_a_sender_whose_reader_is_slow_does_not_starve() -> None:
 def test_a_sender_that_waits_for_a_retry_does_not_starve() -> None:
     async def scenario() -> bool:
         sending = start(Script(in_turn(UNAVAILABLE)), requests("a"), rate=1.0, retry=RetryPolicy(base=10.0))
-        await asyncio.sleep(0.0)
+        await asyncio.sleep(0.1)
         sending.sender.starved = False
         await sending.task
         return sending.sender.starved
@@ -686,9 +710,12 @@ def test_calls_under_way_are_told_before_a_mistake_surfaces() -> None:
 
 
 def test_a_mistake_of_who_is_told_of_outcomes_surfaces() -> None:
+    def ended(outcome: Outcome) -> None:
+        broken(outcome)
+
     async def scenario() -> tuple[Script, Sending]:
         script = Script()
-        return script, await failed(start(script, requests("abc"), ended=lambda outcome: broken(outcome) and None))
+        return script, await failed(start(script, requests("abc"), ended=ended))
 
     script, sent = run(scenario())
     assert (script.calls, sent.permit.stopped) == (["a"], True)

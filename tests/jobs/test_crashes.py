@@ -131,6 +131,11 @@ def executors(driver: subprocess.Popen[str]) -> list[Process]:
     return [each for each in processes() if "CoarseGrainedExecutorBackend" in each.command and "java" in each.command]
 
 
+def python_of(executor: Process) -> list[int]:
+    """The Python that an executor has started: nothing as long as it was given no task."""
+    return [each.pid for each in below(executor.pid) if "pyspark" in each.command and each.pid != executor.pid]
+
+
 def victims(kind: str, driver: subprocess.Popen[str]) -> list[int]:
     """What there is to be killed of a kind, of this driver and of its executors."""
     family = [each for root in (driver.pid, *(each.pid for each in executors(driver))) for each in below(root)]
@@ -184,10 +189,7 @@ def test_a_task_that_stands_still_is_taken_over_by_its_copy_and_does_not_come_ba
         frozen: list[int] = []
         try:
             wait_for(lambda: called(url) > 200)
-            executor = executors(driver)[0]
-            frozen = [
-                each.pid for each in below(executor.pid) if "pyspark" in each.command and each.pid != executor.pid
-            ]
+            frozen = next(filter(None, map(python_of, executors(driver))))  # one may have come too late for a task
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
             code = driver.wait(120)

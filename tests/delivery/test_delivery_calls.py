@@ -1,0 +1,42 @@
+"""Calls, counted: begun, again, ended, in what way, how long they took."""
+
+import pytest
+
+from delivery.calls import Calls
+from delivery.records import Answer
+
+DELIVERED, THROTTLED, NOBODY = (
+    Answer(200, awsRequestId="aws"),
+    Answer(400, "ThrottlingException"),
+    Answer(None, "Reset"),
+)
+
+
+def test_calls_are_counted_by_what_became_of_them() -> None:
+    calls = Calls()
+    for again in (False, True, True, False):
+        calls.begin(again=again)
+    for answer in (THROTTLED, NOBODY, DELIVERED):
+        calls.end(answer, 0.1)
+    assert calls == Calls(2, 4, 2, 3, 1, 2, pytest.approx(0.1))
+
+
+def test_the_latency_follows_the_newest_calls_by_a_tenth_each() -> None:
+    calls = Calls()
+    calls.end(DELIVERED, 1.0)
+    assert calls.latency == 1.0
+    calls.end(DELIVERED, 2.0)
+    assert calls.latency == pytest.approx(1.1)
+
+
+def test_a_call_that_nobody_answered_tells_nothing_of_the_latency() -> None:
+    calls = Calls()
+    calls.end(NOBODY, 30.0)
+    calls.end(DELIVERED, 0.05)
+    assert calls.latency == 0.05
+
+
+def test_counts_add_up_and_the_latency_stays() -> None:
+    calls = Calls(1, 2, 3, 4, 5, 6, 0.1)
+    calls.add(Calls(10, 20, 30, 40, 50, 60, 0.9))
+    assert calls == Calls(11, 22, 33, 44, 55, 66, 0.1)

@@ -1,0 +1,573 @@
+"""Tasks and their driver over real sockets: many at once, broken lines, strangers, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import secrets
+import socket
+import threading
+import warnings
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from delivery.budget.permit import Permit
+from delivery.calls import Calls
+from delivery.channel import line as line_module
+from delivery.channel import server as server_module
+from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.line import Attempt, DriverNotReachedError, Line
+from delivery.channel.messages import Address, nonce, seals
+from delivery.channel.server import Server, serving
+from delivery.channel.talk import Talk
+from delivery.records import Answer, Row
+from tests.delivery.relay import Relay, relaying
+
+LIMIT = 100.0
+SOON = 30.0
+"""Seconds that a test waits for what must happen, before it fails."""
+NEVER = 1e6
+"""Seconds."""
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Have all that takes seconds take a tenth of it, or less."""
+    patience = {"_BEAT": 0.02, "_SILENT": 0.4, "_AGAIN": 0.02, "_NEVER": 0.6, "_LOST": 0.8, "_GOODBYE": 0.6}
+    for name, seconds in patience.items():
+        monkeypatch.setattr(line_module, name, seconds)
+    monkeypatch.setattr(server_module, "_SILENT", 0.4)
+    return monkeypatch
+
+
+@dataclass
+class Sender:
+    """Makes no calls; it is there to be told of."""
+
+    calls: Calls = field(default_factory=Calls)
+    ending: Answer | None = None
+    unreachable: Answer | None = None
+    in_flight: int = 0
+    starved: bool = True
+    exhausted: bool = False
+
+    def pump(self) -> None:
+        pass
+
+
+class Task:
+    """A task's end of the channel."""
+
+    def __init__(self, address: Address, name: str, part: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        self.name = name
+        self.permit = Permit(loop.time, 1.0)
+        self.talk = Talk(self.permit, Sender(), loop.time)  # type: ignore[arg-type]
+        self.talk._wants = lambda: None  # type: ignore[method-assign] - as much as there is
+        self.line = Line(address, Attempt(name, part), self.talk, loop.time)
+        self.reported = 0
+        self.holding = loop.create_task(self.line.hold())
+
+    def report(self, count: int) -> None:
+        for number in range(self.reported, self.reported + count):
+            events = [f"{self.name}-{number}"]
+            self.talk.report({"requestId": f"{number:064x}", "status": "delivered", "eventIds": events})
+        self.reported += count
+
+    @property
+    def expected(self) -> Counter[str]:
+        return Counter(f"{self.name}-{number}" for number in range(self.reported))
+
+    @property
+    def told(self) -> bool:
+        """Whether the driver has said to have everything."""
+        return not list(self.talk.untold())
+
+    async def go(self) -> None:
+        self.line.leave(complete=True)
+        await self.holding
+
+
+@asynccontextmanager
+async def tasks(address: Address, *parts: int) -> AsyncIterator[list[Task]]:
+    """Have a task at each part, for as long as the context lasts."""
+    made = [Task(address, f"task-{number}", part) for number, part in enumerate(parts)]
+    try:
+        yield made
+    finally:
+        for task in made:
+            task.holding.cancel()
+        await asyncio.gather(*(task.holding for task in made), return_exceptions=True)
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(SOON):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+@contextmanager
+def driving() -> Iterator[tuple[Server, Dispatcher, Address]]:
+    dispatcher = Dispatcher(LIMIT, 1.0)
+    with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
+        yield server, dispatcher, address
+
+
+def events(rows: list[Row]) -> Counter[str]:
+    return Counter(event for row in rows for event in row["eventIds"])
+
+
+def run(scenario: Callable[..., Any]) -> None:
+    """Run a scenario with a driver of its own."""
+    with driving() as driver:
+        asyncio.run(scenario(*driver))
+
+
+# Many at once.
+
+
+def test_many_tasks_tell_everything_once_and_leave() -> None:
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, *range(40)) as many:
+            for task in many:
+                task.report(100)
+            await asyncio.gather(*(task.go() for task in many))
+            assert server.call(dispatcher.progress).tasks == 0
+            assert events(server.call(dispatcher.take)) == sum((task.expected for task in many), Counter())
+
+    run(scenario)
+
+
+def test_tasks_share_the_limit() -> None:
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, *range(4)) as some:
+            await until(lambda: [task.permit.rate for task in some] == [48.0, 24.0, 16.0, 12.0])
+
+    run(scenario)
+
+
+def test_what_a_task_gives_back_another_is_told_of_at_once(hasty: pytest.MonkeyPatch) -> None:
+    """Long before it asks again."""
+
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 1, 2) as (first, second):
+            await until(lambda: (first.permit.rate, second.permit.rate) == (66.0, 34.0))
+            await ask_no_more(hasty, first, second)
+            await first.go()
+            await until(lambda: second.permit.rate == LIMIT)
+
+    run(scenario)
+
+
+def test_the_end_reaches_all_at_once(hasty: pytest.MonkeyPatch) -> None:
+    """Also who waits for a part; long before it asks again."""
+
+    async def scenario(server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 1, 2, 2, 3, 3) as some:
+            await until(lambda: all(task.line._reached for task in some))
+            await ask_no_more(hasty, *some)
+            server.stop()
+            await until(lambda: all(task.permit.stopped for task in some))
+
+    run(scenario)
+
+
+def test_an_end_that_one_task_asks_for_reaches_all_at_once(hasty: pytest.MonkeyPatch) -> None:
+    async def scenario(_server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 1, 2, 3) as some:
+            await until(lambda: all(task.line._reached for task in some))
+            await ask_no_more(hasty, *some)
+            some[0].talk._sender.ending = Answer(403, "AccessDeniedException")
+            some[0].line.ask()
+            await until(lambda: all(task.permit.stopped for task in some))
+            assert dispatcher.ending == Answer(403, "AccessDeniedException")
+
+    run(scenario)
+
+
+async def ask_no_more(patch: pytest.MonkeyPatch, *some: Task) -> None:
+    """Have the next question come in a long while; all that were asked are answered."""
+    patch.setattr(line_module, "_BEAT", NEVER)
+    for module in (line_module, server_module):
+        patch.setattr(module, "_SILENT", NEVER)
+    for task in some:
+        task.line.ask()
+    await until(lambda: not any(task.talk._asked for task in some))
+
+
+# Lines that break.
+
+
+def test_a_line_that_is_cut_comes_again_and_everything_is_told_once() -> None:
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with relaying(address) as relay, tasks(relay.address, 0, 1, 2) as some:
+            for _ in range(15):
+                for task in some:
+                    task.report(20)
+                    task.line.ask()
+                await asyncio.sleep(0.01)
+                relay.cut()
+                await asyncio.sleep(0.03)
+            await asyncio.gather(*(task.go() for task in some))
+            assert all(task.told for task in some)
+            assert events(server.call(dispatcher.take)) == sum((task.expected for task in some), Counter())
+            assert relay.connections > len(some)
+
+    run(scenario)
+
+
+def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+            relay.freeze()
+            await until(lambda: server.call(lambda: not server._ways))
+            await until(lambda: relay.connections > 1)
+            task.report(10)
+            relay.thaw()
+            await task.go()
+            assert events(server.call(dispatcher.take)) == task.expected
+
+    run(scenario)
+
+
+def test_a_message_that_was_tampered_with_breaks_the_line_and_changes_nothing() -> None:
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
+            await until(lambda: task.line._reached)
+            task.report(10)
+            relay.tamper(lambda data: data.replace(b'"gone":false', b'"gone":true '))
+            await until(lambda: relay.connections == 2)
+            await until(lambda: task.told)
+            assert server.call(dispatcher.progress).tasks == 1
+            await task.go()
+            assert events(server.call(dispatcher.take)) == task.expected
+
+    run(scenario)
+
+
+def test_of_two_lines_of_one_task_the_later_counts() -> None:
+    """The earlier one, which the network held up, brings old news."""
+
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with Spoken(address, "a") as old, Spoken(address, "a") as new:
+            await new.say(number=2, ended=[outcome(0)], **{"from": 0})
+            assert (await new.hear())["got"] == 1
+            await old.say(number=1, gone=True)
+            assert await old.is_hung_up()
+            await new.say(number=3)
+            assert (await new.hear())["owns"]
+            assert server.call(dispatcher.progress).tasks == 1
+
+    run(scenario)
+
+
+def test_a_driver_that_was_never_reached_is_told_from_one_that_was(hasty: pytest.MonkeyPatch) -> None:
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with relaying(address) as relay:
+            relay.freeze()
+            addresses = [
+                replace(address, port=unused_port()),
+                relay.address,
+                replace(address, secret="another"),
+            ]
+            for other in addresses:
+                with pytest.raises(DriverNotReachedError, match=f"{other.host}:{other.port}"):
+                    await Task(other, "a").holding
+
+    run(scenario)
+
+
+def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
+            await until(lambda: task.line._reached)
+            task.report(3)
+            relay.freeze()
+            await until(lambda: task.permit.stopped)
+            await task.go()
+            assert len(list(task.talk.untold())) == 3
+
+    run(scenario)
+
+
+def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) -> None:
+    hasty.setattr(line_module, "_LOST", NEVER)
+
+    async def scenario() -> None:
+        with driving() as (_server, _dispatcher, address):
+            task = Task(address, "a")
+            await until(lambda: task.line._reached)
+            await asyncio.to_thread(lambda: None)
+        task.report(3)
+        await until(lambda: task.permit.stopped)
+        await task.go()
+        assert len(list(task.talk.untold())) == 3
+
+    asyncio.run(scenario())
+
+
+def test_what_takes_long_to_come_is_no_silence() -> None:
+    """A task that takes a part up is told of a million requests; meanwhile others go on."""
+
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        tell_of(dispatcher, 0, 1_000_000)
+        async with tasks(address, 0, 1) as (heir, other):
+            await until(lambda: heir.permit.done.has(f"{999_999:016x}"))
+            await until(lambda: heir.permit.owned and other.permit.owned)
+            assert not heir.permit.done.has(f"{1_000_000:016x}")
+
+    run(scenario)
+
+
+def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
+    """Have so many of a part's requests ended before."""
+    dispatcher.come("before", part)
+    for number in range(count):
+        dispatcher._parts.end(part, f"{number:016x}")
+
+
+# Strangers.
+
+
+class Spoken:
+    """A connection on which a test says what it likes."""
+
+    def __init__(self, address: Address, name: str, part: int = 0) -> None:
+        self._address = address
+        self._hello = {"attempt": name, "part": part}
+
+    async def __aenter__(self) -> Spoken:
+        self.reader, self.writer = await asyncio.open_connection(self._address.host, self._address.port)
+        mine, theirs = nonce(), await self.reader.readline()
+        self._to_driver, self._to_task = seals(self._address.secret, theirs, mine)
+        self.writer.write(mine + self._to_driver.close(self._hello))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+
+    async def say(self, **said: Any) -> None:
+        question = {
+            "heard": 0,
+            "from": 0,
+            "ended": [],
+            "wants": None,
+            "calls": asdict(Calls()),
+            "idle": True,
+            "gone": False,
+            "complete": False,
+            "ending": None,
+            "unreachable": None,
+        }
+        self.writer.write(self._to_driver.close({**question, **said}))
+        await self.writer.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        async with asyncio.timeout(SOON):
+            return self._to_task.open(await self.reader.readline())
+
+    async def is_hung_up(self) -> bool:
+        return await hangs_up(self.reader)
+
+
+async def hangs_up(reader: asyncio.StreamReader) -> bool:
+    """Whether nothing more comes, within the time that a test waits, but the end."""
+    async with asyncio.timeout(SOON):
+        try:
+            return await reader.read() == b""
+        except ConnectionError:
+            return True
+
+
+def outcome(number: int) -> Row:
+    return {"requestId": f"{number:064x}", "status": "delivered", "eventIds": [f"e{number}"]}
+
+
+def unused_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+GARBAGE = {
+    "nothing": b"",
+    "a browser": b"GET / HTTP/1.1\r\nHost: driver\r\n\r\n",
+    "a nonce and nothing": nonce(),
+    "a nonce and an empty line": nonce() + b"\n",
+    "a nonce and a seal of its own": nonce() + b"0" * 64 + b' {"attempt":"a","part":0}\n',
+    "bytes": secrets.token_bytes(500) + b"\n",
+    "a line without an end": b"x" * 10_000_000,
+    "a nonce and a line without an end": nonce() + b"x" * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("said", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_stranger_learns_nothing_changes_nothing_and_disturbs_nobody(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+            before = set(dispatcher._attempts)
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            assert len(await reader.readline()) == 33  # a nonce
+            writer.write(said)
+            assert await hangs_up(reader)
+            writer.close()
+            assert set(dispatcher._attempts) == before
+            task.report(5)
+            await task.go()
+            assert events(server.call(dispatcher.take)) == task.expected
+            assert address.secret not in caplog.text
+
+    with caplog.at_level(logging.DEBUG):
+        run(scenario)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("before", [b"", nonce()], ids=["at once", "after a nonce"])
+def test_a_stranger_is_not_listened_to_at_length(before: bytes, hasty: pytest.MonkeyPatch) -> None:
+    """Not for as long as it goes on talking: what it says would fill the memory."""
+    hasty.setattr(server_module, "_SILENT", NEVER)
+
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        await reader.readline()
+        writer.write(before + b"x" * 100_000)
+        assert await hangs_up(reader)
+        writer.close()
+
+    run(scenario)
+
+
+def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
+    """Neither to the driver, nor, in its name, to a task."""
+
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        async with relaying(address) as relay:
+            task = Task(relay.address, "a")
+            task.report(5)
+            await until(lambda: task.told)
+            await task.go()
+            overheard = relay
+        dispatcher.take()
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        await reader.readline()
+        writer.write(bytes(overheard.to_driver[0]))
+        assert await hangs_up(reader)
+        writer.close()
+        assert not server.call(dispatcher.has_rows)
+        await expect_no_driver(overheard)
+
+    run(scenario)
+
+
+async def expect_no_driver(overheard: Relay) -> None:
+    """Play the driver's part with what it said before."""
+
+    async def repeat(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(overheard.to_task[0]))
+        writer.close()
+
+    listener = await asyncio.start_server(repeat, "127.0.0.1", 0)
+    async with listener:
+        task = Task(replace(overheard.address, port=listener.sockets[0].getsockname()[1]), "a")
+        with pytest.raises(DriverNotReachedError) as error:
+            await task.holding
+    assert not task.permit.owned
+    assert overheard.address.secret not in str(error.value)
+
+
+def test_many_silent_strangers_keep_nobody_out() -> None:
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        strangers = [await asyncio.open_connection(address.host, address.port) for _ in range(200)]
+        async with tasks(address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+        for reader, writer in strangers:
+            await reader.readline()
+            assert await hangs_up(reader)
+            writer.close()
+
+    run(scenario)
+
+
+# The server's own end.
+
+
+def test_a_mistake_of_ours_shows_and_disturbs_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 0) as (task,), Spoken(address, "mistaken", 1) as mistaken:
+            await mistaken.say(number="one", calls={"no such": 1})
+            assert await mistaken.is_hung_up()
+            await until(lambda: task.permit.rate == LIMIT)
+
+    run(scenario)
+    assert "Unhandled exception in client_connected_cb" in caplog.text
+
+
+def test_work_is_done_between_two_messages_and_its_exceptions_come_back() -> None:
+    with driving() as (server, _dispatcher, _address):
+        assert server.call(lambda: threading.current_thread().name) == "delivery-server"
+        with pytest.raises(ZeroDivisionError):
+            server.call(lambda: 1 // 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_server_that_is_closed_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    """However its connections stand: asking, just made, silent, not reading."""
+    before = set(threading.enumerate())
+
+    async def scenario() -> None:
+        with driving() as (server, dispatcher, address):
+            tell_of(dispatcher, 9, 1_000_000)
+            deaf = await Spoken(address, "deaf", 9).__aenter__()
+            deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await deaf.say(number=1)
+            some = [Task(address, f"task-{number}", number) for number in range(5)]
+            await until(lambda: all(task.line._reached for task in some))
+            assert server._ways["deaf"][0].transport.get_write_buffer_size()
+            connections = [await asyncio.open_connection(address.host, address.port) for _ in range(5)]
+        for reader, writer in connections:
+            await reader.readline()
+            assert await hangs_up(reader)
+            writer.close()
+        deaf.writer.transport.abort()
+        for task in some:
+            task.holding.cancel()
+        await asyncio.gather(*(task.holding for task in some), return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert set(threading.enumerate()) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+    assert not caplog.records
+
+
+def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with (
+            pytest.raises(OSError, match="in use"),
+            serving(Dispatcher(LIMIT, 1.0), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
+        ):
+            pytest.fail("it serves")
+    assert set(threading.enumerate()) == before
+
+
+def test_a_port_can_be_chosen_and_every_delivery_has_a_secret_of_its_own() -> None:
+    port = unused_port()
+    with serving(Dispatcher(LIMIT, 1.0), "driver", "127.0.0.1", port) as (server, address):
+        assert (address.host, address.port, server.port) == ("driver", port, port)
+    with driving() as (_, _, other):
+        assert other.secret != address.secret
+        assert len(other.secret) == 64

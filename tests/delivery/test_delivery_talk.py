@@ -1,0 +1,278 @@
+"""What a task says: each outcome until the driver has it, what it could make; and what the answers do to it."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from delivery.budget.permit import GRACE, TERM, Permit
+from delivery.calls import Calls
+from delivery.channel.messages import Message
+from delivery.channel.talk import Talk
+from delivery.records import Answer, Row
+from tests.delivery.clock import Clock
+
+
+@dataclass
+class Sender:
+    """Calls as a test says; it counts how often it is told to look again."""
+
+    calls: Calls = field(default_factory=Calls)
+    ending: Answer | None = None
+    unreachable: Answer | None = None
+    in_flight: int = 0
+    starved: bool = False
+    exhausted: bool = False
+    pumped: int = 0
+
+    def pump(self) -> None:
+        self.pumped += 1
+
+
+class Task:
+    """A talk, and what it is about."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.permit = Permit(self.clock, 10.0)
+        self.sender = Sender()
+        self.talk = Talk(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
+
+    def ask(self) -> Message:
+        return json.loads(json.dumps(self.talk.question()))
+
+    def hear(self, **said: object) -> None:
+        self.talk.obey({"rate": 100.0, "owns": True, "got": 0, "stop": False, **said})
+
+    def report(self, *numbers: int) -> None:
+        for number in numbers:
+            self.talk.report(row(number))
+
+    def lease(self, rate: float) -> None:
+        """Ask, and get so much."""
+        self.hear(rate=rate, to=self.ask()["number"])
+
+    def call(self, seconds: float, most: float = float("inf")) -> None:
+        """Make as many calls as may be made, or fewer."""
+        made = 0
+        for millisecond in range(round(seconds * 1000)):
+            self.clock.move(0.001)
+            if self.permit.wait() == 0.0 and made < most * (millisecond + 1) / 1000:
+                self.permit.take()
+                made += 1
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task()
+
+
+def row(number: int) -> Row:
+    return {"requestId": f"{number:064x}", "eventIds": [f"e{number}"]}
+
+
+def told(question: Message) -> tuple[int, list[Row]]:
+    return question["from"], question["ended"]
+
+
+# Outcomes.
+
+
+def test_an_outcome_is_told_with_the_next_question_and_only_there(task: Task) -> None:
+    task.report(0, 1)
+    assert told(task.ask()) == (0, [row(0), row(1)])
+    assert told(task.ask()) == (2, [])
+    task.report(2)
+    assert told(task.ask()) == (2, [row(2)])
+
+
+def test_until_the_driver_says_to_have_it_an_outcome_is_kept(task: Task) -> None:
+    task.report(0, 1, 2)
+    task.ask()
+    assert list(task.talk.untold()) == [(0, row(0)), (1, row(1)), (2, row(2))]
+    task.hear(got=2)
+    assert list(task.talk.untold()) == [(2, row(2))]
+    task.hear(got=3)
+    assert list(task.talk.untold()) == []
+
+
+def test_on_another_line_all_is_told_again_that_the_driver_has_not_said_to_have(task: Task) -> None:
+    task.report(0, 1, 2)
+    task.ask()
+    task.hear(got=1)
+    task.talk.start()
+    assert told(task.ask()) == (1, [row(1), row(2)])
+
+
+def test_what_the_driver_has_although_its_word_was_lost_is_not_told_again(task: Task) -> None:
+    task.report(0, 1)
+    task.ask()
+    task.talk.start()
+    task.hear(got=2)
+    task.report(2)
+    assert told(task.ask()) == (2, [row(2)])
+
+
+def test_questions_are_numbered_through_whatever_line_they_take(task: Task) -> None:
+    numbers = [task.ask()["number"], task.ask()["number"]]
+    task.talk.start()
+    assert [*numbers, task.ask()["number"]] == [1, 2, 3]
+
+
+# Answers.
+
+
+def test_an_answer_gives_a_lease_and_the_part_from_its_question_on(task: Task) -> None:
+    number = task.ask()["number"]
+    task.clock.move(0.6)
+    task.hear(to=number)
+    assert (task.permit.rate, task.permit.owned, task.sender.pumped) == (100.0, True, 1)
+    task.clock.move(TERM - 0.6)
+    assert task.permit.rate == 10.0
+    task.clock.move(GRACE - TERM)
+    assert not task.permit.owned
+
+
+def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task) -> None:
+    first = task.ask()["number"]
+    task.clock.move(GRACE)
+    second = task.ask()["number"]
+    task.hear(to=first)
+    assert not task.permit.owned
+    task.hear(to=second)
+    assert task.permit.owned
+
+
+def test_word_without_a_question_and_answers_to_another_lines_questions_give_no_time(task: Task) -> None:
+    number = task.ask()["number"]
+    task.talk.start()
+    task.hear()
+    task.hear(to=number)
+    assert not task.permit.owned
+
+
+def test_an_answer_is_good_once(task: Task) -> None:
+    number = task.ask()["number"]
+    task.hear(to=number)
+    task.clock.move(GRACE)
+    task.hear(to=number)
+    assert not task.permit.owned
+
+
+def test_the_driver_learns_which_answer_was_heard_last(task: Task) -> None:
+    first, second = task.ask(), task.ask()
+    task.hear(to=first["number"])
+    task.hear()
+    assert (first["heard"], second["heard"], task.ask()["heard"]) == (0, 0, 1)
+
+
+def test_what_others_have_sent_is_left_out_from_then_on(task: Task) -> None:
+    task.hear(done={"whole": "//////////8=", "split": ["ab" * 32 + ".1"]})  # eight bytes of ones
+    assert task.permit.done.has("f" * 64)
+    assert task.permit.done.has_part_of("ab" * 32)
+    task.hear()
+    assert task.permit.done.has("f" * 64)
+
+
+def test_who_is_told_to_stop_does_not_start_again(task: Task) -> None:
+    task.hear(stop=True)
+    task.hear(stop=False)
+    assert task.permit.stopped
+
+
+def test_who_gives_the_driver_up_stops(task: Task) -> None:
+    task.talk.give_up()
+    assert (task.permit.stopped, task.sender.pumped) == (True, 1)
+
+
+# Leaving.
+
+
+def test_who_leaves_says_so_until_the_driver_has_everything(task: Task) -> None:
+    task.report(0, 1)
+    assert (task.ask()["gone"], task.talk.over) == (False, False)
+    task.talk.leave(complete=True)
+    question = task.ask()
+    assert (question["gone"], question["complete"]) == (True, True)
+    task.hear(got=1)  # the answer to an earlier question
+    assert not task.talk.over
+    task.talk.obey({"got": 1})
+    assert not task.talk.over
+    task.talk.obey({"got": 2})
+    assert task.talk.over
+
+
+def test_who_leaves_takes_no_more_orders(task: Task) -> None:
+    task.talk.leave(complete=False)
+    question = task.ask()
+    task.hear(to=question["number"])
+    assert (question["complete"], task.permit.owned, task.sender.pumped) == (False, False, 0)
+
+
+# What is told of the calls.
+
+
+def test_calls_and_their_ends_are_told_and_the_services_words_are_not(task: Task) -> None:
+    task.sender.calls = Calls(1, 2, 1, 2, 1, 2, 0.05)
+    task.sender.ending = Answer(403, "AccessDeniedException", "user u-17 may not")
+    task.sender.unreachable = Answer(None, "ConnectTimeoutError", "http://u-17@host")
+    question = task.ask()
+    assert Calls(**question["calls"]) == task.sender.calls
+    assert question["ending"] == {"httpStatus": 403, "errorCode": "AccessDeniedException"}
+    assert question["unreachable"] == {"httpStatus": None, "errorCode": "ConnectTimeoutError"}
+    assert "u-17" not in json.dumps(question)
+
+
+def test_whether_calls_are_under_way_is_told(task: Task) -> None:
+    assert task.ask()["idle"]
+    task.sender.in_flight = 1
+    assert not task.ask()["idle"]
+
+
+# What is wanted.
+
+
+def test_who_has_nothing_yet_wants_what_there_is(task: Task) -> None:
+    assert task.ask()["wants"] is None
+    task.lease(0.0)
+    assert task.ask()["wants"] is None
+
+
+def test_who_has_nothing_left_to_start_wants_nothing(task: Task) -> None:
+    task.lease(100.0)
+    task.sender.exhausted = True
+    assert task.ask()["wants"] == 0.0
+
+
+def test_who_is_held_back_by_its_lease_alone_wants_three_times_as_much(task: Task) -> None:
+    task.lease(100.0)
+    task.call(0.8)
+    task.sender.starved = True
+    assert task.ask()["wants"] == 302.0
+
+
+def test_who_is_held_back_by_something_else_wants_a_little_more_than_it_makes(task: Task) -> None:
+    task.lease(100.0)
+    task.call(0.9, most=40.0)
+    assert task.ask()["wants"] == pytest.approx(2.0 + 1.1 * 36)
+
+
+def test_who_waited_for_the_rate_once_but_did_not_use_its_lease_up_does_not_want_more(task: Task) -> None:
+    task.lease(100.0)
+    task.call(0.9, most=40.0)
+    task.sender.starved = True
+    assert task.ask()["wants"] == pytest.approx(2.0 + 1.1 * 36)
+
+
+def test_whether_it_was_held_back_is_asked_anew_for_each_question(task: Task) -> None:
+    task.lease(100.0)
+    task.call(0.8)
+    task.sender.starved = True
+    task.ask()
+    assert task.ask()["wants"] < 100.0
+
+
+def test_who_makes_nothing_wants_enough_to_show_that_it_would_make_more(task: Task) -> None:
+    task.lease(100.0)
+    task.clock.move(0.9)
+    assert task.ask()["wants"] == 2.0
