@@ -23,8 +23,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from delivery.http.service import Service
-from jobs.sending import Pace, Sent, Watch, send
-from jobs.session import open_session
+from jobs.frame.session import open_session
+from jobs.sending.attendance import Sent, Watch
+from jobs.sending.send import Pace, send
 
 EVENT = (
     '{"eventId":"%s-%02d","eventType":"view","itemId":"item-%d","eventValue":12.5,'

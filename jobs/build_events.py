@@ -12,18 +12,18 @@ from pyspark.sql import DataFrame, SparkSession
 
 from expectations.gate import FAILED, WARNED, outcome
 from expectations.page import Judged
-from jobs.arguments import JobParser, batch_label, batches, duration, lake_root, moment
-from jobs.building import Built, Recipe, Slot, build_rows
-from jobs.counting import conserve_retried, count_attempts, whole
-from jobs.data_docs import DataDocs
+from jobs.building.build import Built, Recipe, Slot, build_rows
+from jobs.building.counting import conserve_retried, count_attempts, whole
+from jobs.building.data_docs import DataDocs
+from jobs.building.history import History, Left, check_history, find_history, warn_of_changed
+from jobs.building.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
-from jobs.history import History, Left, check_history, find_history, warn_of_changed
-from jobs.lake import Lake
-from jobs.manifests import Manifest
-from jobs.mappings import checked_mapping, find_mapping
-from jobs.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
-from jobs.run import Run, run_job
-from jobs.sources import read_again, read_records
+from jobs.frame.arguments import JobParser, batch_label, batches, duration, lake_root, moment
+from jobs.frame.run import Run, run_job
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
+from jobs.reading.mappings import checked_mapping, find_mapping
+from jobs.reading.sources import read_again, read_records
 from transforms.schemas import QUARANTINE
 from transforms.sessions import SessionLimits
 

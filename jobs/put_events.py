@@ -13,19 +13,20 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from delivery.http.service import Service
-from jobs.arguments import JobParser, batch_label, in_flight, lake_root, port, rate, tracking_id
-from jobs.endings import ending
 from jobs.errors import ConfigurationError, Exit, GateFailedError
-from jobs.lake import Lake
-from jobs.ledger import Ledger
-from jobs.locks import Lock, held
-from jobs.manifests import Manifest
-from jobs.plans import Kind, Plan
-from jobs.progress import Display, Goal
-from jobs.run import Run, run_job
-from jobs.sending import Pace, Sent, Watch, part, send
-from jobs.service import resolve_service
-from jobs.terminal import find_terminal, stop_console_progress
+from jobs.frame.arguments import JobParser, batch_label, in_flight, lake_root, port, rate, tracking_id
+from jobs.frame.run import Run, run_job
+from jobs.frame.terminal import find_terminal, stop_console_progress
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
+from jobs.ledger.ledger import Ledger
+from jobs.ledger.plans import Kind, Plan
+from jobs.locking.locks import Lock, held
+from jobs.sending.attendance import Sent, Watch
+from jobs.sending.endings import ending
+from jobs.sending.progress import Display, Goal
+from jobs.sending.send import Pace, part, send
+from jobs.sending.service import resolve_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def account(plan: Plan, before: dict[str, int], after: dict[str, int]) -> dict[s
         after: that have ended now.
 
     Examples:
-        >>> from jobs.plans import Span
+        >>> from jobs.ledger.plans import Span
         >>> plan = Plan("b", "batch", "run-1", "run-2", 10, 1, delivered=5, refused=1, span=Span(None, None))
         >>> account(plan, {"delivered": 4}, {"delivered": 7, "refused": 1})
         {'events': 16, 'alreadyDelivered': 9, 'delivered': 3, 'deadLettered': 2, 'pending': 2}

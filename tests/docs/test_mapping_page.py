@@ -19,9 +19,9 @@ from pyspark.sql import functions as F
 
 from expectations.rules import RULES
 from jobs import build_events
-from jobs.building import Recipe, judged_candidates
-from jobs.mappings import MappingText, checked_mapping, find_mapping
-from jobs.sources import read_records
+from jobs.building.build import Recipe, judged_candidates
+from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
+from jobs.reading.sources import read_records
 from transforms.bookkeeping import FATE, RAW, Fate
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping import EVENT_FIELDS, FORMATS, OWN_OPTIONS

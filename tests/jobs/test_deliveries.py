@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 
 import emulator
 from emulator import Faults, Server, Settings, is_poison
-from jobs.filesystem import FileSystem
-from jobs.locks import held
+from jobs.lake.filesystem import FileSystem
+from jobs.locking.locks import held
 
 Serve = Callable[..., Server]
 BATCH = "2024-01-02"

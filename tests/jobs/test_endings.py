@@ -7,9 +7,9 @@ import pytest
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Progress
 from delivery.records import Answer
-from jobs.endings import ending
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
-from jobs.sending import Sent
+from jobs.sending.attendance import Sent
+from jobs.sending.endings import ending
 
 
 class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's own code raised

@@ -12,8 +12,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_events
-from jobs.lake import Lake
-from jobs.manifests import Manifest
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
 
 MINUTE = timedelta(minutes=1)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobs.interruption import Interruption
+from jobs.frame.interruption import Interruption
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -177,7 +177,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from jobs.errors import Exit, UnfinishedError
-from jobs.run import Run, run_job
+from jobs.frame.run import Run, run_job
 
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 

@@ -12,9 +12,9 @@ from pyspark.sql import SparkSession
 import emulator
 from emulator import Settings
 from jobs.errors import UnfinishedError
-from jobs.filesystem import FileSystem
-from jobs.lake import Lake
-from jobs.manifests import Manifest
+from jobs.lake.filesystem import FileSystem
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
 
 MAPPING = """
 [source]

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from jobs.claims import Claims
 from jobs.errors import ConfigurationError, UnfinishedError
-from jobs.filesystem import FileSystem
-from jobs.holders import Holder, is_gone, this_process
-from jobs.locks import Clock, Lock, LockLostError, held
+from jobs.lake.filesystem import FileSystem
+from jobs.locking.claims import Claims
+from jobs.locking.holders import Holder, is_gone, this_process
+from jobs.locking.locks import Clock, Lock, LockLostError, held
 
 
 @dataclass
@@ -219,7 +219,7 @@ def test_a_lake_that_cannot_be_written_is_told(store: Store) -> None:
 
 
 def test_while_it_is_held_a_thread_beats_and_ends_with_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.locks.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("jobs.locking.locks.BEAT_SECONDS", 0.01)
     beaten, start = threading.Event(), store.now
 
     def pass_a_second() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.filesystem import FileSystem
-from jobs.plans import Plan, Plans, Span
+from jobs.lake.filesystem import FileSystem
+from jobs.ledger.plans import Plan, Plans, Span
 
 DAY = 86_400_000_000
 PLAN = Plan(

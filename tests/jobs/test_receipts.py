@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.filesystem import FileSystem
-from jobs.receipts import Receipts
+from jobs.lake.filesystem import FileSystem
+from jobs.ledger.receipts import Receipts
 
 
 def row(name: str, status: str = "delivered", message: str | None = None) -> dict[str, Any]:

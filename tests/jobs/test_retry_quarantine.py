@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 
 from emulator import Settings, running
 from jobs import build_events
-from jobs.lake import Lake
-from jobs.manifests import Manifest
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
 from transforms.schemas import EVENTS
 
 BROKEN = """

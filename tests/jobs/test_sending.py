@@ -15,8 +15,9 @@ import emulator
 from delivery.http.service import Service
 from emulator import Server, Settings
 from jobs.errors import UnfinishedError
-from jobs.sending import Pace, Sent, Watch, send
-from jobs.sending import part as divided
+from jobs.sending.attendance import Sent, Watch
+from jobs.sending.send import Pace, send
+from jobs.sending.send import part as divided
 
 Rows = list[dict[str, Any]]
 

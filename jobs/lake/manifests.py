@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from jobs.errors import ConfigurationError
-from jobs.filesystem import FileSystem
+from jobs.lake.filesystem import FileSystem
 
 LAYOUT: Final = 2
 """Grows when an older version of this project could not read what a newer one writes."""

@@ -20,9 +20,9 @@ from expectations.page import Judged
 from expectations.threshold_reader import read_thresholds
 from expectations.thresholds import LEAST_HISTORY, Thresholds
 from expectations.verdict import rule_set
-from jobs.building import Built, Recipe
+from jobs.building.build import Built, Recipe
 from jobs.errors import ConfigurationError
-from jobs.user_files import faulty, read_user_file
+from jobs.reading.user_files import faulty, read_user_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
-from jobs.filesystem import FileSystem
+from jobs.lake.filesystem import FileSystem
 
 Kind = Literal["batch", "resend", "dead-letters"]
 """All that waits; all of a batch, acknowledged or not; what was refused for good."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from jobs.errors import ConfigurationError
-from jobs.filesystem import FileSystem
+from jobs.lake.filesystem import FileSystem, literal
 
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar", ".xz")
 """What Spark would read as if it were text."""
@@ -46,8 +45,3 @@ def _faults(files: FileSystem, path: str) -> list[str]:
     return [
         f"--input {name}: is an archive, which Spark cannot read: unpack it, or pack it as .gz" for name in archives
     ]
-
-
-def literal(path: str) -> str:
-    """Keep a plain name from being taken for a glob."""
-    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)

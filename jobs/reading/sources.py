@@ -12,10 +12,10 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, StringType, StructField, StructType
 
-from jobs.csv_headers import without_headers
 from jobs.errors import ConfigurationError
-from jobs.filesystem import FileSystem
-from jobs.inputs import find_inputs, has_partition_folders
+from jobs.lake.filesystem import FileSystem
+from jobs.reading.csv_headers import without_headers
+from jobs.reading.inputs import find_inputs, has_partition_folders
 from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.expressions import in_words
 from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of

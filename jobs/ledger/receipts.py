@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.filesystem import FileSystem
+from jobs.lake.filesystem import FileSystem
 
 log = logging.getLogger(__name__)
 

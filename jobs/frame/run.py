@@ -16,9 +16,9 @@ from typing import Any, Protocol, TypeVar
 from pyspark.sql import SparkSession
 
 from jobs.errors import Exit, JobError
-from jobs.interruption import Interruption
-from jobs.lake import Lake
-from jobs.session import open_session
+from jobs.frame.interruption import Interruption
+from jobs.frame.session import open_session
+from jobs.lake.tables import Lake
 
 
 class JobArguments(Protocol):

@@ -16,9 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from jobs.errors import ConfigurationError, GateFailedError, UnfinishedError
-from jobs.filesystem import FileSystem
-from jobs.inputs import literal
-from jobs.manifests import Manifest, Manifests
+from jobs.lake.filesystem import FileSystem, literal
+from jobs.lake.manifests import Manifest, Manifests
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from expectations.gate import FAILED, PASSED, WARNED
 from expectations.page import Judged, batch_page, index_page
-from jobs.filesystem import FileSystem
+from jobs.lake.filesystem import FileSystem
 
 _FINDINGS: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from jobs.filesystem import FileSystem
-from jobs.holders import Holder, parse_holder
+from jobs.lake.filesystem import FileSystem
+from jobs.locking.holders import Holder, parse_holder
 
 _CLAIM: Final = ".claim"
 _ALIVE: Final = ".alive"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -115,3 +116,8 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(f"{java.getClass().getSimpleName()}: {java.getMessage()}".split("\n")[0]) from None
     except PySparkException as error:
         raise OSError(str(error).split("\n")[0]) from None
+
+
+def literal(path: str) -> str:
+    """Keep a plain name from being taken for a glob."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)

@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 
 from expectations.rules import Judgement
 from expectations.verdict import REASONS, STAGE, judge, rule_set
-from jobs.counting import conserve, count_fates, count_tables
-from jobs.history import History, Kept, Left
-from jobs.lake import VISITS_TABLE, Lake
-from jobs.sources import unreadable
+from jobs.building.counting import conserve, count_fates, count_tables
+from jobs.building.history import History, Kept, Left
+from jobs.lake.tables import VISITS_TABLE, Lake
+from jobs.reading.sources import unreadable
 from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, VISIT_FIRST, VISIT_SINCE, Fate
 from transforms.candidates import map_candidates
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events

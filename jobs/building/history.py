@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 
 from expectations.interval import batch_interval
 from jobs.errors import ConfigurationError, UnfinishedError
-from jobs.lake import Lake
-from jobs.manifests import Manifest, Manifests
+from jobs.lake.manifests import Manifest, Manifests
+from jobs.lake.tables import Lake
 from transforms.schemas import EVENTS, VISITS
 from transforms.sessions import SessionLimits
 from transforms.visits import visits_of

@@ -26,11 +26,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.claims import Claims
-from jobs.contention import DEAD_SECONDS, Contention
 from jobs.errors import ConfigurationError, UnfinishedError
-from jobs.filesystem import FileSystem
-from jobs.holders import this_process
+from jobs.lake.filesystem import FileSystem
+from jobs.locking.claims import Claims
+from jobs.locking.contention import DEAD_SECONDS, Contention
+from jobs.locking.holders import this_process
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How a run comes to hold a delivery, or learns who does; jobs/locks.py says why two never both do."""
+"""How a run comes to hold a delivery, or learns who does; jobs/locking/locks.py says why two never both do."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from jobs.claims import Claim, Claims
-from jobs.holders import Holder, is_gone
+from jobs.locking.claims import Claim, Claims
+from jobs.locking.holders import Holder, is_gone
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,8 @@
-"""A plan's requests through PutEvents: the Spark job beside, what it tells here, receipts every second."""
+"""The driver's part of a delivery: it watches the Spark job, keeps receipts every second, ends it when asked to."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,17 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
-from delivery.arrow import LEFT, TaskDelivery
 from delivery.channel.dispatcher import Dispatcher, Progress
-from delivery.channel.server import Server, serving
-from delivery.http.service import Service
+from delivery.channel.server import Server
 from delivery.records import Answer, Row
-from delivery.task import Terms
-from jobs.errors import ConfigurationError, JobError, UnfinishedError
-from transforms.packing import spread
+from jobs.errors import JobError, UnfinishedError
 
 log = logging.getLogger(__name__)
 
@@ -34,29 +25,9 @@ _LAST_WORDS: Final = 3.0
 """Seconds; Spark gives the Python worker of a task that it ends 2."""
 _GIVE_UP: Final = 60.0
 """Seconds after which a store that takes no receipts ends the delivery."""
-_CALLS_A_TASK: Final = 100.0
-"""Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
-_LEFT: Final = ", ".join(
-    f"{name} {kind}" for name, kind in zip(LEFT.names, ("STRING", "BIGINT", "STRING"), strict=True)
-)
 
 Left = tuple[str, int, Row]
 """An outcome that a task could not tell: the attempt, its number there, the outcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How a delivery is to be sent.
-
-    Attributes:
-        max_rate: calls a second, over all tasks.
-        in_flight: calls under way at once, at the most, in each task.
-        port: where the tasks reach the driver; 0 for any free one.
-    """
-
-    max_rate: float
-    in_flight: int
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,62 +69,7 @@ class Sent:
         return self.progress.calls.attempts / self.seconds if self.seconds else 0.0
 
 
-def part(requests: DataFrame, max_rate: float) -> DataFrame:
-    """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` numbers them."""
-    slots = requests.sparkSession.sparkContext.defaultParallelism
-    tasks = max(1, min(slots, math.ceil(max_rate / _CALLS_A_TASK)))
-    return spread(requests, tasks).withColumn("part", F.spark_partition_id())
-
-
-def send(parts: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
-    """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
-
-    The sending plan is run by this one job alone: evaluating it again would send again.
-
-    Args:
-        parts: requests, and the number of their partition as `part`.
-        service: where they go.
-        pace: how fast.
-        watch: who is told.
-
-    Raises:
-        ConfigurationError: the port cannot be listened on.
-        JobError: as `watch` does.
-    """
-    context = parts.sparkSession.sparkContext
-    host = context.getConf().get("spark.driver.host", "127.0.0.1")
-    static_rate = pace.max_rate / context.defaultParallelism  # at most so many tasks run at once
-    dispatcher = Dispatcher(pace.max_rate, static_rate)
-    try:
-        bind = context.getConf().get("spark.driver.bindAddress", host)
-        with serving(dispatcher, host, bind, pace.port) as (server, address):
-            terms = Terms(service, address, static_rate, pace.in_flight)
-            return _Sending(dispatcher, server, watch).through(lambda: _run(parts, terms))
-    except OSError as error:
-        raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
-
-
-def _run(parts: DataFrame, terms: Terms) -> list[Left]:
-    """Run the Spark job; give what the tasks could not tell the driver."""
-    rows = parts.mapInArrow(TaskDelivery(terms), _LEFT).collect()
-    return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
-
-
-def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:
-    """Run the Spark job in a thread that does not hold up the end of the process: an executor's pool would."""
-    work: Future[list[Left]] = Future()
-
-    def run() -> None:
-        try:
-            work.set_result(job())
-        except BaseException as error:
-            work.set_exception(error)
-
-    threading.Thread(target=run, name="spark-job", daemon=True).start()
-    return work
-
-
-class _Sending:
+class Attendance:
     """The driver's part while the Spark job runs in a thread of its own."""
 
     def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch) -> None:
@@ -236,3 +152,17 @@ class _Sending:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
         return Sent(self._server.call(self._dispatcher.progress), self._dispatcher.ending, failure, seconds)
+
+
+def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:
+    """Run the Spark job in a thread that does not hold up the end of the process: an executor's pool would."""
+    work: Future[list[Left]] = Future()
+
+    def run() -> None:
+        try:
+            work.set_result(job())
+        except BaseException as error:
+            work.set_exception(error)
+
+    threading.Thread(target=run, name="spark-job", daemon=True).start()
+    return work

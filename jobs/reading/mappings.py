@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
-from jobs.user_files import faulty, read_user_file
+from jobs.reading.user_files import faulty, read_user_file
 from transforms.mapping import EventMapping
 from transforms.mapping_check import check_mapping
 from transforms.mapping_reader import read_mapping

@@ -8,7 +8,7 @@ from typing import Any, Final
 from delivery.answers import Meaning, meaning
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
-from jobs.sending import Sent
+from jobs.sending.attendance import Sent
 
 _ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
 _SUSPECTS: Final = {

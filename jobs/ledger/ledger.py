@@ -10,10 +10,10 @@ from pyspark.sql import functions as F
 
 from delivery.http.service import Service
 from jobs.errors import UnfinishedError
-from jobs.lake import Lake
-from jobs.manifests import Manifest
-from jobs.plans import Kind, Plan, Plans, Span
-from jobs.receipts import Receipts
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
+from jobs.ledger.plans import Kind, Plan, Plans, Span
+from jobs.ledger.receipts import Receipts
 from transforms.outcomes import fates, letters, remaining, sent_span
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS

@@ -1,0 +1,1 @@
+"""What was planned, called and acknowledged, durable through any crash."""

@@ -1,0 +1,1 @@
+"""One run a delivery at a time, by files alone."""

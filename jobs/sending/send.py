@@ -1,0 +1,82 @@
+"""A plan's requests through PutEvents: each partition in parallel, at one rate over all."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from delivery.arrow import LEFT, TaskDelivery
+from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.server import serving
+from delivery.http.service import Service
+from delivery.task import Terms
+from jobs.errors import ConfigurationError
+from jobs.sending.attendance import Attendance, Left, Sent, Watch
+from transforms.packing import spread
+
+_CALLS_A_TASK: Final = 100.0
+"""Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
+_LEFT: Final = ", ".join(
+    f"{name} {kind}" for name, kind in zip(LEFT.names, ("STRING", "BIGINT", "STRING"), strict=True)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a delivery is to be sent.
+
+    Attributes:
+        max_rate: calls a second, over all tasks.
+        in_flight: calls under way at once, at the most, in each task.
+        port: where the tasks reach the driver; 0 for any free one.
+    """
+
+    max_rate: float
+    in_flight: int
+    port: int
+
+
+def part(requests: DataFrame, max_rate: float) -> DataFrame:
+    """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` numbers them."""
+    slots = requests.sparkSession.sparkContext.defaultParallelism
+    tasks = max(1, min(slots, math.ceil(max_rate / _CALLS_A_TASK)))
+    return spread(requests, tasks).withColumn("part", F.spark_partition_id())
+
+
+def send(parts: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
+    """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
+
+    The sending plan is run by this one job alone: evaluating it again would send again.
+
+    Args:
+        parts: requests, and the number of their partition as `part`.
+        service: where they go.
+        pace: how fast.
+        watch: who is told.
+
+    Raises:
+        ConfigurationError: the port cannot be listened on.
+        JobError: as `watch` does.
+    """
+    context = parts.sparkSession.sparkContext
+    host = context.getConf().get("spark.driver.host", "127.0.0.1")
+    static_rate = pace.max_rate / context.defaultParallelism  # at most so many tasks run at once
+    dispatcher = Dispatcher(pace.max_rate, static_rate)
+    try:
+        bind = context.getConf().get("spark.driver.bindAddress", host)
+        with serving(dispatcher, host, bind, pace.port) as (server, address):
+            terms = Terms(service, address, static_rate, pace.in_flight)
+            return Attendance(dispatcher, server, watch).through(lambda: _run(parts, terms))
+    except OSError as error:
+        raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
+
+
+def _run(parts: DataFrame, terms: Terms) -> list[Left]:
+    """Run the Spark job; give what the tasks could not tell the driver."""
+    rows = parts.mapInArrow(TaskDelivery(terms), _LEFT).collect()
+    return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
