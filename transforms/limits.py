@@ -27,3 +27,5 @@ RESERVED_PROPERTY_KEYS: Final = frozenset(
     {"userid", "sessionid", "eventtype", "timestamp", "recommendationid", "impression"}
 )
 """Developer guide, "Recording events": reserved keywords, lower-cased here since they hold in any case."""
+CALLS_PER_SECOND: Final = 1000
+"""Amazon Personalize quotas: PutEvents requests a second for a dataset group, which the live site shares."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import NoReturn
 
 from jobs.errors import ConfigurationError
@@ -17,6 +17,22 @@ class JobParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError with what was wrong and how to see the usage."""
         raise ConfigurationError(f"{self.prog}: {message}", f"{self.prog} --help shows the usage")
+
+
+def add_service(parser: argparse.ArgumentParser, max_rate: int) -> None:
+    """Add the options that say where calls go and how fast.
+
+    Args:
+        parser: the job's.
+        max_rate: calls a second where the command line says none.
+    """
+    add = parser.add_argument
+    add("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
+    add("--region", metavar="R", help="AWS region (the default chain's)")
+    add("--endpoint-url", metavar="URL", help="another service than the region's, e.g. an emulator")
+    add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
+    add("--max-in-flight", type=in_flight, default="256", metavar="N", help="calls at once, in each task (256)")
+    add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
 
 
 def lake_root(text: str) -> str:
@@ -47,6 +63,19 @@ def duration(text: str) -> timedelta:
         return read_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def time_of_day(text: str) -> time:
+    """Read a time of day.
+
+    Examples:
+        >>> time_of_day("06:30")
+        datetime.time(6, 30)
+    """
+    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of day: write e.g. 06:30")
+    return time(int(match[1]), int(match[2]))
 
 
 def moment(text: str) -> datetime:

@@ -94,17 +94,17 @@ class Manifests:
 
         Labels of another length name intervals of another length.
         """
-        earlier = [label for label in self._labels() if label < batch and len(label) == len(batch)][-most:]
+        earlier = [label for label in self.labels() if label < batch and len(label) == len(batch)][-most:]
         published = [manifest for label in earlier if (manifest := self.newest(label)) is not None]
         return [manifest.candidates for manifest in published if manifest.gate != "failed"]
 
     def before(self, batch: str) -> Iterator[Manifest]:
         """Go back over the batches of earlier labels that have passed their gate, the newest first."""
-        return self._passed(label for label in reversed(self._labels()) if label < batch)
+        return self._passed(label for label in reversed(self.labels()) if label < batch)
 
     def after(self, batch: str) -> Iterator[Manifest]:
         """Go on over the batches of later labels that have passed their gate, the next first."""
-        return self._passed(label for label in self._labels() if label > batch)
+        return self._passed(label for label in self.labels() if label > batch)
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
@@ -132,8 +132,16 @@ class Manifests:
         names = self._files.children(self.folder(manifest.batch))
         return [name for name in names if name[:8] > f"{onto.version:08d}" and manifest.runId not in name]
 
-    def _labels(self) -> list[str]:
-        return self._files.children(f"{self._root}/_batches")
+    def labels(self) -> list[str]:
+        """List the labels that were ever begun, in their order.
+
+        Raises:
+            ConfigurationError: the lake cannot be read.
+        """
+        try:
+            return self._files.children(f"{self._root}/_batches")
+        except OSError as error:
+            raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
 
     def _passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
         newest = (self.newest(label) for label in labels)

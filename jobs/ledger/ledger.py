@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
@@ -12,14 +11,11 @@ from delivery.http.service import Service
 from jobs.errors import UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from jobs.ledger.plans import Kind, Plan, Plans, Span
-from jobs.ledger.receipts import Receipts
+from jobs.ledger.plans import Balance, Kind, Plan, Span
+from jobs.ledger.tracker import Tracker
 from transforms.outcomes import fates, letters, remaining, sent_span
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
-
-_REFUSALS_TABLE: Final = "_refusals"
-"""What dead letters tell beside their events; no table for users."""
 
 _CHOICES: Final[dict[Kind, str]] = {
     "batch": "status IS NULL",
@@ -35,8 +31,7 @@ class Ledger:
     Args:
         lake: where it all lies.
         batch: the label.
-        service: the same batch to the same trackingId is the same delivery, whenever it goes on. Another endpoint is
-            another tracker: what an emulator acknowledged, Amazon has not.
+        service: whose trackingId it is.
 
     Attributes:
         deliveryId: names the trackingId and the batch.
@@ -45,10 +40,15 @@ class Ledger:
     def __init__(self, lake: Lake, batch: str, service: Service) -> None:
         self._lake = lake
         self._batch = batch
-        self._tracker = _digest(service.trackingId + (f" at {service.endpoint_url}" if service.endpoint_url else ""))
-        self._plans = Plans(lake.files, lake.root, self._tracker)
-        self.deliveryId = self._delivery(batch)
-        self._receipts = self._receipts_of(batch)
+        self._tracker = Tracker(lake, service)
+        self._plans = self._tracker.plans
+        self._receipts = self._tracker.receipts(batch)
+        self.deliveryId = self._tracker.delivery(batch)
+
+    def balance(self, manifest: Manifest) -> Balance | None:
+        """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
+        found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
+        return found if isinstance(found, Balance) else None
 
     def plan(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
         """Take up the plan that an earlier run left, or make one.
@@ -97,15 +97,15 @@ class Ledger:
             if name != f"runId={run}":
                 self._lake.files.delete(f"{folder}/{name}")
 
-    def end(self, plan: Plan) -> None:
-        """Note that nothing of a plan is left to do."""
-        self._plans.end(plan)
+    def end(self, plan: Plan, balance: Balance) -> None:
+        """Note that nothing of a plan is left to do, and what came of the batch."""
+        self._plans.end(plan, balance)
 
     def _made(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
         """Choose events, pack them, and fix the plan."""
         events = self._events(manifest)
         span = _span(events)
-        paths = self._paths(span)
+        paths = self._tracker.paths([self._batch], span)
         # Without receipts there is no join, which would shuffle every event to find nothing.
         ended = fates(self._read(paths))
         joined = events.join(ended, "eventId", "left") if paths else _with(events, "status", "string")
@@ -134,11 +134,6 @@ class Ledger:
     def _events(self, manifest: Manifest) -> DataFrame:
         return self._lake.published_events([manifest], EVENTS)
 
-    def _paths(self, span: Span) -> list[str]:
-        """Name the receipts that this tracker has given, as far as they may be of events of a time."""
-        batches = {*self._plans.meeting(span), self._batch}
-        return [path for batch in sorted(batches) for path in self._receipts_of(batch).paths()]
-
     def _read(self, paths: list[str]) -> DataFrame:
         return self._lake.rows(paths, RECEIPTS)
 
@@ -156,14 +151,6 @@ class Ledger:
                 raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
             raise
 
-    def _receipts_of(self, batch: str) -> Receipts:
-        part = f"deliveryId={self._delivery(batch)}"
-        folders = (self._lake.folder(table, batch, part) for table in ("receipts", _REFUSALS_TABLE))
-        return Receipts(self._lake.files, *folders)
-
-    def _delivery(self, batch: str) -> str:
-        return f"{self._tracker}-{_digest(batch)}"
-
 
 def _with(rows: DataFrame, name: str, kind: str) -> DataFrame:
     return rows.withColumn(name, F.lit(None).cast(kind))
@@ -176,7 +163,3 @@ def _by_status(events: DataFrame) -> dict[str, int]:
 def _span(events: DataFrame) -> Span:
     found = sent_span(events).collect()[0]
     return Span(found["since"], found["until"]) if found["derived"] else Span(None, None)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """The plan of a delivery: the requests that it consists of, fixed before the first call.
 
     _plans/<tracker>/<batch>~<kind>~<source>~<run>~<since>~<until>.json   the plan; written last, it stands from then on
-    _plans/<tracker>/<same>.done                                          nothing of it is left to do
+    _plans/<tracker>/<same>.done                                          it was given up, or what came of its batch
     _plans/<tracker>/<batch>/<run>/                                       its requests; deleted when it is done
 
 The names alone say when the events of a tracker's deliveries happened: what may hold one event again is found by one
@@ -11,6 +11,7 @@ listing, without reading years of receipts.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
@@ -21,6 +22,8 @@ Kind = Literal["batch", "resend", "dead-letters"]
 
 _ANY: Final = "any"
 _PIECES: Final = 6
+_PLAN: Final = ".json"
+_DONE: Final = ".done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,19 @@ class Plan:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What came of a batch of which nothing is left to send.
+
+    Attributes:
+        delivered: events that were acknowledged.
+        refused: events that were refused for good.
+    """
+
+    delivered: int
+    refused: int
+
+
 class Plans:
     """The plans for one tracker.
 
@@ -107,32 +123,61 @@ class Plans:
 
     def fix(self, plan: Plan) -> None:
         """Fix a plan whose requests have been written."""
-        self._files.create(f"{self._folder}/{_name(plan)}.json", json.dumps(asdict(plan)))
+        self._files.create(f"{self._folder}/{_name(plan)}", json.dumps(asdict(plan)))
 
-    def end(self, plan: Plan) -> None:
-        """Note that nothing of a plan is left to do."""
-        self._close(_name(plan))
+    def end(self, plan: Plan, balance: Balance) -> None:
+        """Note that nothing of a plan is left to do, and what came of its batch."""
+        self._close(_name(plan), json.dumps(asdict(balance)))
+
+    def standings(self, sources: Mapping[str, str]) -> dict[str, Balance | Plan]:
+        """Say how far batches are, by one listing: what came of a batch, or its plan that is not done.
+
+        The newest plan tells what came of a batch; after one of another kind, a plain one has to look at it again.
+
+        Args:
+            sources: the runId of the batches' events, by label.
+
+        Returns:
+            By label; none of a batch that has to be looked at.
+        """
+        in_order = sorted(self._names(), key=lambda name: (_run_of(name), name.endswith(_DONE)))
+        newest = {name.split("~")[0]: name for name in in_order}
+        plain = {batch: f"{batch}~batch~{source}~" for batch, source in sources.items()}
+        names = {batch: newest[batch] for batch in sources if newest.get(batch, "").startswith(plain[batch])}
+        found = {
+            batch: self._balance(name) if name.endswith(_DONE) else self._read(name) for batch, name in names.items()
+        }
+        return {batch: standing for batch, standing in found.items() if standing is not None}
 
     def meeting(self, span: Span) -> list[str]:
         """Name the batches of which plans, done or not, may hold events of a time."""
-        names = [name.removesuffix(".json").split("~") for name in self._files.children(self._folder) if "~" in name]
-        spans = [(pieces[0], _span(pieces)) for pieces in names if len(pieces) == _PIECES]
+        names = [name.removesuffix(_PLAN).split("~") for name in self._names()]
+        spans = [(pieces[0], _span(pieces)) for pieces in names]
         return sorted({batch for batch, theirs in spans if theirs is not None and span.meets(theirs)})
 
-    def _open(self, batch: str) -> list[str]:
-        names = self._files.children(self._folder)
-        mine = [name.removesuffix(".json") for name in names if name.startswith(f"{batch}~") and name.endswith(".json")]
-        return [name for name in mine if f"{name}.done" not in names]
+    def _names(self) -> list[str]:
+        return [name for name in self._files.children(self._folder) if name.count("~") == _PIECES - 1]
 
-    def _close(self, name: str) -> None:
-        batch, _, _, run, *_ = name.split("~")
-        self._files.replace(f"{self._folder}/{name}.done", "")
-        self._files.delete(self.requests(batch, run))
+    def _open(self, batch: str) -> list[str]:
+        names = self._names()
+        mine = [name for name in names if name.startswith(f"{batch}~") and name.endswith(_PLAN)]
+        return [name for name in mine if name.removesuffix(_PLAN) + _DONE not in names]
+
+    def _close(self, name: str, balance: str = "") -> None:
+        self._files.replace(f"{self._folder}/{name.removesuffix(_PLAN)}{_DONE}", balance)
+        self._files.delete(self.requests(name.split("~", maxsplit=1)[0], _run_of(name)))
+
+    def _balance(self, name: str) -> Balance | None:
+        """Read what came of a batch; None where its plan was given up, or a crash left half of the words."""
+        try:
+            return Balance(**json.loads(self._files.read(f"{self._folder}/{name}")))
+        except ValueError:
+            return None
 
     def _read(self, name: str) -> Plan | None:
         """Read a plan; None where a crash left half of one."""
         try:
-            values = json.loads(self._files.read(f"{self._folder}/{name}.json"))
+            values = json.loads(self._files.read(f"{self._folder}/{name}"))
         except ValueError:
             return None
         return Plan(**{**values, "span": Span(**values["span"])})
@@ -140,7 +185,11 @@ class Plans:
 
 def _name(plan: Plan) -> str:
     bounds = (_ANY if bound is None else str(bound) for bound in (plan.span.since, plan.span.until))
-    return "~".join((plan.batch, plan.kind, plan.source, plan.runId, *bounds))
+    return "~".join((plan.batch, plan.kind, plan.source, plan.runId, *bounds)) + _PLAN
+
+
+def _run_of(name: str) -> str:
+    return name.split("~")[3]
 
 
 def _span(pieces: list[str]) -> Span | None:

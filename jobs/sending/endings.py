@@ -42,7 +42,7 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], *, interrupted: bool)
     """
     if not counters["pending"]:
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
-    waits = f"{counters['pending']:,} events wait"
+    waits = waiting(counters)
     if sent is not None and sent.ending is not None:
         raise _ended(sent.ending, waits, answered=sent.progress.calls.answered > 0)
     if interrupted:
@@ -50,6 +50,11 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], *, interrupted: bool)
     if sent is not None and sent.failure is not None:
         raise _failed(sent.failure, waits)
     raise UnfinishedError(f"{waits}; run this again, it resumes")
+
+
+def waiting(counters: Mapping[str, Any]) -> str:
+    """Say how many events are left for another run."""
+    return f"{counters['pending']:,} events wait"
 
 
 def _ended(answer: Answer, waits: str, *, answered: bool) -> ConfigurationError | UnfinishedError:

@@ -25,41 +25,52 @@ _HOUR: Final = 60 * _MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a delivery is to reach.
+    """What is to be reached.
 
     Attributes:
         events: to be sent, all runs together.
-        before: of them, ended by earlier runs.
+        before: of them, ended before this sending began.
         limit: calls a second, never passed.
+        what: is being sent, where that is not plain.
     """
 
     events: int
     before: int
     limit: float
+    what: str = ""
 
 
 class Display:
-    """Shows a delivery's progress as often as its reader can use it.
+    """Shows the progress of sendings, one after another, as often as its reader can use it.
 
     Args:
-        goal: of the delivery.
         terminal: to draw a bar on; None where nobody looks, and a log is kept.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, goal: Goal, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._goal = goal
+    def __init__(self, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
         self._clock = clock
-        self._drawn = self._logged = clock()
+        self._logged = clock()
+        self._drawn: float | None = None
         self._past: deque[tuple[float, int, int]] = deque()
         """When how many calls and events had ended, over the last seconds."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is a terminal to draw on."""
+        return self._terminal is not None
+
+    def begin(self, goal: Goal) -> None:
+        """Go on to another sending, which counts from zero."""
+        self._goal = goal
+        self._past.clear()
 
     def show(self, progress: Progress) -> None:
         """Show where the delivery is, if it is time to."""
         now = self._clock()
         self._remember(now, progress)
-        if self._terminal is not None and now - self._drawn >= _DRAW_EVERY:
+        if self._terminal is not None and (self._drawn is None or now - self._drawn >= _DRAW_EVERY):
             self._drawn = now
             self._draw(progress)
         elif self._terminal is None and now - self._logged >= _LOG_EVERY:
@@ -67,8 +78,8 @@ class Display:
             log.info("%s", line(self._goal, progress, *self._rates()))
 
     def close(self) -> None:
-        """Leave the bar as it is, and go to the next line."""
-        if self._terminal is not None:
+        """Leave the bar, if there is one, as it is, and go to the next line."""
+        if self._terminal is not None and self._drawn is not None:
             self._terminal.write("\n")
             self._terminal.flush()
 
@@ -95,8 +106,9 @@ def bar(goal: Goal, progress: Progress, calls: float, events: float) -> str:
     """Write a terminal's line: delivered of planned, the rate against the limit, throttled, time left."""
     done = _done(goal, progress)
     full = round(_BAR * done / goal.events) if goal.events else _BAR
+    what = f"{goal.what} " if goal.what else ""
     pieces = [
-        f"[{'#' * full}{'.' * (_BAR - full)}] {done:,} of {goal.events:,} events",
+        f"{what}[{'#' * full}{'.' * (_BAR - full)}] {done:,} of {goal.events:,} events",
         f"{calls:,.0f} of {goal.limit:,.0f} calls/s",
         f"{_throttled(progress):.1f} % throttled",
         _left(goal, progress, events),
@@ -107,8 +119,9 @@ def bar(goal: Goal, progress: Progress, calls: float, events: float) -> str:
 def line(goal: Goal, progress: Progress, calls: float, events: float) -> str:
     """Write a log's line: as the bar, and what is aimed at and why, what it takes."""
     latency, refused = progress.calls.latency * 1000, progress.refused
+    what = f"{goal.what}: " if goal.what else ""
     return (
-        f"{_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
+        f"{what}{_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
         f"limit {goal.limit:,g}/s, target {progress.target:,.0f}/s ({progress.why}), achieved {calls:,.0f}/s; "
         f"{_throttled(progress):.1f} % throttled, {progress.calls.retried:,} retried, "
         f"latency {latency:,.0f} ms, {progress.calls.attempts - progress.calls.ended:,} in flight in "

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 import emulator
 from emulator import Server, Settings
-from jobs import build_events, put_events
+from jobs import build_events, put_events, replay_events
 
 
 class Ended(NamedTuple):
@@ -60,6 +60,16 @@ def put(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> J
     def run(url: str, batch: str = "2024-01-02", tracking_id: str = "t", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--lake", str(lake), "--batch", batch, "--tracking-id", tracking_id, "--region", "eu-west-1"]
         return _ended(put_events.main([*argv, "--endpoint-url", url, *more]), capfd)
+
+    return run
+
+
+@pytest.fixture
+def replay(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Job:
+    def run(lake: Path, first: str, last: str, *more: str, url: str | None = None, tracking_id: str = "t") -> Ended:
+        argv = ["--lake", str(lake), "--from", first, "--to", last, "--tracking-id", tracking_id]
+        where = ["--endpoint-url", url] if url else []
+        return _ended(replay_events.main([*argv, "--region", "eu-west-1", *where, *more]), capfd)
 
     return run
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.lake.filesystem import FileSystem
-from jobs.ledger.plans import Plan, Plans, Span
+from jobs.ledger.plans import Balance, Kind, Plan, Plans, Span
 
 DAY = 86_400_000_000
 PLAN = Plan(
@@ -23,6 +23,8 @@ PLAN = Plan(
     refused=1,
     span=Span(2 * DAY, 3 * DAY - 1),
 )
+
+BALANCE = Balance(delivered=77, refused=2)
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_a_plan_is_taken_up_as_it_was_fixed(plans: Plans) -> None:
 
 def test_a_plan_that_is_done_is_not_found_and_takes_no_room(plans: Plans) -> None:
     folder = lay_down(plans, PLAN)
-    plans.end(PLAN)
+    plans.end(PLAN, BALANCE)
     assert plans.find("2024-01-02", "batch", "built-1") is None
     assert not folder.exists()
 
@@ -79,7 +81,7 @@ def test_a_plan_that_a_crash_cut_short_is_none(plans: Plans, tmp_path: Path) -> 
 
 def test_batches_are_found_by_the_time_of_their_events_done_or_not(plans: Plans) -> None:
     lay_down(plans, PLAN)
-    plans.end(PLAN)
+    plans.end(PLAN, BALANCE)
     lay_down(plans, replace(PLAN, batch="2024-01-03", runId="run-2", span=Span(3 * DAY, 4 * DAY)))
     lay_down(plans, replace(PLAN, batch="given", runId="run-3", span=Span(None, None)))
     assert plans.meeting(Span(2 * DAY, 2 * DAY)) == ["2024-01-02", "given"]
@@ -92,3 +94,42 @@ def test_a_batch_whose_label_begins_like_another_is_another(plans: Plans) -> Non
     lay_down(plans, replace(PLAN, batch="2024-01-02T03"))
     assert plans.find("2024-01-02", "batch", "built-1") is None
     assert plans.find("2024-01-02T03", "batch", "built-1") is not None
+
+
+# What came of batches.
+
+
+def test_what_came_of_a_batch_is_known_when_its_plan_is_done(plans: Plans) -> None:
+    lay_down(plans, PLAN)
+    assert plans.standings({"2024-01-02": "built-1"}) == {"2024-01-02": PLAN}
+    plans.end(PLAN, BALANCE)
+    assert plans.standings({"2024-01-02": "built-1", "2024-01-03": "built-1"}) == {"2024-01-02": BALANCE}
+
+
+def test_of_a_batch_that_was_rebuilt_nothing_is_known(plans: Plans) -> None:
+    lay_down(plans, PLAN)
+    plans.end(PLAN, BALANCE)
+    assert plans.standings({"2024-01-02": "built-2"}) == {}
+
+
+def test_of_a_batch_whose_plan_was_given_up_nothing_is_known(plans: Plans) -> None:
+    lay_down(plans, PLAN)
+    plans.find("2024-01-02", "batch", "built-2")
+    assert plans.standings({"2024-01-02": "built-1"}) == {}
+
+
+@pytest.mark.parametrize("kind", ["dead-letters", "resend"])
+def test_after_a_plan_of_another_kind_a_batch_has_to_be_looked_at_again(plans: Plans, kind: Kind) -> None:
+    plans.end(PLAN, BALANCE)
+    plans.end(replace(PLAN, kind=kind, runId="run-2"), BALANCE)
+    assert plans.standings({"2024-01-02": "built-1"}) == {}
+    plans.end(replace(PLAN, runId="run-3"), BALANCE)
+    assert plans.standings({"2024-01-02": "built-1"}) == {"2024-01-02": BALANCE}
+
+
+def test_of_a_balance_that_a_crash_tore_nothing_is_known(plans: Plans) -> None:
+    plans.end(PLAN, BALANCE)
+    (done,) = Path(plans.requests("2024-01-02", "run-1")).parents[1].glob("*.done")
+    (done.parent / f".{done.name}.crc").unlink()
+    done.write_text(done.read_text()[:9])
+    assert plans.standings({"2024-01-02": "built-1"}) == {}

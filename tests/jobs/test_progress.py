@@ -46,7 +46,8 @@ def test_before_anything_was_sent_nobody_knows_how_long_it_takes() -> None:
 
 def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    display = Display(GOAL, None, clock)
+    display = Display(None, clock)
+    display.begin(GOAL)
     with caplog.at_level(logging.INFO):
         for second in range(95):
             clock.now = float(second)
@@ -62,7 +63,8 @@ def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture
 
 def test_a_terminal_gets_one_line_that_is_written_over(caplog: pytest.LogCaptureFixture) -> None:
     clock, stream = Clock(), io.StringIO()
-    display = Display(GOAL, stream, clock)
+    display = Display(stream, clock)
+    display.begin(GOAL)
     with caplog.at_level(logging.INFO):
         for tenth in range(600):
             clock.now = tenth / 10

@@ -1,0 +1,76 @@
+"""When a run is to stop by itself, so as to go on the next night."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment, and why it is one.
+
+    Attributes:
+        at: aware; None where there is none.
+        because: the options that set it.
+        now: the clock.
+    """
+
+    at: datetime | None = None
+    because: str = ""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def came(self) -> bool:
+        """Whether it has passed."""
+        return self.at is not None and self.now() >= self.at
+
+    @contextmanager
+    def gently(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Have something stopped when the moment comes, as long as this lasts."""
+        if self.at is None:
+            yield
+            return
+        timer = threading.Timer(max((self.at - self.now()).total_seconds(), 0.0), stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def earliest(started: datetime, until: time | None, most: timedelta | None, zone: tzinfo | None = None) -> Deadline:
+    """Find when a run is to stop.
+
+    Args:
+        started: when it did, aware.
+        until: the next time that the clock shows this.
+        most: how long it may take.
+        zone: of the clock; None for the machine's own.
+
+    Examples:
+        >>> at_ten = datetime(2024, 1, 2, 22, tzinfo=UTC)
+        >>> earliest(at_ten, time(6, 0), None, UTC).at == datetime(2024, 1, 3, 6, tzinfo=UTC)
+        True
+        >>> earliest(at_ten, time(23, 0), timedelta(hours=3), UTC).because
+        '--until 23:00'
+        >>> earliest(at_ten, None, None).came
+        False
+    """
+    found = []
+    if until is not None:
+        found.append((_next(started, until, zone), f"--until {until:%H:%M}"))
+    if most is not None:
+        found.append((started + most, "--max-duration"))
+    return Deadline(*min(found)) if found else Deadline()
+
+
+def _next(started: datetime, until: time, zone: tzinfo | None) -> datetime:
+    """Find when a clock next shows a time; also in a night that sets it."""
+    today = started.astimezone(zone).date()
+    days = (datetime.combine(today + timedelta(days=number), until, zone).astimezone() for number in (0, 1))
+    return next(at for at in days if at > started)

@@ -1,0 +1,170 @@
+"""Many batches to Amazon Personalize, oldest first: `spark-submit jobs/replay_events.py --help`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import time, timedelta
+
+from pyspark.sql import SparkSession
+
+from delivery.http.service import Service
+from jobs.errors import Exit
+from jobs.frame.arguments import JobParser, add_service, batch_label, duration, lake_root, time_of_day
+from jobs.frame.deadline import earliest
+from jobs.frame.run import Run, run_job
+from jobs.frame.terminal import find_terminal
+from jobs.lake.tables import Lake
+from jobs.replaying.bulk import export
+from jobs.replaying.campaign import Campaign
+from jobs.replaying.ranges import find_batches
+from jobs.replaying.survey import Survey, bulk_serves_better, survey, words
+from jobs.replaying.waiting import Waiting, find_waiting
+from jobs.sending.errand import COUNTERS, Errand
+from jobs.sending.progress import Display
+from jobs.sending.send import Pace
+from jobs.sending.service import resolve_service
+from transforms.limits import CALLS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line, checked.
+
+    Attributes:
+        lake: root folder or URI of the tables.
+        first: label of the range's first batch, or what labels begin with.
+        last: label of its last batch, or what labels begin with.
+        trackingId: of the event tracker that the events go to.
+        region: None for the AWS default chain's.
+        endpoint_url: None for the region's own.
+        pace: how fast.
+        plan: whether only to say what a replay would do.
+        bulk_export: folder or URI for the CSV of a bulk import; None to send.
+        until: when to stop, by the machine's clock.
+        max_duration: how long to send at the most.
+    """
+
+    lake: str
+    first: str
+    last: str
+    trackingId: str
+    region: str | None
+    endpoint_url: str | None
+    pace: Pace
+    plan: bool
+    bulk_export: str | None
+    until: time | None
+    max_duration: timedelta | None
+
+    @property
+    def batch(self) -> str:
+        """What the run is about, for its summary."""
+        return f"{self.first}..{self.last}"
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Read the command line.
+
+    Raises:
+        ConfigurationError: it is not right.
+    """
+    parser = JobParser("replay_events", description="Many batches to Amazon Personalize, oldest first.")
+    add = parser.add_argument
+    add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
+    add("--from", required=True, type=batch_label, dest="first", metavar="LABEL", help="first batch, e.g. 2024-01-01")
+    add("--to", required=True, type=batch_label, dest="last", metavar="LABEL", help="last batch, and all that begin so")
+    add_service(parser, max_rate=300)
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--plan", action="store_true", help="send nothing; say what there is to send and how long it takes"
+    )
+    instead.add_argument("--bulk-export", metavar="DIR", help="send nothing; write what waits as a bulk import's CSV")
+    add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; run it again to go on")
+    add("--max-duration", type=duration, metavar="D", help="stop after that long, e.g. 6h; run it again to go on")
+    given = parser.parse_args(argv)
+    return Arguments(
+        lake=given.lake,
+        first=given.first,
+        last=given.last,
+        trackingId=given.tracking_id,
+        region=given.region,
+        endpoint_url=given.endpoint_url,
+        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port),
+        plan=given.plan,
+        bulk_export=given.bulk_export,
+        until=given.until,
+        max_duration=given.max_duration,
+    )
+
+
+def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
+    """Find the batches; send what is left of them, or say what that is, or write it for an import."""
+    run.counters["maxRate"] = arguments.pace.max_rate
+    if not (arguments.plan or arguments.bulk_export):
+        return send(lake, arguments, run)
+    # Nothing is called: no region and no credentials are needed.
+    service = Service(arguments.trackingId, arguments.region or "", arguments.endpoint_url)
+    waiting = find_waiting(lake, service, find_batches(lake.manifests, arguments.first, arguments.last))
+    if arguments.plan:
+        tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
+    else:
+        tell_export(export(waiting, arguments.bulk_export or "", lake.files), waiting, run)
+    return Exit.DONE
+
+
+def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
+    """Send what is left, batch by batch."""
+    service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
+    manifests = find_batches(lake.manifests, arguments.first, arguments.last)
+    deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
+    with closing(Display(find_terminal())) as display:
+        Campaign(Errand(lake, service, arguments.pace, run, display, deadline), manifests).send()
+    return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
+
+
+def tell_plan(found: Survey, run: Run, rate: float) -> None:
+    """Say what a replay would do, to a person and in the summary."""
+    sys.stdout.write("\n".join(words(found, rate)) + "\n")
+    events = found.delivered + found.refused + found.waiting
+    run.counters.update(
+        batches=found.batches,
+        batchesDone=found.batches - len(found.waitingBatches),
+        events=events,
+        alreadyDelivered=found.delivered,
+        deadLettered=found.refused,
+        pending=found.waiting,
+        requestsMinimum=found.requests,
+        plan={
+            "bytes": found.bytes,
+            "hoursAtRate": round(found.seconds(rate) / 3600, 3),
+            "hoursAtQuota": round(found.seconds(CALLS_PER_SECOND) / 3600, 3),
+            "unimportable": found.unimportable,
+            "bulkImport": bulk_serves_better(found, rate),
+        },
+    )
+
+
+def tell_export(counts: dict[str, int], waiting: Waiting, run: Run) -> None:
+    """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
+    delivered, refused = counts.pop("delivered"), counts.pop("refused")
+    run.counters.update(
+        batches=len(waiting.settled) + len(waiting.batches),
+        batchesDone=len(waiting.settled),
+        events=delivered + refused + sum(counts.values()),
+        alreadyDelivered=delivered,
+        deadLettered=refused,
+        pending=sum(counts.values()),
+        bulkExport=counts,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the job; see `--help`."""
+    return run_job(Run("replay_events", dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0)), parse, replay, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

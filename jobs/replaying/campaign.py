@@ -1,0 +1,113 @@
+"""The batches of a range, sent one after another, and the sum of what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from delivery.http.service import Service
+from jobs.errors import UnfinishedError
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
+from jobs.ledger.ledger import Ledger
+from jobs.ledger.plans import Balance, Plan
+from jobs.ledger.tracker import Tracker
+from jobs.sending.attendance import Sent
+from jobs.sending.endings import ending, waiting
+from jobs.sending.errand import EVENTS, Account, Errand, account, calls, deliver, sendable, settled
+from jobs.sending.progress import Goal
+
+
+class Campaign:
+    """Sends batches in order, each when the one before it has ended.
+
+    Args:
+        errand: what the deliveries go by; its run's counters hold the sum at any time.
+        manifests: of the batches, oldest first.
+    """
+
+    def __init__(self, errand: Errand, manifests: Sequence[Manifest]) -> None:
+        self._errand = errand
+        self._batches = [manifest.batch for manifest in manifests]
+        self._accounts = accounts(errand.lake, errand.service, manifests)
+        self._calls: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._sum_up()
+
+    def send(self) -> None:
+        """Send what is left.
+
+        Raises:
+            JobError: it ended before its end.
+        """
+        for number, batch in enumerate(self._batches, 1):
+            if not self._accounts[batch]["pending"]:
+                continue
+            self._check_deadline()
+            # As it is now: a long replay may meet a batch that was built again since it began.
+            manifest = sendable(self._errand.lake.manifests, batch)
+            goal = partial(self._goal, f"{batch} ({number} of {len(self._batches)})")
+            sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), goal)
+            if sent is not None:
+                self._add(sent)
+            self._check_end(batch, sent)
+
+    def _check_deadline(self) -> None:
+        deadline = self._errand.deadline
+        if deadline.came:
+            raise UnfinishedError(
+                f"{deadline.because}: {waiting(self._errand.run.counters)}; run this again, it goes on"
+            )
+
+    def _check_end(self, batch: str, sent: Sent | None) -> None:
+        """End where something is left of a batch: the next ones come after it."""
+        counters, interrupted = self._errand.run.counters, self._errand.run.interruption.came
+        if self._accounts[batch]["pending"]:
+            if not interrupted and (sent is None or sent.ending is None):
+                self._check_deadline()
+            ending(sent, counters, interrupted=interrupted)
+
+    def _tell(self, batch: str, change: Account) -> None:
+        self._accounts[batch].update(change)
+        self._sum_up()
+
+    def _add(self, sent: Sent) -> None:
+        self._calls.update(calls(sent))
+        self._seconds += sent.seconds
+        attempts = self._calls["attempts"]
+        self._errand.run.counters.update(
+            self._calls, achievedRate=round(attempts / self._seconds, 1) if self._seconds else 0.0
+        )
+
+    def _sum_up(self) -> None:
+        sums: Counter[str] = Counter()
+        for each in self._accounts.values():
+            sums.update(each)
+        done = sum(not each["pending"] for each in self._accounts.values())
+        self._errand.run.counters.update(sums, batches=len(self._batches), batchesDone=done)
+
+    def _goal(self, what: str) -> Goal:
+        counters: dict[str, Any] = self._errand.run.counters
+        return Goal(counters["events"], counters["events"] - counters["pending"], self._errand.pace.max_rate, what)
+
+
+def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dict[str, Account]:
+    """Account for batches' events before it is their turn, without looking at them.
+
+    Events of a batch without a plan count as pending, also where another batch's delivery has brought them.
+    """
+    known = Tracker(lake, service).plans.standings({manifest.batch: manifest.runId for manifest in manifests})
+    return {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+
+
+def _account(lake: Lake, service: Service, manifest: Manifest, known: Balance | Plan | None) -> Account:
+    match known:
+        case Balance():
+            return settled(known)
+        case Plan():
+            ended = Ledger(lake, manifest.batch, service).count(known)
+            return account(known, ended, ended)
+        case _:
+            return {**dict.fromkeys(EVENTS, 0), "events": manifest.events, "pending": manifest.events}

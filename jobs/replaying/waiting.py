@@ -1,0 +1,52 @@
+"""The events of a range of which something may be left to send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from delivery.http.service import Service
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
+from jobs.ledger.plans import Balance, Span
+from jobs.ledger.tracker import Tracker
+from transforms.outcomes import fates
+from transforms.schemas import EVENTS, RECEIPTS
+
+_BATCH = r"/batch=([^/]+)/runId="
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A range's batches, as far as they are known without looking at events, and the rest to look at.
+
+    Attributes:
+        settled: what came of batches of which nothing is left.
+        batches: labels of the others, oldest first.
+        events: of these: the `events` table's columns, `batch`, and `status`: how an event ended, null where it waits.
+    """
+
+    settled: tuple[Balance, ...]
+    batches: tuple[str, ...]
+    events: DataFrame
+
+
+def find_waiting(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> Waiting:
+    """Find what may be left to send of a range, by its plans and receipts."""
+    tracker = Tracker(lake, service)
+    known = tracker.plans.standings({manifest.batch: manifest.runId for manifest in manifests})
+    settled = {batch: each for batch, each in known.items() if isinstance(each, Balance)}
+    rest = [manifest for manifest in manifests if manifest.batch not in settled]
+    batches = tuple(manifest.batch for manifest in rest)
+    paths = tracker.paths(batches, Span(None, None)) if rest else []
+    # The file's name is asked for right above the scan: further up nobody knows it any more.
+    label = F.regexp_extract(F.input_file_name(), _BATCH, 1)
+    events = lake.published_events(rest, EVENTS).withColumn("batch", label)
+    if paths:
+        joined = events.join(fates(lake.rows(paths, RECEIPTS)), "eventId", "left")
+    else:
+        joined = events.withColumn("status", F.lit(None).cast("string"))
+    return Waiting(tuple(settled.values()), batches, joined)

@@ -1,0 +1,229 @@
+"""Many batches replayed: in order, once each, through interruptions, at its own rate; what is said when it fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+import emulator
+from emulator import Faults, Server, Settings
+from tests.jobs.conftest import Job
+from tests.jobs.lakes import DAY_ONE, day, days, event, lay
+
+BATCHES, SESSIONS, EACH = int(os.environ.get("REPLAY_BATCHES", "10")), 4, 25
+"""A session has three requests, a batch twelve. REPLAY_BATCHES=30 for a month."""
+EVENTS, REQUESTS = BATCHES * SESSIONS * EACH, BATCHES * SESSIONS * 3
+SLOW = 6
+"""Calls a second: 20 s of work or more for three runs of 5 s."""
+
+
+@pytest.fixture(scope="module")
+def month(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("month") / "lake"
+    lay(spark, root, days(BATCHES, SESSIONS, EACH))
+    return root
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with emulator.running(Settings()) as running:
+        yield running
+
+
+def received(server: Server, tracking_id: str) -> list[dict[str, Any]]:
+    return [each for each in server.events() if each["trackingId"] == tracking_id]
+
+
+def conserved(summary: dict[str, Any]) -> bool:
+    ends = ("alreadyDelivered", "delivered", "deadLettered", "pending")
+    return bool(summary["events"] == sum(summary[name] for name in ends))
+
+
+# The tests of the month go on from each other: the module's one lake is replayed as a user would.
+
+
+def test_a_replay_that_is_stopped_three_times_delivers_every_event_once_in_order_and_then_as_fast_as_told(
+    month: Path, server: Server, replay: Job
+) -> None:
+    delivered = 0
+    for _ in range(3):
+        stopped = replay(
+            month, day(0), "2024-01", "--max-rate", str(SLOW), "--max-duration", "5s", url=server.endpoint_url
+        )
+        assert stopped.code == 5
+        assert "--max-duration" in stopped.said[0] and "run this again" in stopped.said[0]
+        assert stopped.summary["events"] == EVENTS and conserved(stopped.summary)
+        assert stopped.summary["alreadyDelivered"] == delivered
+        delivered += stopped.summary["delivered"]
+    assert delivered
+    slow = server.summary()["maxArrivalsInASecond"]
+    ended = replay(month, day(0), day(BATCHES - 1), "--max-rate", "400", url=server.endpoint_url)
+    assert ended.code == 0
+    assert (ended.summary["alreadyDelivered"], ended.summary["delivered"]) == (delivered, EVENTS - delivered)
+    assert (ended.summary["batches"], ended.summary["batchesDone"]) == (BATCHES, BATCHES)
+    assert slow <= SLOW < server.summary()["maxArrivalsInASecond"]
+    came = received(server, "t")
+    wanted = {each["eventId"] for batch in days(BATCHES, SESSIONS, EACH).values() for each in batch}
+    assert Counter(each["eventId"] for each in came) == Counter(wanted)
+    days_in_order = [int(each["sentAt"]) // 86_400 for each in came]
+    assert days_in_order == sorted(days_in_order)
+    assert server.summary()["calls"] == REQUESTS
+
+
+def test_to_the_same_tracking_id_nothing_is_sent_again(month: Path, server: Server, replay: Job) -> None:
+    before = server.summary()["calls"]
+    ended = replay(month, day(0), day(BATCHES - 1), url=server.endpoint_url)
+    assert ended.code == 0
+    assert (ended.summary["alreadyDelivered"], ended.summary["delivered"], ended.summary["requests"]) == (EVENTS, 0, 0)
+    assert server.summary()["calls"] == before
+
+
+def test_put_events_sends_nothing_of_a_batch_that_was_replayed(
+    month: Path, server: Server, put: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = server.summary()["calls"]
+    ended = put(server.endpoint_url, batch=day(3), more=("--lake", str(month)))
+    assert (ended.code, ended.summary["alreadyDelivered"]) == (0, SESSIONS * EACH)
+    assert server.summary()["calls"] == before
+
+
+def test_to_another_tracking_id_the_same_events_go_again(month: Path, server: Server, replay: Job) -> None:
+    ended = replay(month, day(0), day(1), url=server.endpoint_url, tracking_id="other")
+    assert (ended.code, ended.summary["delivered"]) == (0, 2 * SESSIONS * EACH)
+    wanted = [each["eventId"] for each in days(2, SESSIONS, EACH)[day(0)]]
+    came = Counter(each["eventId"] for each in received(server, "other"))
+    assert len(came) == 2 * SESSIONS * EACH
+    assert all(came[eventId] == 1 for eventId in wanted)
+
+
+def test_a_plan_says_what_is_left_and_calls_nobody(month: Path, server: Server, replay: Job) -> None:
+    before = server.summary()["calls"]
+    ended = replay(month, day(0), day(9), "--plan", "--max-rate", "0.5", url=server.endpoint_url, tracking_id="other")
+    assert (ended.code, server.summary()["calls"]) == (0, before)
+    told = ended.summary
+    assert (told["batches"], told["batchesDone"]) == (10, 2)
+    assert (told["events"], told["alreadyDelivered"], told["pending"]) == (1000, 200, 800)
+    assert told["requestsMinimum"] == 8 * SESSIONS * 3
+    assert told["plan"]["hoursAtRate"] == pytest.approx(96 / 0.5 / 3600, abs=0.001)
+    assert conserved(told)
+
+
+# By one batch or some.
+
+
+def failing(spark: SparkSession, root: Path) -> Path:
+    lay(spark, root, days(4, 1, 1), failed=[day(1), day(2)])
+    return root
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "code", "words"),
+    [
+        pytest.param(
+            "2023-01-01", day(3), 2, ["--from 2023-01-01", "no such batch", "2024-01-01 to 2024-01-04"], id="unknown"
+        ),
+        pytest.param(day(0), "2024-1-4", 2, ["--to 2024-1-4", "no such batch"], id="mistyped"),
+        pytest.param(day(3), day(0), 2, ["empty range"], id="empty"),
+        pytest.param(day(0), day(3), 3, ["2024-01-02, 2024-01-03", "failed the gate", "nothing is sent"], id="gate"),
+    ],
+)
+def test_a_range_that_cannot_be_sent_is_told_and_nothing_is_sent(
+    spark: SparkSession, tmp_path: Path, replay: Job, server: Server, first: str, last: str, code: int, words: list[str]
+) -> None:
+    before = server.summary()["calls"]
+    ended = replay(failing(spark, tmp_path / "lake"), first, last, url=server.endpoint_url)
+    assert ended.code == code
+    assert all(word in " ".join(ended.said) for word in words)
+    assert "Traceback" not in " ".join(ended.said)
+    assert server.summary()["calls"] == before
+
+
+def test_a_range_around_failed_batches_is_sent(
+    spark: SparkSession, tmp_path: Path, replay: Job, server: Server
+) -> None:
+    ended = replay(failing(spark, tmp_path / "lake"), day(3), day(3), url=server.endpoint_url, tracking_id="around")
+    assert (ended.code, ended.summary["delivered"]) == (0, 1)
+
+
+def test_a_lake_without_batches_is_told(tmp_path: Path, replay: Job) -> None:
+    ended = replay(tmp_path, day(0), day(1))
+    assert (ended.code, ended.said) == (2, ["the lake has no batches: run build_events first"])
+
+
+def test_a_lake_of_a_newer_layout_is_told(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
+    lay(spark, tmp_path, days(1, 1, 1))
+    (manifest,) = (tmp_path / "_batches" / day(0)).glob("*.json")
+    (manifest.parent / f".{manifest.name}.crc").unlink()
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "layout": 99}))
+    ended = replay(tmp_path, day(0), day(0))
+    assert ended.code == 2
+    assert "its layout is 99" in ended.said[0] and "upgrade" in ended.said[0]
+
+
+@pytest.mark.parametrize(
+    "options", [("--plan", "--bulk-export", "x"), ("--until", "25:00"), ("--max-duration", "soon")]
+)
+def test_a_command_line_that_is_not_right_is_told(tmp_path: Path, replay: Job, options: tuple[str, ...]) -> None:
+    ended = replay(tmp_path, day(0), day(0), *options)
+    assert ended.code == 2
+    assert any(options[0] in line for line in ended.said)
+
+
+def test_poison_goes_to_dead_letters_and_the_batches_after_it_are_sent(
+    spark: SparkSession, tmp_path: Path, replay: Job, serve: Callable[..., Server]
+) -> None:
+    batches = days(2, 1, 12)
+    batches[day(0)][3]["itemId"] = "bad"
+    lay(spark, tmp_path, batches)
+    server = serve(faults=Faults(poison_items=frozenset({"bad"})))
+    ended = replay(tmp_path, day(0), day(1), url=server.endpoint_url)
+    again = replay(tmp_path, day(0), day(1), url=server.endpoint_url)
+    assert (ended.code, ended.summary["delivered"], ended.summary["deadLettered"]) == (4, 23, 1)
+    assert (again.code, again.summary["alreadyDelivered"], again.summary["deadLettered"]) == (4, 23, 1)
+    assert conserved(ended.summary) and conserved(again.summary)
+
+
+# A bulk import's files.
+
+
+def exported(folder: Path) -> list[dict[str, str]]:
+    return [row for part in sorted(folder.glob("*.csv")) for row in csv.DictReader(part.read_text().splitlines())]
+
+
+def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
+    spark: SparkSession, tmp_path: Path, replay: Job
+) -> None:
+    at = DAY_ONE + timedelta(milliseconds=1500)
+    odd = 'a "b", c'
+    events = [
+        event("1", at, userId="u1", itemId="i1", eventValue=12.5, properties={"numberOfRatings": "12", "note": odd}),
+        event("2", at, session="login", itemId="i2"),
+        event("3", at + timedelta(seconds=9), session="login", itemId="i3", userId="u2"),
+        event("4", at, session="nobody", itemId="i4"),
+        event("5", at, userId="u1", itemId=None),
+    ]
+    lay(spark, tmp_path / "lake", {day(0): events})
+    ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
+    assert ended.code == 0
+    assert ended.summary["bulkExport"] == {"exported": 3, "withoutUser": 1, "withoutItem": 1}
+    assert (ended.summary["events"], ended.summary["pending"]) == (5, 5)
+    rest = {"EVENT_TYPE": "view", "EVENT_VALUE": "", "NOTE": "", "NUMBER_OF_RATINGS": ""}
+    first = {"USER_ID": "u1", "ITEM_ID": "i1", "TIMESTAMP": "1704067201", "EVENT_TYPE": "view", "EVENT_VALUE": "12.5"}
+    assert sorted(exported(tmp_path / "out"), key=lambda row: row["ITEM_ID"]) == [
+        {**first, "NOTE": odd, "NUMBER_OF_RATINGS": "12"},
+        {"USER_ID": "u2", "ITEM_ID": "i2", "TIMESTAMP": "1704067201", **rest},
+        {"USER_ID": "u2", "ITEM_ID": "i3", "TIMESTAMP": "1704067210", **rest},
+    ]
+    schema = json.loads((tmp_path / "out" / "schema" / "interactions.json").read_text())
+    assert [field["name"] for field in schema["fields"]] == list(exported(tmp_path / "out")[0])
+    again = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
+    assert (again.code, "is not empty" in again.said[0]) == (2, True)
