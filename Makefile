@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+# Processes that share the tests, each with a SparkSession of its own for two cores.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # Spark's launchers look for `python3` and `java` on the path.
@@ -18,7 +20,7 @@ demo: setup ## raw logs in, PutEvents out, every event accounted for
 	@$(RUN) python -m demo $(ARGS)
 
 test: setup ## run all tests; ARGS="-k sessions" for some
-	@$(RUN) python -m pytest $(ARGS)
+	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup ## style and import direction
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports
