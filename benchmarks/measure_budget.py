@@ -22,6 +22,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from delivery.budget.target import Target
 from delivery.http.service import Service
 from jobs.frame.session import open_session
 from jobs.sending.attendance import Sent, Watch
@@ -86,7 +87,7 @@ def parts(spark: SparkSession, sizes: list[int]) -> DataFrame:
 def deliver(requests: DataFrame, url: str, limit: float) -> Sent:
     """Send them."""
     watch = Watch(lambda _rows: None, lambda: None, lambda _progress: None, threading.Event())
-    return send(requests, Service("t", "eu-west-1", url), Pace(limit, 256, 0), watch)
+    return send(requests, Service("t", "eu-west-1", url), Pace(limit, 256, 0), Target(limit), watch)
 
 
 def middle(per_second: dict[str, int]) -> list[int]:

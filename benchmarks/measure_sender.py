@@ -32,6 +32,7 @@ import pyarrow as pa
 from botocore.config import Config
 
 from delivery.arrow import TaskDelivery
+from delivery.budget.target import Target
 from delivery.channel.dispatcher import Dispatcher
 from delivery.channel.messages import Address
 from delivery.channel.server import serving
@@ -148,7 +149,7 @@ def driver() -> Iterator[Address]:
 
 
 def _drive(pipe: Any) -> None:
-    dispatcher = Dispatcher(1e6, 1.0)
+    dispatcher = Dispatcher(Target(1e6), 1.0)
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         pipe.send(address)
         while not pipe.poll(0.5):

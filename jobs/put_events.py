@@ -10,6 +10,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from delivery.budget.target import Target
 from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_label, lake_root
 from jobs.frame.run import Run, run_job
@@ -80,7 +81,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     counters, pace = run.counters, arguments.pace
     counters.update(deliveryId=Tracker(lake, service).delivery(arguments.batch), maxRate=pace.max_rate)
     with closing(Display(find_terminal())) as display:
-        errand = Errand(lake, service, pace, run, display)
+        errand = Errand(lake, service, pace, run, display, Target(pace.max_rate))
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
         counters.update(calls(sent), achievedRate=round(sent.rate, 1))

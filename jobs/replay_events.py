@@ -10,6 +10,7 @@ from datetime import time, timedelta
 
 from pyspark.sql import SparkSession
 
+from delivery.budget.target import Target
 from delivery.http.service import Service
 from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_label, duration, lake_root, time_of_day
@@ -121,7 +122,8 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
     with closing(Display(find_terminal())) as display:
-        Campaign(Errand(lake, service, arguments.pace, run, display, deadline), manifests).send()
+        target = Target(arguments.pace.max_rate)
+        Campaign(Errand(lake, service, arguments.pace, run, display, target, deadline), manifests).send()
     return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -35,7 +36,7 @@ class Target:
         limit: as given.
     """
 
-    def __init__(self, limit: float, clock: Callable[[], float]) -> None:
+    def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self._clock = clock
         self._target = limit

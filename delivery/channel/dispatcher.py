@@ -74,7 +74,7 @@ class Dispatcher:
     """Leases the budget, says who sends what, takes outcomes in, and ends the delivery.
 
     Args:
-        limit: calls a second of all tasks together.
+        target: calls a second to aim at, of all tasks together; one that goes on from sending to sending has learnt.
         static_rate: calls a second that a task goes on at when it loses the driver.
         clock: seconds, monotonic.
 
@@ -83,9 +83,9 @@ class Dispatcher:
         ending: the answer that ended the delivery before its end; None while none has.
     """
 
-    def __init__(self, limit: float, static_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, target: Target, static_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._target = Target(limit, clock)
+        self._target = target
         self._budget = Budget(clock, static_rate, TERM, GRACE)
         self._parts = Parts(clock, GRACE)
         self._attempts: dict[str, _Attempt] = {}

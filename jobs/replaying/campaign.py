@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from delivery.http.service import Service
 from jobs.errors import UnfinishedError
@@ -18,6 +19,9 @@ from jobs.sending.attendance import Sent
 from jobs.sending.endings import ending, waiting
 from jobs.sending.errand import EVENTS, Account, Errand, account, calls, deliver, sendable, settled
 from jobs.sending.progress import Goal
+
+_SECOND: Final = 1.0
+"""That limits are given for."""
 
 
 class Campaign:
@@ -34,6 +38,7 @@ class Campaign:
         self._accounts = accounts(errand.lake, errand.service, manifests)
         self._calls: Counter[str] = Counter()
         self._seconds = 0.0
+        self._rested_at = time.monotonic()
         self._sum_up()
 
     def send(self) -> None:
@@ -45,14 +50,19 @@ class Campaign:
         for number, batch in enumerate(self._batches, 1):
             if not self._accounts[batch]["pending"]:
                 continue
-            self._check_deadline()
+            self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
             manifest = sendable(self._errand.lake.manifests, batch)
-            goal = partial(self._goal, f"{batch} ({number} of {len(self._batches)})")
-            sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), goal)
+            ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
+            sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), ready)
             if sent is not None:
                 self._add(sent)
             self._check_end(batch, sent)
+
+    def _check_whether_to_go_on(self) -> None:
+        if self._errand.run.interruption.came:
+            raise UnfinishedError(f"interrupted: {waiting(self._errand.run.counters)}; run this again, it resumes")
+        self._check_deadline()
 
     def _check_deadline(self) -> None:
         deadline = self._errand.deadline
@@ -76,6 +86,7 @@ class Campaign:
     def _add(self, sent: Sent) -> None:
         self._calls.update(calls(sent))
         self._seconds += sent.seconds
+        self._rested_at = time.monotonic() + _SECOND
         attempts = self._calls["attempts"]
         self._errand.run.counters.update(
             self._calls, achievedRate=round(attempts / self._seconds, 1) if self._seconds else 0.0
@@ -88,7 +99,9 @@ class Campaign:
         done = sum(not each["pending"] for each in self._accounts.values())
         self._errand.run.counters.update(sums, batches=len(self._batches), batchesDone=done)
 
-    def _goal(self, what: str) -> Goal:
+    def _ready(self, what: str) -> Goal:
+        """Let the last batch's last second pass: its calls and the first of this one would share a second."""
+        time.sleep(max(self._rested_at - time.monotonic(), 0.0))
         counters: dict[str, Any] = self._errand.run.counters
         return Goal(counters["events"], counters["events"] - counters["pending"], self._errand.pace.max_rate, what)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pyspark.sql import DataFrame
 
+from delivery.budget.target import Target
 from delivery.http.service import Service
 from delivery.records import Row
 from jobs.errors import ConfigurationError, GateFailedError
@@ -52,6 +53,7 @@ class Errand:
         pace: how fast.
         run: asked to end, and whose receipts they are.
         display: shows how far they are.
+        target: of the rate; what one delivery has learnt of the quota, the next begins with.
         deadline: when they are to stop.
     """
 
@@ -60,6 +62,7 @@ class Errand:
     pace: Pace
     run: Run
     display: Display
+    target: Target
     deadline: Deadline = field(default_factory=Deadline)
 
 
@@ -86,7 +89,7 @@ def deliver(
     manifest: Manifest,
     kind: Kind,
     tell: Callable[[Account], None],
-    goal: Callable[[], Goal],
+    ready: Callable[[], Goal],
 ) -> Sent | None:
     """Fix the plan, or take it up; send what is left of it.
 
@@ -95,7 +98,7 @@ def deliver(
         manifest: the batch's.
         kind: which of its events.
         tell: is told of the account what has changed.
-        goal: what to show; asked for when the account is known and something is to be sent.
+        ready: called right before something is sent, when the account is known; returns what to show.
 
     Returns:
         What came of the sending; None where nothing was to be sent.
@@ -117,7 +120,7 @@ def deliver(
         if sums["pending"]:
             requests = ledger.remaining(plan)
             tell({"requestsMinimum": plan.requests if plan.runId == errand.run.runId else requests.count()})
-            errand.display.begin(goal())
+            errand.display.begin(ready())
             sent = _send(errand, requests, lock, partial(ledger.write, plan, errand.run.runId))
             after = ledger.count(plan)
             sums = account(plan, before, after)
@@ -135,7 +138,7 @@ def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[
         stop_console_progress(requests.sparkSession)
     watch = Watch(keep, lock.check, errand.display.show, asked)
     with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
-        return send(part(requests, errand.pace.max_rate), errand.service, errand.pace, watch)
+        return send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
 
 
 def account(plan: Plan, before: dict[str, int], after: dict[str, int]) -> Account:

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from delivery.arrow import LEFT, TaskDelivery
+from delivery.budget.target import Target
 from delivery.channel.dispatcher import Dispatcher
 from delivery.channel.server import serving
 from delivery.http.service import Service
@@ -48,7 +49,7 @@ def part(requests: DataFrame, max_rate: float) -> DataFrame:
     return spread(requests, tasks).withColumn("part", F.spark_partition_id())
 
 
-def send(parts: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
+def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: Watch) -> Sent:
     """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
 
     The sending plan is run by this one job alone: evaluating it again would send again.
@@ -57,6 +58,7 @@ def send(parts: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
         parts: requests, and the number of their partition as `part`.
         service: where they go.
         pace: how fast.
+        target: what the rate is aimed at; it learns.
         watch: who is told.
 
     Raises:
@@ -66,7 +68,7 @@ def send(parts: DataFrame, service: Service, pace: Pace, watch: Watch) -> Sent:
     context = parts.sparkSession.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1")
     static_rate = pace.max_rate / context.defaultParallelism  # at most so many tasks run at once
-    dispatcher = Dispatcher(pace.max_rate, static_rate)
+    dispatcher = Dispatcher(target, static_rate)
     try:
         bind = context.getConf().get("spark.driver.bindAddress", host)
         with serving(dispatcher, host, bind, pace.port) as (server, address):

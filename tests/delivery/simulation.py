@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from delivery.budget.permit import Permit
+from delivery.budget.target import Target
 from delivery.channel.dispatcher import Dispatcher
 from delivery.channel.messages import Message
 from delivery.channel.talk import Talk
@@ -172,7 +173,8 @@ class Delivery:
         self.static_rate = limit / slots
         self.service = service or Service()
         self.in_flight = in_flight
-        self.dispatcher = Dispatcher(limit, self.static_rate, asyncio.get_running_loop().time)
+        clock = asyncio.get_running_loop().time
+        self.dispatcher = Dispatcher(Target(limit, clock), self.static_rate, clock)
         self.numbers = itertools.count()
         self.tasks: dict[str, Task] = {}
         self.durable = True

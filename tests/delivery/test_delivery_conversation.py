@@ -11,6 +11,7 @@ from hashlib import sha256
 import pytest
 
 from delivery.budget.permit import GRACE, Permit
+from delivery.budget.target import Target
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Dispatcher
 from delivery.channel.messages import Message
@@ -88,7 +89,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.dispatcher = Dispatcher(100.0, 1.0, self.clock)
+        self.dispatcher = Dispatcher(Target(100.0, self.clock), 1.0, self.clock)
         self.attempts: list[Attempt] = []
         self.everybody: list[Attempt] = []
         self.told: list[Row] = []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from delivery.budget.permit import GRACE, TERM
+from delivery.budget.target import Target
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Dispatcher
 from delivery.channel.messages import Message
@@ -33,7 +34,7 @@ class Driver:
 
     def __init__(self, start: float = 100.0) -> None:
         self.clock = Clock(start)
-        self.dispatcher = Dispatcher(LIMIT, STATIC, self.clock)
+        self.dispatcher = Dispatcher(Target(LIMIT, self.clock), STATIC, self.clock)
         self.numbers: dict[str, int] = {}
         self.heard: dict[str, int] = {}
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from delivery.budget.permit import Permit
+from delivery.budget.target import Target
 from delivery.calls import Calls
 from delivery.channel import line as line_module
 from delivery.channel import server as server_module
@@ -114,7 +115,7 @@ async def until(holds: Callable[[], Any]) -> None:
 
 @contextmanager
 def driving() -> Iterator[tuple[Server, Dispatcher, Address]]:
-    dispatcher = Dispatcher(LIMIT, 1.0)
+    dispatcher = Dispatcher(Target(LIMIT), 1.0)
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         yield server, dispatcher, address
 
@@ -558,7 +559,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
         other.listen()
         with (
             pytest.raises(OSError, match="in use"),
-            serving(Dispatcher(LIMIT, 1.0), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
+            serving(Dispatcher(Target(LIMIT), 1.0), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
         ):
             pytest.fail("it serves")
     assert set(threading.enumerate()) == before
@@ -566,7 +567,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
 
 def test_a_port_can_be_chosen_and_every_delivery_has_a_secret_of_its_own() -> None:
     port = unused_port()
-    with serving(Dispatcher(LIMIT, 1.0), "driver", "127.0.0.1", port) as (server, address):
+    with serving(Dispatcher(Target(LIMIT), 1.0), "driver", "127.0.0.1", port) as (server, address):
         assert (address.host, address.port, server.port) == ("driver", port, port)
     with driving() as (_, _, other):
         assert other.secret != address.secret

@@ -12,6 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import emulator
+from delivery.budget.target import Target
 from delivery.http.service import Service
 from emulator import Server, Settings
 from jobs.errors import UnfinishedError
@@ -38,7 +39,7 @@ def parts(spark: SparkSession, sizes: list[int]) -> DataFrame:
 
 def deliver(frame: DataFrame, server: Server, keep: Callable[[Rows], None], rate: float = 400.0) -> Sent:
     watch = Watch(keep, lambda: None, lambda _progress: None, threading.Event())
-    return send(frame, Service("t", "eu-west-1", server.endpoint_url), Pace(rate, 64, 0), watch)
+    return send(frame, Service("t", "eu-west-1", server.endpoint_url), Pace(rate, 64, 0), Target(rate), watch)
 
 
 @pytest.mark.parametrize("sizes", [[200], [100] * 2, [25] * 8, [6] * 32, [160, 10, 10, 10, 0, 10]])
@@ -81,7 +82,13 @@ def test_a_lost_lock_ends_the_sending_with_what_was_sent_kept(spark: SparkSessio
 
         watch = Watch(kept.extend, check, lambda _progress: None, threading.Event())
         with pytest.raises(UnfinishedError, match="lost"):
-            send(parts(spark, [300, 300]), Service("t", "eu-west-1", server.endpoint_url), Pace(50.0, 64, 0), watch)
+            send(
+                parts(spark, [300, 300]),
+                Service("t", "eu-west-1", server.endpoint_url),
+                Pace(50.0, 64, 0),
+                Target(50.0),
+                watch,
+            )
         accepted = server.summary()["accepted"]
     assert 20 < accepted < 600
     assert len(kept) == accepted
