@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from jobs.frame.session import open_session
@@ -24,6 +25,10 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --driver-memory 2g --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=4 "
     "--conf spark.ui.showConsoleProgress=false pyspark-shell"
 )
+
+# No test asserts how long something takes: machines are shared.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 SAMPLES = Path(__file__).parent / ".." / "shared" / "samples"
 

@@ -239,7 +239,7 @@ class Contention(RuleBasedStateMachine):
         return data.draw(st.sampled_from(self.asking))
 
 
-Contention.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Contention.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestContention = Contention.TestCase
 
 

@@ -488,7 +488,7 @@ MOVES = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(script=st.lists(MOVES, max_size=60), kind=st.sampled_from(["at once", "late", "early"]))
 def test_three_runs_that_stall_and_die_anywhere_never_send_two_at_a_time(
     script: list[tuple[str, int]], kind: str

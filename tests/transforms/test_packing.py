@@ -62,7 +62,7 @@ GROUPS = st.dictionaries(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(groups=GROUPS)
 def test_requests_are_the_fewest_that_the_groups_allow(
     spark: SparkSession, groups: dict[tuple[str | None, str], int]

@@ -72,7 +72,7 @@ def with_properties(member: dict[str, Any]) -> dict[str, Any]:
 
 
 # What fails is plain to see in the assertion; to find a smaller case takes many Spark jobs.
-@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=6, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(events=st.lists(EVENT, min_size=40, max_size=80))
 def test_an_event_is_as_boto3_would_send_it(spark: SparkSession, body: Any, events: list[dict[str, Any]]) -> None:
     rows = [{name: event.get(name) for name in EVENTS.names} for event in events]
