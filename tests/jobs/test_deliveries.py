@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -92,6 +93,7 @@ def test_a_receipt_that_a_crash_cut_short_is_none(built: Any, put: Any, serve: S
     content = whole.read_bytes()
     (whole.parent / f".{whole.name}.crc").unlink()
     whole.write_bytes(content[: len(content) // 2])
+    shutil.rmtree(lake / "_plans")  # such a crash comes before the delivery has ended
     again = put(server.endpoint_url)
     assert (again.code, again.summary["alreadyDelivered"], again.summary["delivered"]) == (0, 0, 75)
     assert whole not in receipts(lake)
