@@ -6,10 +6,11 @@ PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+AIRFLOW := .venv-airflow
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup demo test lint types format docs clean
+.PHONY: help setup demo test test-airflow lint types format docs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,7 +21,14 @@ demo: setup ## raw logs in, PutEvents out, every event accounted for
 	@$(RUN) python -m demo $(ARGS)
 
 test: setup ## run all tests; ARGS="-k sessions" for some
-	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/dags $(ARGS)
+
+test-airflow: setup $(AIRFLOW)/installed ## check and run the DAG in an Airflow of its own (.venv-airflow)
+	@cd dags && MYPYPATH=. ../$(AIRFLOW)/bin/mypy --config-file ../pyproject.toml *.py
+	@cd dags && PYTHONPATH=. ../$(AIRFLOW)/bin/python -m pytest -q -c /dev/null --rootdir=.. --confcutdir=../tests/dags \
+	  -p no:cacheprovider --doctest-modules ../tests/dags/test_dag.py ../tests/dags/test_dag_job.py \
+	  clickstream_job.py clickstream_settings.py
+	@$(RUN) python -m pytest tests/dags/test_dag_runs.py $(ARGS)
 
 lint: setup ## style and import direction
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports
@@ -35,7 +43,7 @@ docs: setup ## write docs/rules.md from the rules
 	@$(RUN) python -m expectations.reference > docs/rules.md
 
 clean: ## remove what the commands made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(AIRFLOW) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/installed: pyproject.toml .ci/java
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -48,3 +56,6 @@ $(VENV)/installed: pyproject.toml .ci/java
 	       $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable '.[dev]'; \
 	     fi \
 	  && echo "export JAVA_HOME='$$java_home'" > $(VENV)/environment && touch $@
+
+$(AIRFLOW)/installed: .ci/airflow
+	@bash .ci/airflow $(AIRFLOW) $(PYTHON) && touch $@

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class JobHook(SparkSubmitHook):
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code of spark-submit, which in client mode is the job's; None where it did not run or has not ended."""
+        """The exit code of spark-submit, which in client mode is the job's; None before it has ended."""
         return self._submit_sp.poll() if self._submit_sp else None
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
@@ -54,7 +55,7 @@ class JobHook(SparkSubmitHook):
         return driver
 
     def on_kill(self) -> None:
-        """Send one SIGTERM: the job finishes the calls under way, writes receipts, and ends with 5; a second would cut it short."""
+        """Send one SIGTERM: the job finishes the calls under way and writes receipts; a second would cut that short."""
         if self.exit_code is None and self._submit_sp and not self._asked_to_end:
             self._asked_to_end = True
             self.log.warning("asking the job to end")
@@ -108,11 +109,8 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         self.job = job
         self.options = options
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Run the job to its end.
-
-        Returns:
-            The summary.
+    def execute(self, context: Context) -> None:
+        """Run the job to its end, and leave its summary in XCom.
 
         Raises:
             AirflowFailException: it makes no sense to try again before something is mended.
@@ -128,23 +126,31 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         except AirflowException:
             if not hook.exit_code:  # it never came to spark-submit
                 raise
-        return self._end(hook.exit_code or Exit.DONE, hook.summary or {}, context)
+        summary = {"job": self.job, **(hook.summary or {}), "exitCode": hook.exit_code}
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=summary)
+        judge(summary)
 
     def _check_release(self) -> None:
-        """Look for the job and the zip where they are local: of a missing file Spark makes a stack trace and exit code 1."""
-        files = [file for file in (self.application, self.py_files) if "://" not in file]
+        """Look for the job and the zip where they are local: without them Spark ends in a stack trace."""
+        files = [file for file in (self.application, self.py_files) if file and "://" not in file]
         if missing := [file for file in files if not Path(file).is_file()]:
             raise AirflowFailException(f"missing on this worker: {', '.join(missing)}; `make zip` makes the zip")
-
-    def _end(self, code: int, summary: dict[str, Any], context: Context) -> dict[str, Any]:
-        summary = {"job": self.job, **summary, "exitCode": code}
-        if code in DONE:
-            return summary
-        context["ti"].xcom_push(key="return_value", value=summary)
-        ended = f"{self.job} ended with exit code {code}: {summary.get('error', 'see the log')}"
-        raise (AirflowFailException if code in HOPELESS else AirflowException)(ended)
 
     def _get_hook(self) -> JobHook:
         hook = super()._get_hook()
         hook.__class__ = JobHook  # the operator lets nobody name its hook's class; so all of its arguments stay
-        return hook
+        return cast("JobHook", hook)
+
+
+def judge(summary: dict[str, Any]) -> None:
+    """Say what an ending means to Airflow.
+
+    Raises:
+        AirflowFailException: it makes no sense to try again before something is mended.
+        AirflowException: it does.
+    """
+    code = summary["exitCode"]
+    if code in DONE:
+        return
+    ended = f"{summary['job']} ended with exit code {code}: {summary.get('error', 'see the log')}"
+    raise (AirflowFailException if code in HOPELESS else AirflowException)(ended)
