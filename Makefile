@@ -7,13 +7,20 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
+SPARK35 := .venv-spark35
+# Spark 3.5 knows no later ones of these.
+OF_SPARK35 := 'pyspark[sql]>=3.5,<3.6' 'pyarrow<20' 'numpy<2' 'pandas<3'
+# What Spark itself does for us: expressions, the jobs from end to end, a real cluster, signals, locks, executors.
+TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/test_put_events.py tests/jobs/test_laws.py \
+  tests/jobs/test_gate_runs.py tests/jobs/test_deliveries.py tests/jobs/test_interruption.py tests/jobs/test_locks.py \
+  tests/jobs/test_cluster.py tests/jobs/test_executors.py
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup demo test test-airflow lint types format docs clean
+.PHONY: help setup demo test test-airflow test-spark35 lint types format docs zip clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: $(VENV)/installed ## make .venv with everything; find or install Java
 
@@ -30,6 +37,9 @@ test-airflow: setup $(AIRFLOW)/installed ## check and run the DAG in an Airflow 
 	  clickstream_job.py clickstream_settings.py
 	@$(RUN) python -m pytest tests/dags/test_dag_runs.py $(ARGS)
 
+test-spark35: $(SPARK35)/installed ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
+	@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" python -m pytest $(or $(ARGS),$(TESTS_OF_SPARK35))
+
 lint: setup ## style and import direction
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports
 
@@ -42,20 +52,26 @@ format: setup ## put style right
 docs: setup ## write docs/rules.md from the rules
 	@$(RUN) python -m expectations.reference > docs/rules.md
 
-clean: ## remove what the commands made
-	rm -rf $(VENV) $(AIRFLOW) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+zip: setup ## dist/: the wheel, and the zip for spark-submit --py-files
+	@rm -rf dist && $(RUN) && python -m hatchling build -t wheel \
+	  && python tools/cluster_zip.py dist/*.whl dist/clickstream_events.zip && echo dist/clickstream_events.zip
 
-$(VENV)/installed: pyproject.toml .ci/java
+clean: ## remove what the commands made
+	rm -rf $(VENV) $(AIRFLOW) $(SPARK35) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/installed: WANTED := --editable '.[dev]'
+$(SPARK35)/installed: WANTED := --editable '.[test]' $(OF_SPARK35)
+$(VENV)/installed $(SPARK35)/installed: pyproject.toml .ci/java
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "setup: Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@java_home=$$(bash .ci/java) && mkdir -p $(VENV) \
+	@java_home=$$(bash .ci/java) && mkdir -p $(@D) \
 	  && if command -v uv >/dev/null; then \
-	       uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) \
-	       && uv pip install --quiet --python $(BIN)/python --editable '.[dev]'; \
+	       uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(@D) \
+	       && uv pip install --quiet --python $(@D)/bin/python $(WANTED); \
 	     else \
-	       $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable '.[dev]'; \
+	       $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(WANTED); \
 	     fi \
-	  && echo "export JAVA_HOME='$$java_home'" > $(VENV)/environment && touch $@
+	  && echo "export JAVA_HOME='$$java_home'" > $(@D)/environment && touch $@
 
 $(AIRFLOW)/installed: .ci/airflow
 	@bash .ci/airflow $(AIRFLOW) $(PYTHON) && touch $@

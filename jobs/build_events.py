@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
+
+if __name__ == "__main__" and (lacking := [name for name in ("jobs", "great_expectations") if not find_spec(name)]):
+    # Told before anything of ours is imported: it may be ours that is lacking.
+    told = (
+        f"the driver's Python lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, pip the rest"
+    )
+    sys.stderr.write(f"error: {told}\n")
+    sys.stdout.write(json.dumps({"job": "build_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
+    sys.exit(2)
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -146,7 +157,8 @@ def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
         ConfigurationError: every fault of mapping and thresholds, a line each.
     """
     mapping, thresholds = all_or_faults(
-        lambda: checked_mapping(find_mapping(arguments.mapping), spark), lambda: find_thresholds(arguments.thresholds)
+        lambda: checked_mapping(find_mapping(arguments.mapping, spark), spark),
+        lambda: find_thresholds(arguments.thresholds, spark),
     )
     return Recipe(mapping, arguments.limits, arguments.as_of), Gate(thresholds, arguments.lenient)
 

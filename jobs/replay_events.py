@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import time, timedelta
+from importlib.util import find_spec
+
+if __name__ == "__main__" and (lacking := [name for name in ("jobs", "boto3", "pyarrow") if not find_spec(name)]):
+    # Told before anything of ours is imported: it may be ours that is lacking.
+    told = (
+        f"the driver's Python lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, pip the rest"
+    )
+    sys.stderr.write(f"error: {told}\n")
+    sys.stdout.write(json.dumps({"job": "replay_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
+    sys.exit(2)
 
 from pyspark.sql import SparkSession
 

@@ -11,7 +11,7 @@ from statistics import median
 from threading import Thread
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from expectations.facts import Refused, event_facts, refused_samples, repetition_facts
 from expectations.gate import Finding, Observation, judge_batch, outcome
@@ -56,7 +56,7 @@ def _import_suite() -> None:
         import_module("expectations.suite")
 
 
-def find_thresholds(path: str | None) -> Thresholds:
+def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
     """Read `--thresholds`.
 
     Raises:
@@ -64,7 +64,7 @@ def find_thresholds(path: str | None) -> Thresholds:
     """
     if path is None:
         return Thresholds()
-    thresholds, faults = read_thresholds(read_user_file("--thresholds", path))
+    thresholds, faults = read_thresholds(read_user_file("--thresholds", path, spark))
     if faults:
         raise faulty(path, faults)
     return thresholds

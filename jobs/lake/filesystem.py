@@ -60,11 +60,15 @@ class FileSystem:
 
     def read(self, path: str) -> str:
         """Read a small file whole, as UTF-8."""
+        return self.read_bytes(path).decode(errors="replace")
+
+    def read_bytes(self, path: str) -> bytes:
+        """Read a small file whole."""
         with _as_os_errors():
             fs, hadoop_path = self._at(path)
             stream = fs.open(hadoop_path)
             try:
-                return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+                return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
             finally:
                 stream.close()
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
-from jobs.reading.user_files import faulty, read_user_file
+from jobs.reading.user_files import faulty, is_uri, read_user_file
 from transforms.mapping import EventMapping
 from transforms.mapping_check import check_mapping
 from transforms.mapping_reader import read_mapping
@@ -22,15 +22,14 @@ class MappingText(NamedTuple):
     text: str
 
 
-def find_mapping(name_or_path: str) -> MappingText:
-    """Read a mapping file, or one that ships with the project.
+def find_mapping(name_or_path: str, spark: SparkSession) -> MappingText:
+    """Read a mapping file, by path or URI, or one that ships with the project.
 
     Raises:
         ConfigurationError: there is neither.
     """
-    path = Path(name_or_path)
-    if path.is_file():
-        return MappingText(name_or_path, read_user_file("--mapping", name_or_path))
+    if is_uri(name_or_path) or Path(name_or_path).is_file():
+        return MappingText(name_or_path, read_user_file("--mapping", name_or_path, spark))
     shipped = resources.files("transforms") / "mappings"
     known = sorted(item.name.removesuffix(".toml") for item in shipped.iterdir() if item.name.endswith(".toml"))
     if name_or_path in known:

@@ -5,20 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from pyspark.sql import SparkSession
+
 from jobs.errors import ConfigurationError
+from jobs.lake.filesystem import FileSystem
 from transforms.mapping import Fault
 
 
-def read_user_file(option: str, path: str) -> str:
+def read_user_file(option: str, path: str, spark: SparkSession) -> str:
     """Read a file that an option names, as UTF-8; an editor's byte order mark is no part of it.
+
+    Args:
+        option: for messages.
+        path: of the driver's own machine, or a URI that Spark can read: where a cluster runs the driver, its disk has
+            no files of the user's.
+        spark: reads URIs.
 
     Raises:
         ConfigurationError: it cannot be read.
     """
     try:
-        return Path(path).read_text("utf-8-sig")
+        return (FileSystem(spark).read_bytes(path) if is_uri(path) else Path(path).read_bytes()).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{option} {path}: cannot be read as UTF-8 text ({error})") from None
+
+
+def is_uri(path: str) -> bool:
+    """Whether a path names its file system.
+
+    Examples:
+        >>> is_uri("s3://conf/shop.toml"), is_uri("conf/shop.toml")
+        (True, False)
+    """
+    return "://" in path
 
 
 def faulty(name: str, faults: Iterable[Fault]) -> ConfigurationError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from delivery.answers import Meaning, meaning
 from delivery.records import Answer
@@ -20,12 +21,52 @@ _SUSPECTS: Final = {
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
-_LOST: Final = {
-    "DriverNotReachedError": "the tasks could not reach the driver",
-    "Python worker exited unexpectedly": "a Python worker died",
-    "ExecutorLostFailure": "an executor was lost",
-}
-"""What Spark's error says, and what we say of it: its own words may quote a record."""
+
+
+class _Cause(NamedTuple):
+    """What Spark's error says, and what we say of it: its own words may quote a record.
+
+    Attributes:
+        sign: found in the error; its group, if any, goes into `words`.
+        words: what happened.
+        mend: what to do before another run; None where another run is all it takes.
+    """
+
+    sign: re.Pattern[str]
+    words: str
+    mend: str | None = None
+
+
+_INSTALL: Final = "install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there"
+_CAUSES: Final = (
+    _Cause(
+        re.compile("DriverNotReachedError"),
+        "the tasks could not reach the driver",
+        "open a port from the executors to the driver, name it by --channel-port",
+    ),
+    _Cause(
+        re.compile(r"No module named 'delivery\b"),
+        "the executors cannot import the project",
+        "give spark-submit --py-files clickstream_events.zip",
+    ),
+    _Cause(re.compile(r"No module named '(\w+)"), "the executors' Python lacks {}", _INSTALL),
+    _Cause(
+        re.compile(r"(PyArrow) >= \S+ must be installed"), "the executors' Python lacks {}, or has it too old", _INSTALL
+    ),
+    _Cause(
+        re.compile("PYTHON_VERSION_MISMATCH|Python in worker has different version"),
+        "the executors' Python is of another version than the driver's",
+        "let PYSPARK_PYTHON name one of the driver's version there",
+    ),
+    _Cause(
+        re.compile("Cannot run program"),
+        "the executors cannot start their Python",
+        "let PYSPARK_PYTHON name one that is there",
+    ),
+    _Cause(re.compile("Python worker exited unexpectedly"), "a Python worker died"),
+    _Cause(re.compile("ExecutorLostFailure"), "an executor was lost"),
+)
+"""The first that is found counts."""
 
 
 def ending(sent: Sent | None, counters: Mapping[str, Any], *, interrupted: bool) -> Exit:
@@ -72,14 +113,12 @@ def _ended(answer: Answer, waits: str, *, answered: bool) -> ConfigurationError 
 
 
 def _failed(failure: Exception, waits: str) -> Exception:
-    text = str(failure)
-    known = next((sign for sign in _LOST if sign in text), None)
-    if known == "DriverNotReachedError":
-        return ConfigurationError(
-            f"{_LOST[known]}: {waits}; open a port from the executors to the driver, name it by --channel-port, and "
-            "run this again"
-        )
-    if known is None and type(failure).__name__ == "PythonException":
+    for cause in _CAUSES:
+        if found := cause.sign.search(str(failure)):
+            why = cause.words.format(*found.groups())
+            if cause.mend is not None:
+                return ConfigurationError(f"{why}: {waits}; {cause.mend}, and run this again")
+            return UnfinishedError(f"{why}: {waits}; run this again, it resumes")
+    if type(failure).__name__ == "PythonException":
         return failure  # code of ours that raised
-    why = _LOST[known] if known else f"Spark's job failed ({type(failure).__name__})"
-    return UnfinishedError(f"{why}: {waits}; run this again, it resumes")
+    return UnfinishedError(f"Spark's job failed ({type(failure).__name__}): {waits}; run this again, it resumes")

@@ -275,11 +275,11 @@ def test_reserved_names_are_named() -> None:
     assert names >= RESERVED_PROPERTY_KEYS | set(OWN_OPTIONS)
 
 
-def test_shipped_mappings_are_named() -> None:
+def test_shipped_mappings_are_named(spark: SparkSession) -> None:
     sentence = PAGE[PAGE.index("ships with the project") : PAGE.index("They are good ones")]
     shipped = {path.stem for path in (Path(__file__).parents[2] / "transforms" / "mappings").glob("*.toml")}
     assert set(re.findall(r"`(\w+)`", sentence)) == shipped
-    assert all(find_mapping(name).text for name in shipped)
+    assert all(find_mapping(name, spark).text for name in shipped)
     assert RAW in PAGE
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from pyspark.sql import SparkSession
 import emulator
 from emulator import Server, Settings
 from jobs import build_events, put_events, replay_events
+from tests.jobs.processes import ROOT
 
 
 class Ended(NamedTuple):
@@ -39,6 +42,23 @@ itemId    = "item"
 [event.properties]
 device = "'web'"
 """
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built as `make zip` builds it."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def cluster_zip(wheel: Path) -> Path:
+    """The zip for clusters, made as `make zip` makes it."""
+    made = wheel.with_name("clickstream_events.zip")
+    subprocess.run([sys.executable, str(ROOT / "tools" / "cluster_zip.py"), str(wheel), str(made)], check=True)
+    return made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -72,13 +72,15 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(*command: str, log: Path) -> subprocess.Popen[str]:
-    """Start a process whose output goes to a file."""
+def start(
+    *command: str, log: Path, folder: Path = ROOT, more: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a process whose output goes to a file, in a folder, with more in its environment."""
     with log.open("a") as out:
         return subprocess.Popen(
             command,
-            cwd=ROOT,
-            env=environment(),
+            cwd=folder,
+            env={**environment(), **(more or {})},
             stdout=out,
             stderr=subprocess.STDOUT,
             text=True,

@@ -16,6 +16,16 @@ class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's
     pass
 
 
+NO_ZIP = (
+    "the executors cannot import the project: 12,340 events wait; give spark-submit --py-files clickstream_events.zip, "
+    "and run this again"
+)
+
+
+def lacks(what: str) -> str:
+    return f"the executors' Python lacks {what}: 12,340 events wait; install boto3 and pyarrow in the Python that"
+
+
 def sent(answer: Answer | None = None, failure: Exception | None = None, answered: int = 7) -> Sent:
     return Sent(Progress(0, 0, 1.0, "", Calls(answered=answered), 1), answer, failure, 1.0)
 
@@ -87,6 +97,25 @@ def test_an_answer_ended_it(answer: Answer, answered: int, error: type[Exception
         (RuntimeError("Job aborted: ExecutorLostFailure (executor 1 ..."), UnfinishedError, "an executor was lost"),
         (RuntimeError("user u-17"), UnfinishedError, "Spark's job failed (RuntimeError)"),
         (PythonException("... DriverNotReachedError ..."), ConfigurationError, "the tasks could not reach the driver"),
+        (PythonException("ModuleNotFoundError: No module named 'delivery'"), ConfigurationError, NO_ZIP),
+        (PythonException("ModuleNotFoundError: No module named 'delivery.arrow'"), ConfigurationError, NO_ZIP),
+        (PythonException("ModuleNotFoundError: No module named 'boto3'"), ConfigurationError, lacks("boto3")),
+        (PythonException("ModuleNotFoundError: No module named 'pyarrow.lib'"), ConfigurationError, lacks("pyarrow")),
+        (
+            PythonException("ImportError: PyArrow >= 4.0.0 must be installed; however, your version was 1.0."),
+            ConfigurationError,
+            lacks("PyArrow, or has it too old"),
+        ),
+        (
+            PythonException("[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.9 ..."),
+            ConfigurationError,
+            "the executors' Python is of another version than the driver's: 12,340 events wait; let PYSPARK_PYTHON",
+        ),
+        (
+            RuntimeError('java.io.IOException: Cannot run program "/opt/python": error=2'),
+            ConfigurationError,
+            "the executors cannot start their Python: 12,340 events wait; let PYSPARK_PYTHON name one that is there",
+        ),
         (PythonException("KeyError: u-17"), PythonException, "KeyError"),
     ],
 )
