@@ -122,7 +122,7 @@ def test_without_the_zip_a_driver_that_has_nothing_of_ours_says_so(place: Place,
 
 def test_the_installed_wheel_runs_without_spark_submit(batch: Ended, place: Place) -> None:
     log = place.folder / "module.log"
-    with emulated(place.folder / "emulator.log") as url:
+    with emulated(place.folder / "second-emulator.log") as url:
         command = [str(place.installed), "-m", "jobs.put_events", *place.put(url), "--resend"]
         pythons = {"PYSPARK_PYTHON": str(place.installed), "PYSPARK_SUBMIT_ARGS": "--master local[2] pyspark-shell"}
         job = start(*command, log=log, folder=place.folder, more=pythons)
