@@ -38,7 +38,8 @@ test-airflow: setup $(AIRFLOW)/installed ## check and run the DAG in an Airflow 
 	@$(RUN) python -m pytest tests/dags/test_dag_runs.py $(ARGS)
 
 test-spark35: $(SPARK35)/installed ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
-	@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" python -m pytest $(or $(ARGS),$(TESTS_OF_SPARK35))
+	@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" \
+	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_SPARK35))
 
 lint: setup ## style and import direction
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports
