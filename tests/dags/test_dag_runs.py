@@ -179,7 +179,8 @@ def test_an_interrupted_delivery_is_tried_again_and_resumes(caught_up: Workplace
 def test_a_task_marked_failed_ends_its_job_cleanly_and_once_cleared_sends_the_rest(caught_up: Workplace) -> None:
     run = caught_up.airflow.runs()[SECOND]["dag_run_id"]
     assert "asking the job to end" in caught_up.airflow.log(run, "put_events", 1)
-    told = [json.loads(file.read_text()) for file in (caught_up.folder / "lake" / "runs" / SECOND).glob("put_events-*")]
+    summaries = (caught_up.folder / "lake" / "runs" / SECOND).glob("put_events-*.json")
+    told = [json.loads(file.read_text()) for file in summaries]
     first = min(told, key=lambda summary: summary["runId"])
     assert first["exitCode"] == 5 and "run this again, it resumes" in first["error"]
     summary = caught_up.airflow.summary(run, "put_events")
