@@ -30,7 +30,7 @@ demo: setup ## raw logs in, PutEvents out, every event accounted for
 test: setup ## run all tests; ARGS="-k sessions" for some
 	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/dags $(ARGS)
 
-test-airflow: setup $(AIRFLOW)/installed ## check and run the DAG in an Airflow of its own (.venv-airflow)
+test-airflow: zip $(AIRFLOW)/installed ## check and run the DAG in an Airflow of its own (.venv-airflow)
 	@cd dags && MYPYPATH=. ../$(AIRFLOW)/bin/mypy --config-file ../pyproject.toml *.py
 	@cd dags && PYTHONPATH=. ../$(AIRFLOW)/bin/python -m pytest -q -c /dev/null --rootdir=.. --confcutdir=../tests/dags \
 	  -p no:cacheprovider --doctest-modules ../tests/dags/test_dag.py ../tests/dags/test_dag_job.py \

@@ -26,6 +26,7 @@ from expectations.page import Judged
 from jobs.building.build import Built, Recipe, Slot, build_rows
 from jobs.building.counting import conserve_retried, count_attempts, whole
 from jobs.building.data_docs import DataDocs
+from jobs.building.flow import find_flow
 from jobs.building.history import History, Left, check_history, find_history, warn_of_changed
 from jobs.building.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
@@ -137,6 +138,8 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             run.counters["attempts"] = count_attempts(built.quarantine)
         judged = judge_rows(slot, built, recipe, gate, before)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
+        run.report.judged, run.report.lengths = judged, built.lengths
+        run.report.flow = run.report.found(lambda: find_flow(built.events, judged))
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)

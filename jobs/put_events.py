@@ -34,6 +34,7 @@ from jobs.sending.errand import COUNTERS, Errand, calls, deliver, sendable
 from jobs.sending.progress import Display, Goal
 from jobs.sending.send import Pace
 from jobs.sending.service import resolve_service
+from jobs.sending.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,10 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     manifest = sendable(lake.manifests, arguments.batch)
     counters, pace = run.counters, arguments.pace
     counters.update(deliveryId=Tracker(lake, service).delivery(arguments.batch), maxRate=pace.max_rate)
+    timeline = Timeline(pace.max_rate)
+    run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
-        errand = Errand(lake, service, pace, run, display, Target(pace.max_rate))
+        errand = Errand(lake, service, pace, run, display, timeline, Target(pace.max_rate))
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
         counters.update(calls(sent), achievedRate=round(sent.rate, 1))

@@ -38,6 +38,7 @@ from jobs.sending.errand import COUNTERS, Errand
 from jobs.sending.progress import Display
 from jobs.sending.send import Pace
 from jobs.sending.service import resolve_service
+from jobs.sending.timeline import Timeline
 from transforms.limits import CALLS_PER_SECOND
 
 
@@ -132,9 +133,10 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
+    timeline, target = Timeline(arguments.pace.max_rate), Target(arguments.pace.max_rate)
+    run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
-        target = Target(arguments.pace.max_rate)
-        Campaign(Errand(lake, service, arguments.pace, run, display, target, deadline), manifests).send()
+        Campaign(Errand(lake, service, arguments.pace, run, display, timeline, target, deadline), manifests).send()
     return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
 
 

@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from transforms.lengths import duration_class, size_class
 from transforms.limits import EVENTS_PER_REQUEST
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
@@ -55,16 +56,42 @@ def request_id(user: Column, session: Column, event_ids: Column) -> Column:
 def measure(events: DataFrame) -> DataFrame:
     """Measure events as the service will see them, without packing them.
 
+    They are counted by (userId, sessionId), then by session, then by class of sessions, so that each shuffle is smaller
+    than the one before.
+
     Returns:
-        One row, all BIGINT: events, sessions and users (distinct ids), anonymousSessions (those that never bear a
-        userId) and requests, the fewest that they need: the sum over (userId, sessionId) of ceil(events / 10).
+        One row, all BIGINT but `classes`: events, sessions and users (distinct ids), anonymousSessions (those that
+        never bear a userId) and requests, the fewest they need: the sum over (userId, sessionId) of ceil(events / 10);
+        largest, events of the largest session, and longest, microseconds of the longest, null where there is none;
+        classes ARRAY<STRUCT<size INT, duration INT, sessions BIGINT>>, of `transforms.lengths`.
     """
-    groups = events.groupBy(*_GROUP).agg(F.count("*").alias("events"))
-    known = F.count_distinct(F.when(F.col("userId").isNotNull(), F.col("sessionId")))
-    return groups.agg(
-        F.coalesce(F.sum("events"), F.lit(0)).alias("events"),
-        F.count_distinct("sessionId").alias("sessions"),
-        (F.count_distinct("sessionId") - known).alias("anonymousSessions"),
-        F.count_distinct("userId").alias("users"),
-        F.coalesce(F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)), F.lit(0)).cast("bigint").alias("requests"),
+    at = F.unix_micros("sentAt")
+    groups = events.groupBy(*_GROUP).agg(
+        F.count("*").alias("events"), F.min(at).alias("first"), F.max(at).alias("last")
     )
+    sessions = groups.groupBy("sessionId").agg(
+        F.sum("events").alias("events"),
+        F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)).alias("requests"),
+        F.bool_and(F.col("userId").isNull()).alias("anonymous"),
+        (F.max("last") - F.min("first")).alias("micros"),
+    )
+    classes = sessions.groupBy(size_class("events").alias("size"), duration_class("micros").alias("duration")).agg(
+        F.count("*").alias("sessions"),
+        F.sum("events").alias("events"),
+        F.sum("requests").alias("requests"),
+        F.count_if("anonymous").alias("anonymous"),
+        F.max("events").alias("largest"),
+        F.max("micros").alias("longest"),
+    )
+    whole = classes.agg(
+        *[_total(name).alias(name) for name in ("events", "sessions", "requests")],
+        _total("anonymous").alias("anonymousSessions"),
+        F.max("largest").alias("largest"),
+        F.max("longest").alias("longest"),
+        F.collect_list(F.struct("size", "duration", "sessions")).alias("classes"),
+    )
+    return whole.crossJoin(events.agg(F.count_distinct("userId").alias("users")))
+
+
+def _total(name: str) -> Column:
+    return F.coalesce(F.sum(name), F.lit(0)).cast("bigint")

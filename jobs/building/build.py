@@ -17,6 +17,7 @@ from jobs.building.counting import conserve, count_fates, count_tables
 from jobs.building.history import History, Kept, Left
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.sources import unreadable
+from jobs.report.facts import Lengths
 from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, VISIT_FIRST, VISIT_SINCE, Fate
 from transforms.candidates import map_candidates
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events
@@ -74,6 +75,7 @@ class Built:
         counters: of the summary; `events` are those that the batch did not have before.
         known: how many it had.
         left: what it leaves for the batches after it.
+        lengths: of its sessions.
     """
 
     events: DataFrame
@@ -81,6 +83,7 @@ class Built:
     counters: dict[str, Any]
     known: int
     left: Left
+    lengths: Lengths
 
 
 def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
@@ -103,7 +106,8 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         counters, seen = count_fates(judged)
         write_tables(judged, slot, lake.published_events([itself], EVENTS) if itself else None)
         events, quarantine = written(slot)
-        counters |= count_tables(events, quarantine)
+        more, lengths = count_tables(events, quarantine)
+        counters |= more
         known = itself.events if itself else 0
         counters["events"] -= known
         conserve(counters)
@@ -116,7 +120,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
-    return Built(events, quarantine, counters, known, left)
+    return Built(events, quarantine, counters, known, left, lengths)
 
 
 def judged_candidates(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from jobs.report.facts import Lengths
 from transforms.bookkeeping import FATE, FIRST, Fate
+from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
 from transforms.packing import measure
+
+_SECOND: Final = 1_000_000
+"""In microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +51,28 @@ def count_fates(judged: DataFrame) -> tuple[dict[str, int], Seen]:
     return counters, next((Seen(one["newest"], one["ids"]) for one in totals if one[FATE] == Fate.VALID), Seen())
 
 
-def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
-    """Count a run's rows of both tables: events, sessions, anonymousSessions, users, requests, quarantined, reasons."""
+def count_tables(events: DataFrame, quarantine: DataFrame) -> tuple[dict[str, Any], Lengths]:
+    """Count a run's rows of both tables.
+
+    Returns:
+        events, sessions, anonymousSessions, users, requests, quarantined, reasons; and how long the sessions are.
+    """
     reasons = quarantine.select(F.posexplode("reasons.code").alias("place", "code")).groupBy("code")
     # A refused row has one first reason, so the rows are counted along.
     by_code = reasons.agg(F.count("*").alias("count"), F.count_if(F.col("place") == 0).alias("rows")).collect()
     counted = measure(events).collect()[0].asDict()
-    return {
-        **counted,
-        "quarantined": sum(row["rows"] for row in by_code),
-        "reasons": {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))},
-    }
+    lengths = _lengths(counted.pop("classes"), counted.pop("largest"), counted.pop("longest"))
+    quarantined = sum(row["rows"] for row in by_code)
+    codes = {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))}
+    return {**counted, "quarantined": quarantined, "reasons": codes}, lengths
+
+
+def _lengths(classes: Sequence[Row], largest: int | None, longest: int | None) -> Lengths:
+    sizes, durations = [0] * (len(SIZE_BOUNDS) + 1), [0] * (len(DURATION_BOUNDS) + 1)
+    for one in classes:
+        sizes[one["size"]] += one["sessions"]
+        durations[one["duration"]] += one["sessions"]
+    return Lengths(tuple(sizes), tuple(durations), largest or 0, (longest or 0) / _SECOND)
 
 
 def count_attempts(quarantine: DataFrame) -> dict[str, int]:

@@ -19,6 +19,7 @@ from jobs.errors import Exit, JobError
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
 from jobs.lake.tables import Lake
+from jobs.report.report import Report, start_report
 
 
 class JobArguments(Protocol):
@@ -48,23 +49,25 @@ class Run:
         runId: sorts in time order, and is unique.
         startedAt: aware.
         interruption: how the run is asked to end.
+        report: what its page tells beside the counters.
     """
 
     job: str
     counters: dict[str, Any]
     startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
     interruption: Interruption = field(default_factory=Interruption)
+    report: Report = field(default_factory=Report)
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
-    def summary(self, batch: str | None, exit_code: int, error: str | None) -> str:
-        """Write the summary: one line of JSON."""
+    def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
+        """Sum the run up."""
         seconds = round(time.monotonic() - self._started, 3)
         ends = {"seconds": seconds, "exitCode": int(exit_code), **({"error": error} if error else {})}
-        return json.dumps({"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends})
+        return {"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends}
 
 
 def run_job(
@@ -91,6 +94,7 @@ def run_job(
         spark = open_session(run.job)
         run.interruption.listen(spark)  # after Spark, which installs a handler of its own
         lake = Lake(spark, arguments.lake)
+        run.report = start_report()
         code = work(spark, lake, arguments, run)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
@@ -137,11 +141,14 @@ def _where(failure: BaseException) -> list[str]:
 
 
 def _end(run: Run, lake: Lake | None, batch: str | None, code: int, error: str | None) -> None:
+    """Tell how the run ended: under `runs/`, and in the last line of standard output, after which nothing is logged."""
     summary = run.summary(batch, code, error)
+    text = json.dumps(summary)
     if lake is not None and batch is not None:
         try:
-            lake.note_run(batch, run.job, run.runId, summary)
+            lake.note_run(batch, run.job, run.runId, ".json", text)
+            run.report.write(lake, summary, run.startedAt)
         except Exception as failure:  # the summary still goes to standard output
             logging.getLogger(__name__).warning("the summary could not be kept under runs/: %s", type(failure).__name__)
-    sys.stdout.write(f"{summary}\n")
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -165,13 +165,29 @@ class Lake:
         """Read the visits that a published batch leaves for those after it."""
         return self.rows(self.folder(VISITS_TABLE, manifest.batch, f"runId={manifest.runId}"), schema)
 
-    def note_run(self, batch: str, job: str, run_id: str, summary: str) -> None:
-        """Keep a run's summary under `runs/`.
+    def note_run(self, batch: str, job: str, run_id: str, ending: str, content: str) -> str:
+        """Keep something of a run under `runs/`.
+
+        Args:
+            batch: the label.
+            job: its name.
+            run_id: the run's.
+            ending: of the file's name, e.g. `.json`.
+            content: of the file.
+
+        Returns:
+            The file's path.
 
         Raises:
             OSError: it cannot be written.
         """
-        self.files.create(f"{self.root}/runs/{batch}/{job}-{run_id}.json", summary)
+        path = f"{self.root}/runs/{batch}/{job}-{run_id}{ending}"
+        self.files.create(path, content)
+        return path
+
+    def run_files(self, batch: str, ending: str) -> list[str]:
+        """List what runs of a batch have left under `runs/`, by the end of its name."""
+        return [name for name in self.files.children(f"{self.root}/runs/{batch}") if name.endswith(ending)]
 
     def _sweep(self, manifest: Manifest) -> None:
         """Delete what older runs left; of a batch that failed its gate, its own events and visits instead."""

@@ -25,6 +25,7 @@ from jobs.locking.locks import Lock, held
 from jobs.sending.attendance import Sent, Watch
 from jobs.sending.progress import Display, Goal
 from jobs.sending.send import Pace, part, send
+from jobs.sending.timeline import Timeline
 
 Account = dict[str, int]
 """A batch's events by what became of them, as the summary names it; and requestsMinimum."""
@@ -53,6 +54,7 @@ class Errand:
         pace: how fast.
         run: asked to end, and whose receipts they are.
         display: shows how far they are.
+        timeline: keeps how they went.
         target: of the rate; what one delivery has learnt of the quota, the next begins with.
         deadline: when they are to stop.
     """
@@ -62,6 +64,7 @@ class Errand:
     pace: Pace
     run: Run
     display: Display
+    timeline: Timeline
     target: Target
     deadline: Deadline = field(default_factory=Deadline)
 
@@ -121,6 +124,7 @@ def deliver(
             requests = ledger.remaining(plan)
             tell({"requestsMinimum": plan.requests if plan.runId == errand.run.runId else requests.count()})
             errand.display.begin(ready())
+            errand.timeline.begin(manifest.batch)
             sent = _send(errand, requests, lock, partial(ledger.write, plan, errand.run.runId))
             after = ledger.count(plan)
             sums = account(plan, before, after)
@@ -136,9 +140,12 @@ def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[
     asked = threading.Event()
     if errand.display.draws:
         stop_console_progress(requests.sparkSession)
-    watch = Watch(keep, lock.check, errand.display.show, asked)
+    timeline = errand.timeline
+    watch = Watch(timeline.counting(keep), lock.check, timeline.beside(errand.display.show), asked)
     with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
-        return send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
+        sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
+    timeline.show(sent.progress)
+    return sent
 
 
 def account(plan: Plan, before: dict[str, int], after: dict[str, int]) -> Account:

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import urllib.request
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -123,18 +122,7 @@ mapping = "{folder}/mapping.toml"
 lake = "{folder}/lake"
 tracking_id = "t"
 """
-    return five + f'endpoint_url = "{service}"\nregion = "eu-west-1"\nmax_rate = 20\n' + release(folder) + QUICK
-
-
-def release(folder: Path) -> str:
-    """Where there is no zip yet, a stand-in: the jobs' own Python has the packages."""
-    if (ROOT / "dist" / "clickstream_events.zip").exists():
-        return ""
-    (folder / "release" / "dist").mkdir(parents=True)
-    (folder / "release" / "jobs").symlink_to(ROOT / "jobs")
-    with zipfile.ZipFile(folder / "release" / "dist" / "clickstream_events.zip", "w") as empty:
-        empty.writestr("nothing", "")
-    return f'home = "{folder}/release"\n'
+    return five + f'endpoint_url = "{service}"\nregion = "eu-west-1"\nmax_rate = 20\n' + QUICK
 
 
 def spark_submit(job: str, workplace: Workplace) -> int:
@@ -179,7 +167,8 @@ def test_an_interrupted_delivery_is_tried_again_and_resumes(caught_up: Workplace
 def test_a_task_marked_failed_ends_its_job_cleanly_and_once_cleared_sends_the_rest(caught_up: Workplace) -> None:
     run = caught_up.airflow.runs()[SECOND]["dag_run_id"]
     assert "asking the job to end" in caught_up.airflow.log(run, "put_events", 1)
-    told = [json.loads(file.read_text()) for file in (caught_up.folder / "lake" / "runs" / SECOND).glob("put_events-*")]
+    summaries = (caught_up.folder / "lake" / "runs" / SECOND).glob("put_events-*.json")
+    told = [json.loads(file.read_text()) for file in summaries]
     first = min(told, key=lambda summary: summary["runId"])
     assert first["exitCode"] == 5 and "run this again, it resumes" in first["error"]
     summary = caught_up.airflow.summary(run, "put_events")

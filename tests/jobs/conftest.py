@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 import emulator
 from emulator import Server, Settings
 from jobs import build_events, put_events, replay_events
+from jobs.report.report import Report
 from tests.jobs.processes import ROOT
 
 
@@ -59,6 +60,19 @@ def cluster_zip(wheel: Path) -> Path:
     made = wheel.with_name("clickstream_events.zip")
     subprocess.run([sys.executable, str(ROOT / "tools" / "cluster_zip.py"), str(wheel), str(made)], check=True)
     return made
+
+
+@pytest.fixture(autouse=True)
+def _no_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave reports out where no test looks at them: hundreds of runs would each take half a second longer."""
+    if "reports" not in request.fixturenames:
+        monkeypatch.setattr("jobs.frame.run.start_report", Report)
+
+
+@pytest.fixture
+def reports(lake: Path) -> Callable[..., list[str]]:
+    """Read the reports of a batch's runs, the oldest first."""
+    return lambda batch="2024-01-02": [path.read_text() for path in sorted((lake / "runs" / batch).glob("*.html"))]
 
 
 @pytest.fixture

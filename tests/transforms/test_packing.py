@@ -70,7 +70,8 @@ def test_requests_are_the_fewest_that_the_groups_allow(
     frame = events(spark, groups)
     fewest = sum(-(-count // 10) for count in groups.values())
     assert len(packed(frame)) == fewest
-    assert measure(frame).collect()[0].asDict() == {
+    counted = measure(frame).collect()[0].asDict()
+    assert {name: counted[name] for name in ("events", "sessions", "anonymousSessions", "users", "requests")} == {
         "events": sum(groups.values()),
         "sessions": len({session for _, session in groups}),
         "anonymousSessions": len({session for _, session in groups} - {session for user, session in groups if user}),
@@ -80,7 +81,21 @@ def test_requests_are_the_fewest_that_the_groups_allow(
 
 
 def test_nothing_makes_no_request(spark: SparkSession) -> None:
-    assert list(measure(spark.createDataFrame([], EVENTS)).collect()[0]) == [0, 0, 0, 0, 0]
+    counted = measure(spark.createDataFrame([], EVENTS)).collect()[0].asDict()
+    assert [counted[name] for name in ("events", "sessions", "anonymousSessions", "users", "requests")] == [0] * 5
+    assert (counted["largest"], counted["longest"], counted["classes"]) == (None, None, [])
+
+
+def test_sessions_are_told_by_their_length(spark: SparkSession) -> None:
+    # of one moment; of two users and 60 s, which is 10 < 60 <= 60; of 11 events in 30 min and a microsecond
+    rows = [(None, "one", 0), (None, "both", 0), ("u", "both", 60_000_000)]
+    rows += [("w", "long", n) for n in range(10)] + [("w", "long", 1_800_000_001)]
+    schema = "userId STRING, sessionId STRING, micros BIGINT"
+    frame = spark.createDataFrame(rows, schema).withColumn("sentAt", F.timestamp_micros("micros"))
+    counted = measure(frame).collect()[0]
+    assert {(one.size, one.duration, one.sessions) for one in counted.classes} == {(0, 0, 1), (1, 2, 1), (4, 6, 1)}
+    assert (counted.largest, counted.longest) == (11, 1_800_000_001)
+    assert (counted.sessions, counted.anonymousSessions, counted.users, counted.requests) == (3, 1, 2, 5)
 
 
 @pytest.mark.parametrize("partitions", [2, 8, 32])

@@ -1,0 +1,111 @@
+"""Bars of a page: how many of what, and how much of the whole that is. They are HTML, and fit every screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from expectations.rules import Rule
+from jobs.report.facts import Lengths
+from jobs.report.words import duration
+from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One of several bars.
+
+    Attributes:
+        name: what is counted.
+        count: how many.
+        whole: of how many; 0 where it is a share of nothing.
+        note: what one must know to read it.
+        longest: the count of the longest bar beside it.
+        colour: the name of the page's colour.
+    """
+
+    name: str
+    count: int
+    whole: int
+    longest: int
+    note: str = ""
+    colour: str = "c0"
+
+    @property
+    def width(self) -> float:
+        """Of the bar, in per cent of the longest."""
+        return round(100 * self.count / self.longest, 2) if self.longest else 0.0
+
+    @property
+    def share(self) -> float | None:
+        """Of the whole, 0 to 1."""
+        return self.count / self.whole if self.whole else None
+
+
+def record_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
+    """Show what became of a build's records."""
+    read, filtered, candidates = (int(summary[name]) for name in ("read", "filtered", "candidates"))
+    several = read != filtered + candidates
+    longest = max(read, candidates)
+    return (
+        Bar("read", read, 0, longest, "records"),
+        Bar("filtered", filtered, read, longest, "no interactions, by the mapping's where", "c7"),
+        Bar("candidates", candidates, 0, longest, "a record may hold several, or none" if several else ""),
+        Bar("quarantined", int(summary["quarantined"]), candidates, longest, "refused, with reasons", "c5"),
+        Bar("duplicates", int(summary["duplicates"]), candidates, longest, "repeat an event", "c1"),
+        Bar("events", int(summary["events"]), candidates, longest, "valid", "c2"),
+    )
+
+
+def event_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
+    """Show what became of the events that were to be delivered."""
+    events = int(summary["events"])
+    kinds = (
+        ("alreadyDelivered", "acknowledged in earlier runs", "c4"),
+        ("delivered", "acknowledged in this run", "c2"),
+        ("deadLettered", "refused for good", "c5"),
+        ("pending", "not sent yet", "c1"),
+    )
+    rest = [Bar(name, int(summary.get(name, 0)), events, events, note, hue) for name, note, hue in kinds]
+    return (Bar("events", events, 0, events, "in all"), *rest)
+
+
+def reasons(counts: Mapping[str, int], candidates: int, rules: Iterable[Rule]) -> tuple[Bar, ...]:
+    """Show why candidates were refused, the most frequent reason first, in the rules' words."""
+    words = {rule.code: rule.message for rule in rules}
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    longest = max(counts.values(), default=0)
+    return tuple(Bar(code, count, candidates, longest, words.get(code, ""), "c5") for code, count in most_first)
+
+
+def codes(refused: Mapping[str, int]) -> tuple[Bar, ...]:
+    """Show the service's error codes of what it refused, the most frequent first."""
+    most_first = sorted(refused.items(), key=lambda item: (-item[1], item[0]))
+    longest, whole = max(refused.values(), default=0), sum(refused.values())
+    return tuple(Bar(code, count, whole, longest, colour="c5") for code, count in most_first)
+
+
+def sizes(lengths: Lengths) -> tuple[Bar, ...]:
+    """Show how many events sessions have."""
+    return _classes(_ranges(SIZE_BOUNDS), lengths.sizes)
+
+
+def durations(lengths: Lengths) -> tuple[Bar, ...]:
+    """Show how long sessions last."""
+    names = [duration(bound) for bound in DURATION_BOUNDS]
+    spans = ["a single moment", *[f"up to {name}" for name in names[1:]], f"more than {names[-1]}"]
+    return _classes(spans, lengths.durations)
+
+
+def _ranges(bounds: Sequence[int]) -> list[str]:
+    pairs = zip((0, *bounds), bounds, strict=False)
+    inner = [f"{last:,}" if last - before == 1 else f"{before + 1:,} to {last:,}" for before, last in pairs]
+    return [*inner, f"more than {bounds[-1]:,}"]
+
+
+def _classes(spans: Sequence[str], counts: Sequence[int]) -> tuple[Bar, ...]:
+    last = max((place for place, count in enumerate(counts) if count), default=-1)
+    longest, whole = max(counts), sum(counts)
+    shown = zip(spans[: last + 1], counts, strict=False)
+    return tuple(Bar(span, count, whole, longest) for span, count in shown)

@@ -1,0 +1,119 @@
+"""The charts of a report, each from its numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from math import nan
+from typing import Any, Final
+
+from matplotlib.dates import date2num
+
+from jobs.report.course import rates
+from jobs.report.facts import Course, Flow, percentile
+from jobs.report.figures import Drawing, colour, count_axis, drawing, time_axis
+
+FAR: Final = 4.0
+"""Times as high as all calls: a limit that is higher is left out, so that the calls can be seen."""
+OTHER: Final = "c7"
+"""The colour of all other types together."""
+_EDGE: Final[dict[str, Any]] = {"edgecolor": colour("paper"), "linewidth": 0.5}
+"""Neighbours of like brightness stay apart."""
+MOST_BORDERS: Final = 60
+"""Lines between sendings that a chart can bear."""
+
+
+def flow_chart(flow: Flow) -> str:
+    """Draw when events happened, by type: one on top of the other."""
+    edges = [_number(flow.since + place * flow.width) for place in range(flow.bins + 1)]
+    base = [0] * flow.bins
+    text = f"{flow.total:,} events from {flow.since:%Y-%m-%d %H:%M:%S} to {flow.until:%Y-%m-%d %H:%M:%S} UTC"
+    with drawing("flow", "Events over time, by type", text) as drawn:
+        for series, swatch in zip(flow.series, swatches(flow), strict=True):
+            top = [low + count for low, count in zip(base, series.counts, strict=True)]
+            drawn.axes.stairs(top, edges, baseline=base, fill=True, facecolor=colour(swatch), **_EDGE)
+            base = top
+        if flow.interval is not None:
+            _borders(drawn, [moment for moment in flow.interval if flow.since < moment < flow.until])
+        count_axis(drawn.axes, max(base), f"events in {span(flow.width)}")
+        time_axis(drawn.axes, flow.since, flow.until)
+    return drawn.svg
+
+
+def calls_chart(course: Course) -> str:
+    """Draw calls a second: what ended well, what was throttled on top, against the target and the limit."""
+    edges = _edges(course)
+    throttled = rates(course, lambda point: point.throttled)
+    ended = rates(course, lambda point: point.ended)
+    well = [all_ - some for all_, some in zip(ended, throttled, strict=True)]
+    target = [point.target if point.seconds else nan for point in course.points]
+    text = f"Up to {max(ended):,.0f} calls a second ended; the limit is {course.limit:,g} a second."
+    with drawing("calls", "Calls a second over time", text) as drawn:
+        drawn.axes.stairs(well, edges, fill=True, facecolor=colour("c0"), **_EDGE)
+        drawn.axes.stairs(ended, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE)
+        drawn.axes.stairs(target, edges, baseline=None, edgecolor=colour("ink"), linewidth=1.4)
+        drawn.axes.axhline(course.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
+        _sendings(drawn, course)
+        top = max(ended)
+        count_axis(drawn.axes, max(top, course.limit) if course.limit <= FAR * top else top * 1.5, "calls a second")
+        time_axis(drawn.axes, *_ends(course))
+    return drawn.svg
+
+
+def latency_chart(course: Course) -> str:
+    """Draw the median and the 95th percentile of the latency."""
+    edges = _edges(course)
+    median, p95 = ([percentile(point.latencies, share) or nan for point in course.points] for share in (0.5, 0.95))
+    top = max((value for value in p95 if value == value), default=0.0)  # noqa: PLR0124 - all but nan
+    text = f"The 95th percentile is {top:,.0f} ms at the most."
+    with drawing("latency", "Latency over time", text) as drawn:
+        drawn.axes.stairs(p95, edges, baseline=None, edgecolor=colour("c1"), linewidth=1.6)
+        drawn.axes.stairs(median, edges, baseline=None, edgecolor=colour("c0"), linewidth=1.6)
+        _sendings(drawn, course)
+        count_axis(drawn.axes, top, "milliseconds")
+        time_axis(drawn.axes, *_ends(course))
+    return drawn.svg
+
+
+def swatches(flow: Flow) -> list[str]:
+    """Name the colours of the series; all others together have their own."""
+    return [OTHER if one.name is None else f"c{place}" for place, one in enumerate(flow.series)]
+
+
+def span(width: timedelta) -> str:
+    """Name a bin's width.
+
+    Examples:
+        >>> span(timedelta(minutes=30)), span(timedelta(days=1)), span(timedelta(seconds=10)), span(timedelta(hours=2))
+        ('30 min', '1 day', '10 s', '2 h')
+    """
+    for unit, seconds in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if not width.total_seconds() % seconds:
+            number = int(width.total_seconds() // seconds)
+            return f"{number} {'day' if unit == 'days' and number == 1 else unit}"
+    return f"{width.total_seconds():g} s"
+
+
+def _sendings(drawn: Drawing, course: Course) -> None:
+    """Draw where one sending ends and the next begins."""
+    first, last = _ends(course)
+    starts = [course.began + timedelta(seconds=seconds) for _, seconds in course.starts[1:]]
+    if len(starts) <= MOST_BORDERS:
+        _borders(drawn, [start for start in starts if first < start < last])
+
+
+def _borders(drawn: Drawing, moments: list[datetime]) -> None:
+    for moment in moments:
+        drawn.axes.axvline(_number(moment), color=colour("faint"), linewidth=0.8, linestyle=(0, (2, 3)))
+
+
+def _edges(course: Course) -> list[float]:
+    width = timedelta(seconds=course.width)
+    return [_number(course.began + place * width) for place in range(len(course.points) + 1)]
+
+
+def _ends(course: Course) -> tuple[datetime, datetime]:
+    return course.began, course.began + timedelta(seconds=course.width) * len(course.points)
+
+
+def _number(moment: datetime) -> float:
+    return float(date2num(moment))  # type: ignore[no-untyped-call]

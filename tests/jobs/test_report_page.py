@@ -1,0 +1,229 @@
+"""A run's page: what ended badly comes first; every number as given; text is text; nothing is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from expectations.interval import batch_interval
+from jobs.report.bins import MOST, arranged
+from jobs.report.facts import Course, Flow, Lengths, Point, Series, Told, latency_class
+from jobs.report.page import page
+
+BEGAN = datetime(2024, 1, 3, 3, 14, tzinfo=UTC)
+DAY = datetime(2024, 1, 2, tzinfo=UTC)
+ENDS = {"runId": "20240103T031400000000Z-abc123", "seconds": 95.1, "exitCode": 0}
+BUILD = {
+    "job": "build_events",
+    "batch": "2024-01-02",
+    "read": 1000,
+    "filtered": 200,
+    "candidates": 800,
+    "events": 731,
+    "quarantined": 64,
+    "duplicates": 5,
+    "sessions": 90,
+    "users": 40,
+    "requests": 120,
+    "anonymousSessions": 30,
+    "merged": 2,
+    "reasons": {"sentAt_missing": 60, "itemId_too_long": 9},
+    "gate": "passed",
+    **ENDS,
+}
+PUT = {
+    "job": "put_events",
+    "batch": "2024-01-02",
+    "events": 4000,
+    "alreadyDelivered": 100,
+    "delivered": 3000,
+    "deadLettered": 30,
+    "pending": 870,
+    "requests": 500,
+    "requestsMinimum": 480,
+    "attempts": 700,
+    "throttled": 150,
+    "retried": 160,
+    "maxRate": 200.0,
+    "achievedRate": 143.2,
+    **ENDS,
+}
+LENGTHS = Lengths((50, 20, 10, 5, 3, 1, 1, 0, 0), (50, 10, 10, 10, 5, 3, 1, 1, 0, 0, 0), largest=77, longest=5_000.0)
+
+
+def flow(*series: tuple[str | None, tuple[int, ...]], **more: Any) -> Flow:
+    return Flow(DAY, timedelta(minutes=30), tuple(Series(*one) for one in series), **more)
+
+
+def course(points: int = 5, **more: Any) -> Course:
+    each = Point(1.0, 140, 32, 140, 30, 800, 150.0, {latency_class(50): 100, latency_class(400): 10})
+    return Course(BEGAN, 1.0, 200.0, (each,) * points, (("2024-01-02", 0.0),), **more)
+
+
+class Text(HTMLParser):
+    """What a reader sees, in order; every tag must be closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, _attrs: Any) -> None:
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def seen(text: str) -> str:
+    return " ".join(" ".join(Text(text).words).split())
+
+
+def told(summary: Mapping[str, Any], **more: Any) -> str:
+    return page(Told(summary, BEGAN, **more))
+
+
+EVERYTHING: dict[str, str] = {
+    "build": told(BUILD, flow=flow(("view", (5,) * 48), interval=batch_interval("2024-01-02")), lengths=LENGTHS),
+    "put": told(PUT, course=course(refused={"InvalidInputException": 30}), docs=True, others=("put_events-1.html",)),
+    "one bin": told(BUILD, flow=flow(("view", (5,)))),
+    "one point": told(PUT, course=course(1)),
+    "nothing was called": told(PUT, course=Course(BEGAN, 1.0, 200.0, ())),
+    "nothing at all": told({**BUILD, **dict.fromkeys(("read", "candidates", "events"), 0), "reasons": {}}),
+}
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_it_needs_no_network_and_no_script(name: str) -> None:
+    text = EVERYTHING[name]
+    assert seen(text)
+    assert not re.search(r"https?:|<script|<link|<img|@import|javascript|\son\w+=", text)
+    assert all(
+        target.startswith(("#", "../../quality/", "put_events-")) for target in re.findall(r'href="([^"]*)', text)
+    )
+    assert re.findall(r"url\((.)", text) in ([], ["#"] * text.count("url("))
+    assert len(text) < 100_000
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_chart_has_words_and_names_of_its_own(name: str) -> None:
+    text = EVERYTHING[name]
+    names = re.findall(r'\sid="([^"]+)"', text)
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', text)) <= set(names)
+    for svg in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
+        assert re.search(r'role="img" aria-labelledby="(\w+)-title \1-desc"><title id="\1-title">\w', svg)
+        assert "#0102" not in svg and "var(--faint)" in svg and "<text" in svg
+
+
+def test_a_builds_numbers_stand_beside_their_names() -> None:
+    text = seen(EVERYTHING["build"])
+    for words in (
+        "read records 1,000",
+        "filtered no interactions, by the mapping's where 200 20 %",
+        "candidates 800",
+        "quarantined refused, with reasons 64 8 %",
+        "duplicates repeat an event 5 0.625 %",
+        "events valid 731 91.38 %",
+        "sentAt_missing sentAt is missing, or could not be read as a time 60 7.5 %",
+        "itemId_too_long itemId is longer than 256 characters 9 1.125 %",
+        "view 240 100 %",
+        "3 to 5 10 11.11 %",
+        "more than 1,000",
+    )[:-1]:
+        assert words in text
+    assert "more than 1,000" not in text  # no class after the last that holds a session
+    assert "The largest has 77 events; the longest lasts 1 h 23 min." in text
+
+
+def test_a_deliverys_numbers_stand_beside_their_names() -> None:
+    text = seen(EVERYTHING["put"])
+    for words in (
+        "alreadyDelivered acknowledged in earlier runs 100 2.5 %",
+        "delivered acknowledged in this run 3,000 75 %",
+        "deadLettered refused for good 30 0.75 %",
+        "pending not sent yet 870 21.75 %",
+        "InvalidInputException 30 100 %",
+        "700 calls",
+        "160 of them repeated",
+        "150 throttled",
+        "limit, 200 a second",
+        "Other runs of this batch put_events-1",
+    ):
+        assert words in text
+
+
+def test_what_ended_badly_comes_first_with_what_to_do() -> None:
+    error = "batch 2024-01-02: failed its gate: x <1>\nquality/batches/2024-01-02.html shows why; mend what broke"
+    text = seen(told({**BUILD, "exitCode": 3, "gate": "failed", "error": error}))
+    assert (
+        text.index("gate failed")
+        < text.index("exit code 3")
+        < text.index("Nothing of this batch is sent.")
+        < text.index("failed its gate: x <1>")
+        < text.index("shows why; mend what broke")
+        < text.index("What became of the records")
+    )
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        ({**BUILD, "read": 0, "exitCode": 2, "error": "no such file"}, "No record was counted before it ended."),
+        ({**BUILD, "read": 0}, "The input holds no record."),
+        ({**PUT, "events": 0, "exitCode": 2, "error": "no"}, "It ended before it was known what is to be sent."),
+        ({**PUT, "events": 0}, "There is no event to be sent."),
+        ({**PUT, "exitCode": 4}, "those in dead_letters were refused in earlier ones"),
+        ({"job": "other", "batch": "b", **ENDS, "exitCode": 1, "error": "o"}, "A fault of this program"),
+    ],
+)
+def test_a_run_that_came_not_far_has_a_page_too(summary: dict[str, Any], words: str) -> None:
+    assert words in seen(told(summary))
+
+
+def test_what_a_log_names_is_text_whatever_it_holds() -> None:
+    name = '<script>alert("&")</script> $\\frac{1}{2}$ ]]>'
+    text = told({**BUILD, "error": name, "reasons": {name: 3}}, flow=flow((name, (1, 2)), (None, (3, 4))))
+    assert "<script" not in text and "alert" not in "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    assert seen(text).count("$\\frac{1}{2}$ ]]>") == 3
+
+
+def test_bins_are_few_and_lose_nothing() -> None:
+    counts = tuple(place % 7 for place in range(1_440))
+    two_days = arranged(Flow(DAY, timedelta(minutes=2), (Series("a", counts), Series(None, counts[::-1]))))
+    assert two_days.bins <= MOST and [one.total for one in two_days.series] == [sum(counts)] * 2
+    assert (two_days.since, two_days.width) == (DAY, timedelta(hours=1))
+
+
+def test_bins_begin_where_events_do_but_show_the_labels_interval() -> None:
+    counts = (0,) * 10 + (4,) + (0,) * 20 + (5,) + (0,) * 41  # at 00:50 and 02:35 of 6 hours
+    six_hours = Flow(DAY, timedelta(minutes=5), (Series("a", counts),))
+    shown = arranged(six_hours)
+    assert (shown.since, shown.width) == (DAY + timedelta(minutes=50), timedelta(minutes=5))
+    assert shown.series[0].counts[0] == 4 and shown.series[0].counts[-1] == 5 and shown.bins == 22
+    hour = batch_interval("2024-01-02T00")
+    assert hour is not None
+    late = arranged(Flow(DAY, timedelta(minutes=5), (Series("a", counts),), interval=hour))
+    assert late.since == hour.start and late.until >= DAY + timedelta(minutes=155)
+
+
+def test_a_few_strays_are_told_and_not_shown() -> None:
+    hour = batch_interval("2024-01-02T01")
+    assert hour is not None
+    counts = (3,) + (0,) * 11 + (100,) * 12 + (0,) * 11 + (20,)  # 00:00; 01:00 to 02:00; 02:55
+    shown = arranged(Flow(DAY, timedelta(minutes=5), (Series("a", counts),), earlier=2, interval=hour))
+    assert (shown.earlier, shown.later, shown.total) == (5, 0, 1_220)
+    assert (shown.since, shown.until) == (hour.start, DAY + timedelta(hours=3))

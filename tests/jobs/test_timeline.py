@@ -1,0 +1,124 @@
+"""A delivery's course: whatever its length few points, and in them every call."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from delivery.calls import Calls
+from delivery.channel.dispatcher import Progress
+from jobs.report.course import MOST as MOST_SHOWN
+from jobs.report.course import shown
+from jobs.report.facts import percentile
+from jobs.sending.timeline import MOST, Timeline
+
+BEGAN = datetime(2024, 1, 3, 3, 14, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timeline(clock: Clock) -> Timeline:
+    return Timeline(100.0, clock, BEGAN)
+
+
+def at(calls: int, throttled: int = 0, target: float = 100.0) -> Progress:
+    made = Calls(attempts=calls, retried=throttled, ended=calls, throttled=throttled, answered=calls)
+    return Progress(calls * 8, calls, target=target, why="", calls=made, tasks=1)
+
+
+def receipt(**more: Any) -> dict[str, Any]:
+    row = {
+        "status": "delivered",
+        "eventIds": ["e"],
+        "errorCode": None,
+        "latencyMs": 50,
+        "startedAt": 1_704_250_440_000_000,
+    }
+    return {**row, **more}
+
+
+def test_each_second_holds_what_was_called_in_it(timeline: Timeline, clock: Clock) -> None:
+    timeline.begin("b")
+    for tenth, calls in ((5, 40), (10, 70), (15, 100), (22, 130)):
+        clock.now = 1_000 + tenth / 10
+        timeline.show(at(calls, throttled=calls // 10, target=50.0 + tenth))
+    points = timeline.course().points
+    assert [point.attempts for point in points] == [40, 60, 30]  # a second belongs to what comes after it
+    assert [point.throttled for point in points] == [4, 6, 3]
+    assert [point.events for point in points] == [360, 540, 270]
+    assert [point.seconds for point in points] == pytest.approx([0.5, 1.0, 0.7])
+    assert points[1].target == pytest.approx(0.5 * 60 + 0.5 * 65)
+
+
+@pytest.mark.parametrize("seconds", [599, 601, 4_000, 86_400])
+def test_however_long_it_takes_the_points_are_few_and_lose_nothing(
+    timeline: Timeline, clock: Clock, seconds: int
+) -> None:
+    timeline.begin("b")
+    for second in range(1, seconds):
+        clock.now = 1_000.0 + second
+        timeline.show(at(second * 3, throttled=second))
+        timeline.keep([receipt(latencyMs=second % 200)])
+    course = timeline.course()
+    for one in (course, shown(course)):
+        assert sum(point.attempts for point in one.points) == 3 * (seconds - 1)
+        assert sum(point.throttled for point in one.points) == seconds - 1
+        assert sum(sum(point.latencies.values()) for point in one.points) == seconds - 1
+        assert one.width * len(one.points) >= seconds - 1
+    assert MOST / 2 - 1 <= len(course.points) <= MOST or seconds < MOST
+    assert len(shown(course).points) <= MOST_SHOWN
+
+
+def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(timeline: Timeline, clock: Clock) -> None:
+    timeline.begin("monday")
+    clock.now += 1.5
+    timeline.show(at(100))
+    clock.now += 5_000
+    timeline.begin("tuesday")
+    clock.now += 0.5
+    timeline.show(at(30))
+    course = timeline.course()
+    assert course.starts == (("monday", 0.0), ("tuesday", 5_001.5))
+    assert [point.attempts for point in course.points if point.attempts] == [100, 30]
+    assert len(course.points) <= MOST and sum(point.seconds for point in course.points) == pytest.approx(2.0)
+
+
+def test_receipts_tell_latency_refusals_and_their_span(timeline: Timeline) -> None:
+    fast = [receipt(latencyMs=20) for _ in range(90)]
+    slow = receipt(latencyMs=400, status="refused", errorCode="InvalidInputException", eventIds=["a", "b"])
+    timeline.counting(lambda _: None)([*fast, *[slow] * 10, receipt(startedAt=1_704_250_500_250_000)])
+    course = timeline.course()
+    assert course.refused == {"InvalidInputException": 20}
+    assert course.receipts == (BEGAN - timedelta(minutes=20), BEGAN - timedelta(minutes=20) + timedelta(seconds=60.25))
+    median, p95 = (percentile(course.points[0].latencies, share) for share in (0.5, 0.95))
+    assert median == pytest.approx(20, rel=0.12) and p95 == pytest.approx(400, rel=0.12)
+
+
+def test_receipts_that_could_not_be_kept_are_counted_when_they_are(timeline: Timeline) -> None:
+    def fails(rows: list[dict[str, Any]]) -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        timeline.counting(fails)([receipt()])
+    timeline.counting(lambda _: None)([receipt()])
+    assert [sum(point.latencies.values()) for point in timeline.course().points] == [1]
+
+
+def test_what_nobody_called_has_no_points(timeline: Timeline, clock: Clock) -> None:
+    clock.now += 5
+    timeline.show(at(0))
+    assert shown(timeline.course()).points == ()
