@@ -126,9 +126,11 @@ def twice(arrived: Counter[str]) -> int:
     return sum(count - 1 for count in arrived.values())
 
 
-def executors(driver: subprocess.Popen[str]) -> list[Process]:
-    """The cluster's executors: of this driver, since no other runs."""
-    return [each for each in processes() if "CoarseGrainedExecutorBackend" in each.command and "java" in each.command]
+def executors(master: str) -> list[Process]:
+    """The cluster's executors: of the one driver that runs there."""
+    running = {each.pid: each for each in processes()}
+    workers = {pid for pid, each in running.items() if "worker.Worker" in each.command and master in each.command}
+    return [each for each in running.values() if "ExecutorBackend" in each.command and each.parent in workers]
 
 
 def python_of(executor: Process) -> list[int]:
@@ -136,9 +138,9 @@ def python_of(executor: Process) -> list[int]:
     return [each.pid for each in below(executor.pid) if "pyspark" in each.command and each.pid != executor.pid]
 
 
-def victims(kind: str, driver: subprocess.Popen[str]) -> list[int]:
+def victims(kind: str, driver: subprocess.Popen[str], master: str) -> list[int]:
     """What there is to be killed of a kind, of this driver and of its executors."""
-    family = [each for root in (driver.pid, *(each.pid for each in executors(driver))) for each in below(root)]
+    family = [each for root in (driver.pid, *(each.pid for each in executors(master))) for each in below(root)]
     found = {each.pid: each for each in family if VICTIMS[kind](each)}
     if kind == "worker":  # those that send are started by others of that name
         found = {pid: each for pid, each in found.items() if each.parent in found}
@@ -159,7 +161,7 @@ def test_whatever_is_killed_at_whatever_moment_is_made_good_by_another_run(
         try:
             wait_for(lambda: called(url))
             time.sleep(moment)
-            found = victims(kind, first)
+            found = victims(kind, first, master)
             if found:
                 kill(dice.choice(found))
             code = first.wait(120)
@@ -189,7 +191,7 @@ def test_a_task_that_stands_still_is_taken_over_by_its_copy_and_does_not_come_ba
         frozen: list[int] = []
         try:
             wait_for(lambda: called(url) > 200)
-            frozen = next(filter(None, map(python_of, executors(driver))))  # one may have come too late for a task
+            frozen = next(filter(None, map(python_of, executors(master))))  # one may have come too late for a task
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
             code = driver.wait(120)
