@@ -68,7 +68,7 @@ def test_the_same_input_gives_the_same_ids_whatever_the_partitioning_and_the_ord
     mapping.write_text(MAPPING.replace("EVENT_ID", event_id))
     lines = log_lines(7)
     found = []
-    for number, partitions in enumerate((1, 3, 64)):
+    for number, partitions in enumerate((1, 3, 16)):
         random.Random(number).shuffle(lines)
         folder = write(tmp_path / f"raw{number}", lines, files=partitions)
         spark.conf.set("spark.sql.shuffle.partitions", partitions)
@@ -84,7 +84,7 @@ def test_the_same_input_gives_the_same_ids_whatever_the_partitioning_and_the_ord
     assert len(found[0][0]) > 100
 
 
-@pytest.mark.parametrize("partitions", [1, 3, 64])
+@pytest.mark.parametrize("partitions", [1, 3, 16])
 def test_sessions_are_those_of_the_definition_whatever_the_partitioning(
     spark: SparkSession, build: Callable[..., Any], lake: Path, tmp_path: Path, clickstream: Any, partitions: int
 ) -> None:
