@@ -77,8 +77,18 @@ def _too_long(field: str, limit: int) -> Rule:
     """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.present`)."""
     most = f"{limit:,} characters"
     return Rule(
-        f"{field}_too_long", field, lambda _: F.length(field) > limit, f"{field} is longer than {most}", MODEL, most
+        f"{field}_too_long",
+        field,
+        lambda _: _longer(F.col(field), limit),
+        f"{field} is longer than {most}",
+        MODEL,
+        most,
     )
+
+
+def _longer(text: Column, limit: int) -> Column:
+    """Whether a text has more characters; they are counted where its bytes, whose number is known, are more."""
+    return (F.octet_length(text) > limit) & (F.length(text) > limit)
 
 
 def _fault(code: str, stage: Literal["read", "map"], message: str) -> Rule:
@@ -91,12 +101,20 @@ def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
     return (F.size(items) > 0) & F.exists(items, broken)
 
 
-def _utf8_bound(fields: list[str]) -> Column:
-    """Twelve bytes a character is the most that JSON can make of one (two \\u escapes): an upper bound of the size."""
-    lengths = [F.coalesce(F.length(field), F.lit(0)) for field in fields]
-    items = F.coalesce(F.length(F.array_join("impression", "")), F.lit(0))
-    properties = F.coalesce(F.length(properties_json(F.col("properties"))), F.lit(0))
-    return sum(lengths, items + properties) * 12 + 512
+def _json_bound(fields: list[str]) -> Column:
+    """Bound an event's JSON from above, in bytes, without making it.
+
+    A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
+    """
+    lengths = [F.coalesce(F.octet_length(field), F.lit(0)) for field in fields]
+    items = F.coalesce(F.octet_length(F.array_join("impression", "")), F.lit(0))
+    return sum(lengths, items) * 6 + _properties_bound() * 2 + 512
+
+
+def _properties_bound() -> Column:
+    """Bound the JSON of properties from above, in bytes and so in characters, without making it."""
+    texts = [F.octet_length(F.array_join(part("properties"), "")) for part in (F.map_keys, F.map_values)]
+    return F.coalesce(sum(texts, F.size("properties")) * 6 + 2, F.lit(0))
 
 
 def _event_bytes() -> Column:
@@ -105,7 +123,7 @@ def _event_bytes() -> Column:
 
 def _too_large(_: Judgement) -> Column:
     texts = ["eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource"]
-    return (_utf8_bound(texts) > limits.EVENT_BYTES) & (_event_bytes() > limits.EVENT_BYTES)
+    return (_json_bound(texts) > limits.EVENT_BYTES) & (_event_bytes() > limits.EVENT_BYTES)
 
 
 _IDENTITY = ("userId", "visitorId", "sessionId")
@@ -182,7 +200,7 @@ RULES: Final = (
     Rule(
         "impression_member_too_long",
         "impression",
-        lambda _: _some(F.col("impression"), lambda item: F.length(item) > limits.IDENTIFIER_LENGTH),
+        lambda _: _some(F.col("impression"), lambda item: _longer(item, limits.IDENTIFIER_LENGTH)),
         f"impression holds an item id longer than {limits.IDENTIFIER_LENGTH} characters",
         MODEL,
         f"{limits.IDENTIFIER_LENGTH} characters",
@@ -190,7 +208,10 @@ RULES: Final = (
     Rule(
         "properties_too_long",
         "properties",
-        lambda _: F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH,
+        lambda _: (
+            (_properties_bound() > limits.PROPERTIES_LENGTH)
+            & (F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH)
+        ),
         f"properties make a JSON text longer than {limits.PROPERTIES_LENGTH:,} characters",
         MODEL,
         f"{limits.PROPERTIES_LENGTH:,} characters",

@@ -1,9 +1,9 @@
-"""The verdict: every reason against a candidate, in one projection of one pass."""
+"""The verdict: every rule asked of a candidate, in one projection of one pass."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -14,9 +14,10 @@ from transforms.bookkeeping import FATE, FAULT, FILTERED, RAW, SPREAD, Fate
 from transforms.parsing import valid_text
 from transforms.schemas import REASON
 
-REASONS = "_reasons"
-STAGE = "_stage"
+BROKEN = "_broken"
+"""BIGINT: a bit for each rule that the candidate breaks, by its place in RULES; 0 where it breaks none."""
 
+_BITS = {rule: 1 << place for place, rule in enumerate(RULES)}
 _FAULTS = [rule for rule in RULES if rule.stage != "validate"]
 _RULES = [rule for rule in RULES if rule.stage == "validate"]
 
@@ -29,24 +30,38 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
         judgement: what the rules may look at besides the candidate.
 
     Returns:
-        The columns without `_fault` and `_filtered`, and with `_fate`, `_spread`, `_stage` and `_reasons`. `_raw` is
-        left to those that are quarantined alone: nobody else asks for the text, the bulk of what would be shuffled.
+        The columns without `_fault` and `_filtered`, and with `_fate`, `_spread` and `_broken`, which `reasons` and
+        `stage` put into words. `_raw` is left to those that are quarantined alone: nobody else asks for the text, the
+        bulk of what would be shuffled.
     """
-    # Reasons are built for the few that have any: for all others a plain BOOLEAN is all that is evaluated.
-    refused = reduce(lambda one, other: one | other, [_is_true(rule.broken(judgement)) for rule in _RULES])
-    reasons = F.when(F.col(FAULT).isNotNull(), _reasons(_FAULTS, judgement)).when(refused, _reasons(_RULES, judgement))
-    judged = candidates.withColumn(REASONS, F.when(~F.col(FILTERED), reasons))
-    fate = F.when(F.col(FILTERED), Fate.FILTERED).when(F.col(REASONS).isNotNull(), Fate.QUARANTINED)
-    stage = F.coalesce(*[F.when(rule.broken(judgement), F.lit(rule.stage)) for rule in _FAULTS], F.lit("validate"))
-    refused_only = F.col(REASONS).isNotNull()
+    # Words are made of the few that are refused, when they are written: numbers are all that every row pays for.
+    found = F.when(F.col(FAULT).isNotNull(), _bits(_FAULTS, judgement)).otherwise(_bits(_RULES, judgement))
+    judged = candidates.withColumn(BROKEN, F.when(F.col(FILTERED), 0).otherwise(found))
+    refused = F.col(BROKEN) != 0
+    fate = F.when(F.col(FILTERED), Fate.FILTERED).when(refused, Fate.QUARANTINED)
     return judged.withColumns(
         {
             FATE: fate.otherwise(Fate.VALID),
-            STAGE: F.when(refused_only, stage),
-            SPREAD: F.when(F.col(FILTERED) | refused_only, F.monotonically_increasing_id()),
-            RAW: F.when(refused_only, valid_text(F.col(RAW))),
+            SPREAD: F.when(F.col(FILTERED) | refused, F.monotonically_increasing_id()),
+            RAW: F.when(refused, valid_text(F.col(RAW))),
         }
     ).drop(FAULT, FILTERED)
+
+
+def reasons(broken: Column) -> Column:
+    """Put into words why a candidate is refused: ARRAY<STRUCT<code, field, message>>, in the order of RULES.
+
+    Examples:
+        >>> df = spark.createDataFrame([(0,), (0b1001,)], "broken BIGINT")
+        >>> [[reason.code for reason in row[0]] for row in df.select(reasons(F.col("broken"))).collect()]
+        [[], ['malformed_record', 'identity_missing']]
+    """
+    return F.array_compact(F.array(*[F.when(_has(broken, rule), _reason(rule)) for rule in RULES]))
+
+
+def stage(broken: Column) -> Column:
+    """Name the stage at which a refused candidate was found: `read`, `map` or `validate`."""
+    return F.coalesce(*[F.when(_has(broken, rule), F.lit(rule.stage)) for rule in _FAULTS], F.lit("validate"))
 
 
 def rule_set(rules: tuple[Rule, ...] = RULES) -> str:
@@ -60,13 +75,13 @@ def rule_set(rules: tuple[Rule, ...] = RULES) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _is_true(broken: Column) -> Column:
-    return F.coalesce(broken, F.lit(False))
+def _bits(rules: Iterable[Rule], judgement: Judgement) -> Column:
+    bits = [F.when(rule.broken(judgement), F.lit(_BITS[rule])).otherwise(0) for rule in rules]
+    return reduce(lambda one, other: one.bitwiseOR(other), bits).cast("bigint")
 
 
-def _reasons(rules: Sequence[Rule], judgement: Judgement) -> Column:
-    reasons = [F.when(rule.reason(judgement).isNotNull(), _reason(rule)) for rule in rules]
-    return F.array_compact(F.array(*reasons))
+def _has(broken: Column, rule: Rule) -> Column:
+    return broken.bitwiseAND(_BITS[rule]) != 0
 
 
 def _reason(rule: Rule) -> Column:

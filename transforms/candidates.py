@@ -15,6 +15,7 @@ from transforms.schemas import EVENTS
 from transforms.wire import properties_json
 
 _MISSING_WORDS = ("", "null", "undefined", "none", "nan")
+_LONGEST_WORD = max(map(len, _MISSING_WORDS))
 _CONTENT = (
     "visitorId",
     "userId",
@@ -46,7 +47,9 @@ def present(identifier: Column) -> Column:
         >>> [row[0] for row in df.select(present(F.col("id"))).collect()]
         ['u1', None, None, None, 'nano']
     """
-    return F.when(~F.lower(F.trim(identifier)).isin(*_MISSING_WORDS), identifier)
+    bare = F.trim(identifier)
+    # Lower-casing is left to the few that are short enough; no longer one becomes such a word by it.
+    return F.when((F.octet_length(bare) > _LONGEST_WORD) | ~F.lower(bare).isin(*_MISSING_WORDS), identifier)
 
 
 def content_id(fields: dict[str, Column]) -> Column:
@@ -110,10 +113,13 @@ def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
 
 
 def _properties(mapping: EventMapping) -> Column:
-    """Build the map, keys in order so that its JSON is the same on every run; null values drop their keys."""
+    """Build the map, keys in order so that its JSON is the same on every run; null values drop their keys.
+
+    Without a lambda, which Catalyst would interpret row by row.
+    """
     if not mapping.properties:
         return F.lit(None)
-    pairs = [F.struct(F.lit(key), guarded(text).cast("string")) for key, text in sorted(mapping.properties.items())]
-    some = F.coalesce(*[guarded(text).cast("string") for text in mapping.properties.values()]).isNotNull()
-    kept = F.map_filter(F.map_from_entries(F.array(*pairs)), lambda _, value: value.isNotNull())
-    return F.when(some, kept)
+    values = {key: guarded(text).cast("string") for key, text in sorted(mapping.properties.items())}
+    kept = [F.when(value.isNotNull(), F.create_map(F.lit(key), value)) for key, value in values.items()]
+    none = F.create_map().cast("map<string,string>")
+    return F.when(F.coalesce(*values.values()).isNotNull(), F.map_concat(*[F.coalesce(one, none) for one in kept]))

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from expectations.rules import Judgement
-from expectations.verdict import REASONS, STAGE, judge, rule_set
+from expectations.verdict import BROKEN, judge, reasons, rule_set, stage
 from jobs.building.counting import conserve, count_fates, count_tables
 from jobs.building.history import History, Kept, Left
 from jobs.lake.tables import VISITS_TABLE, Lake
@@ -126,7 +126,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
 def judged_candidates(
     records: DataFrame, recipe: Recipe, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
-    """Give every record its fate: the columns of `events` and `_fate`, `_first`, `_stage`, `_reasons`, `_raw`.
+    """Give every record its fate: the columns of `events` and `_fate`, `_first`, `_broken`, `_raw`.
 
     Where the records have them, `_at`, `_attempts` and `_rendered` too, and what `cut_sessions` adds.
 
@@ -145,7 +145,7 @@ def judged_candidates(
         given = "sessionId" in mapping.event
         earlier = earlier_events(known, given_sessions=given) if known is not None else None
         cut = cut_sessions(judged, recipe.limits, visits, earlier)
-    own = (FATE, FIRST, STAGE, REASONS, RAW, AT, ATTEMPTS, RENDERED, VISIT_SINCE, VISIT_FIRST)
+    own = (FATE, FIRST, BROKEN, RAW, AT, ATTEMPTS, RENDERED, VISIT_SINCE, VISIT_FIRST)
     return cut.select(*EVENTS.names, *[name for name in own if name in cut.columns])
 
 
@@ -157,8 +157,8 @@ def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None
     at = F.col(AT) if AT in judged.columns else F.lit(None)
     tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in judged.columns else F.lit(0)
     quarantine = refused.select(
-        F.col(STAGE).alias("stage"),
-        F.col(REASONS).alias("reasons"),
+        stage(F.col(BROKEN)).alias("stage"),
+        reasons(F.col(BROKEN)).alias("reasons"),
         F.col(RAW).alias("record"),
         "sourceFile",
         F.lit(rule_set()).alias("ruleSet"),

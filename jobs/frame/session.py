@@ -23,6 +23,11 @@ SETTINGS: Final = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     # What is persisted may be coalesced like any other plan: not 200 files for a small batch.
     "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
+    # The JVM never compiles a longer method, which is then interpreted for every row: a plan with many rules makes one.
+    # Longer ones are cut into short ones by evaluating operator by operator.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
+    # What is persisted is read a few times within the minute: to look for ways to press it costs more than it saves.
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # INT96, Spark 3's default, is not read alike by everybody.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # A file that cannot be read is an error to be told, never a smaller batch.

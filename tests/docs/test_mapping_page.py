@@ -18,6 +18,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.rules import RULES
+from expectations.verdict import BROKEN, reasons
 from jobs import build_events
 from jobs.building.build import Recipe, judged_candidates
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
@@ -95,14 +96,15 @@ def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
     records = read_records(spark, [str(log)], mapping)
     rows = judged_candidates(records, Recipe(mapping, LIMITS, LATEST))
     micros = F.unix_micros("sentAt")
-    return rows.withColumns({"micros": micros, "sentAt": F.col("sentAt").cast("string")}).collect()
+    codes = reasons(F.col(BROKEN))["code"]
+    return rows.withColumns({"micros": micros, "codes": codes, "sentAt": F.col("sentAt").cast("string")}).collect()
 
 
 def shown(row: Row) -> Cells:
     """A row as the page's tables show it, empty cells left out."""
     cells = {"fate": FATES[row[FATE]]}
-    if row["_reasons"]:
-        cells["reasons"] = ", ".join(reason["code"] for reason in row["_reasons"])
+    if row["codes"]:
+        cells["reasons"] = ", ".join(row["codes"])
     if row[FATE] not in (Fate.VALID, Fate.DUPLICATE):
         return cells
     fields = {name: row[name] for name in [*EVENT_FIELDS, "properties"] if row[name] is not None}

@@ -21,7 +21,7 @@ from delivery.http.service import Service
 from delivery.records import Answer, Request
 from emulator import Settings
 from expectations.rules import Judgement
-from expectations.verdict import judge
+from expectations.verdict import BROKEN, judge, reasons
 from transforms.candidates import map_candidates
 from transforms.mapping_reader import read_mapping
 from transforms.schemas import EVENTS
@@ -62,16 +62,18 @@ def judged(spark: SparkSession, records: list[dict[str, Any]]) -> list[tuple[Req
     rows = [{**dict.fromkeys(COLUMNS), **GOOD, **record, **own} for record in records]
     verdicts = judge(map_candidates(spark.createDataFrame(rows, schema), mapping), Judgement(NOW + timedelta(days=1)))
     wire = event_json({name: F.col(name) for name in EVENTS.names})
-    found = verdicts.select("userId", "sessionId", wire.alias("event"), "_reasons.code").collect()
-    return [(Request("r", row.userId, row.sessionId or "s", ("e",), (row.event,)), row["code"] or []) for row in found]
+    found = verdicts.select(
+        "userId", "sessionId", wire.alias("event"), reasons(F.col(BROKEN))["code"].alias("codes")
+    ).collect()
+    return [(Request("r", row.userId, row.sessionId or "s", ("e",), (row.event,)), row["codes"]) for row in found]
 
 
 def disagreements(spark: SparkSession, put: Put, records: list[dict[str, Any]]) -> list[tuple[str, list[str], str]]:
     found = []
-    for request, reasons in judged(spark, records):
+    for request, codes in judged(spark, records):
         accepted = put(request).errorCode is None
-        if (not reasons and not accepted) or (set(reasons) - OURS and accepted):
-            found.append((request.events[0][:80], reasons, "accepted" if accepted else "refused"))
+        if (not codes and not accepted) or (set(codes) - OURS and accepted):
+            found.append((request.events[0][:80], codes, "accepted" if accepted else "refused"))
     return found
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from expectations.rules import RULES, Judgement
-from expectations.verdict import judge
+from expectations.verdict import BROKEN, judge, reasons, stage
 from transforms import limits
 from transforms.schemas import EVENTS
 
@@ -39,8 +40,9 @@ def verdicts(spark: SparkSession, *changes: dict[str, Any]) -> list[tuple[str, l
     schema = EVENTS.simpleString()[len("struct<") : -1]
     columns = f"{schema}, _raw STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN, _content_id STRING, n INT"
     rows = [{**GOOD, **own, **change, "n": n} for n, change in enumerate(changes)]
-    judged = judge(spark.createDataFrame(rows, columns), Judgement(LATEST)).orderBy("n").collect()
-    return [(row._fate, [reason.code for reason in row._reasons or []]) for row in judged]
+    judged = judge(spark.createDataFrame(rows, columns), Judgement(LATEST)).orderBy("n")
+    told = judged.select("_fate", reasons(F.col(BROKEN))["code"].alias("codes")).collect()
+    return [(row["_fate"], row["codes"]) for row in told]
 
 
 def properties_of(length: int) -> dict[str, str]:
@@ -123,14 +125,16 @@ def test_every_reason_that_applies_is_told_with_its_field_and_no_value(spark: Sp
     schema = EVENTS.simpleString()[len("struct<") : -1]
     columns = f"{schema}, _raw STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN, _content_id STRING"
     row = {**GOOD, **own, "itemId": secret, "eventType": None, "sentAt": None}
-    judged = judge(spark.createDataFrame([row], columns), Judgement(LATEST)).collect()[0]
-    assert [(reason.code, reason.field) for reason in judged._reasons] == [
+    judged = judge(spark.createDataFrame([row], columns), Judgement(LATEST))
+    words = {"reasons": reasons(F.col(BROKEN)), "stage": stage(F.col(BROKEN))}
+    told = judged.withColumns(words).collect()[0]
+    assert [(reason.code, reason.field) for reason in told.reasons] == [
         ("eventType_missing", "eventType"),
         ("sentAt_missing", "sentAt"),
         ("itemId_too_long", "itemId"),
     ]
-    assert judged._stage == "validate" and judged._raw == "{}"
-    assert not any("secret" in reason.message for reason in judged._reasons)
+    assert told.stage == "validate" and told._raw == "{}"
+    assert not any("secret" in reason.message for reason in told.reasons)
 
 
 def test_our_limits_are_those_of_the_service_model() -> None:
