@@ -171,12 +171,31 @@ def test_a_lake_of_a_newer_layout_is_told(spark: SparkSession, tmp_path: Path, r
 
 
 @pytest.mark.parametrize(
-    "options", [("--plan", "--bulk-export", "x"), ("--until", "25:00"), ("--max-duration", "soon")]
+    ("options", "words"),
+    [
+        (("--plan", "--bulk-export", "x"), "--plan"),
+        (("--until", "25:00"), "--until"),
+        (("--max-duration", "soon"), "--max-duration"),
+        (("--max-duration", "-5m"), "--max-duration: expected one argument: its value is missing, or begins with '-'"),
+        (("--plan", "--until", "06:00"), "--plan and --bulk-export send nothing"),
+        (("--bulk-export", "x", "--max-duration", "5m"), "--plan and --bulk-export send nothing"),
+        (("--region", ""), "--region: must not be empty"),
+    ],
 )
 def test_a_command_line_that_is_not_right_is_told(tmp_path: Path, replay: Job, options: tuple[str, ...]) -> None:
     ended = replay(tmp_path, day(0), day(0), *options)
     assert ended.code == 2
-    assert any(options[0] in line for line in ended.said)
+    assert words in ended.said[0]
+
+
+@pytest.mark.parametrize("folder", ["", " "])
+def test_an_export_to_a_folder_without_a_name_sends_nothing(
+    month: Path, server: Server, replay: Job, folder: str
+) -> None:
+    before = server.summary()["calls"]
+    ended = replay(month, day(0), day(0), "--bulk-export", folder, url=server.endpoint_url, tracking_id="unset")
+    assert (ended.code, server.summary()["calls"]) == (2, before)
+    assert "--bulk-export: must not be empty" in ended.said[0]
 
 
 def test_poison_goes_to_dead_letters_and_the_batches_after_it_are_sent(
