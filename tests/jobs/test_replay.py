@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 import emulator
 from emulator import Faults, Server, Settings
+from jobs.replaying.ranges import within
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import DAY_ONE, day, days, event, lay
 
@@ -119,6 +120,24 @@ def test_a_plan_says_what_is_left_and_calls_nobody(month: Path, server: Server, 
 
 
 # By one batch or some.
+
+
+@pytest.mark.parametrize(
+    ("labels", "last", "taken"),
+    [
+        pytest.param("day-1 day-10 day-2", "day-1", "day-1", id="a number goes on"),
+        pytest.param("1 10 2", "1", "1", id="a number alone"),
+        pytest.param("1 1.5 10", "1", "1 1.5", id="a sign parts"),
+        pytest.param("2024-01 2024-01-02 2024-01-02T03 2024-02", "2024-01", "2024-01 2024-01-02 2024-01-02T03", id="m"),
+        pytest.param("2024 2024-01 2025", "2024", "2024 2024-01", id="year"),
+        pytest.param("2024-01-02 2024-01-02T03 2024-01-03", "2024-01-02", "2024-01-02 2024-01-02T03", id="day"),
+        pytest.param("20240102 20240102T03 20240103", "20240102", "20240102 20240102T03", id="day without signs"),
+        pytest.param("20240102 20240131 20240201", "202401", "20240102 20240131", id="what no batch bears"),
+        pytest.param("day-10 day-11", "day-1", "day-10 day-11", id="nor this"),
+    ],
+)
+def test_a_label_takes_what_is_finer_and_a_beginning_all_that_begins_so(labels: str, last: str, taken: str) -> None:
+    assert within(labels.split(), last, last) == taken.split()
 
 
 def failing(spark: SparkSession, root: Path) -> Path:
