@@ -29,7 +29,7 @@ from jobs.frame.deadline import earliest
 from jobs.frame.run import Run, run_job
 from jobs.frame.terminal import find_terminal
 from jobs.lake.tables import Lake
-from jobs.replaying.bulk import export
+from jobs.replaying.bulk import Exported, export
 from jobs.replaying.campaign import Campaign
 from jobs.replaying.ranges import find_batches
 from jobs.replaying.survey import Survey, bulk_serves_better, survey, words
@@ -129,7 +129,7 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     if arguments.bulk_export is None:
         tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
     else:
-        tell_export(export(waiting, arguments.bulk_export or "", lake.files), waiting, run)
+        tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
     return Exit.DONE
 
 
@@ -167,17 +167,21 @@ def tell_plan(found: Survey, run: Run, rate: float) -> None:
     )
 
 
-def tell_export(counts: dict[str, int], waiting: Waiting, run: Run) -> None:
+def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
     """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
-    delivered, refused = counts.pop("delivered"), counts.pop("refused")
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),
         batchesDone=len(waiting.settled),
-        events=delivered + refused + sum(counts.values()),
-        alreadyDelivered=delivered,
-        deadLettered=refused,
-        pending=sum(counts.values()),
-        bulkExport=counts,
+        events=found.delivered + found.refused + found.waiting,
+        alreadyDelivered=found.delivered,
+        deadLettered=found.refused,
+        pending=found.waiting,
+        bulkExport={
+            "exported": found.exported,
+            "withoutUser": found.withoutUser,
+            "withoutItem": found.withoutItem,
+            "leftOut": list(found.leftOut),
+        },
     )
 
 

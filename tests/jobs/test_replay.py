@@ -201,7 +201,9 @@ def test_a_lake_of_a_newer_layout_is_told(spark: SparkSession, tmp_path: Path, r
         (("--region", ""), "--region: must not be empty"),
     ],
 )
-def test_a_command_line_that_is_not_right_is_told(tmp_path: Path, replay: Job, options: tuple[str, ...]) -> None:
+def test_a_command_line_that_is_not_right_is_told(
+    tmp_path: Path, replay: Job, options: tuple[str, ...], words: str
+) -> None:
     ended = replay(tmp_path, day(0), day(0), *options)
     assert ended.code == 2
     assert words in ended.said[0]
@@ -253,7 +255,7 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     lay(spark, tmp_path / "lake", {day(0): events})
     ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert ended.code == 0
-    assert ended.summary["bulkExport"] == {"exported": 3, "withoutUser": 1, "withoutItem": 1}
+    assert ended.summary["bulkExport"] == {"exported": 3, "withoutUser": 1, "withoutItem": 1, "leftOut": []}
     assert (ended.summary["events"], ended.summary["pending"]) == (5, 5)
     rest = {"EVENT_TYPE": "view", "EVENT_VALUE": "", "NOTE": "", "NUMBER_OF_RATINGS": ""}
     first = {"USER_ID": "u1", "ITEM_ID": "i1", "TIMESTAMP": "1704067201", "EVENT_TYPE": "view", "EVENT_VALUE": "12.5"}
@@ -266,3 +268,50 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     assert [field["name"] for field in schema["fields"]] == list(exported(tmp_path / "out")[0])
     again = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert (again.code, "is not empty" in again.said[0]) == (2, True)
+
+
+def test_an_export_asks_delivered_batches_of_the_range_whose_a_session_is(
+    spark: SparkSession, tmp_path: Path, replay: Job, serve: Callable[..., Server]
+) -> None:
+    at, login = DAY_ONE + timedelta(hours=23), DAY_ONE + timedelta(hours=25)
+    lay(
+        spark,
+        tmp_path / "lake",
+        {day(0): [event("1", at, itemId="i1")], day(1): [event("2", login, itemId="i2", userId="u2")], day(2): []},
+    )
+    url = serve().endpoint_url
+    assert replay(tmp_path / "lake", day(1), day(1), url=url).summary["delivered"] == 1
+    ended = replay(tmp_path / "lake", day(0), day(2), "--bulk-export", str(tmp_path / "out"), url=url)
+    assert (ended.code, ended.summary["bulkExport"]["exported"], ended.summary["batchesDone"]) == (0, 1, 2)
+    assert [(row["USER_ID"], row["ITEM_ID"]) for row in exported(tmp_path / "out")] == [("u2", "i1")]
+    alone = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "alone"), url=url)
+    assert alone.summary["bulkExport"]["withoutUser"] == 1
+
+
+def test_properties_that_no_column_can_hold_are_named(
+    spark: SparkSession, tmp_path: Path, replay: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = {"eventValue": "5", "itemId": "x", "deviceOs": "ios"}
+    events = [
+        event("1", DAY_ONE, userId="u", properties=kept),
+        event("2", DAY_ONE, userId="v", properties={"deviceOS": "IOS"}),
+    ]
+    lay(spark, tmp_path / "lake", {day(0): events})
+    ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
+    assert ended.summary["bulkExport"] == {
+        "exported": 2,
+        "withoutUser": 0,
+        "withoutItem": 0,
+        "leftOut": ["eventValue", "itemId"],
+    }
+    assert "no column can hold the properties eventValue, itemId" in caplog.text
+    assert {(row["USER_ID"], row["ITEM_ID"], row["DEVICE_OS"]) for row in exported(tmp_path / "out")} == {
+        ("u", "i", "ios"),
+        ("v", "i", "IOS"),
+    }
+
+
+def test_a_batch_without_events_is_settled_for_a_plan(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
+    lay(spark, tmp_path, {**days(1, 1, 1), day(1): []})
+    ended = replay(tmp_path, day(0), day(1), "--plan")
+    assert (ended.code, ended.summary["batches"], ended.summary["batchesDone"]) == (0, 2, 1)
