@@ -253,7 +253,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     return run_job(
-        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv
+        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv, Lake
     )
 
 

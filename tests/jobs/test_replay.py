@@ -175,8 +175,20 @@ def test_a_range_around_failed_batches_is_sent(
 
 
 def test_a_lake_without_batches_is_told(tmp_path: Path, replay: Job) -> None:
+    (tmp_path / "_batches").mkdir()
     ended = replay(tmp_path, day(0), day(1))
     assert (ended.code, ended.said) == (2, ["the lake has no batches: run build_events first"])
+
+
+@pytest.mark.parametrize("options", [(), ("--plan",), ("--bulk-export", "out")])
+def test_a_lake_that_is_not_there_is_told_and_not_made(
+    tmp_path: Path, replay: Job, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = replay(tmp_path / "typo", day(0), day(1), *options)
+    assert ended.code == 2
+    assert f"--lake {tmp_path / 'typo'}: there is no lake" in ended.said[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lake_of_a_newer_layout_is_told(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
