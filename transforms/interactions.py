@@ -57,10 +57,6 @@ def columns_of(keys: Iterable[str], *, impressions: bool) -> dict[str, Column]:
 
     Keys that come to one column share it: it holds the value of the first of them, in their order, that an event has.
     Those that `clashing` names have none.
-
-    Examples:
-        >>> list(columns_of(["device", "numberOfRatings", "itemId"], impressions=True))
-        ['IMPRESSION', 'DEVICE', 'NUMBER_OF_RATINGS']
     """
     shown = {_IMPRESSION: F.array_join("impression", "|")} if impressions else {}
     sharing: dict[str, list[Column]] = {}

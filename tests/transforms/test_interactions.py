@@ -38,3 +38,9 @@ def test_keys_that_come_to_one_column_share_it_and_numbers_have_no_exponent(spar
         spark.createDataFrame(wanted, "EVENT_VALUE STRING, DEVICE_OS STRING"),
         ignore_row_order=True,
     )
+
+
+def test_columns_are_of_impressions_and_of_keys_whose_column_is_free(spark: SparkSession) -> None:
+    keys = ["device", "numberOfRatings", "itemId", "impression"]
+    assert list(columns_of(keys, impressions=True)) == ["IMPRESSION", "DEVICE", "NUMBER_OF_RATINGS"]
+    assert list(columns_of(keys, impressions=False)) == ["DEVICE", "NUMBER_OF_RATINGS"]
