@@ -30,7 +30,7 @@ from jobs.building.flow import find_flow
 from jobs.building.history import History, Left, check_history, find_history, warn_of_changed
 from jobs.building.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
-from jobs.frame.arguments import JobParser, batch_label, batches, duration, lake_root, moment
+from jobs.frame.arguments import JobParser, batch_label, batches, duration, filled, lake_root, moment
 from jobs.frame.run import Run, run_job
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
@@ -79,13 +79,17 @@ def parse(argv: Sequence[str]) -> Arguments:
     """
     parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", nargs="+", default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs")
+    source.add_argument(
+        "--input", nargs="+", type=filled, default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs"
+    )
     source.add_argument(
         "--retry-quarantine",
         action="store_true",
         help="take the batch's quarantine through again, e.g. a mended mapping",
     )
-    parser.add_argument("--mapping", required=True, metavar="NAME_OR_FILE", help="how a record becomes events")
+    parser.add_argument(
+        "--mapping", required=True, type=filled, metavar="NAME_OR_FILE", help="how a record becomes events"
+    )
     parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
     parser.add_argument(
@@ -97,7 +101,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--look-back", type=batches, default="2", metavar="N", help="batches before, for repeats and late events (2)"
     )
-    parser.add_argument("--thresholds", metavar="FILE", help="the gate's thresholds (docs/rules.md lists the defaults)")
+    parser.add_argument(
+        "--thresholds", type=filled, metavar="FILE", help="the gate's thresholds (docs/rules.md lists the defaults)"
+    )
     parser.add_argument(
         "--on-gate-failure", choices=("fail", "warn"), default="fail", help="warn lets the batch pass, marked (fail)"
     )
@@ -247,7 +253,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     return run_job(
-        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv
+        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv, Lake
     )
 
 

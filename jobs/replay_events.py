@@ -24,12 +24,12 @@ from pyspark.sql import SparkSession
 from delivery.budget.target import Target
 from delivery.http.service import Service
 from jobs.errors import Exit
-from jobs.frame.arguments import JobParser, add_service, batch_label, duration, lake_root, time_of_day
+from jobs.frame.arguments import JobParser, add_service, batch_label, duration, filled, lake_root, time_of_day
 from jobs.frame.deadline import earliest
 from jobs.frame.run import Run, run_job
 from jobs.frame.terminal import find_terminal
 from jobs.lake.tables import Lake
-from jobs.replaying.bulk import export
+from jobs.replaying.bulk import Exported, export
 from jobs.replaying.campaign import Campaign
 from jobs.replaying.ranges import find_batches
 from jobs.replaying.survey import Survey, bulk_serves_better, survey, words
@@ -94,10 +94,15 @@ def parse(argv: Sequence[str]) -> Arguments:
     instead.add_argument(
         "--plan", action="store_true", help="send nothing; say what there is to send and how long it takes"
     )
-    instead.add_argument("--bulk-export", metavar="DIR", help="send nothing; write what waits as a bulk import's CSV")
+    instead.add_argument(
+        "--bulk-export", type=filled, metavar="DIR", help="send nothing; write what waits as a bulk import's CSV"
+    )
     add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; run it again to go on")
     add("--max-duration", type=duration, metavar="D", help="stop after that long, e.g. 6h; run it again to go on")
     given = parser.parse_args(argv)
+    sends = not given.plan and given.bulk_export is None
+    if not sends and (given.until is not None or given.max_duration is not None):
+        parser.error("--until and --max-duration end a sending: --plan and --bulk-export send nothing")
     return Arguments(
         lake=given.lake,
         first=given.first,
@@ -116,15 +121,15 @@ def parse(argv: Sequence[str]) -> Arguments:
 def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Find the batches; send what is left of them, or say what that is, or write it for an import."""
     run.counters["maxRate"] = arguments.pace.max_rate
-    if not (arguments.plan or arguments.bulk_export):
+    if not arguments.plan and arguments.bulk_export is None:
         return send(lake, arguments, run)
     # Nothing is called: no region and no credentials are needed.
     service = Service(arguments.trackingId, arguments.region or "", arguments.endpoint_url)
     waiting = find_waiting(lake, service, find_batches(lake.manifests, arguments.first, arguments.last))
-    if arguments.plan:
+    if arguments.bulk_export is None:
         tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
     else:
-        tell_export(export(waiting, arguments.bulk_export or "", lake.files), waiting, run)
+        tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
     return Exit.DONE
 
 
@@ -162,17 +167,21 @@ def tell_plan(found: Survey, run: Run, rate: float) -> None:
     )
 
 
-def tell_export(counts: dict[str, int], waiting: Waiting, run: Run) -> None:
+def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
     """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
-    delivered, refused = counts.pop("delivered"), counts.pop("refused")
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),
         batchesDone=len(waiting.settled),
-        events=delivered + refused + sum(counts.values()),
-        alreadyDelivered=delivered,
-        deadLettered=refused,
-        pending=sum(counts.values()),
-        bulkExport=counts,
+        events=found.delivered + found.refused + found.waiting,
+        alreadyDelivered=found.delivered,
+        deadLettered=found.refused,
+        pending=found.waiting,
+        bulkExport={
+            "exported": found.exported,
+            "withoutUser": found.withoutUser,
+            "withoutItem": found.withoutItem,
+            "leftOut": list(found.leftOut),
+        },
     )
 
 

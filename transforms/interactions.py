@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-FIXED: Final = {
-    "USER_ID": "userId",
-    "ITEM_ID": "itemId",
-    "TIMESTAMP": "unix_seconds(sentAt)",
-    "EVENT_TYPE": "eventType",
-    "EVENT_VALUE": "eventValue",
-}
-"""The columns that every import has, from the `events` table's."""
+from transforms.wire import plain
+
+FIXED: Final = ("USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE", "EVENT_VALUE")
+"""The columns that every import has."""
+_IMPRESSION: Final = "IMPRESSION"
 
 
-def name_users(events: DataFrame) -> DataFrame:
+def name_users(events: DataFrame, others: DataFrame) -> DataFrame:
     """Give anonymous events the user of their session, as the service does when a session's user is known.
 
     The next user that the session names after an event, else the last one before it.
+
+    Args:
+        events: the `events` table's columns, and any others.
+        others: events that may name users too, by the table's columns; they are not among the rows returned.
     """
+    witnesses = others.where("userId IS NOT NULL").select("userId", "sessionId", "sentAt", "eventId")
+    mine, theirs = events.withColumn("_asked", F.lit(True)), witnesses.withColumn("_asked", F.lit(False))
     in_session = Window.partitionBy("sessionId").orderBy("sentAt", "eventId")
     later = F.first("userId", ignorenulls=True).over(in_session.rowsBetween(0, Window.unboundedFollowing))
     earlier = F.last("userId", ignorenulls=True).over(in_session.rowsBetween(Window.unboundedPreceding, 0))
-    return events.withColumn("userId", F.coalesce(later, earlier))
+    named = mine.unionByName(theirs, allowMissingColumns=True).withColumn("userId", F.coalesce(later, earlier))
+    return named.where("_asked").drop("_asked")
 
 
 def interactions(events: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
@@ -39,24 +43,36 @@ def interactions(events: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
         columns: beside the fixed ones, by name: see `columns_of`.
 
     Returns:
-        USER_ID, ITEM_ID, TIMESTAMP (whole seconds of Unix time), EVENT_TYPE, EVENT_VALUE, and these.
+        USER_ID, ITEM_ID, TIMESTAMP (whole seconds of Unix time), EVENT_TYPE, EVENT_VALUE (without an exponent), and
+        these.
     """
-    fixed = (F.expr(text).alias(name) for name, text in FIXED.items())
+    seconds = F.unix_seconds("sentAt")
+    values = (F.col("userId"), F.col("itemId"), seconds, F.col("eventType"), plain(F.col("eventValue")))
+    fixed = (value.alias(name) for name, value in zip(FIXED, values, strict=True))
     return events.select(*fixed, *(column.alias(name) for name, column in columns.items()))
 
 
-def columns_of(keys: Sequence[str], *, impressions: bool) -> dict[str, Column]:
+def columns_of(keys: Iterable[str], *, impressions: bool) -> dict[str, Column]:
     """Make columns of properties, and one of impressions, their items parted by `|`, where there are some.
 
-    A property that bears the name of a fixed column gives way to it; of two that come to one name the first stays.
+    Keys that come to one column share it: it holds the value of the first of them, in their order, that an event has.
+    Those that `clashing` names have none.
+    """
+    shown = {_IMPRESSION: F.array_join("impression", "|")} if impressions else {}
+    sharing: dict[str, list[Column]] = {}
+    for key in sorted(keys):
+        sharing.setdefault(column_name(key), []).append(F.col("properties").getItem(key))
+    return shown | {name: F.coalesce(*sharing[name]) for name in sorted(sharing) if not _is_taken(name)}
+
+
+def clashing(keys: Iterable[str]) -> tuple[str, ...]:
+    """Choose the keys of properties whose column is one that holds something else.
 
     Examples:
-        >>> list(columns_of(["device", "numberOfRatings", "itemId"], impressions=True))
-        ['IMPRESSION', 'DEVICE', 'NUMBER_OF_RATINGS']
+        >>> clashing(["eventValue", "device", "itemId", "impression"])
+        ('eventValue', 'impression', 'itemId')
     """
-    shown = {"IMPRESSION": F.array_join("impression", "|")} if impressions else {}
-    named = {column_name(key): F.col("properties").getItem(key) for key in reversed(keys)}
-    return shown | {name: named[name] for name in sorted(named) if name not in FIXED}
+    return tuple(key for key in sorted(keys) if _is_taken(column_name(key)))
 
 
 def column_name(key: str) -> str:
@@ -67,3 +83,7 @@ def column_name(key: str) -> str:
         ('NUMBER_OF_RATINGS', 'DEVICE', 'PAGE2_URL')
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).upper()
+
+
+def _is_taken(name: str) -> bool:
+    return name in FIXED or name == _IMPRESSION

@@ -6,15 +6,12 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from delivery.http.connection import Connection
 from delivery.http.faults import NOT_LET_THROUGH, NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NoAnswerError
 from delivery.http.proxy import Proxy
-from delivery.http.service import Endpoint
-
-_PORTS: Final = {"http": 80, "https": 443}
+from delivery.http.service import PORTS, Endpoint
 
 
 async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds: float) -> Connection:
@@ -43,7 +40,7 @@ async def _open(endpoint: Endpoint, new: Callable[[], Connection]) -> Connection
     url, proxy = urlsplit(endpoint.url), endpoint.proxy
     trust = endpoint.trust if url.scheme == "https" else None
     if proxy is None:
-        return await _connect(new, str(url.hostname), url.port or _PORTS[url.scheme], trust)
+        return await _connect(new, str(url.hostname), url.port or PORTS[url.scheme], trust)
     connection = await _connect_to_proxy(new, proxy, endpoint.trust)
     if trust is not None:
         await _tunnel(connection, url, proxy)
@@ -66,7 +63,7 @@ async def _connect_to_proxy(new: Callable[[], Connection], proxy: Proxy, trust: 
 async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> None:
     """Have the proxy connect to the service."""
     host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
-    target = f"{host}:{url.port or _PORTS[url.scheme]}"
+    target = f"{host}:{url.port or PORTS[url.scheme]}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     lines += [f"Proxy-Authorization: {proxy.authorization}"] if proxy.authorization else []
     try:

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -20,6 +21,8 @@ from delivery.http.keys import find_credentials
 from delivery.http.proxy import Proxy, find_proxy
 from delivery.http.trust import find_ca_bundle, open_trust
 
+PORTS: Final = {"http": 80, "https": 443}
+"""Of the schemes by which a service can be spoken to, where its URL names none."""
 _SCOPE: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=[^,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request,")
 
 
@@ -107,12 +110,15 @@ def _signed_call(session: Session, service: Service) -> AWSPreparedRequest:
 
 
 def _endpoint(call: AWSPreparedRequest, session: Session) -> Endpoint:
+    scheme = urlsplit(call.url).scheme
+    if scheme not in PORTS:  # an option's, AWS_ENDPOINT_URL's or a profile's
+        raise ValueError("the endpoint is not spoken to over http or https")
     headers = {name.lower(): _text(value) for name, value in call.headers.items()}
     scope = _SCOPE.match(headers.get("authorization", ""))
     if scope is None:
         raise ValueError("boto3 is set not to sign by SigV4")
     proxy = find_proxy(call.url)
-    tls = call.url.startswith("https:") or (proxy is not None and proxy.tls)
+    tls = scheme == "https" or (proxy is not None and proxy.tls)
     trust = open_trust(find_ca_bundle(session)) if tls else None
     return Endpoint(call.url, scope[1], scope[2], headers["user-agent"], headers["content-type"], proxy, trust)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from datetime import UTC, datetime, time, timedelta
-from typing import NoReturn
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
+
+_NO_VALUE: Final = "argument"
+"""The end of argparse's words where an option has no value."""
 
 
 class JobParser(argparse.ArgumentParser):
@@ -16,7 +20,8 @@ class JobParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError with what was wrong and how to see the usage."""
-        raise ConfigurationError(f"{self.prog}: {message}", f"{self.prog} --help shows the usage")
+        hint = ": its value is missing, or begins with '-'" if message.endswith(_NO_VALUE) else ""
+        raise ConfigurationError(f"{self.prog}: {message}{hint}", f"{self.prog} --help shows the usage")
 
 
 def add_service(parser: argparse.ArgumentParser, max_rate: int) -> None:
@@ -28,11 +33,35 @@ def add_service(parser: argparse.ArgumentParser, max_rate: int) -> None:
     """
     add = parser.add_argument
     add("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
-    add("--region", metavar="R", help="AWS region (the default chain's)")
-    add("--endpoint-url", metavar="URL", help="another service than the region's, e.g. an emulator")
+    add("--region", type=filled, metavar="R", help="AWS region (the default chain's)")
+    add("--endpoint-url", type=endpoint_url, metavar="URL", help="another service than the region's, e.g. an emulator")
     add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
     add("--max-in-flight", type=in_flight, default="256", metavar="N", help="calls at once, in each task (256)")
     add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
+
+
+def filled(text: str) -> str:
+    """Check that an option's value is not blank, as a shell's variable is that was never set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty: leave the option out, or give it a value")
+    return text
+
+
+def endpoint_url(text: str) -> str:
+    """Check the URL of a service.
+
+    Examples:
+        >>> endpoint_url("http://localhost:8080")
+        'http://localhost:8080'
+    """
+    try:
+        url = urlsplit(text)
+        right = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port or an address that is none
+        right = False
+    if not right:  # its text is not repeated: it may hold a password
+        raise argparse.ArgumentTypeError("is no URL of a service: write e.g. http://localhost:8080 or https://...")
+    return text
 
 
 def lake_root(text: str) -> str:
@@ -113,8 +142,8 @@ def rate(text: str) -> float:
 
 
 def tracking_id(text: str) -> str:
-    """Check a trackingId: 1 to 256 characters (botocore's service model)."""
-    if not 1 <= len(text) <= 256:
+    """Check a trackingId: 1 to 256 characters (botocore's service model), and not blanks alone."""
+    if not text.strip() or len(text) > 256:
         raise argparse.ArgumentTypeError("must be 1 to 256 characters")
     return text
 

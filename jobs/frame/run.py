@@ -75,6 +75,7 @@ def run_job(
     parse: Callable[[Sequence[str]], A],
     work: Callable[[SparkSession, Lake, A, Run], Exit],
     argv: Sequence[str],
+    find_lake: Callable[[SparkSession, str], Lake] = Lake.existing,
 ) -> int:
     """Run a job to its end.
 
@@ -83,6 +84,7 @@ def run_job(
         parse: reads the command line; raises ConfigurationError.
         work: does the job, fills in the counters; raises JobError where it cannot.
         argv: the command line without the program.
+        find_lake: gives the lake of a root; raises JobError where it cannot.
 
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
@@ -93,7 +95,7 @@ def run_job(
         arguments = parse(argv)
         spark = open_session(run.job)
         run.interruption.listen(spark)  # after Spark, which installs a handler of its own
-        lake = Lake(spark, arguments.lake)
+        lake = find_lake(spark, arguments.lake)
         run.report = start_report()
         code = work(spark, lake, arguments, run)
     except JobError as failure:

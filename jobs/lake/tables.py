@@ -47,6 +47,24 @@ class Lake:
         self.root = root.rstrip("/") or root
         self.manifests = Manifests(self.files, self.root)
 
+    @classmethod
+    def existing(cls, spark: SparkSession, root: str) -> Lake:
+        """Find the lake that builds have made; make nothing in a place that is none.
+
+        Raises:
+            ConfigurationError: there is none, or it cannot be read.
+        """
+        lake = cls(spark, root)
+        try:
+            there = lake.files.exists(f"{lake.root}/_batches")
+        except OSError as error:
+            raise ConfigurationError(f"--lake {lake.root}: cannot be read ({error})") from None
+        if not there:
+            raise ConfigurationError(
+                f"--lake {lake.root}: there is no lake: name the one that build_events made, or run it first"
+            )
+        return lake
+
     def prepare(self, batch: str) -> None:
         """Make the folder of a batch's manifests: the proof that the lake can be written.
 

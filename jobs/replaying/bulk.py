@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.replaying.waiting import Waiting
-from transforms.interactions import columns_of, interactions, name_users
+from transforms.interactions import clashing, columns_of, interactions, name_users
+
+log = logging.getLogger(__name__)
 
 _WAITS: Final = "status IS NULL"
 _CSV: Final = {
@@ -36,20 +40,43 @@ _AVRO: Final[dict[str, Any]] = {
 """What the fixed columns hold; the others may be missing."""
 
 
-def export(waiting: Waiting, folder: str, files: FileSystem) -> dict[str, int]:
-    """Write what waits as a bulk import takes it: CSV files in a folder, and in `schema/` below it their schema.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of the events of a range.
 
-    Returns:
-        Events exported; those left out since an import does not take them: `withoutUser`, `withoutItem`; those that
-        needed none, since the trackingId was given them: `delivered`, `refused`.
+    Attributes:
+        exported: events that were written.
+        withoutUser: events that wait, and that an import does not take since nobody knows their user.
+        withoutItem: likewise, since they have no item.
+        delivered: events that needed no export, since the trackingId has acknowledged them.
+        refused: likewise, since it has refused them for good.
+        leftOut: keys of properties that no column can hold.
+    """
+
+    exported: int
+    withoutUser: int
+    withoutItem: int
+    delivered: int
+    refused: int
+    leftOut: tuple[str, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait, written or not."""
+        return self.exported + self.withoutUser + self.withoutItem
+
+
+def export(waiting: Waiting, folder: str, files: FileSystem) -> Exported:
+    """Write what waits as a bulk import takes it: CSV files in a folder, and in `schema/` below it their schema.
 
     Raises:
         ConfigurationError: the folder is not empty, or cannot be written.
     """
     _check_folder(folder, files)
-    rows = name_users(waiting.events).persist(StorageLevel.DISK_ONLY)
+    rows = name_users(waiting.events, waiting.settledEvents).persist(StorageLevel.DISK_ONLY)
     try:
-        counts, columns = _count(rows), _columns(rows.where(_WAITS))
+        counts, keys, impressions = _count(rows), _keys(rows.where(_WAITS)), _has_impressions(rows.where(_WAITS))
+        columns = columns_of(keys, impressions=impressions)
         table = interactions(rows.where(f"{_WAITS} AND userId IS NOT NULL AND itemId IS NOT NULL"), columns)
         table.write.mode("append").options(**_CSV).csv(folder)
     finally:
@@ -57,7 +84,10 @@ def export(waiting: Waiting, folder: str, files: FileSystem) -> dict[str, int]:
     files.replace(f"{folder}/schema/interactions.json", json.dumps(schema(table.columns), indent=2))
     counts["delivered"] += sum(each.delivered for each in waiting.settled)
     counts["refused"] += sum(each.refused for each in waiting.settled)
-    return counts
+    left_out = clashing(keys)
+    if left_out:
+        log.warning("no column can hold the properties %s: the columns of their names are taken", ", ".join(left_out))
+    return Exported(**counts, leftOut=left_out)
 
 
 def schema(columns: Sequence[str]) -> dict[str, Any]:
@@ -93,8 +123,10 @@ def _count(rows: DataFrame) -> dict[str, int]:
     return found.collect()[0].asDict()
 
 
-def _columns(rows: DataFrame) -> dict[str, Column]:
-    """Find the columns that events fill beside the fixed ones."""
-    keys = rows.select(F.explode(F.map_keys("properties")).alias("key")).distinct().collect()
-    shown = rows.where("impression IS NOT NULL").limit(1).count()
-    return columns_of(sorted(row["key"] for row in keys), impressions=shown > 0)
+def _keys(rows: DataFrame) -> list[str]:
+    """Find the keys of all properties."""
+    return [row["key"] for row in rows.select(F.explode(F.map_keys("properties")).alias("key")).distinct().collect()]
+
+
+def _has_impressions(rows: DataFrame) -> bool:
+    return rows.where("impression IS NOT NULL").limit(1).count() > 0

@@ -18,7 +18,7 @@ _MOST_NAMED: Final = 10
 
 
 def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
-    """Find the batches from one label to another, both included, and all that begin with the last.
+    """Find the batches from one label to another, both included, and all that `within` takes the last for.
 
     So `--from 2024-01 --to 2024-02` are two months, whether their batches are days or hours.
 
@@ -37,13 +37,33 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
 
 
 def within(labels: Sequence[str], first: str, last: str) -> list[str]:
-    """Choose labels.
+    """Choose labels: from the first to the last, and those that the last stands for.
+
+    A last that no batch bears stands for all that begin with it; one that a batch bears for itself and what is finer.
 
     Examples:
         >>> within(["2023-12-31", "2024-01-01", "2024-01-02", "2024-01-02T03", "2024-01-03"], "2024-01", "2024-01-02")
         ['2024-01-01', '2024-01-02', '2024-01-02T03']
+        >>> within(["day-1", "day-10", "day-2"], "day-1", "day-1")
+        ['day-1']
     """
-    return [label for label in labels if first <= label and (label <= last or label.startswith(last))]
+    belongs = is_finer if last in labels else str.startswith
+    return [label for label in labels if first <= label and (label <= last or belongs(label, last))]
+
+
+def is_finer(label: str, of: str) -> bool:
+    """Whether a label is another one drawn out: by a sign and more, or from one time to a shorter one in it.
+
+    Examples:
+        >>> is_finer("2024-01-02", "2024-01"), is_finer("20240102", "202401"), is_finer("2024-01-02T03", "2024-01-02")
+        (True, True, True)
+        >>> is_finer("day-10", "day-1"), is_finer("day-1-b", "day-1")
+        (False, True)
+    """
+    if not label.startswith(of):
+        return False
+    times = batch_interval(label) is not None and batch_interval(of) is not None
+    return times or not label[len(of) : len(of) + 1].isalnum()
 
 
 def _check_labels(labels: Sequence[str], first: str, last: str) -> None:

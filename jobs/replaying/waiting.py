@@ -27,18 +27,25 @@ class Waiting:
         settled: what came of batches of which nothing is left.
         batches: labels of the others, oldest first.
         events: of these: the `events` table's columns, `batch`, and `status`: how an event ended, null where it waits.
+        settledEvents: of the batches of which nothing is left, by the table's columns.
     """
 
     settled: tuple[Balance, ...]
     batches: tuple[str, ...]
     events: DataFrame
+    settledEvents: DataFrame
 
 
 def find_waiting(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> Waiting:
-    """Find what may be left to send of a range, by its plans and receipts."""
+    """Find what may be left to send of a range, by its plans and receipts.
+
+    Of a batch without events nothing is left, though no delivery has said so.
+    """
     tracker = Tracker(lake, service)
     known = tracker.plans.standings({manifest.batch: manifest.runId for manifest in manifests})
-    settled = {batch: each for batch, each in known.items() if isinstance(each, Balance)}
+    settled = {manifest.batch: Balance(0, 0) for manifest in manifests if not manifest.events}
+    settled |= {batch: each for batch, each in known.items() if isinstance(each, Balance)}
+    done = [manifest for manifest in manifests if manifest.batch in settled]
     rest = [manifest for manifest in manifests if manifest.batch not in settled]
     batches = tuple(manifest.batch for manifest in rest)
     paths = tracker.paths(batches, Span(None, None)) if rest else []
@@ -49,4 +56,4 @@ def find_waiting(lake: Lake, service: Service, manifests: Sequence[Manifest]) ->
         joined = events.join(fates(lake.rows(paths, RECEIPTS)), "eventId", "left")
     else:
         joined = events.withColumn("status", F.lit(None).cast("string"))
-    return Waiting(tuple(settled.values()), batches, joined)
+    return Waiting(tuple(settled.values()), batches, joined, lake.published_events(done, EVENTS))

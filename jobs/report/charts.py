@@ -51,12 +51,18 @@ def calls_chart(course: Course) -> str:
         drawn.axes.stairs(well, edges, fill=True, facecolor=colour("c0"), **_EDGE)
         drawn.axes.stairs(ended, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE)
         drawn.axes.stairs(target, edges, baseline=None, edgecolor=colour("ink"), linewidth=1.4)
-        drawn.axes.axhline(course.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
+        if shows_limit(course):
+            drawn.axes.axhline(course.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
         _sendings(drawn, course)
         top = max(ended)
-        count_axis(drawn.axes, max(top, course.limit) if course.limit <= FAR * top else top * 1.5, "calls a second")
+        count_axis(drawn.axes, max(top, course.limit) if shows_limit(course) else top * 1.5, "calls a second")
         time_axis(drawn.axes, *_ends(course))
     return drawn.svg
+
+
+def shows_limit(course: Course) -> bool:
+    """Whether the limit is near enough to the calls to stand in one chart with them."""
+    return course.limit <= FAR * max(rates(course, lambda point: point.ended))
 
 
 def latency_chart(course: Course) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -147,7 +147,7 @@ class Told:
         flow: when the events happened; None where that is not known.
         lengths: of sessions, likewise.
         course: of the delivery, likewise.
-        docs: whether the batch has a page in the Data Docs.
+        docs: labels of the batches that have a page in the Data Docs.
         others: file names of other runs' pages in the same folder, the newest first.
     """
 
@@ -157,7 +157,7 @@ class Told:
     flow: Flow | None = None
     lengths: Lengths | None = None
     course: Course | None = None
-    docs: bool = False
+    docs: Collection[str] = ()
     others: Sequence[str] = ()
 
 

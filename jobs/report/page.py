@@ -11,13 +11,12 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from expectations.gate import percent
 from expectations.rules import RULES
 from jobs.report import charts
 from jobs.report.bars import Bar, codes, durations, event_fates, reasons, record_fates, sizes
 from jobs.report.course import latencies, merge, shown
 from jobs.report.facts import Course, Flow, Told, percentile
-from jobs.report.words import duration, standing
+from jobs.report.words import duration, percentage, size, standing
 
 LEAST_POINTS: Final = 3
 """Stretches of a second that a chart of a delivery needs to show anything."""
@@ -54,7 +53,7 @@ def page(told: Told) -> str:
         course=course,
         codes=codes(course.refused) if course else (),
         calls=_calls(course) if course and len(course.points) >= LEAST_POINTS else None,
-        latency=_latency(course) if course and len(course.points) >= LEAST_POINTS else None,
+        latency=_latency(course) if course and len(course.points) >= LEAST_POINTS and _measured(course) else None,
         total=merge(course.points) if course else None,
         median=percentile(latencies(course.points), 0.5) if course else None,
         p95=percentile(latencies(course.points), 0.95) if course else None,
@@ -75,13 +74,14 @@ def _flow(flow: Flow) -> Picture:
 
 
 def _calls(course: Course) -> Picture:
-    legend = (
-        ("c0", "answered"),
-        ("c1", "throttled"),
-        ("ink", "target"),
-        ("dashed", f"limit, {course.limit:,g} a second"),
-    )
-    return Picture(Markup(charts.calls_chart(course)), legend)  # noqa: S704 - as above
+    legend = (("c0", "ended, not throttled"), ("c1", "throttled"), ("ink", "target"))
+    limit = (("dashed", f"limit, {course.limit:,g} a second"),) if charts.shows_limit(course) else ()
+    return Picture(Markup(charts.calls_chart(course)), legend + limit)  # noqa: S704 - as above
+
+
+def _measured(course: Course) -> bool:
+    """Whether a latency is known at all."""
+    return any(point.latencies for point in course.points)
 
 
 def _latency(course: Course) -> Picture:
@@ -92,7 +92,7 @@ def _latency(course: Course) -> Picture:
 def _render(**values: object) -> str:
     ours, shared = resources.files("jobs.report") / "templates", resources.files("expectations") / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "number": _number, "duration": duration, "time": _time}
+    environment.filters |= {"percent": percentage, "number": _number, "duration": duration, "size": size, "time": _time}
     environment.globals["style"] = (shared / "style.css").read_text("utf-8") + (ours / "report.css").read_text("utf-8")
     return environment.from_string((ours / "report.html.j2").read_text("utf-8")).render(**values)
 

@@ -77,7 +77,7 @@ class Report:
                 flow=self.flow,
                 lengths=self.lengths,
                 course=self.course() if self.course else None,
-                docs=lake.files.exists(f"{lake.root}/quality/batches/{batch}.html"),
+                docs={name.removesuffix(".html") for name in lake.files.children(f"{lake.root}/quality/batches")},
                 others=tuple(sorted(pages, key=_run, reverse=True)[:OTHERS]),
             )
             page: Callable[[Told], str] = import_module(_PAGE).page

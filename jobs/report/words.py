@@ -29,10 +29,18 @@ _STANDINGS: Final = {
     Exit.DEAD_LETTERS: Standing(
         "warned",
         "dead letters",
-        "All else is delivered. The table dead_letters says why; mended, they are sent by --retry-dead-letters.",
+        "All else is delivered. The table dead_letters says why; when that is mended, "
+        "put_events --retry-dead-letters --batch LABEL sends them.",
     ),
     Exit.INTERRUPTED: Standing("warned", "unfinished", "Not all is done."),
 }
+_WITHOUT_CALLS: Final = {
+    "plan": "Nothing was sent: this was a plan.",
+    "bulkExport": "Nothing was sent: what waits was written for a bulk import.",
+}
+"""Of runs that call nobody, by what their summaries hold."""
+_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
+_THOUSAND: Final = 1000.0
 _OUR_FAULT: Final = Standing("failed", "fault", "A fault of this program: the log says where. Run it again; report it.")
 
 
@@ -47,6 +55,9 @@ def standing(summary: Mapping[str, Any]) -> Standing:
     found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
     if found.level == "passed" and summary.get("gate") == "warned":
         return Standing("warned", "done", "It may be sent. Something is not as usual.")
+    for name, sentence in _WITHOUT_CALLS.items():
+        if name in summary and found.level == "passed":
+            return found._replace(sentence=sentence)
     return found
 
 
@@ -62,3 +73,36 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     parts = [(whole // 3600, "h"), (whole // 60 % 60, "min"), (whole % 60 if whole < 3600 else 0, "s")]
     return " ".join(f"{number:,} {unit}" for number, unit in parts if number)
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for a reader.
+
+    Examples:
+        >>> size(999), size(402_000_000)
+        ('999 bytes', '402.0 MB')
+    """
+    value, unit = float(count), 0
+    while value >= _THOUSAND and unit < len(_UNITS) - 1:
+        value, unit = value / _THOUSAND, unit + 1
+    return f"{value:,.1f} {_UNITS[unit]}" if unit else f"{count} bytes"
+
+
+def percentage(share: float) -> str:
+    """Write a share, 0 to 1, as a percentage: one digit behind the point, two where it is very little.
+
+    What is not none or all is not written as if it were.
+
+    Examples:
+        >>> percentage(0.05807), percentage(0.0004433), percentage(0.25), percentage(1), percentage(0)
+        ('5.8 %', '0.04 %', '25 %', '100 %', '0 %')
+        >>> percentage(0.00001), percentage(0.9999)
+        ('less than 0.01 %', 'more than 99.9 %')
+    """
+    number = share * 100
+    if 0 < number < 0.01:
+        return "less than 0.01 %"
+    if 99.9 < number < 100:
+        return "more than 99.9 %"
+    text = f"{number:.2f}" if number < 0.1 else f"{number:.1f}".removesuffix(".0")
+    return f"{'0' if number == 0 else text} %"

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _EVERY: Final = 1.0
 """Seconds between two files of receipts."""
 _LOOK: Final = 0.1
+_MICROSECONDS: Final = 1_000_000
 _LAST_WORDS: Final = 3.0
 """Seconds; Spark gives the Python worker of a task that it ends 2."""
 _GIVE_UP: Final = 60.0
@@ -55,7 +56,7 @@ class Sent:
         progress: at its end.
         ending: the answer that ended it before its end; None where none did.
         failure: what ended the Spark job; None where it came to its end.
-        seconds: from the first call on.
+        seconds: that the calls took up, by `taken`.
     """
 
     progress: Progress
@@ -70,14 +71,26 @@ class Sent:
 
 
 class Attendance:
-    """The driver's part while the Spark job runs in a thread of its own."""
+    """The driver's part while the Spark job runs in a thread of its own.
 
-    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch) -> None:
+    Args:
+        dispatcher: of the delivery.
+        server: brings it the tasks' messages.
+        watch: who is told.
+        interval: seconds that the limit gives a call.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch, interval: float) -> None:
         self._dispatcher = dispatcher
         self._server = server
         self._watch = watch
         self._kept_at = self._failing_since = time.monotonic()
-        self._begun: float | None = None
+        self._interval = interval
+        self._attempts = 0
+        self._heard: list[float] = []
+        """When calls were heard of, first and last, by the driver's clock."""
+        self._begun: list[float] = []
+        """When calls that have outcomes began, first and last, by the tasks' clocks."""
 
     def through(self, job: Callable[[], list[Left]]) -> Sent:
         """Watch the job to its end, and keep all that it tells."""
@@ -108,8 +121,9 @@ class Attendance:
 
     def _look(self) -> None:
         progress = self._server.call(self._dispatcher.progress)
-        if self._begun is None and progress.calls.attempts:
-            self._begun = time.monotonic()
+        if progress.calls.attempts > self._attempts:
+            self._attempts = progress.calls.attempts
+            self._heard = _ends([*self._heard, time.monotonic()])
         self._watch.show(progress)
         self._watch.check()
         if time.monotonic() - self._kept_at >= _EVERY:
@@ -124,6 +138,7 @@ class Attendance:
         """
         now = time.monotonic()
         rows = self._server.call(self._dispatcher.take)
+        self._begun = _ends([*self._begun, *(row["startedAt"] / _MICROSECONDS for row in rows)])
         try:
             if rows:
                 self._watch.keep(rows)
@@ -148,10 +163,38 @@ class Attendance:
             time.sleep(_LOOK)
 
     def _sent(self, failure: BaseException | None) -> Sent:
-        seconds = time.monotonic() - self._begun if self._begun is not None else 0.0
         if failure is not None and not isinstance(failure, Exception):
             raise failure
-        return Sent(self._server.call(self._dispatcher.progress), self._dispatcher.ending, failure, seconds)
+        progress = self._server.call(self._dispatcher.progress)
+        seconds = taken(progress.calls.attempts, self._interval, _span(self._heard), _span(self._begun))
+        return Sent(progress, self._dispatcher.ending, failure, seconds)
+
+
+def taken(calls: int, interval: float, *spans: float) -> float:
+    """Say how many seconds calls took up: from the begin of the first to that of the last, and the last one's interval.
+
+    The tasks tell of their calls late, and of a request's last call alone when it began: what is seen may be too short.
+    So it is never less than the limit gives so many calls, which no delivery passes.
+
+    Args:
+        calls: how many, retries included.
+        interval: seconds that the limit gives each.
+        spans: seconds from the first begin to the last, as seen; the longest counts.
+
+    Examples:
+        >>> taken(11, 0.1, 0.3, 1.9), taken(11, 0.1, 0.3, 0.9), taken(0, 0.1, 0.0)
+        (2.0, 1.1, 0.0)
+    """
+    return max(max(spans) + interval, calls * interval) if calls else 0.0
+
+
+def _ends(moments: list[float]) -> list[float]:
+    """Keep the first and the last."""
+    return [min(moments), max(moments)] if moments else []
+
+
+def _span(ends: list[float]) -> float:
+    return ends[-1] - ends[0] if ends else 0.0
 
 
 def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:

@@ -73,7 +73,7 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
         bind = context.getConf().get("spark.driver.bindAddress", host)
         with serving(dispatcher, host, bind, pace.port) as (server, address):
             terms = Terms(service, address, static_rate, pace.in_flight)
-            return Attendance(dispatcher, server, watch).through(lambda: _run(parts, terms))
+            return Attendance(dispatcher, server, watch, 1 / pace.max_rate).through(lambda: _run(parts, terms))
     except OSError as error:
         raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
 

@@ -288,3 +288,11 @@ def test_a_command_that_gives_no_keys_is_told(
 def test_an_endpoint_shows_no_password() -> None:
     proxy = Proxy("proxy", 3128, authorization="Basic bWU6c2VjcmV0")
     assert "bWU6c2VjcmV0" not in repr(Endpoint(URL, "eu-west-1", "personalize", "Boto3", "application/json", proxy))
+
+
+def test_an_endpoint_of_the_environment_that_is_not_spoken_to_over_http_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "ftp://service.example")
+    with pytest.raises(BotoCoreError, match="not spoken to over http"):
+        resolve(SERVICE)

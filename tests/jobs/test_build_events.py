@@ -408,6 +408,9 @@ def test_faults_of_a_mapping_are_told_line_by_line_and_nothing_is_read(
         (["--batch", "b", "--session-gap", "half an hour"], "is no duration"),
         (["--batch", "b", "--as-of", "today"], "is no time"),
         (["--batch", "b", "--colour", "red"], "unrecognized arguments"),
+        (["--batch", "b", "--input", ""], "--input: must not be empty"),
+        (["--batch", "b", "--mapping", ""], "--mapping: must not be empty"),
+        (["--batch", "b", "--thresholds", ""], "--thresholds: must not be empty"),
         (["--batch", "b"], "--mapping nosuch: no such file, and no mapping of that name ships"),
     ],
 )

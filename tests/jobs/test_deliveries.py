@@ -208,7 +208,18 @@ def test_a_port_that_is_taken_is_told(built: Any, put: Any, serve: Serve) -> Non
 
 
 @pytest.mark.parametrize(
-    "option", [("--max-in-flight", "0"), ("--channel-port", "70000"), ("--resend", "--retry-dead-letters")]
+    "option",
+    [
+        ("--max-in-flight", "0"),
+        ("--channel-port", "70000"),
+        ("--resend", "--retry-dead-letters"),
+        ("--tracking-id", " "),
+        ("--endpoint-url", ""),
+        ("--endpoint-url", "ftp://127.0.0.1:9"),
+        ("--endpoint-url", "localhost:8080"),
+        ("--endpoint-url", "http://"),
+        ("--endpoint-url", "http://127.0.0.1:99999"),
+    ],
 )
 def test_options_that_are_not_right_are_told(put: Any, option: tuple[str, ...]) -> None:
     ended = put("http://127.0.0.1:9", more=option)

@@ -157,6 +157,7 @@ def test_missing_credentials_and_region_are_told_together(
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
+    (lake / "_batches").mkdir(parents=True)
     assert main(["--lake", str(lake), "--batch", "b", "--tracking-id", "t"]) == 2
     out, err = capfd.readouterr()
     assert "no AWS credentials were found" in err and "no AWS region was found" in err
@@ -168,12 +169,20 @@ def test_half_a_key_pair_is_told_in_words(
 ) -> None:
     from jobs.put_events import main  # noqa: PLC0415 - without the fixture's credentials
 
+    (lake / "_batches").mkdir(parents=True)
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert main(["--lake", str(lake), "--batch", "b", "--tracking-id", "t", "--region", "eu-west-1"]) == 2
     assert "the AWS set-up is not right: Partial credentials" in capfd.readouterr().err
 
 
-def test_an_unknown_batch_is_named(put: Any) -> None:
+def test_a_lake_that_is_not_there_is_told_and_not_made(put: Any, lake: Path) -> None:
+    ended = put("http://127.0.0.1:9")
+    assert ended.code == 2 and f"--lake {lake}: there is no lake" in ended.said[0]
+    assert not lake.exists()
+
+
+def test_an_unknown_batch_is_named(put: Any, lake: Path) -> None:
+    (lake / "_batches").mkdir(parents=True)
     ended = put("http://127.0.0.1:9", batch="2031-01-01")
     assert ended.code == 2
     assert ended.said == ["batch 2031-01-01: the lake has no such batch: run build_events for it first"]

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 import emulator
 from emulator import Faults, Server, Settings
+from jobs.replaying.ranges import within
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import DAY_ONE, day, days, event, lay
 
@@ -114,11 +115,29 @@ def test_a_plan_says_what_is_left_and_calls_nobody(month: Path, server: Server, 
     assert (told["batches"], told["batchesDone"]) == (10, 2)
     assert (told["events"], told["alreadyDelivered"], told["pending"]) == (1000, 200, 800)
     assert told["requestsMinimum"] == 8 * SESSIONS * 3
-    assert told["plan"]["hoursAtRate"] == pytest.approx(96 / 0.5 / 3600, abs=0.001)
+    assert told["plan"]["hoursAtRate"] == pytest.approx((96 / 0.5 + 8 * 2) / 3600, abs=0.001)  # 2 s a batch beside
     assert conserved(told)
 
 
 # By one batch or some.
+
+
+@pytest.mark.parametrize(
+    ("labels", "last", "taken"),
+    [
+        pytest.param("day-1 day-10 day-2", "day-1", "day-1", id="a number goes on"),
+        pytest.param("1 10 2", "1", "1", id="a number alone"),
+        pytest.param("1 1.5 10", "1", "1 1.5", id="a sign parts"),
+        pytest.param("2024-01 2024-01-02 2024-01-02T03 2024-02", "2024-01", "2024-01 2024-01-02 2024-01-02T03", id="m"),
+        pytest.param("2024 2024-01 2025", "2024", "2024 2024-01", id="year"),
+        pytest.param("2024-01-02 2024-01-02T03 2024-01-03", "2024-01-02", "2024-01-02 2024-01-02T03", id="day"),
+        pytest.param("20240102 20240102T03 20240103", "20240102", "20240102 20240102T03", id="day without signs"),
+        pytest.param("20240102 20240131 20240201", "202401", "20240102 20240131", id="what no batch bears"),
+        pytest.param("day-10 day-11", "day-1", "day-10 day-11", id="nor this"),
+    ],
+)
+def test_a_label_takes_what_is_finer_and_a_beginning_all_that_begins_so(labels: str, last: str, taken: str) -> None:
+    assert within(labels.split(), last, last) == taken.split()
 
 
 def failing(spark: SparkSession, root: Path) -> Path:
@@ -156,8 +175,20 @@ def test_a_range_around_failed_batches_is_sent(
 
 
 def test_a_lake_without_batches_is_told(tmp_path: Path, replay: Job) -> None:
+    (tmp_path / "_batches").mkdir()
     ended = replay(tmp_path, day(0), day(1))
     assert (ended.code, ended.said) == (2, ["the lake has no batches: run build_events first"])
+
+
+@pytest.mark.parametrize("options", [(), ("--plan",), ("--bulk-export", "out")])
+def test_a_lake_that_is_not_there_is_told_and_not_made(
+    tmp_path: Path, replay: Job, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = replay(tmp_path / "typo", day(0), day(1), *options)
+    assert ended.code == 2
+    assert f"--lake {tmp_path / 'typo'}: there is no lake" in ended.said[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lake_of_a_newer_layout_is_told(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
@@ -171,12 +202,33 @@ def test_a_lake_of_a_newer_layout_is_told(spark: SparkSession, tmp_path: Path, r
 
 
 @pytest.mark.parametrize(
-    "options", [("--plan", "--bulk-export", "x"), ("--until", "25:00"), ("--max-duration", "soon")]
+    ("options", "words"),
+    [
+        (("--plan", "--bulk-export", "x"), "--plan"),
+        (("--until", "25:00"), "--until"),
+        (("--max-duration", "soon"), "--max-duration"),
+        (("--max-duration", "-5m"), "--max-duration: expected one argument: its value is missing, or begins with '-'"),
+        (("--plan", "--until", "06:00"), "--plan and --bulk-export send nothing"),
+        (("--bulk-export", "x", "--max-duration", "5m"), "--plan and --bulk-export send nothing"),
+        (("--region", ""), "--region: must not be empty"),
+    ],
 )
-def test_a_command_line_that_is_not_right_is_told(tmp_path: Path, replay: Job, options: tuple[str, ...]) -> None:
+def test_a_command_line_that_is_not_right_is_told(
+    tmp_path: Path, replay: Job, options: tuple[str, ...], words: str
+) -> None:
     ended = replay(tmp_path, day(0), day(0), *options)
     assert ended.code == 2
-    assert any(options[0] in line for line in ended.said)
+    assert words in ended.said[0]
+
+
+@pytest.mark.parametrize("folder", ["", " "])
+def test_an_export_to_a_folder_without_a_name_sends_nothing(
+    month: Path, server: Server, replay: Job, folder: str
+) -> None:
+    before = server.summary()["calls"]
+    ended = replay(month, day(0), day(0), "--bulk-export", folder, url=server.endpoint_url, tracking_id="unset")
+    assert (ended.code, server.summary()["calls"]) == (2, before)
+    assert "--bulk-export: must not be empty" in ended.said[0]
 
 
 def test_poison_goes_to_dead_letters_and_the_batches_after_it_are_sent(
@@ -215,7 +267,7 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     lay(spark, tmp_path / "lake", {day(0): events})
     ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert ended.code == 0
-    assert ended.summary["bulkExport"] == {"exported": 3, "withoutUser": 1, "withoutItem": 1}
+    assert ended.summary["bulkExport"] == {"exported": 3, "withoutUser": 1, "withoutItem": 1, "leftOut": []}
     assert (ended.summary["events"], ended.summary["pending"]) == (5, 5)
     rest = {"EVENT_TYPE": "view", "EVENT_VALUE": "", "NOTE": "", "NUMBER_OF_RATINGS": ""}
     first = {"USER_ID": "u1", "ITEM_ID": "i1", "TIMESTAMP": "1704067201", "EVENT_TYPE": "view", "EVENT_VALUE": "12.5"}
@@ -228,3 +280,50 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     assert [field["name"] for field in schema["fields"]] == list(exported(tmp_path / "out")[0])
     again = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert (again.code, "is not empty" in again.said[0]) == (2, True)
+
+
+def test_an_export_asks_delivered_batches_of_the_range_whose_a_session_is(
+    spark: SparkSession, tmp_path: Path, replay: Job, serve: Callable[..., Server]
+) -> None:
+    at, login = DAY_ONE + timedelta(hours=23), DAY_ONE + timedelta(hours=25)
+    lay(
+        spark,
+        tmp_path / "lake",
+        {day(0): [event("1", at, itemId="i1")], day(1): [event("2", login, itemId="i2", userId="u2")], day(2): []},
+    )
+    url = serve().endpoint_url
+    assert replay(tmp_path / "lake", day(1), day(1), url=url).summary["delivered"] == 1
+    ended = replay(tmp_path / "lake", day(0), day(2), "--bulk-export", str(tmp_path / "out"), url=url)
+    assert (ended.code, ended.summary["bulkExport"]["exported"], ended.summary["batchesDone"]) == (0, 1, 2)
+    assert [(row["USER_ID"], row["ITEM_ID"]) for row in exported(tmp_path / "out")] == [("u2", "i1")]
+    alone = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "alone"), url=url)
+    assert alone.summary["bulkExport"]["withoutUser"] == 1
+
+
+def test_properties_that_no_column_can_hold_are_named(
+    spark: SparkSession, tmp_path: Path, replay: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = {"eventValue": "5", "itemId": "x", "deviceOs": "ios"}
+    events = [
+        event("1", DAY_ONE, userId="u", properties=kept),
+        event("2", DAY_ONE, userId="v", properties={"deviceOS": "IOS"}),
+    ]
+    lay(spark, tmp_path / "lake", {day(0): events})
+    ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
+    assert ended.summary["bulkExport"] == {
+        "exported": 2,
+        "withoutUser": 0,
+        "withoutItem": 0,
+        "leftOut": ["eventValue", "itemId"],
+    }
+    assert "no column can hold the properties eventValue, itemId" in caplog.text
+    assert {(row["USER_ID"], row["ITEM_ID"], row["DEVICE_OS"]) for row in exported(tmp_path / "out")} == {
+        ("u", "i", "ios"),
+        ("v", "i", "IOS"),
+    }
+
+
+def test_a_batch_without_events_is_settled_for_a_plan(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
+    lay(spark, tmp_path, {**days(1, 1, 1), day(1): []})
+    ended = replay(tmp_path, day(0), day(1), "--plan")
+    assert (ended.code, ended.summary["batches"], ended.summary["batchesDone"]) == (0, 2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -96,10 +97,28 @@ def told(summary: Mapping[str, Any], **more: Any) -> str:
     return page(Told(summary, BEGAN, **more))
 
 
+REPLAY = {**PUT, "job": "replay_events", "batch": "2024-01..2024-02", "batches": 3, "batchesDone": 1}
+PLAN = {
+    **REPLAY,
+    "delivered": 0,
+    "alreadyDelivered": 3100,
+    "plan": {"bytes": 402_000_000, "hoursAtRate": 2.5, "hoursAtQuota": 0.5, "unimportable": 12, "bulkImport": False},
+}
+EXPORT = {
+    **REPLAY,
+    "delivered": 0,
+    "alreadyDelivered": 3100,
+    "bulkExport": {"exported": 800, "withoutUser": 60, "withoutItem": 10, "leftOut": ["eventValue", "itemId"]},
+}
+
 EVERYTHING: dict[str, str] = {
     "build": told(BUILD, flow=flow(("view", (5,) * 48), interval=batch_interval("2024-01-02")), lengths=LENGTHS),
-    "put": told(PUT, course=course(refused={"InvalidInputException": 30}), docs=True, others=("put_events-1.html",)),
+    "put": told(
+        PUT, course=course(refused={"InvalidInputException": 30}), docs={"2024-01-02"}, others=("put_events-1.html",)
+    ),
     "one bin": told(BUILD, flow=flow(("view", (5,)))),
+    "plan": told(PLAN),
+    "export": told(EXPORT),
     "one point": told(PUT, course=course(1)),
     "nothing was called": told(PUT, course=Course(BEGAN, 1.0, 200.0, ())),
     "nothing at all": told({**BUILD, **dict.fromkeys(("read", "candidates", "events"), 0), "reasons": {}}),
@@ -136,12 +155,12 @@ def test_a_builds_numbers_stand_beside_their_names() -> None:
         "filtered no interactions, by the mapping's where 200 20 %",
         "candidates 800",
         "quarantined refused, with reasons 64 8 %",
-        "duplicates repeat an event 5 0.625 %",
-        "events valid 731 91.38 %",
+        "duplicates repeat an event 5 0.6 %",
+        "events valid 731 91.4 %",
         "sentAt_missing sentAt is missing, or could not be read as a time 60 7.5 %",
-        "itemId_too_long itemId is longer than 256 characters 9 1.125 %",
+        "itemId_too_long itemId is longer than 256 characters 9 1.1 %",
         "view 240 100 %",
-        "3 to 5 10 11.11 %",
+        "3 to 5 10 11.1 %",
         "more than 1,000",
     )[:-1]:
         assert words in text
@@ -154,8 +173,8 @@ def test_a_deliverys_numbers_stand_beside_their_names() -> None:
     for words in (
         "alreadyDelivered acknowledged in earlier runs 100 2.5 %",
         "delivered acknowledged in this run 3,000 75 %",
-        "deadLettered refused for good 30 0.75 %",
-        "pending not sent yet 870 21.75 %",
+        "deadLettered refused for good 30 0.8 %",
+        "pending not sent yet 870 21.8 %",
         "InvalidInputException 30 100 %",
         "700 calls",
         "160 of them repeated",
@@ -227,3 +246,61 @@ def test_a_few_strays_are_told_and_not_shown() -> None:
     shown = arranged(Flow(DAY, timedelta(minutes=5), (Series("a", counts),), earlier=2, interval=hour))
     assert (shown.earlier, shown.later, shown.total) == (5, 0, 1_220)
     assert (shown.since, shown.until) == (hour.start, DAY + timedelta(hours=3))
+
+
+def test_a_plans_page_and_an_exports_say_so_and_tell_their_figures() -> None:
+    plan, export = seen(EVERYTHING["plan"]), seen(EVERYTHING["export"])
+    for words in (
+        *("Nothing was sent: this was a plan.", "870 events to be sent", "402.0 MB of their bodies"),
+        *("2 h 30 min at 200 calls a second", "30 min with the whole quota", "12 without a user or item of their own"),
+        "A bulk import is not needed",
+    ):
+        assert words in plan
+    for words in (
+        *("Nothing was sent: what waits was written for a bulk import.", "800 events written"),
+        *("60 left out: nobody knows their user", "10 left out: without an item", "taken: eventValue, itemId."),
+    ):
+        assert words in export
+    failed = seen(told({**REPLAY, "exitCode": 2, "error": "no"}))
+    assert "Nothing was sent" not in failed
+
+
+def test_a_replays_sendings_lead_to_their_data_docs_and_begin_at_zero() -> None:
+    starts = (("2024-01-02", -20.0), ("2024-01-03", 70.0), ("2024-01-04", 100.0))
+    text = told(REPLAY, course=replace(course(), starts=starts), docs={"2024-01-02", "2024-01-04"})
+    links = re.findall(r'<a href="([^"]+)">(2024[^<]+)</a>', text)
+    assert links == [(f"../../quality/batches/{batch}.html", batch) for batch in ("2024-01-02", "2024-01-04")]
+    assert "2024-01-02 0 2024-01-03 1.5 2024-01-04 2" in seen(text)
+    assert "The batch's page in the Data Docs" not in text
+
+
+def test_one_sending_of_a_replay_is_listed_one_of_put_events_is_its_batch() -> None:
+    assert "Sendings, one after another" in seen(told(REPLAY, course=course()))
+    assert "Sendings" not in seen(told(PUT, course=course()))
+
+
+def test_calls_that_nobody_answered_are_not_called_answered_and_have_no_latency() -> None:
+    unanswered = Point(1.0, 140, 32, 140, 0, 0, 150.0)
+    text = seen(told(PUT, course=Course(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
+    assert "ended, not throttled" in text and "limit, 200 a second" in text
+    assert not re.search(r"(?<!milliseconds )\bLatency\b", text)
+
+
+def test_a_limit_that_is_far_off_stands_neither_in_the_chart_nor_in_its_legend() -> None:
+    text = seen(told(PUT, course=replace(course(), limit=1_000.0)))
+    assert "limit, 1,000" not in text and "1,000 the limit" in text
+
+
+def test_the_fewest_requests_are_told_when_all_is_sent() -> None:
+    assert "requests at the least" not in seen(told(PUT, course=course()))
+    assert "480 requests at the least" in seen(told({**PUT, "pending": 0}, course=course()))
+
+
+def test_dead_letters_are_sent_by_put_events_batch_by_batch() -> None:
+    assert "put_events --retry-dead-letters --batch LABEL" in seen(told({**REPLAY, "exitCode": 4}))
+
+
+def test_a_long_name_leaves_room_for_its_numbers() -> None:
+    text = told(BUILD, flow=flow(("v" * 60, (5,))))
+    assert re.search(r"\.names td:first-child \{[^}]*overflow-wrap: anywhere", text)
+    assert re.search(r'<table class="names">\s*<thead><tr><th scope="col">event type', text)

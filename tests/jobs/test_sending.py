@@ -53,7 +53,14 @@ def test_every_request_is_sent_once_however_it_is_divided(spark: SparkSession, s
     assert set(arrived.values()) == {1} and len(arrived) == 2 * sum(sizes)
     assert sorted(name for row in kept for name in row["eventIds"]) == sorted(arrived)
     assert sent.progress.calls.attempts == told["calls"] == sum(sizes)
+    assert 0 < sent.rate <= 400.0
     assert told["maxArrivalsInASecond"] <= 440  # some arrive late on a busy machine, and so closer together
+
+
+def test_a_short_sending_was_no_faster_than_its_calls(spark: SparkSession) -> None:
+    with emulator.running() as server:
+        sent = deliver(parts(spark, [20]), server, lambda _rows: None, rate=40.0)
+    assert 20.0 < sent.rate <= 40.0  # the driver hears of the first calls when half a second's are half over
 
 
 def test_receipts_that_cannot_be_written_are_kept_until_they_can(spark: SparkSession) -> None:

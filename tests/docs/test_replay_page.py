@@ -1,0 +1,35 @@
+"""The replay page's words are true: the plan that it shows is what the program says of such a range."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs.replaying.survey import Survey, words
+
+PAGE = (Path(__file__).parents[2] / "docs" / "replay.md").read_text("utf-8")
+FOUND = Survey(
+    batches=36,
+    waitingBatches=tuple(f"{year}-{month:02}" for year in (2023, 2024) for month in range(1, 13)),
+    delivered=13_800_412,
+    refused=12,
+    waiting=27_499_576,
+    requests=3_104_233,
+    bytes=5_800_000_000,
+    unimportable=1_204_551,
+)
+
+
+def test_the_plan_that_is_shown_is_what_is_said() -> None:
+    (shown,) = re.findall(r"^```\n(batches.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
+    assert shown == "\n".join(words(FOUND, 300.0))
+
+
+@pytest.mark.parametrize("rate", [300.0, 3.0])
+def test_what_no_event_lacks_is_not_spoken_of(rate: float) -> None:
+    whole = Survey(1, ("2024-01",), 0, 0, 1_000_000, 100_000, 1, unimportable=0)
+    advice = words(whole, rate)[-1]
+    assert "userId" not in advice and not advice.endswith("()")
+    assert ("would serve better" in advice) == (rate == 3.0)
