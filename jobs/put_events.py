@@ -99,7 +99,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
         counters.update(calls(sent), achievedRate=round(sent.rate, 1))
-    return ending(sent, counters, interrupted=run.interruption.came)
+    return ending(sent, counters, service, interrupted=run.interruption.came)
 
 
 def goal(counters: Mapping[str, Any], pace: Pace) -> Goal:

@@ -77,7 +77,7 @@ class Campaign:
         if self._accounts[batch]["pending"]:
             if not interrupted and (sent is None or sent.ending is None):
                 self._check_deadline()
-            ending(sent, counters, interrupted=interrupted)
+            ending(sent, counters, self._errand.service, interrupted=interrupted)
 
     def _tell(self, batch: str, change: Account) -> None:
         self._accounts[batch].update(change)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from delivery.answers import Meaning, meaning
+from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 from jobs.sending.attendance import Sent
@@ -69,12 +70,13 @@ _CAUSES: Final = (
 """The first that is found counts."""
 
 
-def ending(sent: Sent | None, counters: Mapping[str, Any], *, interrupted: bool) -> Exit:
+def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool) -> Exit:
     """Say how a delivery ended.
 
     Args:
         sent: what came of the sending; None where nothing was to be sent.
         counters: of the summary.
+        service: that it was sent to.
         interrupted: whether somebody asked it to end.
 
     Raises:
@@ -85,7 +87,9 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], *, interrupted: bool)
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
     waits = waiting(counters)
     if sent is not None and sent.ending is not None:
-        raise _ended(sent.ending, waits, answered=sent.progress.calls.answered > 0)
+        if meaning(sent.ending) is Meaning.UNREACHABLE and not sent.progress.calls.answered:
+            raise _unreachable(sent.ending, waits, service)
+        raise _ended(sent.ending, waits)
     if interrupted:
         raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
     if sent is not None and sent.failure is not None:
@@ -98,18 +102,26 @@ def waiting(counters: Mapping[str, Any]) -> str:
     return f"{counters['pending']:,} events wait"
 
 
-def _ended(answer: Answer, waits: str, *, answered: bool) -> ConfigurationError | UnfinishedError:
-    said = f"{answer.errorCode} (HTTP {answer.httpStatus or 'none'})"
+def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationError | UnfinishedError:
+    """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
+    nobody = f"nobody answers at the service ({_said(answer)}): {waits}"
+    way = "the executors' way to it (network, proxy, certificates)"
+    if service.endpoint_url is not None:
+        return ConfigurationError(f"{nobody}; check the endpoint and {way}, then run this again")
+    return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {way}")
+
+
+def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
+    said = _said(answer)
     what = meaning(answer)
-    if what is Meaning.UNREACHABLE and not answered:
-        return ConfigurationError(
-            f"nobody answers at the service ({said}): {waits}; check the endpoint, the region and the executors' way "
-            "to it (network, proxy, certificates), then run this again"
-        )
     if what in (Meaning.STOP, Meaning.EXPIRED):
         suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
         return ConfigurationError(f"the service answered {said}: {waits}; check {suspect}, then run this again")
     return UnfinishedError(f"out of retries after {said}: {waits}; run this again, it resumes")
+
+
+def _said(answer: Answer) -> str:
+    return f"{answer.errorCode} (HTTP {answer.httpStatus or 'none'})"
 
 
 def _failed(failure: Exception, waits: str) -> Exception:

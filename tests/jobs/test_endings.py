@@ -6,6 +6,7 @@ import pytest
 
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Progress
+from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 from jobs.sending.attendance import Sent
@@ -16,6 +17,9 @@ class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's
     pass
 
 
+AMAZON = Service("t", "eu-west-1")
+"""The region's own endpoint."""
+GIVEN = Service("t", "eu-west-1", "http://127.0.0.1:9")
 NO_ZIP = (
     "the executors cannot import the project: 12,340 events wait; give spark-submit --py-files clickstream_events.zip, "
     "and run this again"
@@ -36,58 +40,73 @@ def counters(pending: int = 12_340, dead: int = 0) -> dict[str, int]:
 
 @pytest.mark.parametrize(("dead", "code"), [(0, Exit.DONE), (3, Exit.DEAD_LETTERS)])
 def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
-    assert ending(sent(), counters(0, dead), interrupted=False) is code
-    assert ending(None, counters(0, dead), interrupted=False) is code
-    assert ending(sent(failure=RuntimeError("after the last call")), counters(0, dead), interrupted=False) is code
+    assert ending(sent(), counters(0, dead), AMAZON, interrupted=False) is code
+    assert ending(None, counters(0, dead), AMAZON, interrupted=False) is code
+    after_the_last_call = sent(failure=RuntimeError("all is lost"))
+    assert ending(after_the_last_call, counters(0, dead), AMAZON, interrupted=False) is code
 
 
 @pytest.mark.parametrize(
-    ("answer", "answered", "error", "begins", "ends"),
+    ("answer", "error", "begins", "ends"),
     [
         (
             Answer(404, "ResourceNotFoundException"),
-            7,
             ConfigurationError,
             "the service answered ResourceNotFoundException (HTTP 404): 12,340 events wait; ",
             "check the tracking id and the region, then run this again",
         ),
         (
             Answer(403, "ExpiredTokenException"),
-            7,
             ConfigurationError,
             "the service answered ExpiredTokenException (HTTP 403): 12,340 events wait; ",
             "check the session token, which has expired, then run this again",
         ),
         (
             Answer(None, "EndpointConnectionError"),
-            0,
-            ConfigurationError,
-            "nobody answers at the service (EndpointConnectionError (HTTP none)): 12,340 events wait; ",
-            (
-                "check the endpoint, the region and the executors' way to it (network, proxy, certificates), "
-                "then run this again"
-            ),
-        ),
-        (
-            Answer(None, "EndpointConnectionError"),
-            7,
             UnfinishedError,
             "out of retries after EndpointConnectionError (HTTP none): 12,340 events wait; ",
             "run this again, it resumes",
         ),
         (
             Answer(503, "ServiceUnavailable"),
-            7,
             UnfinishedError,
             "out of retries after ServiceUnavailable (HTTP 503): 12,340 events wait; ",
             "run this again, it resumes",
         ),
     ],
 )
-def test_an_answer_ended_it(answer: Answer, answered: int, error: type[Exception], begins: str, ends: str) -> None:
+def test_an_answer_ended_it(answer: Answer, error: type[Exception], begins: str, ends: str) -> None:
+    for service in (AMAZON, GIVEN):
+        with pytest.raises(error) as raised:
+            ending(sent(answer), counters(), service, interrupted=False)
+        assert str(raised.value) == begins + ends
+
+
+@pytest.mark.parametrize(
+    ("service", "error", "words"),
+    [
+        (
+            GIVEN,
+            ConfigurationError,
+            "check the endpoint and the executors' way to it (network, proxy, certificates), then run this again",
+        ),
+        (
+            AMAZON,
+            UnfinishedError,
+            (
+                "run this again, it resumes; if it stays so, check the region and the executors' way to it "
+                "(network, proxy, certificates)"
+            ),
+        ),
+    ],
+)
+def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_wrong(
+    service: Service, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error) as raised:
-        ending(sent(answer, answered=answered), counters(), interrupted=False)
-    assert str(raised.value) == begins + ends
+        ending(sent(Answer(None, "EndpointConnectionError"), answered=0), counters(), service, interrupted=False)
+    nobody = "nobody answers at the service (EndpointConnectionError (HTTP none)): 12,340 events wait; "
+    assert str(raised.value) == nobody + words
 
 
 @pytest.mark.parametrize(
@@ -121,12 +140,12 @@ def test_an_answer_ended_it(answer: Answer, answered: int, error: type[Exception
 )
 def test_sparks_job_failed(failure: Exception, error: type[Exception], words: str) -> None:
     with pytest.raises(error) as raised:
-        ending(sent(failure=failure), counters(), interrupted=False)
+        ending(sent(failure=failure), counters(), AMAZON, interrupted=False)
     assert str(raised.value).startswith(words)
     assert error is PythonException or "u-17" not in str(raised.value)
 
 
 def test_somebody_ended_it() -> None:
     with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
-        ending(sent(failure=RuntimeError("all is lost")), counters(), interrupted=True)
-    assert ending(sent(), counters(0), interrupted=True) is Exit.DONE
+        ending(sent(failure=RuntimeError("all is lost")), counters(), AMAZON, interrupted=True)
+    assert ending(sent(), counters(0), AMAZON, interrupted=True) is Exit.DONE
