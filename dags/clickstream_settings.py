@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+
+from croniter import croniter  # type: ignore[import-untyped]  # Airflow's own reader of cron expressions
 
 _RELEASE = Path(__file__).resolve().parents[1]
 """Where this file belongs, also when Airflow finds it through a link."""
 
 _KINDS: Mapping[str, tuple[type, ...]] = {"start_date": (date,), "max_rate": (int, float), "spark": (dict,)}
 """TOML's types of the keys that are no strings."""
+
+_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+"""Airflow's, less those that give no intervals."""
 
 
 class SettingsError(ValueError):
@@ -71,7 +77,8 @@ def read_settings(file: Path) -> Settings:
         raise SettingsError(f"{file}: {error}") from None
     if faults := _faults(given):
         raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
-    return Settings(**{**given, "start_date": _moment(given["start_date"])})
+    spark = dict(_properties(given.get("spark", {})))
+    return Settings(**{**given, "start_date": _moment(given["start_date"]), "spark": spark})
 
 
 def _required() -> list[str]:
@@ -92,7 +99,60 @@ def _fault(name: str, value: object) -> str | None:
     kinds = _KINDS.get(name, (str,))
     if not isinstance(value, kinds) or isinstance(value, bool):
         return f"{name} must be {_named(kinds)}"
-    return f"{name} must not be empty" if value == "" else None
+    if isinstance(value, str) and not value.strip():
+        return f"{name} must not be empty"
+    check = _CHECKS.get(name)
+    return check(value) if check else None
+
+
+def _rate_fault(rate: Any) -> str | None:
+    return None if math.isfinite(rate) and rate > 0 else "max_rate must be more than 0"
+
+
+def _schedule_fault(schedule: Any) -> str | None:
+    if schedule in _PRESETS or (not schedule.startswith("@") and croniter.is_valid(schedule)):
+        return None
+    return (
+        f"schedule must be a cron expression, or one of {', '.join(_PRESETS)}: a batch is what lies between two moments"
+    )
+
+
+def _url_fault(url: Any) -> str | None:
+    return None if url.startswith(("http://", "https://")) else "endpoint_url must begin with http:// or https://"
+
+
+def _ruling_fault(ruling: Any) -> str | None:
+    return None if ruling in ("fail", "warn") else 'on_gate_failure must be "fail" or "warn"'
+
+
+def _spark_fault(table: Any) -> str | None:
+    """Find keys that stand below `[spark]` by mistake: in TOML a table goes on to the next one."""
+    strayed = [key.name for key in fields(Settings) if key.name in table and key.name != "spark"]
+    return f"{', '.join(strayed)} must stand above [spark], not below it" if strayed else None
+
+
+_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+    "max_rate": _rate_fault,
+    "schedule": _schedule_fault,
+    "endpoint_url": _url_fault,
+    "on_gate_failure": _ruling_fault,
+    "spark": _spark_fault,
+}
+"""What holds beside the type; each says what is wrong, or None."""
+
+
+def _properties(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Give properties their whole names: without quotes, TOML makes tables of what stands before each dot.
+
+    Examples:
+        >>> dict(_properties({"spark": {"ui": {"enabled": False}}, "spark.executor.memory": "4g"}))
+        {'spark.ui.enabled': False, 'spark.executor.memory': '4g'}
+    """
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _properties(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _named(kinds: tuple[type, ...]) -> str:

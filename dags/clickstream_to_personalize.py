@@ -20,25 +20,34 @@ if TYPE_CHECKING:
 
 settings = read_settings(Path(__file__).with_name("clickstream.toml"))
 
-INPUT = "{{ data_interval_start.strftime(params.input) }}"
+# A run without an interval renders to nothing, and `check_run` says why: a template's own error would be tried again.
+INPUT = "{{ data_interval_start.strftime(params.input) if data_interval_start is defined else '' }}"
 BATCH = (
     "{{ data_interval_start.strftime("
     "'%Y-%m-%d' if data_interval_end - data_interval_start >= macros.timedelta(days=1) else "
     "'%Y-%m-%dT%H' if data_interval_end - data_interval_start >= macros.timedelta(hours=1) else "
-    "'%Y-%m-%dT%H-%M') }}"
+    "'%Y-%m-%dT%H-%M') if data_interval_start is defined else '' }}"
 )
 """Labels sort in time order; a day's is its date, an hour's has the hour too."""
 
 
-def refuse_before_first(context: Context) -> None:
-    """Refuse a backfill from before `start_date`, where Airflow holds no run back for the one before it.
+def check_run(context: Context) -> None:
+    """Refuse a run that is asked for wrongly, before anything is started.
 
     Raises:
-        AirflowFailException: the batch is one of those.
+        AirflowFailException: it has no interval; or is from before `start_date`, where Airflow holds no run back for
+            the one before it; or its `--conf` has a key that is none, whose default would hold unseen.
     """
-    start = context["data_interval_start"]
-    if start is not None and start < settings.start_date:
+    start = context.get("data_interval_start")
+    if start is None:
+        raise AirflowFailException(
+            "this run has no interval: trigger it with --logical-date, a moment within the day after the batch's"
+        )
+    if start < settings.start_date:
         raise AirflowFailException("this batch is from before start_date: set that to the first batch of all")
+    if unknown := sorted(set(context["dag_run"].conf or {}) - set(context["params"])):
+        known = ", ".join(sorted(context["params"]))
+        raise AirflowFailException(f"--conf: {', '.join(unknown)}: no such key; there are {known}")
 
 
 with DAG(
@@ -56,7 +65,7 @@ with DAG(
         # Sessions go on over the border of batches, so builds go in order; so do deliveries, each with the whole rate.
         "depends_on_past": True,
         "max_active_tis_per_dag": 1,  # a backfill beside the schedule does not double the rate
-        "pre_execute": refuse_before_first,
+        "pre_execute": check_run,
         "retries": 3,
         "retry_exponential_backoff": 2.0,
     },

@@ -93,10 +93,41 @@ def test_what_is_not_set_is_no_option(dag: ModuleType) -> None:
     assert [name for name, value in options.items() if not value] == ["--region", "--endpoint-url"]
 
 
+class DagRun:
+    """Stands for a run: what was asked of it."""
+
+    def __init__(self, **conf: object) -> None:
+        self.conf = conf or None
+
+
+def asked(dag: ModuleType, start: datetime, **conf: object) -> dict[str, object]:
+    """What a task knows of a run for the batch that begins then."""
+    return {"data_interval_start": start, "dag_run": DagRun(**conf), "params": dag.build_events.dag.params}
+
+
 def test_batches_before_the_first_are_refused(dag: ModuleType) -> None:
-    dag.refuse_before_first({"data_interval_start": datetime(2024, 1, 2, tzinfo=UTC)})
+    dag.check_run(asked(dag, datetime(2024, 1, 2, tzinfo=UTC), max_rate=300))
     with pytest.raises(AirflowFailException, match="start_date"):
-        dag.refuse_before_first({"data_interval_start": datetime(2024, 1, 1, tzinfo=UTC)})
+        dag.check_run(asked(dag, datetime(2024, 1, 1, tzinfo=UTC)))
+
+
+def test_a_run_without_an_interval_fails_with_words_and_not_in_a_template(dag: ModuleType) -> None:
+    params = {name: param.value for name, param in dag.build_events.dag.params.items()}
+    options = dag.build_events.render_template(dag.build_events.options, {"params": params, "macros": macros})
+    assert (options["--batch"], options["--input"]) == ("", "")
+    with pytest.raises(AirflowFailException, match="--logical-date"):
+        dag.check_run({"dag_run": DagRun(), "params": params})
+
+
+def test_a_key_of_conf_that_is_none_is_refused_before_anything_is_sent(dag: ModuleType) -> None:
+    with pytest.raises(AirflowFailException, match=r"--conf: rate, trackingid: no such key; there are .*tracking_id"):
+        dag.check_run(asked(dag, datetime(2024, 1, 2, tzinfo=UTC), trackingid="x", rate=1))
+
+
+def test_the_day_that_is_tried_first_takes_no_run_of_the_schedule() -> None:
+    """Its moment lies within an interval: the end of one is the date of the next run, which would never be made."""
+    page = (ROOT / "docs" / "airflow.md").read_text()
+    assert re.findall(r"airflow dags test clickstream_to_personalize (\S+)`", page) == ["2024-01-03T12:00"]
 
 
 def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path) -> None:
@@ -115,6 +146,35 @@ def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path) -> None:
         "tracking_id must be a string in quotes",
         "max_rate must be a number",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        *[(f"max_rate = {rate}", "max_rate must be more than 0") for rate in ("0", "-5", "nan", "inf")],
+        ('on_gate_failure = "maybe"', 'on_gate_failure must be "fail" or "warn"'),
+        *[(f'schedule = "{bad}"', "schedule must be a cron") for bad in ("@dayly", "0 3 * *", "@once", "@continuous")],
+        ('endpoint_url = "127.0.0.1:8080"', "endpoint_url must begin with http:// or https://"),
+        ('region = " "', "region must not be empty"),
+        ('[spark]\nhome = "/x"\nregion = "y"', "home, region must stand above [spark], not below it"),
+    ],
+)
+def test_a_value_that_cannot_hold_is_told_with_the_file(tmp_path: Path, line: str, told: str) -> None:
+    file = tmp_path / "clickstream.toml"
+    file.write_text(f"{FIVE_LINES}{line}\n")
+    with pytest.raises(SettingsError, match=re.escape(f"{file}: {told}")):
+        read_settings(file)
+
+
+@pytest.mark.parametrize("schedule", ["0 3 * * *", "*/15 * * * *", "@weekly"])
+def test_cron_expressions_and_presets_are_schedules(tmp_path: Path, schedule: str) -> None:
+    (tmp_path / "clickstream.toml").write_text(f'{FIVE_LINES}schedule = "{schedule}"\n')
+    assert load(tmp_path).settings.schedule == schedule
+
+
+def test_properties_of_spark_need_no_quotes(tmp_path: Path) -> None:
+    (tmp_path / "clickstream.toml").write_text(f'{FIVE_LINES}[spark]\nspark.executor.memory = "4g"\n')
+    assert read_settings(tmp_path / "clickstream.toml").spark == {"spark.executor.memory": "4g"}
 
 
 def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("airflow", reason="Airflow is not in this environment: run `make test-airflow`")
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from clickstream_job import ClickstreamJobOperator, JobHook
 
@@ -99,6 +99,17 @@ def test_a_missing_zip_is_told_before_spark_starts(run: Run, tmp_path: Path) -> 
     (tmp_path / "release" / "dist" / "clickstream_events.zip").unlink()
     with pytest.raises(AirflowFailException, match=r"clickstream_events\.zip; `make zip`"):
         run("exit 0")
+
+
+def test_a_missing_connection_is_told_and_is_not_yarn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
+    monkeypatch.setattr("clickstream_job.BaseHook.get_connection", _no_connection)
+    with pytest.raises(AirflowFailException, match="no connection 'spark_default': airflow connections add"):
+        run("exit 0")
+
+
+def _no_connection(conn_id: str) -> None:
+    raise AirflowNotFoundException(conn_id)
 
 
 def test_a_worker_without_spark_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
