@@ -74,6 +74,6 @@ def _quiet(spark: SparkSession) -> SparkSession:
 
 def _no_java() -> ConfigurationError:
     return ConfigurationError(
-        "Spark did not start: it needs Java 17 or newer; install it (Debian: apt-get install openjdk-17-jre-headless) "
+        "Spark did not start: it needs Java 17 or 21; install it (Debian: apt-get install openjdk-17-jre-headless) "
         "or set JAVA_HOME"
     )
