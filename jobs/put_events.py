@@ -12,12 +12,13 @@ from typing import Any
 
 if __name__ == "__main__":
     # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
-    lacking = [name.replace("_", "-") for name in ("jobs", "boto3", "pyarrow") if not find_spec(name)]
-    told = f"lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, pip the rest" if lacking else ""
+    told = ""
+    if lacking := [name.replace("_", "-") for name in ("jobs", "boto3", "pyarrow") if not find_spec(name)]:
+        told = f"the driver's Python lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, "
+        told += "pip the rest"
     if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
-        told = "is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
+        told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
     if told:
-        told = f"the driver's Python {told}"
         sys.stderr.write(f"error: {told}\n")
         sys.stdout.write(json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
         sys.exit(2)
