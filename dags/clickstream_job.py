@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import BaseXCom
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -117,6 +117,7 @@ class ClickstreamJobOperator(SparkSubmitOperator):
             AirflowException: it does.
         """
         self._check_release()
+        self._check_connection()
         self.application_args = [f"{option}={value}" for option, value in self.options.items() if value]
         self._hook = hook = self._get_hook()
         try:
@@ -135,6 +136,14 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         files = [file for file in (self.application, self.py_files) if file and "://" not in file]
         if missing := [file for file in files if not Path(file).is_file()]:
             raise AirflowFailException(f"missing on this worker: {', '.join(missing)}; `make zip` makes the zip")
+
+    def _check_connection(self) -> None:
+        """Look for the connection to Spark: the hook would take one that is not there for YARN."""
+        try:
+            SparkSubmitHook.get_connection(self._conn_id)
+        except AirflowNotFoundException:
+            add = f"airflow connections add {self._conn_id} --conn-type spark --conn-host ..."
+            raise AirflowFailException(f"there is no connection {self._conn_id!r}: {add}") from None
 
     def _get_hook(self) -> JobHook:
         hook = super()._get_hook()
