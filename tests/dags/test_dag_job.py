@@ -107,6 +107,16 @@ def test_a_worker_without_spark_says_so(run: Run, tmp_path: Path, monkeypatch: p
         run("exit 0")
 
 
+def test_a_connection_that_is_not_there_is_told_instead_of_taken_for_yarn(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
+    words = "there is no connection 'spark_default': airflow connections add spark_default --conn-type spark"
+    with pytest.raises(AirflowFailException, match=words):
+        run(f"touch {tmp_path}/submitted")
+    assert not (tmp_path / "submitted").exists()
+
+
 TRAP = """#!/bin/sh
 trap 'echo asked >> "$0.asked"' TERM
 ps -o pgid= $$ > "$0.group"
