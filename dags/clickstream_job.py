@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import BaseHook, BaseXCom
+from airflow.sdk import BaseXCom
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 if TYPE_CHECKING:
@@ -138,14 +138,12 @@ class ClickstreamJobOperator(SparkSubmitOperator):
             raise AirflowFailException(f"missing on this worker: {', '.join(missing)}; `make zip` makes the zip")
 
     def _check_connection(self) -> None:
-        """Look for the connection: without it the provider would take YARN, whatever cluster that is."""
+        """Look for the connection to Spark: the hook would take one that is not there for YARN."""
         try:
-            BaseHook.get_connection(self._conn_id)
+            SparkSubmitHook.get_connection(self._conn_id)
         except AirflowNotFoundException:
-            raise AirflowFailException(
-                f"there is no connection {self._conn_id!r}: airflow connections add {self._conn_id} --conn-type spark "
-                "--conn-host 'local[*]'   # or yarn, spark://host:7077, ..."
-            ) from None
+            add = f"airflow connections add {self._conn_id} --conn-type spark --conn-host ..."
+            raise AirflowFailException(f"there is no connection {self._conn_id!r}: {add}") from None
 
     def _get_hook(self) -> JobHook:
         hook = super()._get_hook()

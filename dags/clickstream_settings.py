@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from croniter import croniter  # type: ignore[import-untyped]  # Airflow's own reader of cron expressions
+from airflow.sdk import CronDataIntervalTimetable
+from airflow.sdk.exceptions import AirflowTimetableInvalid
 
 _RELEASE = Path(__file__).resolve().parents[1]
 """Where this file belongs, also when Airflow finds it through a link."""
 
 _KINDS: Mapping[str, tuple[type, ...]] = {"start_date": (date,), "max_rate": (int, float), "spark": (dict,)}
 """TOML's types of the keys that are no strings."""
-
-_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
-"""Airflow's, less those that give no intervals."""
+_MOST_CALLS = 1_000_000
+"""A second: what `put_events` takes."""
 
 
 class SettingsError(ValueError):
@@ -44,7 +44,7 @@ class Settings:
         endpoint_url: None for the region's own.
         thresholds: path of the gate's thresholds; None for the defaults.
         on_gate_failure: `fail` or `warn`.
-        spark: Spark's configuration properties.
+        spark: Spark's configuration properties, as spark-submit takes them.
     """
 
     start_date: datetime
@@ -60,7 +60,7 @@ class Settings:
     endpoint_url: str | None = None
     thresholds: str | None = None
     on_gate_failure: str = "fail"
-    spark: Mapping[str, Any] = field(default_factory=dict)
+    spark: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_settings(file: Path) -> Settings:
@@ -77,7 +77,7 @@ def read_settings(file: Path) -> Settings:
         raise SettingsError(f"{file}: {error}") from None
     if faults := _faults(given):
         raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
-    spark = dict(_properties(given.get("spark", {})))
+    spark = {name: _written(value) for name, value in _flattened(given.get("spark", {})).items()}
     return Settings(**{**given, "start_date": _moment(given["start_date"]), "spark": spark})
 
 
@@ -87,12 +87,18 @@ def _required() -> list[str]:
 
 def _faults(given: Mapping[str, Any]) -> list[str]:
     known = [key.name for key in fields(Settings)]
-    missing = [f"{name} is missing" for name in _required() if name not in given]
+    spark = _flattened(given["spark"]) if isinstance(given.get("spark"), dict) else {}
+    below = [name for name in known if name in spark]
+    missing = [f"{name} is missing" for name in _required() if name not in given and name not in below]
     unknown = [f"{name} is no key; there are {', '.join(known)}" for name in given if name not in known]
     wrong = [fault for name in known if name in given and (fault := _fault(name, given[name]))]
-    if "home" not in given and not (_RELEASE / "jobs").is_dir():
+    if "home" not in given and "home" not in below and not (_RELEASE / "jobs").is_dir():
         missing.append("home is missing: this DAG is not in its release's folder, so say where jobs/ and dist/ are")
-    return [*missing, *unknown, *wrong]
+    if below:
+        # TOML gives a table all that follows it.
+        missing.append(f"under [spark] stand the keys {', '.join(below)}: put them above it")
+    properties = [fault for name in spark if name not in below and (fault := _property_fault(name, spark[name]))]
+    return [*missing, *unknown, *wrong, *properties]
 
 
 def _fault(name: str, value: object) -> str | None:
@@ -101,63 +107,75 @@ def _fault(name: str, value: object) -> str | None:
         return f"{name} must be {_named(kinds)}"
     if isinstance(value, str) and not value.strip():
         return f"{name} must not be empty"
-    check = _CHECKS.get(name)
-    return check(value) if check else None
-
-
-def _rate_fault(rate: Any) -> str | None:
-    return None if math.isfinite(rate) and rate > 0 else "max_rate must be more than 0"
-
-
-def _schedule_fault(schedule: Any) -> str | None:
-    if schedule in _PRESETS or (not schedule.startswith("@") and croniter.is_valid(schedule)):
-        return None
-    return (
-        f"schedule must be a cron expression, or one of {', '.join(_PRESETS)}: a batch is what lies between two moments"
-    )
-
-
-def _url_fault(url: Any) -> str | None:
-    return None if url.startswith(("http://", "https://")) else "endpoint_url must begin with http:// or https://"
-
-
-def _ruling_fault(ruling: Any) -> str | None:
-    return None if ruling in ("fail", "warn") else 'on_gate_failure must be "fail" or "warn"'
-
-
-def _spark_fault(table: Any) -> str | None:
-    """Find keys that stand below `[spark]` by mistake: in TOML a table goes on to the next one."""
-    strayed = [key.name for key in fields(Settings) if key.name in table and key.name != "spark"]
-    return f"{', '.join(strayed)} must stand above [spark], not below it" if strayed else None
-
-
-_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
-    "max_rate": _rate_fault,
-    "schedule": _schedule_fault,
-    "endpoint_url": _url_fault,
-    "on_gate_failure": _ruling_fault,
-    "spark": _spark_fault,
-}
-"""What holds beside the type; each says what is wrong, or None."""
-
-
-def _properties(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Give properties their whole names: without quotes, TOML makes tables of what stands before each dot.
-
-    Examples:
-        >>> dict(_properties({"spark": {"ui": {"enabled": False}}, "spark.executor.memory": "4g"}))
-        {'spark.ui.enabled': False, 'spark.executor.memory': '4g'}
-    """
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _properties(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
+    return _CHECKS[name](value) if name in _CHECKS else None
 
 
 def _named(kinds: tuple[type, ...]) -> str:
     names = {date: "a date, without quotes: 2024-01-02", int: "a number", dict: "a table of Spark's properties"}
     return names.get(kinds[0], "a string in quotes")
+
+
+def _rate_fault(value: float) -> str | None:
+    """Refuse what the job would: also TOML's nan, which is neither more nor less than anything, and inf."""
+    return None if 0 < value <= _MOST_CALLS else f"max_rate must be more than 0, and {_MOST_CALLS:,} at the most"
+
+
+def _schedule_fault(value: str) -> str | None:
+    try:
+        CronDataIntervalTimetable(value, timezone="UTC").validate()
+    except AirflowTimetableInvalid as error:
+        return (
+            "schedule must be a cron expression or one of @hourly, @daily, @weekly, @monthly, @quarterly, @yearly "
+            f"(a batch is an interval, and @once and @continuous have none): {error}"
+        )
+    return None
+
+
+def _endpoint_fault(value: str) -> str | None:
+    fits = re.match(r"https?://[^/]", value)
+    return None if fits else "endpoint_url must begin with http:// or https://, and go on with a host"
+
+
+def _gate_fault(value: str) -> str | None:
+    return None if value in {"fail", "warn"} else 'on_gate_failure must be "fail" or "warn"'
+
+
+_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+    "max_rate": _rate_fault,
+    "schedule": _schedule_fault,
+    "endpoint_url": _endpoint_fault,
+    "on_gate_failure": _gate_fault,
+}
+"""What else is looked at where the type is right."""
+
+
+def _property_fault(name: str, value: object) -> str | None:
+    if not name.startswith("spark."):  # spark-submit would leave it out
+        return f"under [spark] stands {name}, but Spark's properties begin with spark."
+    return None if isinstance(value, (str, int, float)) else f"{name} must be a string, a number, true or false"
+
+
+def _flattened(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Take tables in tables, which TOML makes of dots outside of quotes, for the properties that they name.
+
+    Examples:
+        >>> _flattened({"spark": {"ui": {"enabled": False}}, "spark.executor.memory": "4g"})
+        {'spark.ui.enabled': False, 'spark.executor.memory': '4g'}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat.update(_flattened(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value})
+    return flat
+
+
+def _written(value: object) -> str:
+    """Write a value of TOML's as Spark reads it.
+
+    Examples:
+        >>> _written(False), _written(4), _written("4g")
+        ('false', '4', '4g')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _moment(day: date) -> datetime:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,37 +18,69 @@ from clickstream_settings import read_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import DagRunProtocol
 
 settings = read_settings(Path(__file__).with_name("clickstream.toml"))
 
-# A run without an interval renders to nothing, and `check_run` says why: a template's own error would be tried again.
-INPUT = "{{ data_interval_start.strftime(params.input) if data_interval_start is defined else '' }}"
-BATCH = (
-    "{{ data_interval_start.strftime("
-    "'%Y-%m-%d' if data_interval_end - data_interval_start >= macros.timedelta(days=1) else "
-    "'%Y-%m-%dT%H' if data_interval_end - data_interval_start >= macros.timedelta(hours=1) else "
-    "'%Y-%m-%dT%H-%M') if data_interval_start is defined else '' }}"
-)
-"""Labels sort in time order; a day's is its date, an hour's has the hour too."""
+INPUT = "{{ logs(dag_run, params.input) }}"
+BATCH = "{{ batch(dag_run) }}"
+PARAMS = {
+    "input": Param(settings.input, type="string", description="Raw logs; strftime's codes for the batch's start"),
+    "mapping": Param(settings.mapping, type="string", description="Name or path of the mapping"),
+    "lake": Param(settings.lake, type="string", description="Root of the tables"),
+    "tracking_id": Param(settings.tracking_id, type="string", description="The event tracker's"),
+    "max_rate": Param(settings.max_rate, type="number", exclusiveMinimum=0, description="PutEvents calls a second"),
+    "region": Param(settings.region, type=["null", "string"], description="AWS region, if not the default chain's"),
+    "endpoint_url": Param(settings.endpoint_url, type=["null", "string"], description="If not the region's own"),
+    "thresholds": Param(settings.thresholds, type=["null", "string"], description="The gate's, if not the defaults"),
+    "on_gate_failure": Param(settings.on_gate_failure, enum=["fail", "warn"], description="warn lets it pass"),
+}
+"""What may be set for a single run."""
 
 
-def check_run(context: Context) -> None:
-    """Refuse a run that is asked for wrongly, before anything is started.
+def interval(run: DagRunProtocol) -> tuple[datetime, datetime]:
+    """Find the interval that a run's batch is of.
+
+    Airflow leaves it out of the templates' names where there is none, and would try again what lacks it.
 
     Raises:
-        AirflowFailException: it has no interval; or is from before `start_date`, where Airflow holds no run back for
-            the one before it; or its `--conf` has a key that is none, whose default would hold unseen.
+        AirflowFailException: there is none, since the run was triggered without a date.
     """
-    start = context.get("data_interval_start")
-    if start is None:
+    if run.data_interval_start is None or run.data_interval_end is None:
         raise AirflowFailException(
-            "this run has no interval: trigger it with --logical-date, a moment within the day after the batch's"
+            "this run has no interval: trigger it with --logical-date, "
+            "a moment within the day (or what else the schedule's interval is) after the batch"
         )
+    return run.data_interval_start, run.data_interval_end
+
+
+def batch(run: DagRunProtocol) -> str:
+    """Name a run's batch: labels sort in time order; a day's is its date, an hour's has the hour too."""
+    start, end = interval(run)
+    if end - start >= timedelta(days=1):
+        return f"{start:%Y-%m-%d}"
+    return f"{start:%Y-%m-%dT%H}" if end - start >= timedelta(hours=1) else f"{start:%Y-%m-%dT%H-%M}"
+
+
+def logs(run: DagRunProtocol, pattern: str) -> str:
+    """Fill in where a run's batch has its raw logs."""
+    start, _ = interval(run)
+    return start.strftime(pattern)
+
+
+def check(context: Context) -> None:
+    """Refuse a run that would not do what its user meant.
+
+    Raises:
+        AirflowFailException: it is from before `start_date`, where Airflow holds no run back for the one before it; or
+            it sets something that there is not, which Airflow lets pass.
+    """
+    run = context["dag_run"]
+    if unknown := [name for name in run.conf or {} if name not in PARAMS]:
+        raise AirflowFailException(f"--conf: there is no {', '.join(unknown)}; there are {', '.join(PARAMS)}")
+    start, _ = interval(run)
     if start < settings.start_date:
         raise AirflowFailException("this batch is from before start_date: set that to the first batch of all")
-    if unknown := sorted(set(context["dag_run"].conf or {}) - set(context["params"])):
-        known = ", ".join(sorted(context["params"]))
-        raise AirflowFailException(f"--conf: {', '.join(unknown)}: no such key; there are {known}")
 
 
 with DAG(
@@ -65,23 +98,12 @@ with DAG(
         # Sessions go on over the border of batches, so builds go in order; so do deliveries, each with the whole rate.
         "depends_on_past": True,
         "max_active_tis_per_dag": 1,  # a backfill beside the schedule does not double the rate
-        "pre_execute": check_run,
+        "pre_execute": check,
         "retries": 3,
         "retry_exponential_backoff": 2.0,
     },
-    params={
-        "input": Param(settings.input, type="string", description="Raw logs; strftime's codes for the batch's start"),
-        "mapping": Param(settings.mapping, type="string", description="Name or path of the mapping"),
-        "lake": Param(settings.lake, type="string", description="Root of the tables"),
-        "tracking_id": Param(settings.tracking_id, type="string", description="The event tracker's"),
-        "max_rate": Param(settings.max_rate, type="number", exclusiveMinimum=0, description="PutEvents calls a second"),
-        "region": Param(settings.region, type=["null", "string"], description="AWS region, if not the default chain's"),
-        "endpoint_url": Param(settings.endpoint_url, type=["null", "string"], description="If not the region's own"),
-        "thresholds": Param(
-            settings.thresholds, type=["null", "string"], description="The gate's, if not the defaults"
-        ),
-        "on_gate_failure": Param(settings.on_gate_failure, enum=["fail", "warn"], description="warn lets it pass"),
-    },
+    params=PARAMS,
+    user_defined_macros={"batch": batch, "logs": logs},
     tags=["clickstream", "personalize"],
 ):
     spark: dict[str, Any] = {

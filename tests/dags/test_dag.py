@@ -11,19 +11,22 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 pytest.importorskip("airflow", reason="Airflow is not in this environment: run `make test-airflow`")
 
-from airflow.sdk import macros
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.timetables.interval import CronDataIntervalTimetable
+from pendulum import parse
 
 from clickstream_settings import Settings, SettingsError, read_settings
 
 ROOT = Path(__file__).parents[2]
-FIVE_LINES = re.search(r"^```toml\n(.*?)^```$", (ROOT / "docs" / "airflow.md").read_text(), re.DOTALL | re.MULTILINE)[1]
+PAGE = (ROOT / "docs" / "airflow.md").read_text()
+FIVE_LINES = re.search(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[1]
 DAG_FILE = "clickstream_to_personalize.py"
 
 
@@ -34,6 +37,19 @@ def load(folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def run(start: datetime | None, length: timedelta = timedelta(days=1), **conf: object) -> SimpleNamespace:
+    """Stands for a DAG run, which has no interval where it has no date."""
+    end = None if start is None else start + length
+    return SimpleNamespace(data_interval_start=start, data_interval_end=end, conf=conf)
+
+
+def rendered(dag: ModuleType, operator: Any, dag_run: SimpleNamespace, **params: object) -> dict[str, str]:
+    """Render an operator's options as a worker does."""
+    defaults = {name: param.value for name, param in operator.dag.params.items()}
+    context = {"dag_run": dag_run, "params": defaults | params}
+    return dict(operator.render_template(operator.options, context, dag.build_events.dag.get_template_env()))
 
 
 @pytest.fixture
@@ -77,57 +93,43 @@ def test_a_batch_is_named_after_the_start_of_its_interval(
     dag: ModuleType, start: str, length: timedelta, batch: str, read: str
 ) -> None:
     begin = datetime.fromisoformat(start).replace(tzinfo=UTC)
-    params = {name: param.value for name, param in dag.build_events.dag.params.items()}
-    params["input"] = "s3a://raw/%Y/%m/%d/h=%H"
-    context = {"data_interval_start": begin, "data_interval_end": begin + length, "params": params, "macros": macros}
-    options = dag.build_events.render_template(dag.build_events.options, context)
+    options = rendered(dag, dag.build_events, run(begin, length), input="s3a://raw/%Y/%m/%d/h=%H")
     assert (options["--batch"], options["--input"]) == (batch, read)
     assert dag.build_events.options["--batch"] == dag.put_events.options["--batch"]
 
 
 def test_what_is_not_set_is_no_option(dag: ModuleType) -> None:
-    params = {name: param.value for name, param in dag.put_events.dag.params.items()}
-    now = datetime(2024, 1, 2, tzinfo=UTC)
-    context = {"data_interval_start": now, "data_interval_end": now, "params": params, "macros": macros}
-    options = dag.put_events.render_template(dag.put_events.options, context)
+    options = rendered(dag, dag.put_events, run(datetime(2024, 1, 2, tzinfo=UTC)))
     assert [name for name, value in options.items() if not value] == ["--region", "--endpoint-url"]
 
 
-class DagRun:
-    """Stands for a run: what was asked of it."""
-
-    def __init__(self, **conf: object) -> None:
-        self.conf = conf or None
-
-
-def asked(dag: ModuleType, start: datetime, **conf: object) -> dict[str, object]:
-    """What a task knows of a run for the batch that begins then."""
-    return {"data_interval_start": start, "dag_run": DagRun(**conf), "params": dag.build_events.dag.params}
-
-
 def test_batches_before_the_first_are_refused(dag: ModuleType) -> None:
-    dag.check_run(asked(dag, datetime(2024, 1, 2, tzinfo=UTC), max_rate=300))
+    dag.check({"dag_run": run(datetime(2024, 1, 2, tzinfo=UTC))})
     with pytest.raises(AirflowFailException, match="start_date"):
-        dag.check_run(asked(dag, datetime(2024, 1, 1, tzinfo=UTC)))
+        dag.check({"dag_run": run(datetime(2024, 1, 1, tzinfo=UTC))})
 
 
-def test_a_run_without_an_interval_fails_with_words_and_not_in_a_template(dag: ModuleType) -> None:
-    params = {name: param.value for name, param in dag.build_events.dag.params.items()}
-    options = dag.build_events.render_template(dag.build_events.options, {"params": params, "macros": macros})
-    assert (options["--batch"], options["--input"]) == ("", "")
-    with pytest.raises(AirflowFailException, match="--logical-date"):
-        dag.check_run({"dag_run": DagRun(), "params": params})
+@pytest.mark.parametrize("task", ["build_events", "put_events"])
+def test_a_run_without_an_interval_is_refused_in_words_and_not_tried_again(dag: ModuleType, task: str) -> None:
+    with pytest.raises(AirflowFailException, match=r"^this run has no interval: trigger it with --logical-date"):
+        rendered(dag, getattr(dag, task), run(None))
 
 
-def test_a_key_of_conf_that_is_none_is_refused_before_anything_is_sent(dag: ModuleType) -> None:
-    with pytest.raises(AirflowFailException, match=r"--conf: rate, trackingid: no such key; there are .*tracking_id"):
-        dag.check_run(asked(dag, datetime(2024, 1, 2, tzinfo=UTC), trackingid="x", rate=1))
+def test_what_no_run_can_be_told_is_refused(dag: ModuleType) -> None:
+    dag.check({"dag_run": run(datetime(2024, 1, 2, tzinfo=UTC), tracking_id="x", on_gate_failure="warn")})
+    with pytest.raises(AirflowFailException, match=r"^--conf: there is no trackingid, spark; there are input, .*_id"):
+        dag.check({"dag_run": run(datetime(2024, 1, 2, tzinfo=UTC), trackingid="x", spark={}, region=None)})
 
 
-def test_the_day_that_is_tried_first_takes_no_run_of_the_schedule() -> None:
-    """Its moment lies within an interval: the end of one is the date of the next run, which would never be made."""
-    page = (ROOT / "docs" / "airflow.md").read_text()
-    assert re.findall(r"airflow dags test clickstream_to_personalize (\S+)`", page) == ["2024-01-03T12:00"]
+def test_the_day_that_is_tried_first_is_the_first_and_takes_no_other_runs_date() -> None:
+    (tried,) = re.findall(r"^airflow dags test clickstream_to_personalize (\S+)", PAGE, re.MULTILINE)
+    moment, schedule = parse(tried), CronDataIntervalTimetable("@daily", timezone="UTC")
+    assert schedule.infer_manual_data_interval(run_after=moment).start == datetime(2024, 1, 2, tzinfo=UTC)
+    assert "T" in tried and schedule.infer_manual_data_interval(run_after=moment).end != moment
+
+
+def faults(error: SettingsError, file: Path) -> list[str]:
+    return [line.removeprefix(f"{file}: ").split(";")[0] for line in str(error).splitlines()]
 
 
 def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path) -> None:
@@ -137,8 +139,7 @@ def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError) as raised:
         read_settings(file)
-    told = [line.removeprefix(f"{file}: ").split(";")[0] for line in str(raised.value).splitlines()]
-    assert told == [
+    assert faults(raised.value, file) == [
         "mapping is missing",
         "lakee is no key",
         "start_date must be a date, without quotes: 2024-01-02",
@@ -148,33 +149,71 @@ def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_values_that_do_not_fit_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "clickstream.toml"
+    file.write_text(
+        FIVE_LINES.replace('"00000000-0000-0000-0000-000000000000"', '"  "')
+        + 'schedule = "@dayly"\nmax_rate = nan\nendpoint_url = "127.0.0.1:8080"\non_gate_failure = "maybe"\n'
+        + '[spark]\nspark.a = 2024-01-02\n"spark.b" = [1]\nui.enabled = true\n'
+    )
+    with pytest.raises(SettingsError) as raised:
+        read_settings(file)
+    told = faults(raised.value, file)
+    assert told[1].startswith("schedule must be a cron expression or one of @hourly, @daily, ")
+    assert [told[0], *told[2:]] == [
+        "tracking_id must not be empty",
+        "max_rate must be more than 0, and 1,000,000 at the most",
+        "endpoint_url must begin with http:// or https://, and go on with a host",
+        'on_gate_failure must be "fail" or "warn"',
+        "spark.a must be a string, a number, true or false",
+        "spark.b must be a string, a number, true or false",
+        "under [spark] stands ui.enabled, but Spark's properties begin with spark.",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("line", "told"),
+    "line",
     [
-        *[(f"max_rate = {rate}", "max_rate must be more than 0") for rate in ("0", "-5", "nan", "inf")],
-        ('on_gate_failure = "maybe"', 'on_gate_failure must be "fail" or "warn"'),
-        *[(f'schedule = "{bad}"', "schedule must be a cron") for bad in ("@dayly", "0 3 * *", "@once", "@continuous")],
-        ('endpoint_url = "127.0.0.1:8080"', "endpoint_url must begin with http:// or https://"),
-        ('region = " "', "region must not be empty"),
-        ('[spark]\nhome = "/x"\nregion = "y"', "home, region must stand above [spark], not below it"),
+        *(f"max_rate = {rate}" for rate in ("0", "-5", "inf", "-inf", "1_000_001")),
+        *(f'schedule = "{schedule}"' for schedule in ("0 3 * *", "0 25 * * *", "@once", "@continuous")),
+        *(f'endpoint_url = "{url}"' for url in ("ftp://x", "https://", "//x")),
     ],
 )
-def test_a_value_that_cannot_hold_is_told_with_the_file(tmp_path: Path, line: str, told: str) -> None:
+def test_more_values_that_do_not_fit(tmp_path: Path, line: str) -> None:
     file = tmp_path / "clickstream.toml"
-    file.write_text(f"{FIVE_LINES}{line}\n")
-    with pytest.raises(SettingsError, match=re.escape(f"{file}: {told}")):
+    file.write_text(FIVE_LINES + line)
+    with pytest.raises(SettingsError, match=rf"^{file}: {line.split(maxsplit=1)[0]} must .*$"):
         read_settings(file)
 
 
-@pytest.mark.parametrize("schedule", ["0 3 * * *", "*/15 * * * *", "@weekly"])
-def test_cron_expressions_and_presets_are_schedules(tmp_path: Path, schedule: str) -> None:
-    (tmp_path / "clickstream.toml").write_text(f'{FIVE_LINES}schedule = "{schedule}"\n')
-    assert load(tmp_path).settings.schedule == schedule
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f'schedule = "{schedule}"' for schedule in ("0 3 * * *", "*/15 * * * *", "@hourly", "@monthly")),
+        *(f'endpoint_url = "{url}"' for url in ("http://127.0.0.1:8080", "https://vpce-1.amazonaws.com/")),
+        *('on_gate_failure = "warn"', "max_rate = 0.5", "max_rate = 1_000_000"),
+    ],
+)
+def test_values_that_fit(tmp_path: Path, line: str) -> None:
+    (tmp_path / "clickstream.toml").write_text(FIVE_LINES + line)
+    read_settings(tmp_path / "clickstream.toml")
+
+
+def test_keys_that_a_table_above_them_has_taken_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "clickstream.toml"
+    file.write_text(f'[spark]\n"spark.executor.memory" = "4g"\n{FIVE_LINES}')
+    with pytest.raises(SettingsError) as raised:
+        read_settings(file)
+    taken = "start_date, input, mapping, lake, tracking_id"
+    assert faults(raised.value, file) == [f"under [spark] stand the keys {taken}: put them above it"]
 
 
 def test_properties_of_spark_need_no_quotes(tmp_path: Path) -> None:
-    (tmp_path / "clickstream.toml").write_text(f'{FIVE_LINES}[spark]\nspark.executor.memory = "4g"\n')
-    assert read_settings(tmp_path / "clickstream.toml").spark == {"spark.executor.memory": "4g"}
+    bare = '[spark]\nspark.ui.enabled = false\nspark.executor.cores = 4\n"spark.executor.memory" = "4g"\n'
+    (tmp_path / "clickstream.toml").write_text(FIVE_LINES + bare)
+    wanted = {"spark.ui.enabled": "false", "spark.executor.cores": "4", "spark.executor.memory": "4g"}
+    assert read_settings(tmp_path / "clickstream.toml").spark == wanted
+    assert load(tmp_path).build_events.conf == wanted
 
 
 def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:

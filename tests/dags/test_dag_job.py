@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("airflow", reason="Airflow is not in this environment: run `make test-airflow`")
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from clickstream_job import ClickstreamJobOperator, JobHook
 
@@ -101,21 +101,20 @@ def test_a_missing_zip_is_told_before_spark_starts(run: Run, tmp_path: Path) -> 
         run("exit 0")
 
 
-def test_a_missing_connection_is_told_and_is_not_yarn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
-    monkeypatch.setattr("clickstream_job.BaseHook.get_connection", _no_connection)
-    with pytest.raises(AirflowFailException, match="no connection 'spark_default': airflow connections add"):
-        run("exit 0")
-
-
-def _no_connection(conn_id: str) -> None:
-    raise AirflowNotFoundException(conn_id)
-
-
 def test_a_worker_without_spark_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(AirflowFailException, match="no spark-submit"):
         run("exit 0")
+
+
+def test_a_connection_that_is_not_there_is_told_instead_of_taken_for_yarn(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
+    words = "there is no connection 'spark_default': airflow connections add spark_default --conn-type spark"
+    with pytest.raises(AirflowFailException, match=words):
+        run(f"touch {tmp_path}/submitted")
+    assert not (tmp_path / "submitted").exists()
 
 
 TRAP = """#!/bin/sh

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import urllib.request
 from collections import Counter
@@ -239,3 +241,32 @@ def test_a_batch_that_is_done_without_holds_up_none(caught_up: Workplace) -> Non
     airflow.ask(f"dags/{DAG}/dagRuns/{quote(run)}/taskInstances/build_events", "PATCH", mark)
     assert {task["state"] for task in airflow.tasks(run).values()} == {"success"}
     assert not [item for item in caught_up.items() if item.startswith(THIRD)]
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"logical_date": None}, "this run has no interval: trigger it with --logical-date"),
+        ({"logical_date": f"{SECOND}T13:00:00Z", "conf": {"trackingid": "x"}}, "--conf: there is no trackingid"),
+    ],
+)
+def test_a_run_that_cannot_be_meant_is_refused_at_once(caught_up: Workplace, form: dict[str, Any], words: str) -> None:
+    airflow = caught_up.airflow
+    run = airflow.ask(f"dags/{DAG}/dagRuns", "POST", form)["dag_run_id"]
+    wait_for(lambda: airflow.tasks(run)["build_events"]["state"] in {"failed", "up_for_retry"}, PATIENCE)
+    task = airflow.tasks(run)["build_events"]
+    assert (task["state"], task["try_number"]) == ("failed", 1)
+    assert words in airflow.log(run, "build_events")
+
+
+def test_a_day_whose_gate_failed_is_let_pass_by_the_documented_backfill(caught_up: Workplace) -> None:
+    airflow, run = caught_up.airflow, caught_up.airflow.runs()[THIRD]["dag_run_id"]
+    page = (ROOT / "docs" / "airflow.md").read_text()
+    (command,) = re.findall(r"^ *airflow (backfill create (?:[^`]*\\\n)?[^`\n]*on_gate_failure.*)$", page, re.MULTILINE)
+    assert command.count("2024-01-02") == 2
+    airflow.ask(f"dags/{DAG}/dagRuns/{quote(run)}", "PATCH", {"state": "failed"})
+    airflow.run(*shlex.split(command.replace("2024-01-02", THIRD)))
+    wait_for(lambda: airflow.runs()[THIRD]["state"] == "success", PATIENCE)
+    assert airflow.summary(airflow.runs()[THIRD]["dag_run_id"], "build_events")["exitCode"] == 0
+    expected = {click.item for click in clicks(THIRD)}
+    assert {item for item in caught_up.items() if item.startswith(THIRD)} == expected
