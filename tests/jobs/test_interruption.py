@@ -178,6 +178,7 @@ from types import SimpleNamespace
 
 from jobs.errors import Exit, UnfinishedError
 from jobs.frame.run import Run, run_job
+from jobs.lake.tables import Lake
 
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 
@@ -205,7 +206,7 @@ def parse(argv):
     return SimpleNamespace(lake=str(folder / "lake"), batch="b")
 
 
-sys.exit(run_job(Run("sending", {}), parse, work, []))
+sys.exit(run_job(Run("sending", {}), parse, work, [], Lake))
 '''
 
 
