@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import signal
 import urllib.request
 from collections import Counter
@@ -257,16 +255,3 @@ def test_a_run_that_cannot_be_meant_is_refused_at_once(caught_up: Workplace, for
     task = airflow.tasks(run)["build_events"]
     assert (task["state"], task["try_number"]) == ("failed", 1)
     assert words in airflow.log(run, "build_events")
-
-
-def test_a_day_whose_gate_failed_is_let_pass_by_the_documented_backfill(caught_up: Workplace) -> None:
-    airflow, run = caught_up.airflow, caught_up.airflow.runs()[THIRD]["dag_run_id"]
-    page = (ROOT / "docs" / "airflow.md").read_text()
-    (command,) = re.findall(r"^ *airflow (backfill create (?:[^`]*\\\n)?[^`\n]*on_gate_failure.*)$", page, re.MULTILINE)
-    assert command.count("2024-01-02") == 2
-    airflow.ask(f"dags/{DAG}/dagRuns/{quote(run)}", "PATCH", {"state": "failed"})
-    airflow.run(*shlex.split(command.replace("2024-01-02", THIRD)))
-    wait_for(lambda: airflow.runs()[THIRD]["state"] == "success", PATIENCE)
-    assert airflow.summary(airflow.runs()[THIRD]["dag_run_id"], "build_events")["exitCode"] == 0
-    expected = {click.item for click in clicks(THIRD)}
-    assert {item for item in caught_up.items() if item.startswith(THIRD)} == expected
