@@ -173,19 +173,19 @@ class Attendance:
 def taken(calls: int, interval: float, *spans: float) -> float:
     """Say how many seconds calls took up: from the begin of the first to that of the last, and the last one's interval.
 
-    The tasks tell of their calls late, and of a request's last call alone when it began: what is seen may be too short.
-    So it is never less than the limit gives so many calls, which no delivery passes.
+    The tasks tell of their calls late, and of a request's last call alone when it began: of what is seen, the longest
+    counts. Nothing holds the rate that follows to the limit: were that passed, it would be seen here.
 
     Args:
         calls: how many, retries included.
         interval: seconds that the limit gives each.
-        spans: seconds from the first begin to the last, as seen; the longest counts.
+        spans: seconds from the first begin to the last, as seen.
 
     Examples:
-        >>> taken(11, 0.1, 0.3, 1.9), taken(11, 0.1, 0.3, 0.9), taken(0, 0.1, 0.0)
-        (2.0, 1.1, 0.0)
+        >>> taken(11, 0.1, 0.3, 1.9), taken(11, 0.1, 0.3, 0.4), taken(0, 0.1, 0.0)
+        (2.0, 0.5, 0.0)
     """
-    return max(max(spans) + interval, calls * interval) if calls else 0.0
+    return max(spans) + interval if calls else 0.0
 
 
 def _ends(moments: list[float]) -> list[float]:
