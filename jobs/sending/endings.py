@@ -50,6 +50,7 @@ _CAUSES: Final = (
         "the executors cannot import the project",
         "give spark-submit --py-files clickstream_events.zip",
     ),
+    _Cause(re.compile("No module named 'botocore"), "the executors' Python lacks boto3", _INSTALL),
     _Cause(re.compile(r"No module named '(\w+)"), "the executors' Python lacks {}", _INSTALL),
     _Cause(
         re.compile(r"(PyArrow) >= \S+ must be installed"), "the executors' Python lacks {}, or has it too old", _INSTALL

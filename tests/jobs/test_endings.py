@@ -119,6 +119,7 @@ def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_
         (PythonException("ModuleNotFoundError: No module named 'delivery'"), ConfigurationError, NO_ZIP),
         (PythonException("ModuleNotFoundError: No module named 'delivery.arrow'"), ConfigurationError, NO_ZIP),
         (PythonException("ModuleNotFoundError: No module named 'boto3'"), ConfigurationError, lacks("boto3")),
+        (PythonException("ModuleNotFoundError: No module named 'botocore'"), ConfigurationError, lacks("boto3")),
         (PythonException("ModuleNotFoundError: No module named 'pyarrow.lib'"), ConfigurationError, lacks("pyarrow")),
         (
             PythonException("ImportError: PyArrow >= 4.0.0 must be installed; however, your version was 1.0."),

@@ -16,7 +16,7 @@ from tests.jobs.pythons import python_with
 INSTALL = "75 events wait; install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there, and run this again"
 
 
-@pytest.mark.parametrize(("given", "lacking"), [("pyarrow", "botocore"), ("boto3", "pyarrow")])
+@pytest.mark.parametrize(("given", "lacking"), [("pyarrow", "boto3"), ("boto3", "pyarrow")])
 def test_executors_without_a_library(
     spark: SparkSession,
     built: Callable[..., dict[str, Any]],
