@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from emulator.options import parse_settings
 from emulator.server import serving
@@ -14,9 +15,12 @@ from emulator.settings import Clock, Settings
 def main(arguments: Sequence[str]) -> int:
     """Serve as the command line says, and return the exit status.
 
-    It is 0 when told to stop, and 2 if the address cannot be listened on.
+    It is 0 when told to stop, and 2 if the address cannot be listened on or the parser is not installed.
     """
     settings = parse_settings(arguments)
+    if find_spec("httptools") is None:
+        sys.stderr.write("emulator: httptools is lacking: pip install 'clickstream-events[emulator]'\n")
+        return 2
     try:
         asyncio.run(_serve(settings))
     except OSError as error:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from emulator.book import read_events
-from emulator.connection import Connection
 from emulator.service import Service
 from emulator.settings import Clock, Settings
 from emulator.site import Site
@@ -93,6 +92,8 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Server]:
     Raises:
         OSError: if the address cannot be listened on.
     """
+    from emulator.connection import Connection  # noqa: PLC0415 - its parser is an extra: without it one may still ask
+
     loop = asyncio.get_running_loop()
     site = Site(Service(settings, clock))
     connections: set[Connection] = set()

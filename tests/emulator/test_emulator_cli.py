@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from emulator.faults import Faults
 from emulator.options import parse_settings
 from emulator.settings import Settings
+from tests.jobs.pythons import python_with
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "emulator"]
@@ -94,6 +95,13 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], says: str, capsy
     assert said.err.startswith("emulator: ")
     assert says in said.err
     assert (said.err.count("\n"), said.out) == (1, "")
+
+
+def test_the_bare_wheel_says_what_it_lacks(tmp_path: Path) -> None:
+    command = [python_with(tmp_path / "python", "boto3"), "-m", "emulator"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "emulator: httptools is lacking: pip install 'clickstream-events[emulator]'\n"
 
 
 def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:
