@@ -1,0 +1,54 @@
+"""Made-up requests through the sending half of put_events, at a limit: no lake has to be built for them.
+
+spark-submit made_up_requests.py URL LIMIT CALLS
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from delivery.budget.target import Target
+from delivery.http.service import Service
+from jobs.frame.session import open_session
+from jobs.sending.attendance import Watch
+from jobs.sending.send import Pace, send
+
+EVENT = (
+    '{"eventId":"%s-PLACE","eventType":"view","itemId":"item-PLACE","eventValue":12.5,'
+    '"properties":"{\\"device\\":\\"ios\\"}","sentAt":1704067200.125}'
+)
+TASKS = 2
+EVENTS_A_CALL = 10
+IN_FLIGHT = 256
+
+
+def main(url: str, limit: float, calls: int) -> None:
+    """Send."""
+    requests = made(open_session("made-up requests"), calls)
+    watch = Watch(lambda _rows: None, lambda: None, lambda _progress: None, threading.Event())
+    send(requests, Service("bench", "eu-west-1", url), Pace(limit, IN_FLIGHT, 0), Target(limit), watch)
+
+
+def made(spark: SparkSession, calls: int) -> DataFrame:
+    """Make requests of ten events, as many in each partition."""
+    request = F.sha2(F.col("id").cast("string"), 256)
+    ids = [F.concat(request, F.lit(f"-{place}")) for place in range(EVENTS_A_CALL)]
+    events = [F.format_string(EVENT.replace("PLACE", str(place)), request) for place in range(EVENTS_A_CALL)]
+    requests = spark.range(0, calls, 1, TASKS).select(
+        F.spark_partition_id().alias("part"),
+        request.alias("requestId"),
+        F.lit("u").alias("userId"),
+        F.lit("s").alias("sessionId"),
+        F.array(*ids).alias("eventIds"),
+        F.array(*events).alias("events"),
+        F.lit(None).cast("array<string>").alias("ended"),
+    )
+    return requests.localCheckpoint()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
