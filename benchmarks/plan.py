@@ -18,7 +18,7 @@ class Plan:
         quick: whether the figures say little, and are not kept.
         pairs: rounds of each group.
         records: of a build.
-        skewed: records of the builds with a large visitor, and on one core.
+        skewed: records of the builds with a large visitor, and on one core; 0 to leave them out.
         small: a tenth of `records`.
         large: ten times `records`; 0 to leave it out, since it takes minutes.
         batching: records that the plain script sends, ten events a call; its figures are scaled.
@@ -40,7 +40,7 @@ class Plan:
 
 
 FULL: Final = Plan(False, 5, 1_000_000, 300_000, 100_000, 10_000_000, 60_000, 20_000, 3_000, 15)
-QUICK: Final = Plan(True, 1, 20_000, 20_000, 2_000, 0, 8_000, 4_000, 2_000, 8)
+QUICK: Final = Plan(True, 1, 20_000, 0, 2_000, 0, 12_000, 6_000, 2_000, 7)
 
 
 @dataclass

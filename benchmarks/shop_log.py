@@ -33,7 +33,7 @@ The log is a day of a shop, JSON lines of about 123 bytes in 8 files, the same o
 visitor (a third of them logged in), a quarter of the lines pings that the mapping filters, 1.2 % refused for three
 reasons (torn JSON, no time, an item id of 300 characters), 0.5 % exact repeats of the line before. A visitor's clicks
 lie scattered over the day, so that most sessions hold one event or two: many sessions are the harder case for a build.
-For the rows from end to end a visitor comes once and clicks within twenty minutes, so that a call can hold ten events."""
+From end to end a visitor comes once and clicks within twenty minutes, so that a call can hold ten events."""
 
 
 def write_shop(folder: Path, records: int, share: float = 0.0, *, visits: bool = False) -> Path:

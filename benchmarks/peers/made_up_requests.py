@@ -1,12 +1,13 @@
 """Made-up requests through the sending half of put_events, at a limit: no lake has to be built for them.
 
-spark-submit made_up_requests.py URL LIMIT CALLS
+spark-submit made_up_requests.py URL,LIMIT,CALLS...
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -26,11 +27,14 @@ EVENTS_A_CALL = 10
 IN_FLIGHT = 256
 
 
-def main(url: str, limit: float, calls: int) -> None:
-    """Send."""
-    requests = made(open_session("made-up requests"), calls)
-    watch = Watch(lambda _rows: None, lambda: None, lambda _progress: None, threading.Event())
-    send(requests, Service("bench", "eu-west-1", url), Pace(limit, IN_FLIGHT, 0), Target(limit), watch)
+def main(targets: Sequence[str]) -> None:
+    """Send to one URL after the other."""
+    spark = open_session("made-up requests")
+    for target in targets:
+        url, limit, calls = target.split(",")
+        pace = Pace(float(limit), IN_FLIGHT, 0)
+        watch = Watch(lambda _rows: None, lambda: None, lambda _progress: None, threading.Event())
+        send(made(spark, int(calls)), Service("bench", "eu-west-1", url), pace, Target(pace.max_rate), watch)
 
 
 def made(spark: SparkSession, calls: int) -> DataFrame:
@@ -51,4 +55,4 @@ def made(spark: SparkSession, calls: int) -> DataFrame:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, Final
 
 from benchmarks.measuring.emulator import CALLER, emulator, told
@@ -15,7 +16,7 @@ QUOTA: Final = 1_000
 """Of the real service, for a dataset group."""
 BEYOND: Final = 20_000
 """Calls a second that two cores do not carry, nor the emulator on them."""
-GUESS: Final = 3_000
+GUESS: Final = 5_000
 ROOM: Final = 0.9
 EDGE: Final = 2
 """Seconds at either end that are left out: start-up, and a last second that is not full."""
@@ -25,42 +26,43 @@ LATENCY: Final = ("--latency-ms", "20")
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure."""
     seconds = bench.plan.seconds
-    free = _deliver(BEYOND, GUESS * seconds)
+    free, *kept = _deliver({BEYOND: GUESS * seconds, **{limit: limit * seconds for limit in LIMITS}})
     carried = _middle(free)
     quotas = [float(QUOTA)] * len(carried)
     note = "calls a second that two cores carry, the emulator among it, against the service's quota; a pair a second."
     carry = compare("budget", "carried without a limit, the service's quota", carried, quotas, "calls/s", note)
     yield carry
-    for limit in (*LIMITS, int(carry.ours * ROOM) // 100 * 100):
-        most = "" if limit in LIMITS else f", {ROOM:.0%} of what two cores carry"
-        summary = _deliver(limit, limit * seconds, "--quota", str(limit))
-        used = _middle(summary)
-        yield compare(
-            "budget",
-            f"used of a limit of {limit:,}",
-            used,
-            [float(limit)] * len(used),
-            "calls/s",
-            f"calls admitted in each full second, against --max-rate and a quota of {limit:,}{most}; a pair a second.",
-        )
-        yield compare(
-            "budget",
-            f"throttled at a limit of {limit:,}",
-            [float(summary["throttled"])],
-            [float(summary["calls"])],
-            "calls",
-            f"calls that a service with a quota of {limit:,} in any one second refuses, of all calls{most}.",
-        )
+    for limit, summary in zip(LIMITS, kept, strict=True):
+        yield from _rows(limit, summary, "")
+    most = int(carry.ours * ROOM) // 100 * 100
+    (summary,) = _deliver({most: most * seconds})
+    yield from _rows(most, summary, f"; it is {ROOM:.0%} of what two cores carry")
 
 
-def _deliver(limit: int, calls: int, *options: str) -> dict[str, Any]:
-    with emulator(*LATENCY, *options) as url:
-        run(submitted("benchmarks/peers/made_up_requests.py", url, str(limit), str(calls)), CALLER)
-        summary = told(url)
-    if summary["accepted"] != calls:
-        raise SystemExit(f"of {calls} calls at a limit of {limit}, {summary['accepted']} were accepted")
-    say(f"limit {limit:,}: {calls:,} calls, {summary['throttled']} throttled")
-    return summary
+def _rows(limit: int, summary: dict[str, Any], words: str) -> Iterator[Row]:
+    used, limits = _middle(summary), [float(limit)] * len(_middle(summary))
+    note = f"calls admitted in each full second, against --max-rate and a quota of {limit:,}{words}; a pair a second."
+    yield compare("budget", f"used of a limit of {limit:,}", used, limits, "calls/s", note)
+    throttled, calls = [float(summary["throttled"])], [float(summary["calls"])]
+    note = f"calls that a service with a quota of {limit:,} in any one second refuses, of all calls{words}."
+    yield compare("budget", f"throttled at a limit of {limit:,}", throttled, calls, "calls", note)
+
+
+def _deliver(calls: dict[int, int]) -> list[dict[str, Any]]:
+    """Send so many calls at each limit, to an emulator each; what they counted."""
+    with ExitStack() as stack:
+        urls = {limit: stack.enter_context(emulator(*LATENCY, "--quota", _quota(limit))) for limit in calls}
+        run(submitted("benchmarks/peers/made_up_requests.py", *(f"{urls[n]},{n},{calls[n]}" for n in calls)), CALLER)
+        summaries = {limit: told(url) for limit, url in urls.items()}
+    for limit, summary in summaries.items():
+        if summary["accepted"] != calls[limit]:
+            raise SystemExit(f"of {calls[limit]} calls at a limit of {limit}, {summary['accepted']} were accepted")
+        say(f"limit {limit:,}: {calls[limit]:,} calls, {summary['throttled']} throttled")
+    return list(summaries.values())
+
+
+def _quota(limit: int) -> str:
+    return "0" if limit == BEYOND else str(limit)
 
 
 def _middle(summary: dict[str, Any]) -> list[float]:
