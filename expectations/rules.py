@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from expectations.thresholds import Threshold
 from transforms import limits
 from transforms.bookkeeping import FAULT
+from transforms.candidates import DERIVED_ID_LENGTH
 from transforms.parsing import MALFORMED, MISMATCH
 from transforms.records import EXPLODE_NULL
 from transforms.schemas import EVENTS
@@ -102,13 +103,13 @@ def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
 
 
 def _json_bound(fields: list[str]) -> Column:
-    """Bound an event's JSON from above, in bytes, without making it.
+    """Bound an event's JSON from above, in bytes, without making it; its eventId may not have been derived yet.
 
     A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
     """
     lengths = [F.coalesce(F.octet_length(field), F.lit(0)) for field in fields]
     items = F.coalesce(F.octet_length(F.array_join("impression", "")), F.lit(0))
-    return sum(lengths, items) * 6 + _properties_bound() * 2 + 512
+    return sum(lengths, items) * 6 + _properties_bound() * 2 + 512 + DERIVED_ID_LENGTH
 
 
 def _properties_bound() -> Column:
@@ -118,7 +119,8 @@ def _properties_bound() -> Column:
 
 
 def _event_bytes() -> Column:
-    return F.octet_length(event_json({name: F.col(name) for name in EVENTS.names}))
+    event_id = F.coalesce("eventId", F.lit("0" * DERIVED_ID_LENGTH))
+    return F.octet_length(event_json({name: F.col(name) for name in EVENTS.names} | {"eventId": event_id}))
 
 
 def _too_large(_: Judgement) -> Column:

@@ -10,14 +10,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from expectations.rules import RULES, Judgement, Rule
-from transforms.bookkeeping import FATE, FAULT, FILTERED, RAW, SPREAD, Fate
-from transforms.parsing import valid_text
+from transforms.bookkeeping import BROKEN, FATE, FAULT, FILTERED, Fate
 from transforms.schemas import REASON
 
-BROKEN = "_broken"
-"""BIGINT: a bit for each rule that the candidate breaks, by its place in RULES; 0 where it breaks none."""
-
 _BITS = {rule: 1 << place for place, rule in enumerate(RULES)}
+"""By a rule's place in RULES."""
 _FAULTS = [rule for rule in RULES if rule.stage != "validate"]
 _RULES = [rule for rule in RULES if rule.stage == "validate"]
 
@@ -30,22 +27,14 @@ def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
         judgement: what the rules may look at besides the candidate.
 
     Returns:
-        The columns without `_fault` and `_filtered`, and with `_fate`, `_spread` and `_broken`, which `reasons` and
-        `stage` put into words. `_raw` is left to those that are quarantined alone: nobody else asks for the text, the
-        bulk of what would be shuffled.
+        The columns without `_fault` and `_filtered`, and with `_fate` and `_broken`, which `reasons` and `stage` put
+        into words.
     """
     # Words are made of the few that are refused, when they are written: numbers are all that every row pays for.
     found = F.when(F.col(FAULT).isNotNull(), _bits(_FAULTS, judgement)).otherwise(_bits(_RULES, judgement))
-    judged = candidates.withColumn(BROKEN, F.when(F.col(FILTERED), 0).otherwise(found))
-    refused = F.col(BROKEN) != 0
-    fate = F.when(F.col(FILTERED), Fate.FILTERED).when(refused, Fate.QUARANTINED)
-    return judged.withColumns(
-        {
-            FATE: fate.otherwise(Fate.VALID),
-            SPREAD: F.when(F.col(FILTERED) | refused, F.monotonically_increasing_id()),
-            RAW: F.when(refused, valid_text(F.col(RAW))),
-        }
-    ).drop(FAULT, FILTERED)
+    judged = candidates.withColumn(BROKEN, F.when(~F.col(FILTERED), found)).drop(FAULT, FILTERED)
+    fate = F.when(F.col(BROKEN) == 0, Fate.VALID).when(F.col(BROKEN) != 0, Fate.QUARANTINED)
+    return judged.withColumn(FATE, fate.otherwise(Fate.FILTERED))
 
 
 def reasons(broken: Column) -> Column:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from transforms.bookkeeping import AT, ATTEMPTS, CONTENT_ID, FAULT, FILTERED, FIRST, RAW, RENDERED, SOURCE_FILE
+from transforms.bookkeeping import (
+    AT,
+    ATTEMPTS,
+    BROKEN,
+    CONTENT_ID,
+    EVENT,
+    FATE,
+    FAULT,
+    FILTERED,
+    FIRST,
+    RAW,
+    REFUSAL,
+    RENDERED,
+    SESSION,
+    SOURCE_FILE,
+    SPREAD,
+    Fate,
+)
 from transforms.expressions import guarded
 from transforms.mapping import EventMapping
+from transforms.parsing import valid_text
 from transforms.schemas import EVENTS
+from transforms.visitors import VISITOR, nobody, visitor_key
 from transforms.wire import properties_json
 
-_MISSING_WORDS = ("", "null", "undefined", "none", "nan")
+_MISSING_WORDS = ("null", "undefined", "none", "nan")
 _LONGEST_WORD = max(map(len, _MISSING_WORDS))
+_MISSING = rf"(?i)\A({'|'.join(_MISSING_WORDS)})?\z"
 _CONTENT = (
     "visitorId",
     "userId",
@@ -34,6 +55,9 @@ _TEXTS: dict[str, Callable[[Column], Column]] = {
     "impression": F.to_json,
     "properties": properties_json,
 }
+DERIVED_ID_LENGTH: Final = 64
+"""Hex digits of a SHA-256: a candidate without an eventId will have one of so many characters."""
+_KEYS = ("userId", "sessionId", "eventId", "sentAt", "sourceFile")
 _IDENTIFIERS = ("userId", "visitorId", "sessionId", "eventId", "itemId", "recommendationId")
 
 
@@ -48,8 +72,8 @@ def present(identifier: Column) -> Column:
         ['u1', None, None, None, 'nano']
     """
     bare = F.trim(identifier)
-    # Lower-casing is left to the few that are short enough; no longer one becomes such a word by it.
-    return F.when((F.octet_length(bare) > _LONGEST_WORD) | ~F.lower(bare).isin(*_MISSING_WORDS), identifier)
+    # Only the short ones are looked at, and by a pattern: to lower-case one, Spark 4 loads all of Unicode's rules.
+    return F.when((F.octet_length(bare) > _LONGEST_WORD) | ~bare.rlike(_MISSING), identifier)
 
 
 def content_id(fields: dict[str, Column]) -> Column:
@@ -81,17 +105,52 @@ def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
     """Evaluate a mapping's expressions: the columns of `events`, with those that say what became of the record.
 
     Returns:
-        The columns of `schemas.EVENTS`, `_content_id`, `_raw`, `_fault`, `_filtered`, `_first` and, where the records
-        have them, `_at`, `_attempts` and `_rendered`; one row a candidate.
+        The columns of `schemas.EVENTS`, the eventId null where it is not given, with `_raw`, `_fault`, `_filtered`,
+        `_first`, `_spread` and, where the records have them, `_at`, `_attempts` and `_rendered`; one row a candidate.
     """
     travelling = [F.col(name) for name in (AT, ATTEMPTS, RENDERED) if name in records.columns]
     own = [*travelling, F.col(SOURCE_FILE).alias("sourceFile"), F.col(RAW), F.col(FAULT), F.col(FILTERED), F.col(FIRST)]
-    fields = records.select(*[column.alias(name) for name, column in _fields(mapping).items()], *own)
-    mapped = {name: F.col(name) for name in [*mapping.event, *(["properties"] if mapping.properties else [])]}
-    content = content_id(mapped)
-    if "eventId" not in mapping.event:
-        return fields.withColumn("eventId", content).withColumn(CONTENT_ID, F.col("eventId"))
-    return fields.withColumn(CONTENT_ID, content).withColumn("eventId", F.coalesce(F.col("eventId"), F.col(CONTENT_ID)))
+    fields = [column.alias(name) for name, column in _fields(mapping).items()]
+    return records.select(*fields, *own, F.monotonically_increasing_id().alias(SPREAD))
+
+
+def settle(judged: DataFrame, mapping: EventMapping) -> DataFrame:
+    """Name the valid candidates, and pack the rows for their way through the shuffle.
+
+    All in one projection, each column from those that came: what another step would read is copied once more.
+
+    Args:
+        judged: what `verdict.judge` gives.
+        mapping: says whether eventIds are given.
+
+    Returns:
+        `_visitor`, userId, sessionId, eventId, sentAt, sourceFile, `_fate`, `_first`, `_spread`, `_event`, `_refusal`
+        and, where eventIds are given, `_content_id`. Of rows that are not valid, nothing but what is counted and kept.
+    """
+    valid = F.col(BROKEN) == 0
+    fields = {name: F.col(name) for name in [*mapping.event, *(["properties"] if mapping.properties else [])]}
+    content = content_id({name: field for name, field in fields.items() if name != "eventId"})
+    given = "eventId" in mapping.event
+    packed = [name for name in EVENTS.names if name not in _KEYS]
+    kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED) if name in judged.columns]
+    return judged.select(
+        F.when(valid, visitor_key()).otherwise(nobody()).alias(VISITOR),
+        *[F.when(valid, F.col(name)).alias(name) for name in _KEYS if name != "eventId"],
+        F.when(valid, F.coalesce(F.col("eventId"), content) if given else content).alias("eventId"),
+        FATE,
+        FIRST,
+        SPREAD,
+        F.when(valid, F.struct(*packed)).alias(EVENT),
+        F.when(F.col(BROKEN) != 0, F.struct(*kept, valid_text(F.col(RAW)).alias(RAW))).alias(REFUSAL),
+        *([F.when(valid, content).alias(CONTENT_ID)] if given else []),
+    )
+
+
+def events_of(settled: DataFrame) -> DataFrame:
+    """Unpack the rows that are valid still: the columns of `schemas.EVENTS`."""
+    own = {name: F.col(name) for name in _KEYS} | {"sessionId": F.col(SESSION)}
+    fields = {name: own.get(name, F.col(f"{EVENT}.{name}")) for name in EVENTS.names}
+    return settled.where(F.col(FATE) == Fate.VALID).select(*[field.alias(name) for name, field in fields.items()])
 
 
 def _fields(mapping: EventMapping) -> dict[str, Column]:

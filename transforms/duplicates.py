@@ -52,7 +52,7 @@ def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = 
     the same one stays whatever the partitioning.
 
     Args:
-        candidates: with the columns of `events`, `_fate`, `_spread` and `_content_id`.
+        candidates: with eventId, sentAt, sourceFile, `_fate`, `_visitor`, `_spread` and `_content_id`.
         earlier: events that are there already, which stay in any case.
     """
     rows = candidates
@@ -63,5 +63,7 @@ def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = 
     same = Window.partitionBy(F.when(has_id, F.col("eventId")).otherwise(nobody()))
     rank = F.row_number().over(same.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile"))
     again = (F.col(FATE) == Fate.VALID) & (rank > 1)
-    marked = rows.withColumn(FATE, F.when(again, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)))
-    return marked.where(F.col(FATE) != Fate.EARLIER)
+    marked = rows.withColumn("_again", again)
+    fate = F.when(F.col("_again"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
+    visitor = F.when(F.col("_again"), nobody()).otherwise(F.col(VISITOR))
+    return marked.where(F.col(FATE) != Fate.EARLIER).withColumns({FATE: fate, VISITOR: visitor}).drop("_again")

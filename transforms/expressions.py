@@ -52,6 +52,16 @@ def sample(records: DataFrame) -> DataFrame:
     return records.sparkSession.sql("SELECT 1").select(*columns)
 
 
+def folds(selected: DataFrame) -> bool:
+    """Whether Spark can fold all of some expressions over a `sample`; where it cannot, `trial` tells why, of each."""
+    query: Any = selected._jdf.queryExecution()
+    try:
+        query.optimizedPlan()
+    except PySparkException:
+        return False
+    return True
+
+
 def trial(selected: DataFrame) -> str | None:
     """Fold expressions over a `sample`, without running a job, to find constants that no record could mend.
 

@@ -15,20 +15,20 @@ DURATION_BOUNDS: Final = (0, 10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 86_4
 """Seconds from a session's first event to its last, likewise."""
 
 
-def size_class(events: str) -> Column:
+def size_class(events: Column) -> Column:
     """Give the place of a session's class in SIZE_BOUNDS, from 0.
 
     Examples:
         >>> df = spark.createDataFrame([(1,), (2,), (5,), (6,), (1001,)], "events BIGINT")
-        >>> [row[0] for row in df.select(size_class("events")).collect()]
+        >>> [row[0] for row in df.select(size_class(F.col("events"))).collect()]
         [0, 1, 2, 3, 8]
     """
-    return _class(F.col(events), SIZE_BOUNDS)
+    return _class(events, SIZE_BOUNDS)
 
 
-def duration_class(micros: str) -> Column:
+def duration_class(micros: Column) -> Column:
     """Give the place of a session's class in DURATION_BOUNDS, from 0."""
-    return _class(F.col(micros), [bound * 1_000_000 for bound in DURATION_BOUNDS])
+    return _class(micros, [bound * 1_000_000 for bound in DURATION_BOUNDS])
 
 
 def _class(value: Column, bounds: Sequence[int]) -> Column:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -25,7 +26,7 @@ from pyspark.sql.types import (
 )
 
 from transforms.bookkeeping import ELEMENT, RAW, RESERVED
-from transforms.expressions import in_words, parse, sample, trial
+from transforms.expressions import folds, in_words, parse, sample, trial
 from transforms.mapping import EventMapping, Fault
 from transforms.named_groups import named_groups
 from transforms.parsing import parse_csv
@@ -83,13 +84,25 @@ def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
     if source.format == "text":
         groups = named_groups(source.pattern, spark) if source.pattern else {}
         return StructType([StructField(name, StringType()) for name in groups])
-    return spark.createDataFrame([], source.schema or "").schema
+    jvm: Any = spark._jvm  # createDataFrame reads a DDL text too, but starts a job's worth of machinery for it
+    return StructType.fromJson(
+        json.loads(jvm.org.apache.spark.sql.types.StructType.fromDDL(source.schema or "").json())
+    )
+
+
+class _Sound(NamedTuple):
+    """An expression of one value a record, of the type that it must have."""
+
+    table: str
+    key: str
+    text: str
 
 
 class _Checker:
     def __init__(self, mapping: EventMapping, spark: SparkSession) -> None:
         self._mapping = mapping
         self._spark = spark
+        self._sound: dict[DataFrame, list[_Sound]] = {}
 
     def faults(self) -> Iterator[Fault]:
         source_faults = list(self._source_faults())
@@ -107,6 +120,7 @@ class _Checker:
             yield from self._expression("event", name, text, element or _unless_exploded(record, text), _kind(name))
         for key, text in self._mapping.properties.items():
             yield from self._expression("event.properties", key, text, element or _unless_exploded(record, text), PLAIN)
+        yield from self._constant_faults()
 
     def _source_faults(self) -> Iterator[Fault]:
         source = self._mapping.source
@@ -149,7 +163,8 @@ class _Checker:
         if not source.format or (source.format != "text" and source.schema is None):
             return None
         columns = StructType([*record_schema(self._mapping, self._spark).fields, StructField(RAW, StringType())])
-        return self._spark.createDataFrame([], columns)
+        nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in columns]
+        return self._spark.range(0).select(*nothing)
 
     def _expression(
         self, table: str, key: str, text: str, records: DataFrame | None, expected: Expected
@@ -163,13 +178,25 @@ class _Checker:
         except PySparkException as error:
             yield self._mapping.fault(table, key, in_words(error))
             return
-        yield from (self._mapping.fault(table, key, problem) for problem in _misuses(records, selected))
+        misuses = list(_misuses(records, selected))
+        yield from (self._mapping.fault(table, key, problem) for problem in misuses)
         kind = selected.schema[0].dataType
         if not isinstance(kind, NullType) and not expected.fits(kind):
             problem = f"is {kind.simpleString().upper()}, must be {expected.words}"
             yield self._mapping.fault(table, key, problem)
-        elif constant := trial(sample(records).select(F.expr(text))):
-            yield self._mapping.fault(table, key, constant)
+        elif not misuses:
+            self._sound.setdefault(records, []).append(_Sound(table, key, text))
+
+    def _constant_faults(self) -> Iterator[Fault]:
+        """Try what is sound so far all at once, since it is rarely at fault; then, to tell which is, one by one."""
+        for records, sound in self._sound.items():
+            example = sample(records)
+            tried = [F.expr(one.text).alias(f"value{place}") for place, one in enumerate(sound)]
+            if folds(example.select(tried)):
+                continue
+            for one in sound:
+                if constant := trial(example.select(F.expr(one.text))):
+                    yield self._mapping.fault(one.table, one.key, constant)
 
 
 def _kind(field: str) -> Expected:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from transforms.bookkeeping import FATE, FIRST
 from transforms.lengths import duration_class, size_class
 from transforms.limits import EVENTS_PER_REQUEST
 from transforms.schemas import EVENTS
@@ -53,45 +56,53 @@ def request_id(user: Column, session: Column, event_ids: Column) -> Column:
     return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)
 
 
-def measure(events: DataFrame) -> DataFrame:
-    """Measure events as the service will see them, without packing them.
+def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
+    """Count rows by what became of them and, of those that are events, measure them as the service will see them.
 
-    They are counted by (userId, sessionId), then by session, then by class of sessions, so that each shuffle is smaller
-    than the one before.
+    They are counted by (userId, sessionId), then by session, then by class of sessions; nothing is packed for it. Both
+    ids are hashed first, sessions to 128 bits, users to 64 within them, so that keys are few bytes.
+
+    Args:
+        rows: `_fate`, `_first`, userId, sessionId, sentAt and eventId; rows that are no events have no sessionId.
+        within: columns by whose values Spark knows the rows to be partitioned, and that a session lies within: then
+            nothing but the classes is shuffled.
 
     Returns:
-        One row, all BIGINT but `classes`: events, sessions and users (distinct ids), anonymousSessions (those that
-        never bear a userId) and requests, the fewest they need: the sum over (userId, sessionId) of ceil(events / 10);
-        largest, events of the largest session, and longest, microseconds of the longest, null where there is none;
-        classes ARRAY<STRUCT<size INT, duration INT, sessions BIGINT>>, of `transforms.lengths`.
+        One row a class of sessions (`transforms.lengths`) and fate: `_fate`, size INT and duration INT; BIGINT: rows,
+        records (those that are `_first`), sessions, requests (the fewest: of each userId and sessionId,
+        ceil(events / 10)), anonymous (sessions that never bear a userId), largest (events of a session), longest
+        (microseconds), newest (sentAt in microseconds) and ids (the exclusive or of the hashes of the eventIds).
     """
     at = F.unix_micros("sentAt")
-    groups = events.groupBy(*_GROUP).agg(
-        F.count("*").alias("events"), F.min(at).alias("first"), F.max(at).alias("last")
+    session = [F.xxhash64("sessionId").alias("one"), F.xxhash64(F.lit("other"), "sessionId").alias("other")]
+    user = F.when(F.col("userId").isNotNull(), F.xxhash64("userId")).alias("user")
+    groups = rows.groupBy(FATE, *within, *session, user).agg(
+        F.count("*").alias("rows"),
+        F.count_if(FIRST).alias("records"),
+        F.min(at).alias("first"),
+        F.max(at).alias("last"),
+        F.bit_xor(F.when(F.col("eventId").isNotNull(), F.xxhash64("eventId"))).alias("ids"),
     )
-    sessions = groups.groupBy("sessionId").agg(
-        F.sum("events").alias("events"),
-        F.sum(F.ceil(F.col("events") / EVENTS_PER_REQUEST)).alias("requests"),
-        F.bool_and(F.col("userId").isNull()).alias("anonymous"),
-        (F.max("last") - F.min("first")).alias("micros"),
+    sessions = groups.groupBy(FATE, *within, "one", "other").agg(
+        F.sum("rows").alias("rows"),
+        F.sum("records").alias("records"),
+        F.sum(F.ceil(F.col("rows") / EVENTS_PER_REQUEST)).alias("requests"),
+        F.bool_and(F.col("user").isNull()).alias("anonymous"),
+        F.min("first").alias("first"),
+        F.max("last").alias("last"),
+        F.bit_xor("ids").alias("ids"),
     )
-    classes = sessions.groupBy(size_class("events").alias("size"), duration_class("micros").alias("duration")).agg(
+    micros = F.col("last") - F.col("first")
+    return sessions.groupBy(
+        FATE, size_class(F.col("rows")).alias("size"), duration_class(micros).alias("duration")
+    ).agg(
+        F.sum("rows").alias("rows"),
+        F.sum("records").alias("records"),
         F.count("*").alias("sessions"),
-        F.sum("events").alias("events"),
         F.sum("requests").alias("requests"),
         F.count_if("anonymous").alias("anonymous"),
-        F.max("events").alias("largest"),
-        F.max("micros").alias("longest"),
+        F.max("rows").alias("largest"),
+        F.max(micros).alias("longest"),
+        F.max("last").alias("newest"),
+        F.bit_xor("ids").alias("ids"),
     )
-    whole = classes.agg(
-        *[_total(name).alias(name) for name in ("events", "sessions", "requests")],
-        _total("anonymous").alias("anonymousSessions"),
-        F.max("largest").alias("largest"),
-        F.max("longest").alias("longest"),
-        F.collect_list(F.struct("size", "duration", "sessions")).alias("classes"),
-    )
-    return whole.crossJoin(events.agg(F.count_distinct("userId").alias("users")))
-
-
-def _total(name: str) -> Column:
-    return F.coalesce(F.sum(name), F.lit(0)).cast("bigint")

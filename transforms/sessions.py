@@ -15,9 +15,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.bookkeeping import FATE, VISIT_FIRST, VISIT_SINCE, Fate
+from transforms.bookkeeping import FATE, SESSION, VISIT_FIRST, VISIT_SINCE, Fate
 from transforms.duplicates import repeated
-from transforms.visitors import VISITOR, nobody, visitor_key
+from transforms.visitors import VISITOR
 
 _KNOWN = "_known"  # a visit of an earlier batch, on the row that stands for it
 _IN_ORDER = ("sentAt", "eventId", "sourceFile")  # nulls first: a known visit before the events of its first instant
@@ -43,33 +43,34 @@ def cut_sessions(
     """Give every valid candidate its sessionId, and mark those as duplicates that repeat another's content.
 
     Args:
-        candidates: the columns of `events`, `_fate`, `_spread` and `_content_id`; rows of another fate pass untouched.
+        candidates: `_visitor`, sessionId, eventId, sentAt, sourceFile, `_fate` and any others, which come along.
         limits: where sessions end.
         visits: what earlier batches know, as `schemas.VISITS`.
         earlier: what `earlier_events` gives, where repeats of them are to be found here.
 
     Returns:
-        The candidates' columns and, BIGINT, of the visit: `_visit_since`, its first event's time when it was first
-        seen, which its sessions are named by, and `_visit_first`, its first event's time as it is known now. Both are
-        null where the sessionId was given.
+        The candidates' columns, `_session`, and, BIGINT, of the visit: `_visit_since`, its first event's time when it
+        was first seen, which its sessions are named by, and `_visit_first`, its first event's time as it is known now.
+        Both are null where the sessionId was given. Rows of one `_visitor` and sessionId lie in one partition, and
+        Spark knows it.
     """
-    visitor = F.when(F.col(FATE) == Fate.VALID, visitor_key()).otherwise(nobody())
-    rows = candidates.withColumn(VISITOR, visitor)
+    rows = candidates
     for more in (_rows(visits), earlier):
         rows = rows if more is None else rows.unionByName(more, allowMissingColumns=True)
-    visited = _visited(_started(rows, limits), limits)
+    alone = visits is None and earlier is None
+    visited = _visited(_started(rows, limits, alone=alone), limits)
     given = F.col("sessionId").isNotNull() | (F.col(FATE) != Fate.VALID)
     named = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _piece(limits))
     return (
         visited.where(~F.col(FATE).isin(Fate.CARRIED, Fate.EARLIER))
         .withColumns(
             {
-                "sessionId": F.coalesce("sessionId", named),
+                SESSION: F.when(F.col(FATE) == Fate.VALID, F.coalesce("sessionId", named)),
                 FATE: F.when(F.col("_repeated"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
                 **{name: F.when(~given, F.col(name)) for name in (VISIT_SINCE, VISIT_FIRST)},
             }
         )
-        .select(*candidates.columns, VISIT_SINCE, VISIT_FIRST)
+        .select(*candidates.columns, SESSION, VISIT_SINCE, VISIT_FIRST)
     )
 
 
@@ -103,10 +104,17 @@ def _rows(visits: DataFrame | None) -> DataFrame | None:
     )
 
 
-def _started(rows: DataFrame, limits: SessionLimits) -> DataFrame:
-    """Add `_repeated`, and `_start` where a row comes after too long a pause: all before it ended long before."""
+def _started(rows: DataFrame, limits: SessionLimits, *, alone: bool) -> DataFrame:
+    """Add `_repeated`, and `_start` where a row comes after too long a pause: all before it ended long before.
+
+    Where candidates are alone, the row before is the last of them; a known visit may end after it.
+    """
     in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
     before = in_order.rowsBetween(Window.unboundedPreceding, -1)
+    if alone:
+        pause = F.unix_micros("sentAt") - F.unix_micros(F.lag("sentAt").over(in_order))
+        start = F.when(pause.isNull() | (pause > _micros(limits.gap)), F.unix_micros("sentAt"))
+        return rows.withColumns({"_repeated": repeated(in_order), "_start": start})
     at = F.when(F.col(FATE) == Fate.VALID, F.unix_micros("sentAt"))
     known = _KNOWN in rows.columns
     lasts = F.coalesce(F.col(_KNOWN)["last"], at) if known else at

@@ -7,9 +7,12 @@ from typing import Final
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from transforms.bookkeeping import CONTENT_ID, SPREAD
+from transforms.bookkeeping import SPREAD
 
 VISITOR: Final = "_visitor"
+"""STRING: whose row it is, by `visitor_key` or `nobody`."""
+_NOBODIES: Final = 4_096
+"""So many partitions can share the rows that belong to nobody; more keys than that would only make more groups."""
 
 
 def visitor_key() -> Column:
@@ -33,4 +36,4 @@ def visitor_key() -> Column:
 
 def nobody() -> Column:
     """Rows that are no valid candidates belong to nobody, and must not meet in one partition, however alike."""
-    return F.concat(F.lit("-:"), F.coalesce(F.col(SPREAD).cast("string"), F.col(CONTENT_ID)))
+    return F.concat(F.lit("-:"), F.pmod(F.col(SPREAD), F.lit(_NOBODIES)).cast("string"))

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from transforms.bookkeeping import FATE, VISIT_FIRST, VISIT_SINCE, Fate
 from transforms.sessions import session_id
-from transforms.visitors import visitor_key
+from transforms.visitors import VISITOR, visitor_key
 
 
 def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
@@ -22,7 +22,7 @@ def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFra
         `schemas.VISITS`: one row a visit.
     """
     mine = judged.where((F.col(FATE) == Fate.VALID) & F.col(VISIT_SINCE).isNotNull()).select(
-        visitor_key().alias("visitor"),
+        F.col(VISITOR).alias("visitor"),
         F.col(VISIT_SINCE).alias("since"),
         F.col(VISIT_FIRST).alias("first"),
         F.unix_micros("sentAt").alias("last"),

@@ -12,14 +12,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from expectations.rules import Judgement
-from expectations.verdict import BROKEN, judge, reasons, rule_set, stage
-from jobs.building.counting import conserve, count_fates, count_tables
+from expectations.verdict import judge, reasons, rule_set, stage
+from jobs.building.counting import conserve, count_rows, count_tables
 from jobs.building.history import History, Kept, Left
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.sources import unreadable
 from jobs.report.facts import Lengths
-from transforms.bookkeeping import AT, ATTEMPTS, FATE, FIRST, RAW, RENDERED, VISIT_FIRST, VISIT_SINCE, Fate
-from transforms.candidates import map_candidates
+from transforms.bookkeeping import AT, ATTEMPTS, BROKEN, RAW, REFUSAL, RENDERED
+from transforms.candidates import events_of, map_candidates, settle
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events
 from transforms.mapping import EventMapping
 from transforms.records import select_records
@@ -102,17 +102,17 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     events, visits = history.events(lake), history.visits(lake)
     judged = judged_candidates(records, recipe, events, visits)
     judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
+    known = itself.events if itself else 0
+    its_events = lake.published_events([itself], EVENTS) if itself and known else None
     try:
-        counters, seen = count_fates(judged)
-        write_tables(judged, slot, lake.published_events([itself], EVENTS) if itself else None)
+        counted = count_rows(judged, its_events, given_sessions="sessionId" in recipe.mapping.event)
+        write_tables(judged, slot, its_events)
         events, quarantine = written(slot)
-        more, lengths = count_tables(events, quarantine)
-        counters |= more
-        known = itself.events if itself else 0
-        counters["events"] -= known
+        counters = counted.counters | count_tables(events, quarantine)
+        counters |= {name: counters[name] - known for name in ("candidates", "events")}
         conserve(counters)
         carried = carry_on(judged, visits, slot.batch)
-        left = write_visits(carried, slot, history.kept(seen.newest, recipe.limits), history.ids(seen.ids))
+        left = write_visits(carried, slot, history.kept(counted.newest, recipe.limits), history.ids(counted.ids))
     except BaseException as error:
         if found := unreadable(error):
             raise found from None
@@ -120,15 +120,13 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
-    return Built(events, quarantine, counters, known, left, lengths)
+    return Built(events, quarantine, counters, known, left, counted.lengths)
 
 
 def judged_candidates(
     records: DataFrame, recipe: Recipe, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
-    """Give every record its fate: the columns of `events` and `_fate`, `_first`, `_broken`, `_raw`.
-
-    Where the records have them, `_at`, `_attempts` and `_rendered` too, and what `cut_sessions` adds.
+    """Give every record its fate: what `settle` and `cut_sessions` give.
 
     Args:
         records: what `read_records` or `read_again` gives.
@@ -138,24 +136,21 @@ def judged_candidates(
     """
     mapping = recipe.mapping
     candidates = map_candidates(select_records(records, mapping), mapping)
-    judged = judge(candidates, Judgement(recipe.as_of + FUTURE_TOLERANCE))
+    settled = settle(judge(candidates, Judgement(recipe.as_of + FUTURE_TOLERANCE)), mapping)
     if "eventId" in mapping.event:
-        cut = cut_sessions(drop_repeats_by_given_id(judged, known), recipe.limits, visits)
-    else:
-        given = "sessionId" in mapping.event
-        earlier = earlier_events(known, given_sessions=given) if known is not None else None
-        cut = cut_sessions(judged, recipe.limits, visits, earlier)
-    own = (FATE, FIRST, BROKEN, RAW, AT, ATTEMPTS, RENDERED, VISIT_SINCE, VISIT_FIRST)
-    return cut.select(*EVENTS.names, *[name for name in own if name in cut.columns])
+        return cut_sessions(drop_repeats_by_given_id(settled, known), recipe.limits, visits)
+    given = "sessionId" in mapping.event
+    earlier = earlier_events(known, given_sessions=given) if known is not None else None
+    return cut_sessions(settled, recipe.limits, visits, earlier)
 
 
 def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None:
     """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
-    events = judged.where(F.col(FATE) == Fate.VALID).select(*EVENTS.names)
+    events = events_of(judged)
     (events if known is None else events.unionByName(known)).write.parquet(slot.folder("events"))
-    refused = judged.where(F.col(FATE) == Fate.QUARANTINED)
-    at = F.col(AT) if AT in judged.columns else F.lit(None)
-    tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in judged.columns else F.lit(0)
+    refused = judged.where(F.col(REFUSAL).isNotNull()).select(f"{REFUSAL}.*")
+    at = F.col(AT) if AT in refused.columns else F.lit(None)
+    tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in refused.columns else F.lit(0)
     quarantine = refused.select(
         stage(F.col(BROKEN)).alias("stage"),
         reasons(F.col(BROKEN)).alias("reasons"),
@@ -164,7 +159,7 @@ def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None
         F.lit(rule_set()).alias("ruleSet"),
         at.cast("int").alias("element"),
         (tried + 1).cast("int").alias("attempts"),
-        (F.col(RENDERED) if RENDERED in judged.columns else F.lit(False)).alias("rendered"),
+        (F.col(RENDERED) if RENDERED in refused.columns else F.lit(False)).alias("rendered"),
     )
     quarantine.write.parquet(slot.folder("quarantine"))
 

@@ -2,77 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 from typing import Any, Final
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.report.facts import Lengths
-from transforms.bookkeeping import FATE, FIRST, Fate
+from transforms.bookkeeping import FATE, FIRST, SESSION, Fate
 from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
 from transforms.packing import measure
+from transforms.visitors import VISITOR, visitor_key
 
 _SECOND: Final = 1_000_000
 """In microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a run's new events are, all of them.
+class Counted:
+    """What became of a run's rows.
 
     Attributes:
-        newest: the time of the newest, in microseconds; None where there are none.
-        ids: the exclusive or of the hashes of their eventIds, which tells them from others.
+        counters: read, filtered, candidates (known events among them) and duplicates; of all events, sessions,
+            anonymousSessions and requests.
+        newest: the time of the newest event, in microseconds; None where there are none.
+        ids: the exclusive or of the hashes of the new events' eventIds, which tells them from others.
+        lengths: of the sessions.
     """
 
-    newest: int | None = None
-    ids: int = 0
+    counters: dict[str, int]
+    newest: int | None
+    ids: int
+    lengths: Lengths
 
 
-def count_fates(judged: DataFrame) -> tuple[dict[str, int], Seen]:
+def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> Counted:
     """Count what became of the records and, where they are exploded, of their elements.
 
-    Returns:
-        read, filtered, candidates and duplicates; and what the events are.
+    Args:
+        judged: what `cut_sessions` gives, persisted: where sessions are cut, nothing is shuffled to count them.
+        known: events that the batch has already, which are measured along.
+        given_sessions: whether a session may be of several visitors.
     """
-    newest, ids = F.max(F.unix_micros("sentAt")).alias("newest"), F.bit_xor(F.xxhash64("eventId")).alias("ids")
-    rows_and_records = F.count("*").alias("rows"), F.count_if(FIRST).alias("records")
-    totals = judged.groupBy(FATE).agg(*rows_and_records, newest, ids).collect()
-    rows = {total[FATE]: total["rows"] for total in totals}
-    filtered = rows.get(Fate.FILTERED, 0)
+    rows = judged.select(VISITOR, FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId")
+    if known is not None:
+        theirs = {VISITOR: visitor_key(), FATE: F.lit(Fate.VALID), FIRST: F.lit(False), "eventId": F.lit(None)}
+        own = [theirs.get(name, F.col(name)).alias(name) for name in rows.columns]
+        rows = rows.unionByName(known.select(*own))
+    classes = measure(rows, within=() if given_sessions else (VISITOR,)).collect()
+    count: dict[str, int] = {}
+    for one in classes:
+        count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]
+    events = [one for one in classes if one[FATE] == Fate.VALID]
+    filtered = count.get(Fate.FILTERED, 0)
     counters = {
-        "read": sum(total["records"] for total in totals),
+        "read": _total(classes, "records"),
         "filtered": filtered,
-        "candidates": sum(rows.values()) - filtered,
-        "duplicates": rows.get(Fate.DUPLICATE, 0),
+        "candidates": sum(count.values()) - filtered,
+        "duplicates": count.get(Fate.DUPLICATE, 0),
+        "sessions": _total(events, "sessions"),
+        "requests": _total(events, "requests"),
+        "anonymousSessions": _total(events, "anonymous"),
     }
-    return counters, next((Seen(one["newest"], one["ids"]) for one in totals if one[FATE] == Fate.VALID), Seen())
+    newest = max((one["newest"] for one in events), default=None)
+    return Counted(counters, newest, reduce(xor, (one["ids"] or 0 for one in events), 0), _lengths(events))
 
 
-def count_tables(events: DataFrame, quarantine: DataFrame) -> tuple[dict[str, Any], Lengths]:
+def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
     """Count a run's rows of both tables.
 
     Returns:
-        events, sessions, anonymousSessions, users, requests, quarantined, reasons; and how long the sessions are.
+        events, users, quarantined and reasons.
     """
     reasons = quarantine.select(F.posexplode("reasons.code").alias("place", "code")).groupBy("code")
     # A refused row has one first reason, so the rows are counted along.
     by_code = reasons.agg(F.count("*").alias("count"), F.count_if(F.col("place") == 0).alias("rows")).collect()
-    counted = measure(events).collect()[0].asDict()
-    lengths = _lengths(counted.pop("classes"), counted.pop("largest"), counted.pop("longest"))
-    quarantined = sum(row["rows"] for row in by_code)
+    counted = events.agg(F.count("*").alias("events"), F.count_distinct("userId").alias("users")).collect()[0]
     codes = {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))}
-    return {**counted, "quarantined": quarantined, "reasons": codes}, lengths
+    return {**counted.asDict(), "quarantined": _total(by_code, "rows"), "reasons": codes}
 
 
-def _lengths(classes: Sequence[Row], largest: int | None, longest: int | None) -> Lengths:
+def _total(rows: Iterable[Row], name: str) -> int:
+    return sum(row[name] for row in rows)
+
+
+def _lengths(classes: Iterable[Row]) -> Lengths:
     sizes, durations = [0] * (len(SIZE_BOUNDS) + 1), [0] * (len(DURATION_BOUNDS) + 1)
+    largest = longest = 0
     for one in classes:
         sizes[one["size"]] += one["sessions"]
         durations[one["duration"]] += one["sessions"]
-    return Lengths(tuple(sizes), tuple(durations), largest or 0, (longest or 0) / _SECOND)
+        largest, longest = max(largest, one["largest"]), max(longest, one["longest"])
+    return Lengths(tuple(sizes), tuple(durations), largest, longest / _SECOND)
 
 
 def count_attempts(quarantine: DataFrame) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,8 +53,14 @@ def load_great_expectations() -> None:
 
 
 def _import_suite() -> None:
-    with suppress(Exception):  # the gate will import it again, and its error is told there
-        import_module("expectations.suite")
+    usual = sys.getswitchinterval()
+    # The main thread asks the JVM thousands of small questions meanwhile: at the usual 5 ms, each may wait so long.
+    sys.setswitchinterval(0.0002)
+    try:
+        with suppress(Exception):  # the gate will import it again, and its error is told there
+            import_module("expectations.suite")
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:

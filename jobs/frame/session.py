@@ -28,6 +28,8 @@ SETTINGS: Final = {
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # What is persisted is read a few times within the minute: to look for ways to press it costs more than it saves.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
+    # Spark 4 notes for each Column which line of Python made it: thousands of calls to the JVM before the first job.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     # INT96, Spark 3's default, is not read alike by everybody.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # A file that cannot be read is an error to be told, never a smaller batch.

@@ -18,12 +18,12 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.rules import RULES
-from expectations.verdict import BROKEN, reasons
+from expectations.verdict import reasons
 from jobs import build_events
 from jobs.building.build import Recipe, judged_candidates
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
-from transforms.bookkeeping import FATE, RAW, Fate
+from transforms.bookkeeping import BROKEN, EVENT, FATE, RAW, REFUSAL, SESSION, Fate
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping import EVENT_FIELDS, FORMATS, OWN_OPTIONS
 from transforms.sessions import SessionLimits
@@ -96,8 +96,10 @@ def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
     records = read_records(spark, [str(log)], mapping)
     rows = judged_candidates(records, Recipe(mapping, LIMITS, LATEST))
     micros = F.unix_micros("sentAt")
-    codes = reasons(F.col(BROKEN))["code"]
-    return rows.withColumns({"micros": micros, "codes": codes, "sentAt": F.col("sentAt").cast("string")}).collect()
+    codes = reasons(F.col(REFUSAL)[BROKEN])["code"]
+    fields = {"sessionId": F.coalesce(SESSION, "sessionId"), "sentAt": F.col("sentAt").cast("string")}
+    whole = rows.withColumns({"micros": micros, "codes": codes}).withColumns(fields)
+    return whole.select("*", f"{EVENT}.*").collect()
 
 
 def shown(row: Row) -> Cells:
@@ -173,7 +175,7 @@ def test_derived_event_ids_are_the_hash_that_the_page_describes(rows_of: Callabl
     assert len(derived) > 20
     for row in derived:
         values = {name: row["micros"] if name == "sentAt" else row[name] for name in order}
-        if DERIVED.fullmatch(values["sessionId"]):
+        if DERIVED.fullmatch(values["sessionId"] or ""):
             del values["sessionId"]
         texts = {name: _text(values[name]) for name in order if values.get(name) is not None}
         content = ";".join(f"{name}={len(text)}:{text}" for name, text in texts.items())

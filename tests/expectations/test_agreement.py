@@ -61,7 +61,8 @@ def judged(spark: SparkSession, records: list[dict[str, Any]]) -> list[tuple[Req
     schema = f"{SCHEMA}, _raw STRING, _source_file STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN"
     rows = [{**dict.fromkeys(COLUMNS), **GOOD, **record, **own} for record in records]
     verdicts = judge(map_candidates(spark.createDataFrame(rows, schema), mapping), Judgement(NOW + timedelta(days=1)))
-    wire = event_json({name: F.col(name) for name in EVENTS.names})
+    named = {"eventId": F.coalesce("eventId", F.lit("0" * 64))}  # where none is given, one of this length is derived
+    wire = event_json({name: F.col(name) for name in EVENTS.names} | named)
     found = verdicts.select(
         "userId", "sessionId", wire.alias("event"), reasons(F.col(BROKEN))["code"].alias("codes")
     ).collect()

@@ -6,8 +6,9 @@ import hashlib
 
 import pytest
 from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
 
-from transforms.candidates import map_candidates
+from transforms.candidates import map_candidates, settle
 from transforms.mapping import EventMapping
 from transforms.mapping_reader import read_mapping
 
@@ -44,7 +45,9 @@ def candidate(spark: SparkSession, text: str = FORM, **values: object) -> Row:
     given = {**defaults, "value": None, "shown": None, "device": None, **values}
     own = {"_raw": "{}", "_source_file": "f", "_fault": None, "_filtered": False, "_first": True}
     schema = f"{COLUMNS}, _raw STRING, _source_file STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN"
-    return map_candidates(spark.createDataFrame([{**given, **own}], schema), mapping(text)).collect()[0]
+    mapped = map_candidates(spark.createDataFrame([{**given, **own}], schema), mapping(text))
+    judged = mapped.withColumns({"_broken": F.lit(0), "_fate": F.lit("valid")})
+    return settle(judged, mapping(text)).select("*", "_event.*").collect()[0]
 
 
 def sha256(text: str) -> str:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from transforms.duplicates import earlier_events
 from transforms.schemas import VISITS
 from transforms.sessions import SessionLimits, cut_sessions
+from transforms.visitors import visitor_key
 from transforms.visits import carry_on
 
 LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
@@ -21,9 +22,8 @@ def candidates(spark: SparkSession, batch: list[Any]) -> DataFrame:
     frame = spark.createDataFrame(
         rows, "visitorId STRING, userId STRING, eventId STRING, sentAt TIMESTAMP, file STRING"
     )
-    absent = {name: F.lit(None).cast("string") for name in ("sessionId", "_content_id")}
-    fates = {"sourceFile": F.col("file"), "_fate": F.lit("valid"), "_spread": F.lit(None).cast("bigint")}
-    return frame.withColumns({**absent, **fates}).drop("file")
+    named = frame.withColumn("sessionId", F.lit(None).cast("string")).withColumn("_visitor", visitor_key())
+    return named.withColumn("_fate", F.lit("valid")).withColumnRenamed("file", "sourceFile")
 
 
 def test_ten_ways_of_cutting_give_the_sessions_of_one_whole(
@@ -41,7 +41,7 @@ def test_ten_ways_of_cutting_give_the_sessions_of_one_whole(
             carried = spark.createDataFrame(visits, VISITS)
             cut = cut_sessions(candidates(spark, batch), LIMITS, carried, earlier_events(known, given_sessions=False))
             rows = cut.where("_fate = 'valid'").collect()
-            kept += [(row.eventId, row.sessionId) for row in rows]
+            kept += [(row.eventId, row._session) for row in rows]
             earlier.append([(row.visitorId, row.userId, row.eventId, row.sentAt) for row in rows])
             again = spark.createDataFrame(rows, cut.schema) if rows else cut.limit(0)
             visits = carry_on(again, carried, f"{number:04d}").collect()

@@ -19,8 +19,8 @@ GAP, LONGEST = 10, 25  # minutes
 LIMITS = SessionLimits(timedelta(minutes=GAP), timedelta(minutes=LONGEST))
 DAY = 1_704_067_200
 CANDIDATE = (
-    "visitorId STRING, userId STRING, sessionId STRING, eventId STRING, sentAt TIMESTAMP, sourceFile STRING, "
-    "_fate STRING, _spread BIGINT, _content_id STRING"
+    "visitorId STRING, sessionId STRING, eventId STRING, sentAt TIMESTAMP, sourceFile STRING, _fate STRING, "
+    "_visitor STRING"
 )
 
 
@@ -101,13 +101,13 @@ def test_events_in_any_order_of_arrival_join_what_the_rules_say(spark: SparkSess
     visits = spark.createDataFrame([], VISITS)
     for number in range(4):
         rows = [
-            (who, None, None, f"{minute}", datetime.fromtimestamp(DAY + minute * 60, UTC), "f", "valid", None, None)
+            (who, None, f"{minute}", datetime.fromtimestamp(DAY + minute * 60, UTC), "f", "valid", f"v:{who}")
             for who, batches in stream
             for minute in batches[number]
         ]
         cut = cut_sessions(spark.createDataFrame(rows, CANDIDATE), LIMITS, visits).localCheckpoint()
-        named = cut.select("visitorId", F.col("eventId").cast("int").alias("minute"), "sessionId").collect()
-        found |= {(row.visitorId, row.minute): row.sessionId for row in named}
+        named = cut.select("visitorId", F.col("eventId").cast("int").alias("minute"), "_session").collect()
+        found |= {(row.visitorId, row.minute): row._session for row in named}
         visits = spark.createDataFrame(carry_on(cut, visits, str(number)).collect(), VISITS)
     assert found == expected(stream)
     spans = defaultdict(list)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from chispa import assert_df_equality
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
@@ -27,6 +28,10 @@ def events(spark: SparkSession, groups: dict[tuple[str | None, str], int]) -> Da
         for n in range(count)
     ]
     return spark.createDataFrame([{name: row.get(name) for name in EVENTS.names} for row in rows], EVENTS)
+
+
+def valid(frame: DataFrame) -> DataFrame:
+    return frame.withColumns({"_fate": F.lit("valid"), "_first": F.lit(True)})
 
 
 def packed(frame: DataFrame) -> list[dict[str, Any]]:
@@ -70,20 +75,42 @@ def test_requests_are_the_fewest_that_the_groups_allow(
     frame = events(spark, groups)
     fewest = sum(-(-count // 10) for count in groups.values())
     assert len(packed(frame)) == fewest
-    counted = measure(frame).collect()[0].asDict()
-    assert {name: counted[name] for name in ("events", "sessions", "anonymousSessions", "users", "requests")} == {
-        "events": sum(groups.values()),
+    counted = measure(valid(frame)).collect()
+    assert {name: sum(one[name] for one in counted) for name in ("rows", "records", "sessions", "anonymous")} == {
+        "rows": sum(groups.values()),
+        "records": sum(groups.values()),
         "sessions": len({session for _, session in groups}),
-        "anonymousSessions": len({session for _, session in groups} - {session for user, session in groups if user}),
-        "users": len({user for user, _ in groups if user}),
-        "requests": fewest,
+        "anonymous": len({session for _, session in groups} - {session for user, session in groups if user}),
     }
+    assert sum(one.requests for one in counted) == fewest
 
 
 def test_nothing_makes_no_request(spark: SparkSession) -> None:
-    counted = measure(spark.createDataFrame([], EVENTS)).collect()[0].asDict()
-    assert [counted[name] for name in ("events", "sessions", "anonymousSessions", "users", "requests")] == [0] * 5
-    assert (counted["largest"], counted["longest"], counted["classes"]) == (None, None, [])
+    assert measure(valid(spark.createDataFrame([], EVENTS))).collect() == []
+
+
+def test_rows_that_are_no_events_are_counted_apart(spark: SparkSession) -> None:
+    rows = [
+        ("valid", True, "s", 5),
+        ("valid", False, "s", 9),
+        ("duplicate", True, None, 7),
+        ("filtered", True, None, 8),
+    ]
+    schema = "_fate STRING, _first BOOLEAN, sessionId STRING, second INT"
+    absent = {name: F.lit(None).cast("string") for name in ("userId", "eventId")}
+    frame = spark.createDataFrame(rows, schema).withColumns({**absent, "sentAt": F.timestamp_seconds("second")})
+    counted = {(one["_fate"], one.rows, one.records, one.newest) for one in measure(frame).collect()}
+    assert counted == {("valid", 2, 1, 9_000_000), ("duplicate", 1, 1, 7_000_000), ("filtered", 1, 1, 8_000_000)}
+
+
+def test_measuring_within_what_a_session_lies_in_shuffles_classes_alone(spark: SparkSession) -> None:
+    frame = valid(events(spark, {("u", "s"): 12, (None, "s"): 1, ("w", "t"): 2})).withColumn(
+        "_visitor", F.col("sessionId")
+    )
+    within = measure(frame.repartition(2, "_visitor"), within=["_visitor"])
+    plan = within._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
+    assert plan.count("Exchange ") == 2  # the repartition's own, and one of at most a few dozen classes
+    assert_df_equality(within, measure(frame), ignore_row_order=True)
 
 
 def test_sessions_are_told_by_their_length(spark: SparkSession) -> None:
@@ -91,11 +118,13 @@ def test_sessions_are_told_by_their_length(spark: SparkSession) -> None:
     rows = [(None, "one", 0), (None, "both", 0), ("u", "both", 60_000_000)]
     rows += [("w", "long", n) for n in range(10)] + [("w", "long", 1_800_000_001)]
     schema = "userId STRING, sessionId STRING, micros BIGINT"
-    frame = spark.createDataFrame(rows, schema).withColumn("sentAt", F.timestamp_micros("micros"))
-    counted = measure(frame).collect()[0]
-    assert {(one.size, one.duration, one.sessions) for one in counted.classes} == {(0, 0, 1), (1, 2, 1), (4, 6, 1)}
-    assert (counted.largest, counted.longest) == (11, 1_800_000_001)
-    assert (counted.sessions, counted.anonymousSessions, counted.users, counted.requests) == (3, 1, 2, 5)
+    frame = spark.createDataFrame(rows, schema).withColumns(
+        {"sentAt": F.timestamp_micros("micros"), "eventId": F.lit(None).cast("string")}
+    )
+    counted = measure(valid(frame)).collect()
+    assert {(one.size, one.duration, one.sessions) for one in counted} == {(0, 0, 1), (1, 2, 1), (4, 6, 1)}
+    assert {(one.largest, one.longest) for one in counted} == {(1, 0), (2, 60_000_000), (11, 1_800_000_001)}
+    assert {(one.size, one.anonymous, one.requests) for one in counted} == {(0, 1, 1), (1, 0, 2), (4, 0, 2)}
 
 
 @pytest.mark.parametrize("partitions", [2, 8, 32])

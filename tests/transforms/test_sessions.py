@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from transforms.duplicates import drop_repeats_by_given_id
 from transforms.sessions import SessionLimits, cut_sessions
+from transforms.visitors import nobody, visitor_key
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
@@ -21,8 +23,9 @@ SCHEMA = (
 
 def candidates(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
     defaults = {"visitorId": "v", "userId": None, "sessionId": None, "sourceFile": "f", "_fate": "valid"}
-    full = [{**defaults, "_spread": None, "_content_id": row["eventId"], **row} for row in rows]
-    return spark.createDataFrame(full, SCHEMA)
+    full = [{**defaults, "_spread": number, "_content_id": row["eventId"], **row} for number, row in enumerate(rows)]
+    visitor = F.when(F.col("_fate") == "valid", visitor_key()).otherwise(nobody())
+    return spark.createDataFrame(full, SCHEMA).withColumn("_visitor", visitor)
 
 
 def at(seconds: float) -> datetime:
@@ -30,7 +33,7 @@ def at(seconds: float) -> datetime:
 
 
 def sessions(frame: DataFrame) -> dict[str, str]:
-    return {row.eventId: row.sessionId for row in frame.collect() if row._fate == "valid"}
+    return {row.eventId: row._session for row in frame.collect() if row._fate == "valid"}
 
 
 def test_a_gap_of_exactly_the_limit_does_not_cut_and_a_microsecond_more_does(spark: SparkSession) -> None:
@@ -97,7 +100,7 @@ def test_of_equal_given_ids_the_earliest_stays_whoever_bears_them(spark: SparkSe
     rows = [
         {"eventId": "e", "visitorId": "late", "sentAt": at(5), "_content_id": "1"},
         {"eventId": "e", "visitorId": "early", "sentAt": at(1), "_content_id": "2"},
-        {"eventId": "e", "visitorId": "refused", "sentAt": at(0), "_fate": "quarantined", "_spread": 1},
+        {"eventId": "e", "visitorId": "refused", "sentAt": at(0), "_fate": "quarantined"},
     ]
     kept = drop_repeats_by_given_id(candidates(spark, *rows)).collect()
     assert {row.visitorId: row._fate for row in kept} == {
@@ -110,7 +113,7 @@ def test_of_equal_given_ids_the_earliest_stays_whoever_bears_them(spark: SparkSe
 def test_rows_that_are_no_candidates_change_no_session(spark: SparkSession) -> None:
     rows = [
         {"eventId": "a", "sentAt": at(0)},
-        {"eventId": "x", "sentAt": at(1000), "_fate": "quarantined", "_spread": 7},
+        {"eventId": "x", "sentAt": at(1000), "_fate": "quarantined"},
         {"eventId": "b", "sentAt": at(2000)},
     ]
     found = sessions(cut_sessions(candidates(spark, *rows), LIMITS))
