@@ -18,10 +18,11 @@ class Plan:
         quick: whether the figures say little, and are not kept.
         pairs: rounds of each group.
         records: of a build.
-        skewed: records of the builds with a large visitor, and on one core; 0 to leave them out.
         small: a tenth of `records`.
+        aside: rounds of the builds with a large visitor, and on one core, of `small` records; 0 to leave them out.
         large: ten times `records`; 0 to leave it out, since it takes minutes.
-        batching: records that the plain script sends, ten events a call; its figures are scaled.
+        sent: records that put_events sends; its figures are scaled, like those of the plain script.
+        batching: records that the plain script sends, ten events a call.
         singly: records that it sends one event a call.
         calls: of a round of sending.
         seconds: that each limit is kept.
@@ -30,17 +31,18 @@ class Plan:
     quick: bool
     pairs: int
     records: int
-    skewed: int
     small: int
+    aside: int
     large: int
+    sent: int
     batching: int
     singly: int
     calls: int
     seconds: int
 
 
-FULL: Final = Plan(False, 5, 1_000_000, 300_000, 100_000, 10_000_000, 60_000, 20_000, 3_000, 15)
-QUICK: Final = Plan(True, 1, 20_000, 0, 2_000, 0, 12_000, 6_000, 2_000, 7)
+FULL: Final = Plan(False, 5, 1_000_000, 100_000, 1, 10_000_000, 100_000, 60_000, 6_000, 3_000, 8)
+QUICK: Final = Plan(True, 1, 8_000, 800, 0, 0, 8_000, 8_000, 4_000, 1_000, 6)
 
 
 @dataclass
@@ -57,11 +59,11 @@ class Bench:
     folder: Path
     builds: list[Cost] = field(default_factory=list)
 
-    def shop(self, records: int, share: float = 0.0, *, visits: bool = False) -> Path:
+    def shop(self, records: int, share: float = 0.0) -> Path:
         """Give the folder of a shop's log, written when it is first asked for."""
-        folder = self.folder / f"shop-{records}-{share:g}{'-visits' if visits else ''}"
+        folder = self.folder / f"shop-{records}-{share:g}"
         if not folder.exists():
             say(f"writing {records:,} records")
             folder.mkdir()
-            write_shop(folder, records, share, visits=visits)
+            write_shop(folder, records, share)
         return folder

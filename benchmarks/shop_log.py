@@ -9,6 +9,9 @@ from typing import Final
 FILES: Final = 8
 DAY: Final = 1_704_153_600_000  # 2024-01-02T00:00:00Z
 HOURS_23: Final = 82_800_000
+VISITS: Final = 4
+HOURS_6: Final = 21_600_000
+MINUTES_20: Final = 1_200_000
 BATCH: Final = "2024-01-02"
 AS_OF: Final = "2024-01-03"
 SCHEMA: Final = "visitor STRING, user STRING, action STRING, at BIGINT, sku STRING, price DOUBLE, device STRING"
@@ -31,19 +34,17 @@ device = "device"
 ABOUT: Final = """\
 The log is a day of a shop, JSON lines of about 123 bytes in 8 files, the same on every machine: 20 lines for each
 visitor (a third of them logged in), a quarter of the lines pings that the mapping filters, 1.2 % refused for three
-reasons (torn JSON, no time, an item id of 300 characters), 0.5 % exact repeats of the line before. A visitor's clicks
-lie scattered over the day, so that most sessions hold one event or two: many sessions are the harder case for a build.
-From end to end a visitor comes once and clicks within twenty minutes, so that a call can hold ten events."""
+reasons (torn JSON, no time, an item id of 300 characters), 0.5 % exact repeats of the line before. A visitor comes four
+times a day and clicks five times in twenty minutes, more or less, so that a call holds 3.7 events on average."""
 
 
-def write_shop(folder: Path, records: int, share: float = 0.0, *, visits: bool = False) -> Path:
+def write_shop(folder: Path, records: int, share: float = 0.0) -> Path:
     """Write the mapping `shop.toml` and the log `raw/`: JSON lines of which about 1 % is refused, for three reasons.
 
     Args:
         folder: where they go; it must be there.
         records: how many lines, of one visitor for every 20, and 0.5 % of them repeats of the line before.
         share: how much of them is one visitor's.
-        visits: whether a visitor's clicks lie within twenty minutes, instead of anywhere in the day.
 
     Returns:
         The folder.
@@ -57,19 +58,18 @@ def write_shop(folder: Path, records: int, share: float = 0.0, *, visits: bool =
             line = ""
             for place in range(records // FILES):
                 # No draw is made for a repeat, so the lines are those of a log without any.
-                line = line if place % 200 == 199 else _line(chance, visitors, share, visits=visits)
+                line = line if place % 200 == 199 else _line(chance, visitors, share)
                 file.write(line)
     return folder
 
 
-def _line(chance: random.Random, visitors: int, share: float, *, visits: bool) -> str:
+def _line(chance: random.Random, visitors: int, share: float) -> str:
     visitor, fault = 0 if chance.random() < share else chance.randrange(visitors), chance.random()
     if fault < 0.004:
         return '{"broken\n'
     user = "null" if visitor % 3 else f'"u{visitor}"'
-    within = chance.random()
-    moment = visitor * 7_919_000 % HOURS_23 + int(within * 1_200_000) if visits else int(within * 86_400_000)
-    at = "null" if fault < 0.008 else DAY + moment
+    visit = (visitor * 7_919_000 + chance.randrange(VISITS) * HOURS_6) % HOURS_23
+    at = "null" if fault < 0.008 else DAY + visit + int(chance.random() * MINUTES_20)
     sku = "x" * 300 if fault > 0.996 else f"sku{int(chance.random() * 50_000)}"
     action, price = chance.choice(("view", "cart", "buy", "ping")), chance.choice(("null", "9.5", "19.9"))
     return (

@@ -25,20 +25,18 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 def _measured(bench: Bench) -> dict[str, list[Cost]]:
     plan, builders, empty = bench.plan, Builders(bench.folder), bench.shop(0)
-    contestants = {
+    always = {
         "empty": partial(builders.ours, empty),
         "bare": partial(_bare, str(next((empty / "raw").iterdir()))),
         "small": partial(builders.ours, bench.shop(plan.small)),
     }
-    if plan.skewed:
-        even = bench.shop(plan.skewed)
-        contestants["even"] = partial(builders.ours, even)
-        contestants["one core"] = partial(builders.ours, even, cores=1)
-        for share in SHARES:
-            contestants[f"{share:.0%}"] = partial(builders.ours, bench.shop(plan.skewed, share))
     if not bench.builds:
-        contestants["records"] = partial(builders.ours, bench.shop(plan.records))
-    costs = in_turn(contestants, plan.pairs)
+        always["records"] = partial(builders.ours, bench.shop(plan.records))
+    aside = {f"{share:.0%}": partial(builders.ours, bench.shop(plan.small, share)) for share in SHARES if plan.aside}
+    aside["one core"] = partial(builders.ours, bench.shop(plan.small), cores=1)
+    costs = in_turn({**always, **aside}, plan.aside)
+    for name, more in in_turn(always, plan.pairs - plan.aside).items():
+        costs[name] += more
     costs.setdefault("records", bench.builds)
     if plan.large:
         large = builders.ours(bench.shop(plan.large))
@@ -53,14 +51,15 @@ def _rows(bench: Bench, costs: dict[str, list[Cost]]) -> Iterator[Row]:
     yield _ten_times(plan.small, after["records"], after["small"])
     if plan.large:
         yield _ten_times(plan.records, after["large"], [median(after["records"])])
-    for share in SHARES if plan.skewed else ():
+    even = after["small"][: plan.aside]
+    for share in SHARES if plan.aside else ():
         name = f"{share:.0%}"
-        note = f"clock of a build of {plan.skewed:,} records of which {name} are one visitor's, against none so large; "
+        note = f"clock of a build of {plan.small:,} records of which {name} are one visitor's, against none so large; "
         note += "start-up (an empty batch) aside."
-        yield compare("growth", f"{name} in one visitor, even", after[name], after["even"], "s", note)
-    if plan.skewed:
-        note = f"clock of a build of {plan.skewed:,} records by local[1], against local[2]; start-up aside."
-        yield compare("growth", "two cores, one core", after["even"], after["one core"], "s", note, "peer / ours")
+        yield compare("growth", f"{name} in one visitor, even", after[name], even, "s", note)
+    if plan.aside:
+        note = f"clock of a build of {plan.small:,} records by local[1], against local[2]; start-up aside."
+        yield compare("growth", "two cores, one core", even, after["one core"], "s", note, "peer / ours")
     note = "spark-submit of build_events of an empty batch, with gate and report, against one that opens a session and "
     note += "counts an empty file; by the clock."
     clocks = [cost.clock for cost in costs["empty"]], [cost.clock for cost in costs["bare"]]

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,46 +27,51 @@ FEW: Final = 800
 """Records: enough that all code has run, so that what it costs to start is not taken for the cost of events."""
 
 
-class Sent(NamedTuple):
-    """What came of sending a log.
+class Took(NamedTuple):
+    """What it took to take so many events a way.
 
     Attributes:
-        cost: what it took, without the emulator.
-        events: acknowledged.
-        requests: calls made.
-        minimum: calls needed.
+        cost: without the emulator.
+        events: taken.
     """
 
     cost: Cost
     events: int
-    requests: int
-    minimum: int
+
+
+NOTHING: Final = Took(Cost(0.0, 0.0), 0)
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Measure."""
-    plan, lake = bench.plan, bench.folder / "lake"
-    shops = {size: bench.shop(size, visits=True) for size in (FEW, plan.batching, plan.singly, plan.records)}
-    expected = {size: _counted(shop, bench.folder) for size, shop in shops.items()}
-    contestants: dict[str, Callable[[], Sent]] = {
-        "ours": partial(_ours, shops[plan.records], lake),
-        "batching": partial(_plain, shops[plan.batching], expected[plan.batching], EVENTS_A_CALL),
-        "singly": partial(_plain, shops[plan.singly], expected[plan.singly], 1),
+    """Measure; ours builds as the build's rows have measured it, where they have."""
+    plan = bench.plan
+    lake = _Lake.built(bench, plan.sent)
+    build_start, put_start, plain_start = _starts(bench)
+    contestants: dict[str, Callable[[], Took]] = {
+        "put": lake.put,
+        "batching": partial(_plain, bench, plan.batching, EVENTS_A_CALL),
+        "singly": partial(_plain, bench, plan.singly, 1),
     }
-    start, plain_start = _ours(shops[FEW], lake), _plain(shops[FEW], expected[FEW], 1)
-    sent = in_turn(contestants, plan.pairs)
-    ours = [_scaled(each, start) for each in sent["ours"]]
-    for name, what, records, goal in (
-        ("batching", "plain script", plan.batching, 4.0),
-        ("singly", "one event a call", plan.singly, 25.0),
+    if not bench.builds:
+        contestants["build"] = lambda: _Lake.built(bench, plan.records).took
+    took = in_turn(contestants, plan.pairs)
+    events = _counted(bench, plan.records)["events"]
+    builds = took.get("build") or [Took(cost, events) for cost in bench.builds]
+    ours = [
+        _sum(_scaled(build, build_start), _scaled(put, put_start))
+        for build, put in zip(builds, took["put"], strict=True)
+    ]
+    for name, what, size, goal in (
+        ("batching", "plain script", "ten events of a user and session a call", 4.0),
+        ("singly", "one event a call", "one event a call", 25.0),
     ):
-        size = "ten events of a user and session a call" if name == "batching" else "one event a call"
         note = (
-            f"raw records to acknowledged events, for a million events: both jobs on {plan.records:,} records, against "
-            f"a PySpark script with stock boto3, {size}, on {records:,}; both scaled, with what {FEW} records take, "
-            "measured once, set aside as start-up; the emulator's own time is not counted"
+            f"raw records to acknowledged events, for a million events: a build of {plan.records:,} records and a "
+            f"delivery of {plan.sent:,}, against a PySpark script with stock boto3, {size}, on "
+            f"{getattr(plan, name):,}; all scaled, with what {FEW} records take, measured once, set aside as start-up; "
+            "the emulator's own time is not counted"
         )
-        peer = [_scaled(each, plain_start) for each in sent[name]]
+        peer = [_scaled(each, plain_start) for each in took[name]]
         clocks = [cost.clock for cost in ours], [cost.clock for cost in peer]
         processors = [cost.processors for cost in ours], [cost.processors for cost in peer]
         title = f"both jobs, {what}"
@@ -73,41 +79,89 @@ def rows(bench: Bench) -> Iterator[Row]:
         yield compare(
             "whole", title, *clocks, "s", "the same by the clock, the emulator on the same cores.", "peer / ours"
         )
-    requests, minimum = ([float(getattr(each, name)) for each in sent["ours"]] for name in ("requests", "minimum"))
+    sent = [_scaled(put, put_start) for put in took["put"]]
+    note = "processor seconds of delivering a million events, the second of both jobs, against the first."
+    yield compare(
+        "whole",
+        "delivery, build",
+        [cost.processors for cost in sent],
+        [_scaled(build, build_start).processors for build in builds],
+        "CPU s",
+        note,
+    )
     note = "calls made, against the fewest that the users and sessions of the events allow."
-    yield compare("whole", "requests, minimum", requests, minimum, "calls", note, goal=1.0)
+    calls = float(lake.calls)
+    yield compare("whole", "requests, minimum", [calls], [float(lake.minimum)], "calls", note, goal=1.0)
 
 
-def _scaled(sent: Sent, start: Sent) -> Cost:
+def _starts(bench: Bench) -> tuple[Took, Took, Took]:
+    """Give what builds, deliveries and plain scripts take before there is much to do; a quick run does not ask."""
+    if bench.plan.quick:
+        return (NOTHING, NOTHING, NOTHING)
+    few = _Lake.built(bench, FEW)
+    return few.took, few.put(), _plain(bench, FEW, 1)
+
+
+def _scaled(took: Took, start: Took) -> Cost:
     """Give what a million events take: start-up, and for each event what those beyond the start took."""
-    more = (MILLION - start.events) / (sent.events - start.events)
-    return Cost(*(begun + (took - begun) * more for took, begun in zip(sent.cost, start.cost, strict=True)))
+    more = (MILLION - start.events) / (took.events - start.events)
+    return Cost(*(begun + (whole - begun) * more for whole, begun in zip(took.cost, start.cost, strict=True)))
 
 
-def _ours(shop: Path, lake: Path) -> Sent:
-    built, summary = build(shop, lake)
-    with emulator() as url:
-        where = ["--lake", str(lake), "--batch", BATCH, "--tracking-id", TRACKER, "--region", REGION]
-        ended = run(submitted("jobs/put_events.py", *where, "--endpoint-url", url, "--max-rate", NO_LIMIT), CALLER)
-        book = told(url)
-    put = json.loads(ended.output[-1])
-    shutil.rmtree(lake)
-    _hold("ours", book, summary["events"], put["requests"])
-    if put["delivered"] != summary["events"]:
-        raise SystemExit(f"put_events delivered {put['delivered']} of {summary['events']} events")
-    both = Cost(*(sum(each) for each in zip(built, ended.cost, strict=True)))
-    say(f"both jobs: build {built.clock:.1f} s, put {ended.cost.clock:.1f} s, {put['achievedRate']} calls a second")
-    return Sent(both, summary["events"], put["requests"], put["requestsMinimum"])
+def _sum(one: Cost, other: Cost) -> Cost:
+    return Cost(one.clock + other.clock, one.processors + other.processors)
 
 
-def _plain(shop: Path, expected: dict[str, Any], size: int) -> Sent:
-    calls = expected["requests"] if size > 1 else expected["events"]
+@dataclass
+class _Lake:
+    """A lake with one batch, which is sent from a copy, so that it can be sent again.
+
+    Attributes:
+        folder: where it is.
+        took: what the build took.
+        minimum: calls that its events need, reckoned by DuckDB.
+        calls: that were made, the last time.
+    """
+
+    folder: Path
+    took: Took
+    minimum: int
+    calls: int = 0
+
+    @classmethod
+    def built(cls, bench: Bench, size: int) -> _Lake:
+        """Build it anew."""
+        folder = bench.folder / f"lake-{size}"
+        shutil.rmtree(folder, ignore_errors=True)
+        cost, summary = build(bench.shop(size), folder)
+        expected = _counted(bench, size)
+        if summary["events"] != expected["events"]:
+            raise SystemExit(f"build_events made {summary['events']} events, DuckDB {expected['events']}")
+        return cls(folder, Took(cost, summary["events"]), expected["requests"])
+
+    def put(self) -> Took:
+        """Send all of it."""
+        lake = self.folder.with_name("sent")
+        shutil.copytree(self.folder, lake)
+        with emulator() as url:
+            where = ["--lake", str(lake), "--batch", BATCH, "--tracking-id", TRACKER, "--region", REGION]
+            ended = run(submitted("jobs/put_events.py", *where, "--endpoint-url", url, "--max-rate", NO_LIMIT), CALLER)
+            book = told(url)
+        shutil.rmtree(lake)
+        put = json.loads(ended.output[-1])
+        self.calls = put["requests"]
+        _hold("put_events", book, self.took.events, self.calls)
+        say(f"put_events: {self.calls:,} calls, {put['achievedRate']} a second")
+        return Took(ended.cost, self.took.events)
+
+
+def _plain(bench: Bench, records: int, size: int) -> Took:
+    shop, expected = bench.shop(records), _counted(bench, records)
     with emulator() as url:
         ended = run(submitted("benchmarks/peers/plain_script.py", str(shop / "raw"), SCHEMA, url, str(size)), CALLER)
         book = told(url)
-    _hold("the plain script", book, expected["events"], calls)
-    say(f"plain script, {size} a call: {ended.cost.clock:.1f} s, {ended.cost.processors:.1f} of the processors")
-    return Sent(ended.cost, expected["events"], calls, expected["requests"])
+    _hold("the plain script", book, expected["events"], expected["requests"] if size > 1 else expected["events"])
+    return Took(ended.cost, expected["events"])
 
 
 def _hold(who: str, book: dict[str, Any], events: int, calls: int) -> None:
@@ -116,9 +170,11 @@ def _hold(who: str, book: dict[str, Any], events: int, calls: int) -> None:
         raise SystemExit(f"{who}: events, repeats and calls received are {found}, and should be {(events, 0, calls)}")
 
 
-def _counted(shop: Path, folder: Path) -> dict[str, Any]:
-    """Count a log by DuckDB, which counts as ours does (the build rows hold them to it)."""
-    out = folder / "counted"
-    ended = run([sys.executable, str(ROOT / "benchmarks/peers/duckdb_build.py"), str(shop / "raw"), str(out)])
+def _counted(bench: Bench, records: int) -> dict[str, Any]:
+    """Count a log by DuckDB, which counts as ours does (the build's rows hold them to it)."""
+    out = bench.folder / "counted"
+    ended = run(
+        [sys.executable, str(ROOT / "benchmarks/peers/duckdb_build.py"), str(bench.shop(records) / "raw"), str(out)]
+    )
     shutil.rmtree(out)
     return dict(json.loads(ended.output[-1]))

@@ -33,6 +33,15 @@ def test_processors_count_a_program_and_all_that_it_leaves_behind(tmp_path: Path
     assert ended.cost.clock < ended.cost.processors + 5
 
 
+def test_processors_count_those_whom_nobody_waits_for(tmp_path: Path) -> None:
+    """As Spark's Python workers: their parent ignores that they end, so the kernel adds their time to nobody's."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(BUSY.format(seconds=1) + "\ntime.sleep(0.5)")
+    parent = "import os, signal, sys, time; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    parent += f"os.spawnl(os.P_NOWAIT, sys.executable, sys.executable, {str(worker)!r}); time.sleep(3)"
+    assert 1 < run([sys.executable, "-c", parent]).cost.processors < 2
+
+
 def test_what_ran_before_is_not_counted(tmp_path: Path) -> None:
     busy = tmp_path / "busy.py"
     busy.write_text(BUSY.format(seconds=1))
