@@ -26,7 +26,7 @@ SPREAD: Final = "_spread"
 BROKEN: Final = "_broken"
 """BIGINT: a bit for each rule that the candidate breaks; 0 where it breaks none, null where the record is filtered."""
 EVENT: Final = "_event"
-"""STRUCT: the columns of a valid candidate that its session does not depend on; null for other rows.
+"""STRUCT: the columns of a valid candidate that sessions are not cut by; null for other rows.
 
 They travel in one, so that shuffle, sort and windows pass them on whole instead of one by one.
 """

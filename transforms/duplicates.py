@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame, WindowSpec
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.bookkeeping import CONTENT_ID, FATE, Fate
+from transforms.bookkeeping import CONTENT_ID, FATE, SPREAD, Fate
 from transforms.visitors import VISITOR, nobody, visitor_key
 
 
@@ -49,7 +49,8 @@ def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = 
     """Mark as duplicates the valid candidates whose eventId stands elsewhere; the earliest stays.
 
     It takes a shuffle of its own, since two visitors may bear one given eventId. Content and file break ties, so that
-    the same one stays whatever the partitioning.
+    the same one stays whatever the partitioning; of rows that are alike in all of it the first one read, so that a
+    task that runs again marks the same.
 
     Args:
         candidates: with eventId, sentAt, sourceFile, `_fate`, `_visitor`, `_spread` and `_content_id`.
@@ -60,8 +61,8 @@ def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = 
         known = earlier.select("eventId", F.lit(Fate.EARLIER).alias(FATE))
         rows = candidates.unionByName(known, allowMissingColumns=True)
     has_id = F.col(FATE).isin(Fate.VALID, Fate.EARLIER)
-    same = Window.partitionBy(F.when(has_id, F.col("eventId")).otherwise(nobody()))
-    rank = F.row_number().over(same.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile"))
+    same = Window.partitionBy(F.when(has_id, F.col("eventId")), F.when(~has_id, nobody()))
+    rank = F.row_number().over(same.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile", SPREAD))
     again = (F.col(FATE) == Fate.VALID) & (rank > 1)
     marked = rows.withColumn("_again", again)
     fate = F.when(F.col("_again"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))

@@ -63,7 +63,7 @@ def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
     ids are hashed first, sessions to 128 bits, users to 64 within them, so that keys are few bytes.
 
     Args:
-        rows: `_fate`, `_first`, userId, sessionId, sentAt and eventId; rows that are no events have no sessionId.
+        rows: `_fate`, `_first`, userId, sessionId, sentAt and eventId; only events have a sessionId.
         within: columns by whose values Spark knows the rows to be partitioned, and that a session lies within: then
             nothing but the classes is shuffled.
 

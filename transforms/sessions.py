@@ -60,13 +60,14 @@ def cut_sessions(
     alone = visits is None and earlier is None
     visited = _visited(_started(rows, limits, alone=alone), limits)
     given = F.col("sessionId").isNotNull() | (F.col(FATE) != Fate.VALID)
+    again = F.coalesce("_repeated", F.lit(False))
     named = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _piece(limits))
     return (
         visited.where(~F.col(FATE).isin(Fate.CARRIED, Fate.EARLIER))
         .withColumns(
             {
-                SESSION: F.when(F.col(FATE) == Fate.VALID, F.coalesce("sessionId", named)),
-                FATE: F.when(F.col("_repeated"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
+                SESSION: F.when((F.col(FATE) == Fate.VALID) & ~again, F.coalesce("sessionId", named)),
+                FATE: F.when(again, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
                 **{name: F.when(~given, F.col(name)) for name in (VISIT_SINCE, VISIT_FIRST)},
             }
         )

@@ -15,7 +15,7 @@ from jobs.report.facts import Lengths
 from transforms.bookkeeping import FATE, FIRST, SESSION, Fate
 from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
 from transforms.packing import measure
-from transforms.visitors import VISITOR, visitor_key
+from transforms.visitors import VISITOR
 
 _SECOND: Final = 1_000_000
 """In microseconds."""
@@ -43,16 +43,20 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
     """Count what became of the records and, where they are exploded, of their elements.
 
     Args:
-        judged: what `cut_sessions` gives, persisted: where sessions are cut, nothing is shuffled to count them.
-        known: events that the batch has already, which are measured along.
+        judged: what `cut_sessions` gives, persisted: where sessions are cut, it lies as it is counted.
+        known: events that the batch has already, which are measured along. They lie otherwise, and a mapping that has
+            changed since may have given them sessions of several visitors.
         given_sessions: whether a session may be of several visitors.
     """
-    rows = judged.select(VISITOR, FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId")
+    lying = {VISITOR: F.col(VISITOR), "_given": F.col("sessionId")}
+    counted = (FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId")
     if known is not None:
-        theirs = {VISITOR: visitor_key(), FATE: F.lit(Fate.VALID), FIRST: F.lit(False), "eventId": F.lit(None)}
-        own = [theirs.get(name, F.col(name)).alias(name) for name in rows.columns]
-        rows = rows.unionByName(known.select(*own))
-    classes = measure(rows, within=() if given_sessions else (VISITOR,)).collect()
+        theirs = {FATE: F.lit(Fate.VALID), FIRST: F.lit(False), "eventId": F.lit(None)}
+        rows = judged.select(*counted)
+        rows = rows.unionByName(known.select(*[theirs.get(name, F.col(name)).alias(name) for name in rows.columns]))
+    else:
+        rows = judged.select(*[column.alias(name) for name, column in lying.items()], *counted)
+    classes = measure(rows, within=() if given_sessions or known is not None else tuple(lying)).collect()
     count: dict[str, int] = {}
     for one in classes:
         count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]

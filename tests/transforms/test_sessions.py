@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from transforms.duplicates import drop_repeats_by_given_id
+from transforms.schemas import VISITS
 from transforms.sessions import SessionLimits, cut_sessions
 from transforms.visitors import nobody, visitor_key
 
@@ -110,6 +111,21 @@ def test_of_equal_given_ids_the_earliest_stays_whoever_bears_them(spark: SparkSe
     }
 
 
+def test_a_given_id_never_meets_rows_that_have_none(spark: SparkSession) -> None:
+    rows: list[dict[str, Any]] = [
+        {"eventId": "-:0", "sentAt": at(5)},
+        {"eventId": None, "sentAt": None, "_fate": "filtered", "_spread": 0},
+    ]
+    kept = drop_repeats_by_given_id(candidates(spark, *rows)).collect()
+    assert sorted(row._fate for row in kept) == ["filtered", "valid"]
+
+
+def test_of_one_line_logged_twice_the_first_stays(spark: SparkSession) -> None:
+    rows = [{"eventId": "e", "sentAt": at(0), "_content_id": "c", "_spread": place} for place in (7, 3, 5)]
+    kept = drop_repeats_by_given_id(candidates(spark, *rows)).collect()
+    assert {row._spread: row._fate for row in kept} == {3: "valid", 5: "duplicate", 7: "duplicate"}
+
+
 def test_rows_that_are_no_candidates_change_no_session(spark: SparkSession) -> None:
     rows = [
         {"eventId": "a", "sentAt": at(0)},
@@ -124,3 +140,11 @@ def test_one_shuffle_serves_duplicates_and_sessions(spark: SparkSession) -> None
     plan = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), LIMITS)
     text = plan._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     assert text.count("Exchange ") == 1 and text.count("Sort ") == 1
+
+
+def test_rows_are_counted_by_visitor_without_another_shuffle_where_visits_are_known(spark: SparkSession) -> None:
+    visits = spark.createDataFrame([("v:v", 1, 1, 2, "b")], VISITS)
+    cut = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), LIMITS, visits)
+    counted = cut.groupBy("_visitor", "sessionId", "_session").count()
+    text = counted._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
+    assert text.count("Exchange ") == 1
