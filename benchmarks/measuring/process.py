@@ -80,7 +80,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
 
 class _Watch:
-    """Looks, now and again, at processes whose parent ignores SIGCHLD: the kernel tells nobody what they took.
+    """Looks, now and again, at new processes whose parent ignores SIGCHLD: the kernel tells nobody what they took.
 
     Spark's Python workers are such. They idle before they end, so the last look at each is all of it.
     """
@@ -91,6 +91,7 @@ class _Watch:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> _Watch:
+        self._others = _unheard().keys()
         self._thread.start()
         return self
 
@@ -104,7 +105,7 @@ class _Watch:
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):
-            self._seen |= _unheard()
+            self._seen |= {who: taken for who, taken in _unheard().items() if who not in self._others}
 
 
 def _unheard() -> dict[tuple[int, str], float]:

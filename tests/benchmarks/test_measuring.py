@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,10 +46,14 @@ def test_processors_count_those_whom_nobody_waits_for(tmp_path: Path) -> None:
 def test_what_ran_before_is_not_counted(tmp_path: Path) -> None:
     busy = tmp_path / "busy.py"
     busy.write_text(BUSY.format(seconds=1))
-    other = os.spawnl(os.P_NOWAIT, sys.executable, sys.executable, str(busy))
-    ended = run([sys.executable, "-c", "pass"])
+    deaf = f"{BUSY.format(seconds=0)}\nimport signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    deaf += f"os.spawnl(os.P_NOWAIT, sys.executable, sys.executable, {str(busy)!r}); time.sleep(3)"
+    others = [os.spawnl(os.P_NOWAIT, sys.executable, sys.executable, *given) for given in ([str(busy)], ["-c", deaf])]
+    time.sleep(0.5)
+    ended = run([sys.executable, "-c", "import time; time.sleep(0.5)"])
     assert ended.cost.processors < 0.5
-    os.waitpid(other, 0)
+    for other in others:
+        os.waitpid(other, 0)
 
 
 def test_failure_ends_the_bench_with_what_was_said() -> None:
