@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pyspark.sql.types import (
     StructField,
     StructType,
     TimestampType,
+    _parse_datatype_string,
 )
 
 from transforms.bookkeeping import ELEMENT, RAW, RESERVED
@@ -84,10 +84,9 @@ def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
     if source.format == "text":
         groups = named_groups(source.pattern, spark) if source.pattern else {}
         return StructType([StructField(name, StringType()) for name in groups])
-    jvm: Any = spark._jvm  # createDataFrame reads a DDL text too, but starts a job's worth of machinery for it
-    return StructType.fromJson(
-        json.loads(jvm.org.apache.spark.sql.types.StructType.fromDDL(source.schema or "").json())
-    )
+    # What createDataFrame reads a DDL text by, without a job's worth of machinery; a lone type is one column to it too.
+    kind = _parse_datatype_string(source.schema or "")
+    return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
 
 
 class _Sound(NamedTuple):

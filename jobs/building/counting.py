@@ -17,6 +17,8 @@ from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
 from transforms.packing import measure
 from transforms.visitors import VISITOR
 
+_GIVEN: Final = "_given"
+"""The sessionId that the log gave: with the visitor, what rows are partitioned by."""
 _SECOND: Final = 1_000_000
 """In microseconds."""
 
@@ -48,15 +50,12 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
             changed since may have given them sessions of several visitors.
         given_sessions: whether a session may be of several visitors.
     """
-    lying = {VISITOR: F.col(VISITOR), "_given": F.col("sessionId")}
-    counted = (FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId")
+    lying = (F.col(VISITOR), F.col("sessionId").alias(_GIVEN))
+    rows = judged.select(FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId", *lying)
     if known is not None:
-        theirs = {FATE: F.lit(Fate.VALID), FIRST: F.lit(False), "eventId": F.lit(None)}
-        rows = judged.select(*counted)
-        rows = rows.unionByName(known.select(*[theirs.get(name, F.col(name)).alias(name) for name in rows.columns]))
-    else:
-        rows = judged.select(*[column.alias(name) for name, column in lying.items()], *counted)
-    classes = measure(rows, within=() if given_sessions or known is not None else tuple(lying)).collect()
+        theirs = known.select("userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST))
+        rows = rows.unionByName(theirs, allowMissingColumns=True)
+    classes = measure(rows, within=() if given_sessions or known is not None else (VISITOR, _GIVEN)).collect()
     count: dict[str, int] = {}
     for one in classes:
         count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]

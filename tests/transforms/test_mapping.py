@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import SparkSession
 
-from transforms.mapping_check import check_mapping
+from transforms.mapping_check import check_mapping, record_schema
 from transforms.mapping_reader import read_mapping
 
 SOURCE = """format = "json"
@@ -137,3 +137,10 @@ def test_what_is_no_toml_says_where() -> None:
     mapping, found = read_mapping('[source]\nformat = "json\n')
     assert mapping is None
     assert [fault.line for fault in found] == [2]
+
+
+@pytest.mark.parametrize("ddl", ["a STRING, b INT", "struct<a: STRING, b: INT>"])
+def test_schema_may_be_written_as_columns_or_as_a_struct(spark: SparkSession, ddl: str) -> None:
+    found, _ = read_mapping(f'[source]\nformat = "json"\nschema = "{ddl}"\n[event]\neventType = "a"\n')
+    assert found is not None
+    assert record_schema(found, spark).simpleString() == "struct<a:string,b:int>"
