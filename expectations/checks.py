@@ -67,9 +67,23 @@ _ON_THE_BATCH: Final = (
         None,
     ),
     Check(
+        "delivered_events_gone",
+        "share of the events delivered of an earlier build of the batch that the new build does not have",
+        f"{OURS}: a rebuild from other files; what was sent cannot be taken back",
+        Threshold(warn_above=0.0, fail_above=0.1),
+        None,
+    ),
+    Check(
+        "delivered_events_rekeyed",
+        "share of the events delivered of an earlier build of the batch that have another eventId in the new build",
+        f"{OURS}: the service would take each for a new event; --rekey lets that be",
+        Threshold(fail_above=0.0),
+        None,
+    ),
+    Check(
         "sentAt_outside_interval",
-        "events sent outside the interval that the batch's label names, and its tolerance",
-        f"{OURS}: logs of another day; a label that names no interval is not held against any",
+        "events sent outside the batch's interval and its tolerance",
+        f"{OURS}: logs of another day; a batch is of the interval that it is given, else of the one its label names",
         Threshold(warn_share=0.05),
     ),
     Check(

@@ -20,6 +20,21 @@ _ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A publication of a batch that stays, since a later build failed its gate.
+
+    Attributes:
+        runId: the run that built it.
+        gate: its gate's word.
+        events: how many it has.
+    """
+
+    runId: str
+    gate: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """A batch that was judged, as its page tells it.
 
@@ -33,6 +48,7 @@ class Judged:
         counts: the funnel's numbers by name, in order.
         findings: of every check.
         samples: a few refused records of each rule that was broken.
+        kept: the publication that stays the batch's, where this build failed and there is one.
     """
 
     batch: str
@@ -44,6 +60,7 @@ class Judged:
     counts: Mapping[str, int]
     findings: Sequence[Finding]
     samples: Sequence[Refused]
+    kept: Kept | None = None
 
     def unusual(self) -> list[Finding]:
         """List what did not pass, the worst first."""

@@ -6,8 +6,9 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from typing import Any
 
 if __name__ == "__main__":
     # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
@@ -26,7 +27,8 @@ from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
-from expectations.gate import FAILED, WARNED, outcome
+from expectations.gate import FAILED
+from expectations.interval import Interval, batch_interval
 from expectations.page import Judged
 from jobs.building.build import Built, Recipe, Slot, build_rows
 from jobs.building.counting import conserve_retried, count_attempts, whole
@@ -34,11 +36,14 @@ from jobs.building.data_docs import DataDocs
 from jobs.building.flow import find_flow
 from jobs.building.history import History, Left, check_history, find_history, warn_of_changed
 from jobs.building.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
+from jobs.building.redelivery import REKEYED, Redelivery, allow_rekeying, compare_with_delivered
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
-from jobs.frame.arguments import JobParser, batch_label, batches, duration, filled, lake_root, moment
+from jobs.frame.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
 from jobs.frame.run import Run, run_job
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
+from jobs.locking.claims import batch_lock
+from jobs.locking.locks import Lock, held
 from jobs.reading.mappings import checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
 from transforms.schemas import QUARANTINE
@@ -62,6 +67,9 @@ class Arguments:
         lenient: whether a batch that fails its gate passes, marked.
         as_of: the run's time, aware.
         retry_quarantine: whether the batch's quarantine is taken through again, instead of new input.
+        interval: the time that the batch is of; None where its label, or its last publication, says it.
+        allow_empty: whether the batch may be empty.
+        rekey: whether events that were delivered may get other eventIds.
     """
 
     input: tuple[str, ...]
@@ -74,6 +82,9 @@ class Arguments:
     lenient: bool
     as_of: datetime
     retry_quarantine: bool
+    interval: Interval | None
+    allow_empty: bool
+    rekey: bool
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -112,6 +123,16 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--on-gate-failure", choices=("fail", "warn"), default="fail", help="warn lets the batch pass, marked (fail)"
     )
+    parser.add_argument(
+        "--interval",
+        type=interval,
+        metavar="START/END",
+        help="the time that the batch is of, its end exclusive, e.g. 2024-01-02T12:00/2024-01-03 (the label's)",
+    )
+    parser.add_argument("--allow-empty", action="store_true", help="a batch without events is as it should be")
+    parser.add_argument(
+        "--rekey", action="store_true", help="let events that were delivered get other eventIds: they are sent again"
+    )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
     given = parser.parse_args(argv)
     return Arguments(
@@ -125,43 +146,106 @@ def parse(argv: Sequence[str]) -> Arguments:
         lenient=given.on_gate_failure == "warn",
         as_of=given.as_of or datetime.now(UTC),
         retry_quarantine=given.retry_quarantine,
+        interval=given.interval,
+        allow_empty=given.allow_empty,
+        rekey=given.rekey,
     )
 
 
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
+    run.afterwards = "nothing was published; run it again: it starts over"
     load_great_expectations()
-    recipe, gate = configure(spark, arguments)
-    lake.prepare(arguments.batch)
-    version, newest = lake.manifests.next_version(arguments.batch), lake.manifests.newest(arguments.batch)
-    before = retriable(lake, newest, arguments.batch, recipe) if arguments.retry_quarantine else None
+    with run.interruption.cancelling(lambda: run.afterwards):
+        recipe, gate = configure(spark, arguments)
+        lake.prepare(arguments.batch)
+        docs = DataDocs(spark, arguments.lake)
+        with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
+            judged = build_and_publish(Setting(spark, lake, arguments, run, recipe, gate, lock))
+            if judged is None:
+                return Exit.DONE
+            run.afterwards = f"the build had ended by then, its gate {judged.gate}: all that may be missing is its page"
+            warn(judged)
+            warn_of_changed(lake.manifests, arguments.batch)
+            docs.show(judged)
+    if judged.gate == FAILED:
+        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
+    return Exit.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a build works with.
+
+    Attributes:
+        spark: the session.
+        lake: the tables.
+        arguments: of the command line.
+        run: is told what is found.
+        recipe: how records become rows.
+        gate: how the batch is judged.
+        lock: on the batch.
+    """
+
+    spark: SparkSession
+    lake: Lake
+    arguments: Arguments
+    run: Run
+    recipe: Recipe
+    gate: Gate
+    lock: Lock
+
+
+def build_and_publish(setting: Setting) -> Judged | None:
+    """Build the batch, and publish it, or note that it failed its gate.
+
+    Returns:
+        What the gate says of it; None where there is no quarantine to retry.
+    """
+    lake, arguments, run, recipe = setting.lake, setting.arguments, setting.run, setting.recipe
+    version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
+    current = found.current if found.current is not None and found.current.gate != FAILED else None
+    before = retriable(lake, found.current, arguments.batch, recipe) if arguments.retry_quarantine else None
     if before is not None and not before.quarantined:
         run.counters["gate"] = before.gate
-        return Exit.DONE
+        return None
     slot = Slot(lake, arguments.batch, run.runId)
-    history = find_history(lake.manifests, arguments.batch, arguments.look_back, before)
-    with lake.unpublished(arguments.batch, run.runId, newest, history.others):
-        records = take(spark, lake, arguments, recipe, before)
+    of = find_interval(arguments, found.current)
+    history = find_history(lake.manifests, arguments.batch, of, arguments.look_back, before)
+    with lake.unpublished(arguments.batch, run.runId, found.newest, history.others):
+        records = take(setting.spark, lake, arguments, recipe, before)
         built = build_rows(records, recipe, slot, history)
         run.counters.update(built.counters)
         if before is not None:
             conserve_retried(built.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(built.quarantine)
-        judged = judge_rows(slot, built, recipe, gate, before)
-        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
+        judged = judge_rows(slot, built, history, setting, current)
+        kept = judged.kept.runId if judged.kept else None
+        run.counters.update(gate=judged.gate, merged=judged.counts["merged"], kept=kept)
         run.report.judged, run.report.lengths = judged, built.lengths
-        run.report.flow = run.report.found(lambda: find_flow(built.events, judged))
+        run.report.flow = run.report.found(lambda: find_flow(built.events, judged, of))
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)
-        lake.publish(manifest_of(judged, version, recipe, built.left, history), before)
-    warn(judged)
-    warn_of_changed(lake.manifests, arguments.batch)
-    docs = DataDocs(spark, arguments.lake)
-    docs.show(judged)
-    if judged.gate == FAILED:
-        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
-    return Exit.DONE
+        setting.lock.confirm()
+        run.interruption.check(run.afterwards)
+        manifest = manifest_of(judged, version, recipe, built.left, history)
+        given = given_interval(arguments, found.current)
+        lake.publish(replace(manifest, interval=given), adds=before is not None)
+    return judged
+
+
+def find_interval(arguments: Arguments, published: Manifest | None) -> Interval | None:
+    """Find the time that the batch is of: as given, now or when it was last published; else as its label says."""
+    given = given_interval(arguments, published)
+    return batch_interval(arguments.batch) if given is None else Interval(*map(datetime.fromisoformat, given))
+
+
+def given_interval(arguments: Arguments, published: Manifest | None) -> tuple[str, str] | None:
+    """Find the interval that the batch was given; one that is built again without keeps its own."""
+    if arguments.interval is not None:
+        return arguments.interval.start.isoformat(), arguments.interval.end.isoformat()
+    return published.interval if published is not None else None
 
 
 def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
@@ -174,7 +258,10 @@ def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
         lambda: checked_mapping(find_mapping(arguments.mapping, spark), spark),
         lambda: find_thresholds(arguments.thresholds, spark),
     )
-    return Recipe(mapping, arguments.limits, arguments.as_of), Gate(thresholds, arguments.lenient)
+    if arguments.rekey:
+        thresholds = allow_rekeying(thresholds)
+    recipe = Recipe(mapping, arguments.limits, arguments.as_of)
+    return recipe, Gate(thresholds, arguments.lenient, arguments.allow_empty)
 
 
 def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe) -> Manifest:
@@ -190,6 +277,11 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe)
         raise ConfigurationError(
             f"batch {batch}: failed its gate (run {manifest.runId}), so its events were not kept: "
             "build all of it again, from its --input, with what you have mended"
+        )
+    if manifest.quarantined and not lake.has_quarantine(manifest):
+        raise ConfigurationError(
+            f"batch {batch}: its quarantine is gone: an earlier version of this project deleted it when a later build "
+            "failed its gate: build all of it again, from its --input, with what you have mended"
         )
     if manifest.explode != recipe.mapping.explode:
         candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")
@@ -208,14 +300,25 @@ def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, 
     return read_again(spark, lake.published_quarantine(before, QUARANTINE), recipe.mapping)
 
 
-def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Manifest | None) -> Judged:
-    """Pass the batch as a whole through the gate."""
+def judge_rows(slot: Slot, built: Built, history: History, setting: Setting, current: Manifest | None) -> Judged:
+    """Pass the batch as a whole through the gate.
+
+    Args:
+        slot: where its rows are.
+        built: its rows.
+        history: what they rest on.
+        setting: what the build works with.
+        current: the batch's publication that passed, where there is one.
+    """
+    before, gate, recipe = history.itself, setting.gate, setting.recipe
     counters = whole(built.counters, built.known, before.duplicates if before else 0)
-    sizes = slot.lake.manifests.sizes_before(slot.batch, gate.thresholds.settings.batches)
-    batch = Batch(slot.batch, built, counters, len(recipe.mapping.properties), sizes)
+    sizes = slot.lake.manifests.sizes_before(slot.batch, history.interval, gate.thresholds.settings.batches)
+    # What is only added to keeps all that it has.
+    redelivery = compare_with_delivered(slot.lake, current, built.events) if before is None else Redelivery()
+    metadata = len(recipe.mapping.properties)
+    batch = Batch(slot.batch, history.interval, built, counters, metadata, sizes, current, redelivery)
     findings = find_out(batch, gate.thresholds)
-    ruling = WARNED if gate.lenient and outcome(findings) == FAILED else outcome(findings)
-    return tell(batch, findings, ruling, recipe, slot.runId)
+    return tell(batch, findings, gate.rule(findings), recipe, slot.runId)
 
 
 def warn(judged: Judged) -> None:
@@ -249,17 +352,27 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe, left: Left, histor
 
 
 def failure(judged: Judged) -> list[str]:
-    """Say which checks failed, a line each."""
-    failed = [finding.describe() for finding in judged.findings if finding.level == FAILED]
-    return [f"batch {judged.batch}: failed its gate: {line}" for line in failed]
+    """Say which checks failed, a line each, and what stays."""
+    failed = [finding for finding in judged.findings if finding.level == FAILED]
+    lines = [f"batch {judged.batch}: failed its gate: {finding.describe()}" for finding in failed]
+    if any(finding.check.name == REKEYED for finding in failed):
+        lines.append(
+            f"batch {judged.batch}: what changes an event's content changes its eventId, so the service would take "
+            "what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
+        )
+    if judged.kept is not None:
+        lines.append(
+            f"batch {judged.batch}: keeps what run {judged.kept.runId} published ({judged.kept.gate}, "
+            f"{judged.kept.events:,} events); put_events goes on with that"
+        )
+    return lines
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
-    return run_job(
-        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv, Lake
-    )
+    counters: dict[str, Any] = {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}
+    return run_job(Run("build_events", counters), parse, build, argv, Lake)
 
 
 if __name__ == "__main__":

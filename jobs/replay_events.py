@@ -28,7 +28,7 @@ from pyspark.sql import SparkSession
 from delivery.budget.target import Target
 from delivery.http.service import Service
 from jobs.errors import Exit
-from jobs.frame.arguments import JobParser, add_service, batch_label, duration, filled, lake_root, time_of_day
+from jobs.frame.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
 from jobs.frame.deadline import earliest
 from jobs.frame.run import Run, run_job
 from jobs.frame.terminal import find_terminal
@@ -91,8 +91,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser = JobParser("replay_events", description="Many batches to Amazon Personalize, oldest first.")
     add = parser.add_argument
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
-    add("--from", required=True, type=batch_label, dest="first", metavar="LABEL", help="first batch, e.g. 2024-01-01")
-    add("--to", required=True, type=batch_label, dest="last", metavar="LABEL", help="last batch, and all that begin so")
+    add("--from", required=True, type=batch_name, dest="first", metavar="LABEL", help="first batch, e.g. 2024-01-01")
+    add("--to", required=True, type=batch_name, dest="last", metavar="LABEL", help="last batch, and all that begin so")
     add_service(parser, max_rate=300)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(

@@ -29,8 +29,10 @@ def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFra
         F.lit(batch).alias("touched"),
     )
     both = mine if visits is None else mine.unionByName(visits)
+    # A known visit is one row, so that there is one other label at the most; which comes first, labels do not say.
+    touched = F.coalesce(F.max(F.when(F.col("touched") == batch, F.col("touched"))), F.max("touched"))
     return both.groupBy("visitor", "since").agg(
-        F.min("first").alias("first"), F.max("last").alias("last"), F.max("touched").alias("touched")
+        F.min("first").alias("first"), F.max("last").alias("last"), touched.alias("touched")
     )
 
 

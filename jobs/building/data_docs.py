@@ -61,4 +61,6 @@ def _findings(judged: Judged) -> str:
         finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}
         for finding in judged.findings
     }
-    return json.dumps({"batch": judged.batch, "runId": judged.runId, "gate": judged.gate, "checks": checks}, indent=1)
+    kept = judged.kept.runId if judged.kept else None
+    told = {"batch": judged.batch, "runId": judged.runId, "gate": judged.gate, "kept": kept, "checks": checks}
+    return json.dumps(told, indent=1)

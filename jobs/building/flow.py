@@ -9,7 +9,7 @@ from typing import Final
 
 from pyspark.sql import DataFrame
 
-from expectations.interval import Interval, batch_interval
+from expectations.interval import Interval
 from expectations.page import Judged
 from jobs.report.bins import arranged, bin_width
 from jobs.report.facts import Flow, Series
@@ -27,11 +27,16 @@ _DAY: Final = timedelta(days=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def find_flow(events: DataFrame, judged: Judged) -> Flow | None:
+def find_flow(events: DataFrame, judged: Judged, interval: Interval | None) -> Flow | None:
     """See when a batch's events happened.
 
-    The time shown is the interval that the label names and one more at either side; where most of the events lie
-    elsewhere, or the label names none, the days that hold all but a few of them.
+    The time shown is the batch's interval and one more at either side; where most of the events lie elsewhere, or no
+    interval is known, the days that hold all but a few of them.
+
+    Args:
+        events: the batch's.
+        judged: what the gate says of it.
+        interval: the batch's, where it is known.
 
     Returns:
         None where there are no events.
@@ -40,7 +45,6 @@ def find_flow(events: DataFrame, judged: Judged) -> Flow | None:
         return None
     slim = events.select("eventType", "sentAt")
     types = None if _few_types(judged) else [row["eventType"] for row in top_types(slim, TYPES).collect()]
-    interval = batch_interval(judged.batch)
     if interval is not None:
         length = interval.end - interval.start
         flow = _counted(slim, types, Interval(interval.start - length, interval.end + length), interval)

@@ -11,8 +11,9 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from expectations.interval import batch_interval
+from expectations.interval import Interval
 from jobs.errors import ConfigurationError, UnfinishedError
+from jobs.lake.batch_order import BatchOrder
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
 from transforms.schemas import EVENTS, VISITS
@@ -64,13 +65,15 @@ class History:
 
     Attributes:
         batch: the label of the batch that is built.
+        interval: the batch's; None where neither it was given one nor its label names one.
         look_back: how many batches before it are looked back on.
-        before: published batches of earlier labels, the newest first: those looked back on, at least the last one.
+        before: published batches before it, the nearest first: those looked back on, at least the last one.
         itself: the batch's own publication, where the run only adds to it.
-        after: published batches of later labels, where the run only adds to it: what they have got since is theirs.
+        after: published batches after it, where the run only adds to it: what they have got since is theirs.
     """
 
     batch: str
+    interval: Interval | None
     look_back: int
     before: tuple[Manifest, ...]
     itself: Manifest | None = None
@@ -117,10 +120,10 @@ class History:
             newest: the time of the batch's newest event, in microseconds.
             limits: where sessions end.
         """
-        oldest = min([self.batch, *[manifest.batch for manifest in self.before[: max(self.look_back - 1, 0)]]])
+        looked_back_on = [self.batch, *[manifest.batch for manifest in self.before[: max(self.look_back - 1, 0)]]]
         until = self._until(newest)
         recent = F.lit(False) if until is None else F.col("last") >= until - (limits.gap + LATEST) // _MICROSECOND
-        return Kept((F.col("touched") >= oldest) | recent, until)
+        return Kept(F.col("touched").isin(looked_back_on) | recent, until)
 
     def _until(self, newest: int | None) -> int | None:
         """Tell where time has come to; one event from the future must not make all others old."""
@@ -128,19 +131,27 @@ class History:
             return self.carrier.until if self.carrier else None
         if self.itself is not None and self.itself.until is not None:
             newest = max(newest, self.itself.until)
-        interval = batch_interval(self.batch)
-        return newest if interval is None else min(newest, _micros(interval.end))
+        return newest if self.interval is None else min(newest, _micros(self.interval.end))
 
 
-def find_history(manifests: Manifests, batch: str, look_back: int, itself: Manifest | None = None) -> History:
+def find_history(
+    manifests: Manifests, batch: str, interval: Interval | None, look_back: int, itself: Manifest | None = None
+) -> History:
     """Find what a build rests on.
+
+    Args:
+        manifests: of the lake.
+        batch: the label.
+        interval: the batch's, where it is known.
+        look_back: how many batches before it are looked back on.
+        itself: the batch's own publication, where the run only adds to it.
 
     Raises:
         ConfigurationError: a manifest is of a newer layout.
     """
-    before = tuple(islice(manifests.before(batch), max(look_back, 1)))
-    after = tuple(islice(manifests.after(batch), look_back)) if itself else ()
-    return History(batch, look_back, before, itself, after)
+    before = tuple(islice(manifests.before(batch, interval), max(look_back, 1)))
+    after = tuple(islice(manifests.after(batch, interval), look_back)) if itself else ()
+    return History(batch, interval, look_back, before, itself, after)
 
 
 def check_history(manifests: Manifests, history: History) -> None:
@@ -149,7 +160,7 @@ def check_history(manifests: Manifests, history: History) -> None:
     Raises:
         UnfinishedError: it is not.
     """
-    now = find_history(manifests, history.batch, history.look_back, history.itself)
+    now = find_history(manifests, history.batch, history.interval, history.look_back, history.itself)
     changed = {batch for batch, _ in _runs(now) ^ _runs(history)}
     if changed:
         raise UnfinishedError(
@@ -161,17 +172,21 @@ def check_history(manifests: Manifests, history: History) -> None:
 def warn_of_changed(manifests: Manifests, batch: str) -> None:
     """Log whether this batch, or one that rests on it, was built upon something else than is published now."""
     try:
-        itself = [manifest for manifest in [manifests.newest(batch)] if manifest and manifest.gate != "failed"]
-        for one in (*itself, *islice(manifests.after(batch), MOST_WARNED)):
-            now = find_history(manifests, one.batch, one.lookBack).upon
-            changed = sorted(label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(label, one.batch))
+        order = manifests.order()
+        itself = [manifest for manifest in [manifests.current(batch)] if manifest and manifest.gate != "failed"]
+        later = manifests.after(batch, order.interval(batch))
+        for one in (*itself, *islice(later, MOST_WARNED)):
+            now = find_history(manifests, one.batch, order.interval(one.batch), one.lookBack).upon
+            changed = sorted(
+                label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)
+            )
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
                 log.warning(
                     "batch %s: was built upon other events and visits than are published now for %s. Build it again, "
                     "and those after it, in order, if sessions are to go on over that border and none of its events is "
                     "to be a duplicate of one that is gone: ids of sessions may change, eventIds stay",
                     one.batch,
-                    ", ".join(dict.fromkeys(changed)),
+                    ", ".join(changed),
                 )
     except (ConfigurationError, OSError) as error:
         log.warning("whether other batches rest on batch %s cannot be told: %s", batch, error)
@@ -181,9 +196,9 @@ def _runs(history: History) -> set[tuple[str, str]]:
     return {(manifest.batch, manifest.runId) for manifest in history.others}
 
 
-def _of_one_kind(label: str, other: str) -> bool:
-    """Whether both or none name an interval; a `backfill-7` comes after all dates, and follows from none."""
-    return (batch_interval(label) is None) == (batch_interval(other) is None)
+def _of_one_kind(order: BatchOrder, label: str, other: str) -> bool:
+    """Whether both or none have an interval; a `backfill-7` comes after all dates, and follows from none."""
+    return (order.interval(label) is None) == (order.interval(other) is None)
 
 
 def _micros(moment: datetime) -> int:

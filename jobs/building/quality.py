@@ -15,14 +15,16 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from expectations.facts import Refused, event_facts, refused_samples, repetition_facts
-from expectations.gate import Finding, Observation, judge_batch, outcome
-from expectations.interval import batch_interval
-from expectations.page import Judged
+from expectations.gate import FAILED, WARNED, Finding, Observation, judge_batch, outcome
+from expectations.interval import Interval
+from expectations.page import Judged, Kept
 from expectations.threshold_reader import read_thresholds
 from expectations.thresholds import LEAST_HISTORY, Thresholds
 from expectations.verdict import rule_set
 from jobs.building.build import Built, Recipe
+from jobs.building.redelivery import REKEYED, Redelivery
 from jobs.errors import ConfigurationError
+from jobs.lake.manifests import Manifest
 from jobs.reading.user_files import faulty, read_user_file
 
 
@@ -33,10 +35,18 @@ class Gate:
     Attributes:
         thresholds: where checks warn and fail.
         lenient: whether a batch that fails passes all the same, marked as `warned`.
+        allow_empty: whether a batch may be empty.
     """
 
     thresholds: Thresholds
     lenient: bool
+    allow_empty: bool = False
+
+    def rule(self, findings: Sequence[Finding]) -> str:
+        """Sum findings up. What would be sent twice is not let pass with all the rest: `--rekey` is its own word."""
+        ruling = outcome(findings)
+        rekeyed = any(finding.check.name == REKEYED and finding.level == FAILED for finding in findings)
+        return WARNED if self.lenient and ruling == FAILED and not rekeyed else ruling
 
 
 def load_great_expectations() -> None:
@@ -83,22 +93,28 @@ class Batch:
 
     Attributes:
         label: names it.
+        interval: the time that it is of, where that is known.
         built: its rows, as they were written.
         counters: of the batch as a whole.
         metadata: how many property keys the mapping gives, which become metadata columns.
         sizes_before: candidates of the batches before it.
+        current: the publication that it replaces, unless it fails; None where none has passed.
+        redelivery: what becomes of the events of that one that were delivered.
     """
 
     label: str
+    interval: Interval | None
     built: Built
     counters: Mapping[str, Any]
     metadata: int
     sizes_before: Sequence[int]
+    current: Manifest | None
+    redelivery: Redelivery
 
 
 def find_out(batch: Batch, using: Thresholds) -> list[Finding]:
     """Judge a batch: a few small aggregates by Spark, then the checkpoint."""
-    interval = batch_interval(batch.label)
+    interval = batch.interval
     events, counters, keys = batch.built.events, batch.counters, batch.metadata
     facts = _one_row(event_facts(events, interval, using.settings)) | _one_row(repetition_facts(events))
     types = facts.pop("event_types")
@@ -111,14 +127,16 @@ def find_out(batch: Batch, using: Thresholds) -> list[Finding]:
         "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
         "metadata_columns": Observation(keys, f"{keys} property keys in the mapping"),
         "anonymous_sessions": Observation(counters["anonymousSessions"]),
+        **batch.redelivery.observations(),
     }
     if interval is None:
-        observed["sentAt_outside_interval"] = Observation(None, "the batch's label names no interval")
+        observed["sentAt_outside_interval"] = Observation(None, "neither --interval nor the batch's label gives one")
     return judge_batch(batch.label, observed, counters, using)
 
 
 def tell(batch: Batch, findings: list[Finding], gate: str, recipe: Recipe, run_id: str) -> Judged:
     """Gather what the batch's page tells; a bounded sample of its refused records with it."""
+    kept = batch.current if gate == FAILED else None
     names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
     merged = next(finding.value for finding in findings if finding.check.name == "merged")
     return Judged(
@@ -131,6 +149,7 @@ def tell(batch: Batch, findings: list[Finding], gate: str, recipe: Recipe, run_i
         counts={name: int(batch.counters[name]) for name in names} | {"merged": int(merged or 0)},
         findings=findings,
         samples=_samples(batch) if batch.counters["reasons"] else [],
+        kept=Kept(kept.runId, kept.gate, kept.events) if kept else None,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
+from expectations.interval import Interval, is_no_date
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
 
@@ -71,19 +72,51 @@ def lake_root(text: str) -> str:
     return text
 
 
-def batch_label(text: str) -> str:
-    """Check a batch's label: it names folders, so it may hold letters, digits, `-`, `_`, `.` and must start with one
-    of the first two.
+def batch_name(text: str) -> str:
+    """Check what a batch's label begins with: it names folders, so letters, digits, `-`, `_` and `.` are what it holds.
 
     Examples:
-        >>> batch_label("2024-01-02T03")
-        '2024-01-02T03'
-    """  # noqa: D205 - one sentence
+        >>> batch_name("2024-01")
+        '2024-01'
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no batch label: letters, digits, '-', '_' and '.', e.g. 2024-01-02"
         )
     return text
+
+
+def batch_label(text: str) -> str:
+    """Check a batch's label, of which what looks like a date must be one: a batch is held against its time.
+
+    Examples:
+        >>> batch_label("2024-01-02T03")
+        '2024-01-02T03'
+    """
+    if is_no_date(batch_name(text)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} looks like a date, and is none: write e.g. 2024-01-02, 2024-01-02T03, 2024-01 or 2024-W01; "
+            "if it is no date, put a word before it"
+        )
+    return text
+
+
+def interval(text: str) -> Interval:
+    """Read an interval: two dates or times in ISO 8601, START/END, the end exclusive; without an offset they are UTC.
+
+    Examples:
+        >>> [time.isoformat() for time in interval("2024-01-02/2024-01-03T06:00+02:00")]
+        ['2024-01-02T00:00:00+00:00', '2024-01-03T04:00:00+00:00']
+    """
+    start, slash, end = text.partition("/")
+    if not slash:
+        raise argparse.ArgumentTypeError(f"{text!r} is no interval: write START/END, e.g. 2024-01-02/2024-01-03")
+    found = Interval(moment(start).astimezone(UTC), moment(end).astimezone(UTC))
+    if found.start >= found.end:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no interval: its start must be before its end, which is exclusive"
+        )
+    return found
 
 
 def duration(text: str) -> timedelta:

@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
+from jobs.errors import UnfinishedError
+
 log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -40,14 +42,66 @@ class Interruption:
         self._asked: SimpleQueue[str | None] | None = None
         self._at_once = False
 
-    def listen(self, spark: SparkSession) -> None:
-        """Take over both signals of this process: each raises KeyboardInterrupt in the main thread."""
+    def listen(self, spark: SparkSession | None = None) -> None:
+        """Take over both signals of this process: each raises KeyboardInterrupt in the main thread.
+
+        Args:
+            spark: whose JVM has signals too; None where it has not started.
+        """
         self._spark = spark
         for number in _SIGNALS:
             signal.signal(number, self._note)
 
+    def check(self, unfinished: str) -> None:
+        """End the run if it was asked to end.
+
+        Args:
+            unfinished: what it leaves behind, and what to do then.
+
+        Raises:
+            UnfinishedError: it was.
+        """
+        if self.came:
+            raise UnfinishedError(f"interrupted: {unfinished}")
+
     @contextmanager
-    def gently(self, stop: Callable[[], None]) -> Iterator[None]:
+    def cancelling(self, unfinished: Callable[[], str]) -> Iterator[None]:
+        """Let the first signal cancel Spark's jobs, those under way and those to come, until the block is left.
+
+        For work that begins anew when it is run again. Python is not interrupted: a call that waits for the JVM's
+        answer would leave it to the next call, and what tidies up afterwards has to ask the JVM. A second signal does.
+
+        Args:
+            unfinished: says what the run leaves behind where it does not come to its end, and what to do then.
+
+        Raises:
+            UnfinishedError: a signal came, and the work did not come to its end.
+        """
+        asked, over = threading.Event(), threading.Event()
+        canceller = threading.Thread(target=self._cancel_jobs, args=(asked, over), name="canceller", daemon=True)
+        canceller.start()
+        try:
+            with self.gently(asked.set, "Spark's jobs are cancelled"):
+                yield
+        except Exception:
+            self.check(unfinished())
+            raise
+        finally:
+            over.set()
+            asked.set()
+            canceller.join()
+
+    def _cancel_jobs(self, asked: threading.Event, over: threading.Event) -> None:
+        asked.wait()
+        while not over.wait(_POLL_MS / 1000):
+            with suppress(Exception):  # the JVM may be gone
+                assert self._spark is not None
+                self._spark.sparkContext.cancelAllJobs()
+
+    @contextmanager
+    def gently(
+        self, stop: Callable[[], None], meanwhile: str = "what is under way is finished first"
+    ) -> Iterator[None]:
         """Let the work end itself: while the block runs, the first signal calls `stop`, and Spark goes on living.
 
         The work then finishes what is under way and leaves the block. A second signal on the same way raises
@@ -57,9 +111,10 @@ class Interruption:
         Args:
             stop: is called once, from a thread of its own, also when a signal came in such a block before this one; it
                 must return at once.
+            meanwhile: what happens then, for the log.
         """
         try:
-            with self._served(stop) as asked, _jvm_signals(self._spark, lambda: asked.put("JVM")):
+            with self._served(stop, meanwhile) as asked, _jvm_signals(self._spark, lambda: asked.put("JVM")):
                 self._asked = asked
                 if self.came:
                     asked.put("before")
@@ -76,9 +131,9 @@ class Interruption:
         self._asked.put("Python")
 
     @contextmanager
-    def _served(self, stop: Callable[[], None]) -> Iterator[SimpleQueue[str | None]]:
+    def _served(self, stop: Callable[[], None], meanwhile: str) -> Iterator[SimpleQueue[str | None]]:
         asked: SimpleQueue[str | None] = SimpleQueue()
-        server = threading.Thread(target=self._serve, args=(asked, stop), name="interruption", daemon=True)
+        server = threading.Thread(target=self._serve, args=(asked, stop, meanwhile), name="interruption", daemon=True)
         server.start()
         try:
             yield asked
@@ -86,7 +141,7 @@ class Interruption:
             asked.put(None)
             server.join()  # so that what it raises is raised before the block is left
 
-    def _serve(self, asked: SimpleQueue[str | None], stop: Callable[[], None]) -> None:
+    def _serve(self, asked: SimpleQueue[str | None], stop: Callable[[], None], meanwhile: str) -> None:
         """Stop at the first signal, end at the second: one Ctrl-C comes on both ways, so each way is counted alone."""
         ways: set[str] = set()
         while (way := asked.get()) is not None:
@@ -95,7 +150,7 @@ class Interruption:
                 self._end_at_once()
                 return
             if not ways:
-                log.warning("asked to end: what is under way is finished first; a second signal ends the run at once")
+                log.warning("asked to end: %s; a second signal ends the run at once", meanwhile)
                 stop()
             ways.add(way)
 

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
@@ -18,6 +19,7 @@ from pyspark.sql import SparkSession
 from jobs.errors import Exit, JobError
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
+from jobs.lake.filesystem import in_a_thread
 from jobs.lake.tables import Lake
 from jobs.report.report import Report, start_report
 
@@ -50,6 +52,7 @@ class Run:
         startedAt: aware.
         interruption: how the run is asked to end.
         report: what its page tells beside the counters.
+        afterwards: what to do after the run was interrupted; changes as the work goes on.
     """
 
     job: str
@@ -57,6 +60,7 @@ class Run:
     startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
     interruption: Interruption = field(default_factory=Interruption)
     report: Report = field(default_factory=Report)
+    afterwards: str = "run it again, it resumes"
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
@@ -91,10 +95,12 @@ def run_job(
     """
     _log_to_stderr()
     arguments, lake, error = None, None, None
+    is_at_once = False
     try:
+        run.interruption.listen()  # Spark takes seconds to start
         arguments = parse(argv)
         spark = open_session(run.job)
-        run.interruption.listen(spark)  # after Spark, which installs a handler of its own
+        run.interruption.listen(spark)  # again after Spark, which installs a handler of its own
         lake = find_lake(spark, arguments.lake)
         run.report = start_report()
         code = work(spark, lake, arguments, run)
@@ -102,13 +108,19 @@ def run_job(
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
     except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
-        if run.interruption.came or isinstance(failure, KeyboardInterrupt):
-            code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
+        is_at_once = isinstance(failure, KeyboardInterrupt)
+        if run.interruption.came or is_at_once:
+            code, error = Exit.INTERRUPTED, f"interrupted; {run.afterwards}"
             _tell([error])
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
             _tell([error, *_where(failure)])
-    _end(run, lake, arguments.batch if arguments else None, code, error)
+    summary = run.summary(arguments.batch if arguments else None, code, error)
+    if lake is not None and arguments is not None:
+        keep = partial(_keep, run, lake, summary)
+        in_a_thread(keep) if is_at_once else keep()
+    sys.stdout.write(f"{json.dumps(summary)}\n")  # the last line: nothing is logged after it
+    sys.stdout.flush()
     return code
 
 
@@ -142,15 +154,10 @@ def _where(failure: BaseException) -> list[str]:
     return [*named, *[f"  at {frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[-5:]]]
 
 
-def _end(run: Run, lake: Lake | None, batch: str | None, code: int, error: str | None) -> None:
-    """Tell how the run ended: under `runs/`, and in the last line of standard output, after which nothing is logged."""
-    summary = run.summary(batch, code, error)
-    text = json.dumps(summary)
-    if lake is not None and batch is not None:
-        try:
-            lake.note_run(batch, run.job, run.runId, ".json", text)
-            run.report.write(lake, summary, run.startedAt)
-        except Exception as failure:  # the summary still goes to standard output
-            logging.getLogger(__name__).warning("the summary could not be kept under runs/: %s", type(failure).__name__)
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _keep(run: Run, lake: Lake, summary: dict[str, Any]) -> None:
+    """Tell under `runs/` how the run ended."""
+    try:
+        lake.note_run(summary["batch"], run.job, run.runId, ".json", json.dumps(summary))
+        run.report.write(lake, summary, run.startedAt)
+    except Exception as failure:  # the summary still goes to standard output
+        logging.getLogger(__name__).warning("the summary could not be kept under runs/: %s", type(failure).__name__)

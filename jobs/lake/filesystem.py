@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -108,6 +109,25 @@ class FileSystem:
     def _at(self, path: str) -> tuple[Any, Any]:
         hadoop_path = self._jvm.org.apache.hadoop.fs.Path(path)
         return hadoop_path.getFileSystem(self._conf), hadoop_path
+
+
+def in_a_thread(work: Callable[[], object], seconds: float = 60.0) -> None:
+    """Do something with the JVM after KeyboardInterrupt, which may have come while this thread waited for its answer.
+
+    Each thread has a connection of its own: on this one the next call would read the answer to the last.
+
+    Args:
+        work: may fail.
+        seconds: how long it may take: the JVM may be gone, or be stopped.
+    """
+
+    def attempt() -> None:
+        with suppress(Exception):
+            work()
+
+    thread = threading.Thread(target=attempt, name="tidying up", daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 @contextmanager

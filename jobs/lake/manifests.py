@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from typing import Any, Final
 
+from expectations.interval import Interval
 from jobs.errors import ConfigurationError
+from jobs.lake.batch_order import BatchOrder, IntervalNotes
 from jobs.lake.filesystem import FileSystem
 
-LAYOUT: Final = 2
-"""Grows when an older version of this project could not read what a newer one writes."""
+LAYOUT: Final = 3
+"""Grows when an older version of this project could not read, or would misread, what a newer one writes."""
+_FAILED: Final = ".failed.json"
+"""The end of a manifest's name whose build failed its gate. In layout 2 the name did not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Manifest:
         lookBack: how many batches before it are looked back on.
         upon: `left` of the batches that it rests on, by label.
         until: where time has come to with it, in microseconds; None where no event was ever seen.
+        interval: start and end that the batch was given, in ISO 8601, UTC; None where its label says them, or nobody.
         layout: of the lake.
     """
 
@@ -50,6 +56,7 @@ class Manifest:
     lookBack: int = 0
     upon: dict[str, str | None] = field(default_factory=dict)
     until: int | None = None
+    interval: tuple[str, str] | None = None
     layout: int = field(default=LAYOUT)
 
     @property
@@ -58,53 +65,124 @@ class Manifest:
         return self.events + self.quarantined + self.duplicates
 
 
+@dataclass(frozen=True, slots=True)
+class Publications:
+    """What a batch's manifests say of it.
+
+    Attributes:
+        current: what readers go by: the newest publication that did not fail its gate; where each failed, the newest.
+        newest: the last build that ended.
+    """
+
+    current: Manifest | None
+    newest: Manifest | None
+
+    @property
+    def failed_since(self) -> Manifest | None:
+        """The last build, where it failed its gate and so left an earlier publication in its place."""
+        return self.newest if self.newest is not None and self.newest != self.current else None
+
+
 class Manifests:
-    """The folder `_batches` of a lake.
+    """The folder `_batches` of a lake, and the order of its batches.
 
     Args:
         files: reads and writes them.
         root: of the lake.
+
+    Attributes:
+        root: of the lake.
+        notes: the intervals that batches were given.
     """
 
     def __init__(self, files: FileSystem, root: str) -> None:
         self._files = files
-        self._root = root
+        self.root = root
+        self.notes = IntervalNotes(files, root)
 
     def folder(self, batch: str) -> str:
         """Name the folder of a batch's manifests."""
-        return f"{self._root}/_batches/{batch}"
+        return f"{self.root}/_batches/{batch}"
+
+    def current(self, batch: str) -> Manifest | None:
+        """Read the publication of a batch that readers go by; None where it was never published.
+
+        A build that failed its gate replaces none that did not.
+
+        Raises:
+            ConfigurationError: as `publications` does.
+        """
+        return self.publications(batch).current
 
     def newest(self, batch: str) -> Manifest | None:
-        """Read a batch's newest manifest; None where it was never published.
+        """Read the manifest of a batch's last build, whether it passed its gate or not; None where there is none.
+
+        Raises:
+            ConfigurationError: as `publications` does.
+        """
+        return self.publications(batch).newest
+
+    def publications(self, batch: str) -> Publications:
+        """Read a batch's newest manifest and the one that readers go by: two small files at the most, mostly one.
 
         Raises:
             ConfigurationError: the lake cannot be read, or a newer version of this project wrote it.
         """
+        newest = None
         try:
             for name in reversed(self._files.children(self.folder(batch))):
+                if newest is not None and name.endswith(_FAILED):
+                    continue
                 values = _parsed(self._files.read(f"{self.folder(batch)}/{name}"))
-                if values is not None:
-                    return self._checked(values)
+                if values is None:
+                    continue
+                manifest = self._checked(values)
+                newest = newest or manifest
+                if manifest.gate != "failed":
+                    return Publications(manifest, newest)
         except OSError as error:
-            raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
-        return None
+            raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
+        return Publications(newest, newest)
 
-    def sizes_before(self, batch: str, most: int) -> list[int]:
-        """Count the candidates of batches before one: the newest `most` labels of its length, failed ones left out.
+    def order(self) -> BatchOrder:
+        """Find the order of all batches that were ever begun, by two listings.
 
-        Labels of another length name intervals of another length.
+        Raises:
+            ConfigurationError: the lake cannot be read.
         """
-        earlier = [label for label in self.labels() if label < batch and len(label) == len(batch)][-most:]
-        published = [manifest for label in earlier if (manifest := self.newest(label)) is not None]
-        return [manifest.candidates for manifest in published if manifest.gate != "failed"]
+        try:
+            return BatchOrder(tuple(self._files.children(f"{self.root}/_batches")), self.notes.read())
+        except OSError as error:
+            raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
-    def before(self, batch: str) -> Iterator[Manifest]:
-        """Go back over the batches of earlier labels that have passed their gate, the newest first."""
-        return self._passed(label for label in reversed(self.labels()) if label < batch)
+    def alike_before(self, batch: str, interval: Interval | None, most: int) -> list[Manifest]:
+        """Read the nearest batches before one that are of about its length of time, failed ones left out.
 
-    def after(self, batch: str) -> Iterator[Manifest]:
-        """Go on over the batches of later labels that have passed their gate, the next first."""
-        return self._passed(label for label in self.labels() if label > batch)
+        Args:
+            batch: the label.
+            interval: the batch's, where it is known.
+            most: how many labels are looked at.
+        """
+        order = self.order().with_batch(batch, interval)
+        earlier = (label for label in order.before(batch) if order.alike(label, batch))
+        return list(self._passed(islice(earlier, most)))
+
+    def sizes_before(self, batch: str, interval: Interval | None, most: int) -> list[int]:
+        """Count the candidates of what `alike_before` finds."""
+        return [manifest.candidates for manifest in self.alike_before(batch, interval, most)]
+
+    def before(self, batch: str, interval: Interval | None) -> Iterator[Manifest]:
+        """Go back over the batches before one that have passed their gate, the nearest first.
+
+        Args:
+            batch: the label.
+            interval: the batch's, where it is known.
+        """
+        return self._passed(self.order().with_batch(batch, interval).before(batch))
+
+    def after(self, batch: str, interval: Interval | None) -> Iterator[Manifest]:
+        """Go on over the batches after one that have passed their gate, the nearest first; `before` the other way."""
+        return self._passed(self.order().with_batch(batch, interval).after(batch))
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
@@ -127,35 +205,27 @@ class Manifests:
         """
         self._files.delete(self._path(manifest))
 
-    def rivals(self, manifest: Manifest, onto: Manifest) -> list[str]:
-        """Find other runs' manifests that came after the one that `manifest` adds to."""
+    def rivals(self, manifest: Manifest) -> list[str]:
+        """Find other runs' manifests that came since the run of `manifest` chose its version."""
         names = self._files.children(self.folder(manifest.batch))
-        return [name for name in names if name[:8] > f"{onto.version:08d}" and manifest.runId not in name]
-
-    def labels(self) -> list[str]:
-        """List the labels that were ever begun, in their order.
-
-        Raises:
-            ConfigurationError: the lake cannot be read.
-        """
-        try:
-            return self._files.children(f"{self._root}/_batches")
-        except OSError as error:
-            raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
+        return [name for name in names if name[:8] >= f"{manifest.version:08d}" and manifest.runId not in name]
 
     def _passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
-        newest = (self.newest(label) for label in labels)
-        return (manifest for manifest in newest if manifest is not None and manifest.gate != "failed")
+        current = (self.current(label) for label in labels)
+        return (manifest for manifest in current if manifest is not None and manifest.gate != "failed")
 
     def _path(self, manifest: Manifest) -> str:
-        return f"{self.folder(manifest.batch)}/{manifest.version:08d}-{manifest.runId}.json"
+        ending = _FAILED if manifest.gate == "failed" else ".json"
+        return f"{self.folder(manifest.batch)}/{manifest.version:08d}-{manifest.runId}{ending}"
 
     def _checked(self, values: dict[str, Any]) -> Manifest:
         if values.get("layout", 0) > LAYOUT:
             raise ConfigurationError(
-                f"--lake {self._root}: its layout is {values['layout']}, this version knows {LAYOUT}: upgrade"
+                f"--lake {self.root}: its layout is {values['layout']}, this version knows {LAYOUT}: upgrade"
             )
-        return Manifest(**values)
+        known = {item.name: values[item.name] for item in fields(Manifest) if item.name in values}
+        interval = known.get("interval")
+        return Manifest(**known | {"interval": tuple(interval) if interval else None})
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

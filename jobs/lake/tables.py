@@ -1,8 +1,9 @@
 """The lake: where each table's rows lie, and the manifest that makes a batch visible.
 
 A run writes into folders of its own, `<table>/batch=<label>/runId=<run>`, and publishes them by writing one small file
-last: `_batches/<label>/<version>-<run>.json`. Readers follow the newest manifest, so they never see half a batch, on
-any store; nothing is renamed or overwritten. What older runs of the batch left is deleted once the manifest stands.
+last: `_batches/<label>/<version>-<run>.json`. Readers follow the newest manifest of a build that did not fail its gate,
+so they never see half a batch, on any store; nothing is renamed or overwritten. Once the manifest stands, all rows of
+the batch are deleted but those that readers follow.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from expectations.interval import Interval
 from jobs.errors import ConfigurationError, GateFailedError, UnfinishedError
-from jobs.lake.filesystem import FileSystem, literal
+from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
 
 log = logging.getLogger(__name__)
@@ -105,32 +108,47 @@ class Lake:
             return self._spark.createDataFrame([], schema)
         return self._spark.read.schema(schema).parquet(*map(literal, names))
 
-    def publish(self, manifest: Manifest, onto: Manifest | None = None) -> None:
-        """Make a run's rows the batch's: write its manifest, then delete what older runs left.
+    def publish(self, manifest: Manifest, *, adds: bool = False) -> None:
+        """Write a run's manifest, then delete the rows of the batch that no reader follows now.
+
+        A run that did not fail its gate becomes the batch's publication. One that failed is noted, and what was there
+        before stays; where nothing was, its quarantine stays, for somebody to look at.
 
         Args:
             manifest: the run's. Its version was chosen before the run read anything: of two runs at once, both have
                 the same, and the younger one wins.
-            onto: what the run has added to, which must still be the batch's.
+            adds: whether the run has added to the batch's publication, which must be what it was.
 
         Raises:
             UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
                 are no batch's.
         """
         try:
+            self._note_interval(manifest)
             self.manifests.write(manifest)
-            if onto is not None and self.manifests.rivals(manifest, onto):
+            if adds and self.manifests.rivals(manifest):
                 self.manifests.withdraw(manifest)
         except OSError as error:
             log.warning("writing the manifest: %s", error)  # it may stand all the same: see what there is
-        newest = self.manifests.newest(manifest.batch)
-        if newest is None or newest.runId != manifest.runId:
+        found = self.manifests.publications(manifest.batch)
+        if found.newest is None or found.current is None or found.newest.runId != manifest.runId:
             self.discard(manifest.batch, manifest.runId)
             raise UnfinishedError(
                 f"batch {manifest.batch}: another run published it meanwhile, or the manifest could not be written; "
                 "nothing was changed: run this again"
             )
-        self._sweep(manifest)
+        self._sweep(found.current)
+
+    def _note_interval(self, manifest: Manifest) -> None:
+        """Note the interval that a publication was given, before it can be seen; a failed build moves no good one."""
+        if manifest.interval is None:
+            return
+        if manifest.gate == "failed":
+            current = self.manifests.current(manifest.batch)
+            if current is not None and current.gate != "failed":
+                return
+        interval = Interval(*map(datetime.fromisoformat, manifest.interval))
+        self.manifests.notes.note(manifest.batch, interval, manifest.runId)
 
     @contextmanager
     def unpublished(
@@ -141,7 +159,7 @@ class Lake:
         Args:
             batch: the label.
             run_id: the run's.
-            before: the batch's publication when the run began.
+            before: the batch's newest manifest when the run began.
             upon: other batches' publications that it reads.
 
         Raises:
@@ -151,12 +169,13 @@ class Lake:
         try:
             yield
         except BaseException as error:
+            if not isinstance(error, Exception):
+                in_a_thread(lambda: self._discard_unpublished(batch, run_id))
+                raise
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
-                newest = self.manifests.newest(batch)
-                if newest is None or newest.runId != run_id:  # an interruption may come when the manifest stands
-                    self.discard(batch, run_id)
+                newest = self._discard_unpublished(batch, run_id)
             theirs = isinstance(error, ConfigurationError) and self.root not in str(error)  # a fault of the input's
-            said = theirs or isinstance(error, GateFailedError | UnfinishedError) or not isinstance(error, Exception)
+            said = theirs or isinstance(error, GateFailedError | UnfinishedError)
             mine = newest is None or newest.runId == run_id or newest == before
             rebuilt = None if said else (batch if not mine else self._rebuilt(upon))
             if rebuilt is not None:
@@ -165,9 +184,16 @@ class Lake:
                 ) from None
             raise
 
+    def _discard_unpublished(self, batch: str, run_id: str) -> Manifest | None:
+        """Delete a run's rows, unless its manifest stands: an interruption may come when it does."""
+        newest = self.manifests.newest(batch)
+        if newest is None or newest.runId != run_id:
+            self.discard(batch, run_id)
+        return newest
+
     def _rebuilt(self, read: Iterable[Manifest]) -> str | None:
         with suppress(Exception):  # the lake cannot be read: the error that ended the run says more
-            return next((one.batch for one in read if self.manifests.newest(one.batch) != one), None)
+            return next((one.batch for one in read if self.manifests.current(one.batch) != one), None)
         return None
 
     def discard(self, batch: str, run_id: str) -> None:
@@ -178,6 +204,17 @@ class Lake:
     def published_quarantine(self, manifest: Manifest, schema: StructType) -> DataFrame:
         """Read the quarantine of a published batch."""
         return self.rows(self.folder("quarantine", manifest.batch, f"runId={manifest.runId}"), schema)
+
+    def has_quarantine(self, manifest: Manifest) -> bool:
+        """Whether the rows of a published batch's quarantine are there.
+
+        Raises:
+            ConfigurationError: the lake cannot be read.
+        """
+        try:
+            return self.files.exists(self.folder("quarantine", manifest.batch, f"runId={manifest.runId}"))
+        except OSError as error:
+            raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
     def published_visits(self, manifest: Manifest, schema: StructType) -> DataFrame:
         """Read the visits that a published batch leaves for those after it."""
@@ -207,15 +244,16 @@ class Lake:
         """List what runs of a batch have left under `runs/`, by the end of its name."""
         return [name for name in self.files.children(f"{self.root}/runs/{batch}") if name.endswith(ending)]
 
-    def _sweep(self, manifest: Manifest) -> None:
-        """Delete what older runs left; of a batch that failed its gate, its own events and visits instead."""
-        failed = manifest.gate == "failed"
-        for table in _NOT_OF_FAILED if failed else ():
-            self._forget(self.folder(table, manifest.batch, f"runId={manifest.runId}"))
-        for table in ("quarantine",) if failed else REBUILT_TABLES:
-            for part in self.parts(table, manifest.batch):
-                if part < f"runId={manifest.runId}":  # a younger run may still be writing
-                    self._forget(self.folder(table, manifest.batch, part))
+    def _sweep(self, current: Manifest) -> None:
+        """Delete a batch's rows but those of its current publication; of one that failed, also its events and visits.
+
+        What older, failed and killed runs have left goes by what the manifest names: run ids are clocks' words.
+        """
+        for table in REBUILT_TABLES:
+            kept = current.gate != "failed" or table not in _NOT_OF_FAILED
+            for part in self.parts(table, current.batch):
+                if not (kept and part == f"runId={current.runId}"):
+                    self._forget(self.folder(table, current.batch, part))
 
     def _make(self, folder: str) -> None:
         try:

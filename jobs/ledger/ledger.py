@@ -146,8 +146,8 @@ class Ledger:
         try:
             rows.write.mode("overwrite").parquet(folder)
         except Exception:
-            newest = self._lake.manifests.newest(manifest.batch)
-            if newest is not None and newest.runId != manifest.runId:
+            current = self._lake.manifests.current(manifest.batch)
+            if current is not None and current.runId != manifest.runId:
                 raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
             raise
 

@@ -1,1 +1,1 @@
-"""One run a delivery at a time, by files alone."""
+"""One run a delivery, and one build of a batch, at a time; by files alone."""

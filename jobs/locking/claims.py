@@ -1,14 +1,19 @@
-"""The claims on a delivery: small files in one folder of the lake, and what a listing of it tells of their runs."""
+"""The claims on a delivery or a batch: small files in a folder of the lake, and what a listing tells of their runs."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Literal
 
 from jobs.lake.filesystem import FileSystem
 from jobs.locking.holders import Holder, parse_holder
 
+Kind = Literal["delivery", "batch"]
+"""What is locked: the sending of a batch to a trackingId, or the building of a batch."""
+
+_BATCH: Final = "batch="
+"""What the names of batches' locks begin with; a deliveryId is of hex digits."""
 _CLAIM: Final = ".claim"
 _ALIVE: Final = ".alive"
 
@@ -18,7 +23,7 @@ class Claim:
     """What a listing shows of a run. The one that claimed first comes first.
 
     Attributes:
-        made: when it claimed the delivery, in ms by the store's clock.
+        made: when it made its claim, in ms by the store's clock.
         runId: its run.
         heard: when it was last heard of, in the same.
     """
@@ -29,21 +34,26 @@ class Claim:
 
 
 class Claims:
-    """The folder of a delivery's claims. Every method raises OSError where the store cannot do what it is asked.
+    """The folder of the claims on one thing. Every method raises OSError where the store cannot do what it is asked.
 
     Args:
         files: of the lake.
         root: of the lake.
-        deliveryId: what is claimed.
+        name: of what is claimed: a deliveryId, or what `batch_lock` gives.
+
+    Attributes:
+        kind: what is claimed.
+        subject: what is claimed, for people.
     """
 
-    def __init__(self, files: FileSystem, root: str, deliveryId: str) -> None:
-        self.deliveryId = deliveryId
+    def __init__(self, files: FileSystem, root: str, name: str) -> None:
+        self.kind: Kind = "batch" if name.startswith(_BATCH) else "delivery"
+        self.subject = f"{self.kind} {name.removeprefix(_BATCH)}"
         self._files = files
-        self._folder = f"{root}/_locks/{deliveryId}"
+        self._folder = f"{root}/_locks/{name}"
 
     def write(self, holder: Holder) -> None:
-        """Claim the delivery."""
+        """Make a claim."""
         self._files.create(self._path(holder.runId, _CLAIM), json.dumps(asdict(holder)))
 
     def beat(self, runId: str) -> bool:
@@ -75,6 +85,16 @@ class Claims:
 
     def _path(self, runId: str, kind: str) -> str:
         return f"{self._folder}/{runId}{kind}"
+
+
+def batch_lock(label: str) -> str:
+    """Name the lock on the building of a batch.
+
+    Examples:
+        >>> batch_lock("2024-01-02")
+        'batch=2024-01-02'
+    """
+    return _BATCH + label
 
 
 def claims_in(times: dict[str, int]) -> dict[str, Claim]:

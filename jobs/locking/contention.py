@@ -1,4 +1,4 @@
-"""How a run comes to hold a delivery, or learns who does; jobs/locking/locks.py says why two never both do."""
+"""How a run comes to hold a lock, or learns who does; jobs/locking/locks.py says why two never both do."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOOKS: Final = 45
 
 
 class Contention:
-    """One run among those that want a delivery, its claim already written.
+    """One run among those that want a lock, its claim already written.
 
     Args:
-        claims: on the delivery.
+        claims: on what is locked.
         own: this run.
         beat: says that it lives; raises where its claim is gone.
         sleep: lets seconds pass.
@@ -36,7 +36,7 @@ class Contention:
         self._first: dict[str, Claim] = {}
 
     def rival(self) -> Claim | None:
-        """Wait until no other run is there; or give the one that this run has to leave the delivery to.
+        """Wait until no other run is there; or give the one that this run has to give way to.
 
         Raises:
             OSError: the store cannot be read or written.
@@ -67,7 +67,7 @@ class Contention:
         holder = self._claims.holder(other.runId)
         if _silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
             return False
-        log.warning("delivery %s: %s is dead: taken over", self._claims.deliveryId, self._claims.name(other))
+        log.warning("%s: %s is dead: taken over", self._claims.subject, self._claims.name(other))
         self._claims.remove(other.runId)
         return True
 
@@ -75,8 +75,8 @@ class Contention:
         if other.runId not in self._first:
             self._first[other.runId] = other
             log.info(
-                "delivery %s: %s was last heard of %.0f s ago: waiting up to %.0f s to see whether it lives",
-                *(self._claims.deliveryId, self._claims.name(other), _silence(other, own), DEAD_SECONDS),
+                "%s: %s was last heard of %.0f s ago: waiting up to %.0f s to see whether it lives",
+                *(self._claims.subject, self._claims.name(other), _silence(other, own), DEAD_SECONDS),
             )
         return self._first[other.runId]
 

@@ -1,7 +1,8 @@
-"""The lock of a delivery: of two runs at once the second says who holds it and leaves; a dead holder's is taken over.
+"""The lock of a delivery, or of a batch that is built: of two runs at once the second says who holds it, and leaves.
 
-`_locks/<deliveryId>/<runId>.claim` says who wants to deliver, and is written once; `<runId>.alive` is written anew with
-every beat. Of the store one thing is asked: what was written is listed from then on. The rule is:
+`_locks/<deliveryId>/<runId>.claim`, or `_locks/batch=<label>/...`, says who wants it, and is written once;
+`<runId>.alive` is written anew with every beat. A dead holder's lock is taken over. Of the store one thing is asked:
+what was written is listed from then on. The rule is:
 
     A run goes on only when a listing, made after its own claim was written, holds its own claim and no other.
 
@@ -28,7 +29,7 @@ from typing import Final
 
 from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake.filesystem import FileSystem
-from jobs.locking.claims import Claims
+from jobs.locking.claims import Claims, Kind
 from jobs.locking.contention import DEAD_SECONDS, Contention
 from jobs.locking.holders import this_process
 
@@ -37,12 +38,22 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 3.0
 _LOST_SECONDS: Final = 15.0
 """Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
+_STOPS: Final[dict[Kind, str]] = {
+    "delivery": "nothing more is sent",
+    "batch": "nothing that this one has built is published",
+}
+"""What a run does not do any more that has lost its lock."""
+_MAY_STOP: Final[dict[Kind, str]] = {
+    "delivery": "nothing more is sent; run this again, it resumes",
+    "batch": "if one does, nothing that this one has built is published",
+}
+"""What follows where another run may have taken the lock. What a build publishes can be looked up at its end."""
 _END_SECONDS: Final = 5.0
 """How long a beat under way is waited for at the end: the store may hang."""
 
 
 class LockLostError(UnfinishedError):
-    """The delivery may be another run's by now: send nothing more."""
+    """What was locked may be another run's by now: send nothing more, publish nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +73,13 @@ _CLOCK: Final = Clock()
 
 
 @contextmanager
-def held(files: FileSystem, root: str, deliveryId: str, runId: str, clock: Clock = _CLOCK) -> Iterator[Lock]:
-    """Hold a delivery's lock while the block runs; a thread of its own beats meanwhile.
+def held(files: FileSystem, root: str, name: str, runId: str, clock: Clock = _CLOCK) -> Iterator[Lock]:
+    """Hold a lock while the block runs; a thread of its own beats meanwhile.
 
     Args:
         files: of the lake.
         root: of the lake.
-        deliveryId: what is locked.
+        name: of what is locked: a deliveryId, or what `batch_lock` gives.
         runId: who locks it; unique.
         clock: this process's.
 
@@ -76,7 +87,7 @@ def held(files: FileSystem, root: str, deliveryId: str, runId: str, clock: Clock
         UnfinishedError: another run holds it. Of one that is silent this is known after `DEAD_SECONDS` only.
         ConfigurationError: the lake cannot be written.
     """
-    lock = Lock(Claims(files, root, deliveryId), runId, clock)
+    lock = Lock(Claims(files, root, name), runId, clock)
     over = threading.Event()
     beats = threading.Thread(target=_beat, args=(lock, over), name="lock", daemon=True)
     try:
@@ -107,10 +118,10 @@ def _beat(lock: Lock, over: threading.Event) -> None:
 
 
 class Lock:
-    """One run's part in the lock of a delivery.
+    """One run's part in a lock.
 
     Args:
-        claims: on the delivery.
+        claims: on what is locked.
         runId: this run.
         clock: this process's.
     """
@@ -130,15 +141,30 @@ class Lock:
         """
         if self._taken_over:
             raise LockLostError(
-                f"delivery {self._claims.deliveryId}: another run took it over, since this one was silent for "
-                f"{DEAD_SECONDS:.0f} s: nothing more is sent; run this again once that one has ended"
+                f"{self._claims.subject}: another run took it over, since this one was silent for "
+                f"{DEAD_SECONDS:.0f} s: {_STOPS[self._claims.kind]}; run this again once that one has ended"
             )
         silence = self._clock.monotonic() - self._beaten
         if silence > _LOST_SECONDS:
             raise LockLostError(
-                f"delivery {self._claims.deliveryId}: the lake could not be written for {silence:.0f} s, so another "
-                "run may take it over: nothing more is sent; run this again, it resumes"
+                f"{self._claims.subject}: the lake could not be written for {silence:.0f} s, so another run may take "
+                f"it over: {_MAY_STOP[self._claims.kind]}"
             )
+
+    def confirm(self) -> None:
+        """See that no other run has taken the lock over, by asking the store, however long this run was silent.
+
+        For work that does no harm where the store cannot be asked.
+
+        Raises:
+            LockLostError: another run has taken it over.
+        """
+        try:
+            self._taken_over = not self._claims.beat(self._own.runId)
+        except OSError as error:
+            log.warning("%s: its lock could not be looked at: %s", self._claims.subject, error)
+        if self._taken_over:
+            self.check()
 
     def beat(self) -> None:
         """Say that this run lives; where that cannot be written, it is logged.
@@ -152,7 +178,7 @@ class Lock:
             lives = self._claims.beat(self._own.runId)
             self._taken_over = not lives
         except Exception as error:  # an OSError of the store's; others where the JVM is gone
-            log.warning("delivery %s: a beat could not be written: %s", self._claims.deliveryId, type(error).__name__)
+            log.warning("%s: a beat could not be written: %s", self._claims.subject, type(error).__name__)
         self.check()  # by the beat before this one: what others saw of a silence they may be acting on still
         if lives:
             self._beaten = started
@@ -168,7 +194,7 @@ class Lock:
         rival = Contention(self._claims, self._own, self.beat, self._clock.sleep).rival()
         if rival is not None:
             raise UnfinishedError(
-                f"delivery {self._claims.deliveryId}: {self._claims.name(rival)} holds it: "
+                f"{self._claims.subject}: {self._claims.name(rival)} holds it: "
                 "wait for it to end, or end it, then run this again"
             )
         self.beat()
@@ -178,4 +204,4 @@ class Lock:
         try:
             self._claims.remove(self._own.runId)
         except Exception as error:  # as in `beat`
-            log.warning("delivery %s: its lock could not be deleted: %s", self._claims.deliveryId, type(error).__name__)
+            log.warning("%s: its lock could not be deleted: %s", self._claims.subject, type(error).__name__)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Final
 
-from expectations.interval import batch_interval
+from expectations.interval import Interval, batch_interval
 from jobs.errors import ConfigurationError, GateFailedError
+from jobs.lake.batch_order import BatchOrder
 from jobs.lake.manifests import Manifest, Manifests
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ _MOST_NAMED: Final = 10
 
 
 def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
-    """Find the batches from one label to another, both included, and all that `within` takes the last for.
+    """Find the batches from one label to another, both included, and all that either stands for.
 
     So `--from 2024-01 --to 2024-02` are two months, whether their batches are days or hours.
 
@@ -26,54 +27,114 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
         ConfigurationError: a label names no batch, or there are none between them, or the lake cannot be read.
         GateFailedError: some did not pass their gate.
     """
-    labels = manifests.labels()
-    _check_labels(labels, first, last)
-    found = [one for label in within(labels, first, last) if (one := manifests.newest(label)) is not None]
+    order = manifests.order()
+    _check_labels(order, first, last)
+    found = [one for label in within(order, first, last) if (one := manifests.current(label)) is not None]
     if not found:
-        raise ConfigurationError(f"--from {first} --to {last}: an empty range; is --to before --from?")
+        raise ConfigurationError(
+            f"--from {first} --to {last}: an empty range; is --to before --from, or was none of it ever published?"
+        )
     _check_gates(found)
-    _tell_gaps([manifest.batch for manifest in found])
+    _tell_gaps(order, [manifest.batch for manifest in found])
     return found
 
 
-def within(labels: Sequence[str], first: str, last: str) -> list[str]:
-    """Choose labels: from the first to the last, and those that the last stands for.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An end of a range, as its user wrote it.
 
-    A last that no batch bears stands for all that begin with it; one that a batch bears for itself and what is finer.
+    Attributes:
+        text: a batch's label, or what labels begin with.
+        interval: the batch's; of a time that no batch bears, that time.
+        is_batch: whether a batch bears that label.
+    """
+
+    text: str
+    interval: Interval | None
+    is_batch: bool
+
+    @classmethod
+    def find(cls, order: BatchOrder, text: str) -> Bound:
+        """See what a text stands for among the batches that there are."""
+        is_batch = text in order.labels
+        return cls(text, order.interval(text) if is_batch else batch_interval(text), is_batch)
+
+    @property
+    def compares_as_text(self) -> bool:
+        """Whether labels without an interval are held against its text: `2024-01-02-b` against `2024-01-31`."""
+        return self.interval is None or batch_interval(self.text) is not None
+
+    def takes_in(self, order: BatchOrder, label: str) -> bool:
+        """Whether it stands for a batch: for one of that name, and what is finer.
+
+        A time stands for the batches that begin in it, a batch's time for those that lie within it; a name for those
+        that draw it out by a sign and more.
+        """
+        interval = order.interval(label)
+        if self.interval is None or interval is None:
+            return draws_out(label, self.text)
+        if self.is_batch:
+            return label == self.text or self.interval.holds(interval)
+        return self.interval.start <= interval.start < self.interval.end
+
+
+def within(order: BatchOrder, first: str, last: str) -> list[str]:
+    """Choose labels: from what the first stands for to what the last stands for, in the order of batches.
+
+    A batch whose interval goes on after that of the last batch is left out.
 
     Examples:
-        >>> within(["2023-12-31", "2024-01-01", "2024-01-02", "2024-01-02T03", "2024-01-03"], "2024-01", "2024-01-02")
+        >>> days = BatchOrder(("2023-12-31", "2024-01-01", "2024-01-02", "2024-01-02T03", "2024-01-03"))
+        >>> within(days, "2024-01", "2024-01-02")
         ['2024-01-01', '2024-01-02', '2024-01-02T03']
-        >>> within(["day-1", "day-10", "day-2"], "day-1", "day-1")
-        ['day-1']
+        >>> within(BatchOrder(("day-1", "day-10", "day-1-b", "day-2")), "day-1", "day-1")
+        ['day-1', 'day-1-b']
     """
-    belongs = is_finer if last in labels else str.startswith
-    return [label for label in labels if first <= label and (label <= last or belongs(label, last))]
+    begin, end = Bound.find(order, first), Bound.find(order, last)
+    return [label for label in order.in_order() if _from(order, begin, label) and _to(order, end, label)]
 
 
-def is_finer(label: str, of: str) -> bool:
-    """Whether a label is another one drawn out: by a sign and more, or from one time to a shorter one in it.
+def draws_out(label: str, of: str) -> bool:
+    """Whether a label is another one, or that and more after a sign.
 
     Examples:
-        >>> is_finer("2024-01-02", "2024-01"), is_finer("20240102", "202401"), is_finer("2024-01-02T03", "2024-01-02")
-        (True, True, True)
-        >>> is_finer("day-10", "day-1"), is_finer("day-1-b", "day-1")
-        (False, True)
+        >>> draws_out("day-1-b", "day-1"), draws_out("day-10", "day-1"), draws_out("2024-10", "2024-1")
+        (True, False, False)
     """
-    if not label.startswith(of):
-        return False
-    times = batch_interval(label) is not None and batch_interval(of) is not None
-    return times or not label[len(of) : len(of) + 1].isalnum()
+    return label.startswith(of) and not label[len(of) : len(of) + 1].isalnum()
 
 
-def _check_labels(labels: Sequence[str], first: str, last: str) -> None:
-    if not labels:
+def _from(order: BatchOrder, bound: Bound, label: str) -> bool:
+    """Whether a batch is not before a range."""
+    interval = order.interval(label)
+    if bound.takes_in(order, label):
+        return True
+    if interval is not None:  # what has no interval comes after all that have one
+        return bound.interval is not None and interval.start >= bound.interval.start
+    return label >= bound.text or not bound.compares_as_text
+
+
+def _to(order: BatchOrder, bound: Bound, label: str) -> bool:
+    """Whether a batch is not after a range."""
+    interval = order.interval(label)
+    if bound.takes_in(order, label):
+        return True
+    if interval is None:
+        return bound.compares_as_text and label <= bound.text
+    if bound.interval is None:
+        return True
+    return interval.end <= bound.interval.end if bound.is_batch else interval.start < bound.interval.end
+
+
+def _check_labels(order: BatchOrder, first: str, last: str) -> None:
+    if not order.labels:
         raise ConfigurationError("the lake has no batches: run build_events first")
-    unknown = {"--from": first, "--to": last}
+    labels = order.in_order()
     faults = [
-        f"{option} {label}: the lake has no such batch; it has {len(labels):,}, from {labels[0]} to {labels[-1]}"
-        for option, label in unknown.items()
-        if not any(known.startswith(label) for known in labels)
+        f"{option} {text}: the lake has no such batch, and none whose label begins so; "
+        f"it has {len(labels):,}, from {labels[0]} to {labels[-1]}"
+        for option, text in {"--from": first, "--to": last}.items()
+        if not any(Bound.find(order, text).takes_in(order, label) for label in labels)
     ]
     if faults:
         raise ConfigurationError(*faults)
@@ -88,10 +149,16 @@ def _check_gates(manifests: Sequence[Manifest]) -> None:
         )
 
 
-def _tell_gaps(labels: Sequence[str]) -> None:
-    """Warn where labels that name times leave some out: a day that was never built is history that is missing."""
-    times = {label: interval for label in labels if (interval := batch_interval(label)) is not None}
-    gaps = [later for (_, one), (later, other) in pairwise(times.items()) if other.start > one.end]
+def _tell_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
+    """Warn where batches leave a time out: a day that was never built is history that is missing."""
+    until, gaps = None, []
+    for label in labels:
+        interval = order.interval(label)
+        if interval is None:
+            continue
+        if until is not None and interval.start > until:
+            gaps.append(label)
+        until = interval.end if until is None else max(until, interval.end)
     if gaps:
         log.warning("the range is not without gaps: there is nothing just before %s", _named(gaps))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from jobs.sending.attendance import Sent, Watch
 from jobs.sending.progress import Display, Goal
 from jobs.sending.send import Pace, part, send
 from jobs.sending.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 Account = dict[str, int]
 """A batch's events by what became of them, as the summary names it; and requestsMinimum."""
@@ -70,19 +73,26 @@ class Errand:
 
 
 def sendable(manifests: Manifests, batch: str) -> Manifest:
-    """Find a batch that may be sent.
+    """Find the publication of a batch that may be sent; log where a build since has failed its gate.
 
     Raises:
         ConfigurationError: it was never built.
         GateFailedError: it did not pass its gate.
     """
-    manifest = manifests.newest(batch)
+    found = manifests.publications(batch)
+    manifest = found.current
     if manifest is None:
         raise ConfigurationError(f"batch {batch}: the lake has no such batch: run build_events for it first")
     if manifest.gate == "failed":
         raise GateFailedError(
             f"batch {batch}: failed its gate (run {manifest.runId}): nothing is sent from it; "
             "mend what broke, build it again, then run this again"
+        )
+    if found.failed_since is not None:
+        log.warning(
+            "batch %s: its newest build (run %s) failed its gate, so what is sent is still what run %s published; "
+            "%s/quality/batches/%s.html shows why it failed",
+            *(batch, found.failed_since.runId, manifest.runId, manifests.root, batch),
         )
     return manifest
 
