@@ -154,7 +154,6 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
-    run.afterwards = "nothing was published; run it again: it starts over"
     load_great_expectations()
     with run.interruption.cancelling(lambda: run.afterwards):
         recipe, gate = configure(spark, arguments)
@@ -372,7 +371,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     counters: dict[str, Any] = {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}
-    return run_job(Run("build_events", counters), parse, build, argv, Lake)
+    run = Run("build_events", counters, afterwards="nothing was published; run it again: it starts over")
+    return run_job(run, parse, build, argv, Lake)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 import emulator
 from emulator import Faults, Server, Settings
+from jobs.lake.batch_order import BatchOrder
 from jobs.replaying.ranges import within
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import DAY_ONE, day, days, event, lay
@@ -133,11 +134,18 @@ def test_a_plan_says_what_is_left_and_calls_nobody(month: Path, server: Server, 
         pytest.param("2024-01-02 2024-01-02T03 2024-01-03", "2024-01-02", "2024-01-02 2024-01-02T03", id="day"),
         pytest.param("20240102 20240102T03 20240103", "20240102", "20240102 20240102T03", id="day without signs"),
         pytest.param("20240102 20240131 20240201", "202401", "20240102 20240131", id="what no batch bears"),
-        pytest.param("day-10 day-11", "day-1", "day-10 day-11", id="nor this"),
+        pytest.param("day-10 day-11", "day-1", "", id="a number goes on"),
+        pytest.param("2024-10-01 2024-11-01", "2024-1", "", id="so does a month"),
+        pytest.param("2024-01-31 2024-02-01", "202", "", id="and a year"),
+        pytest.param("day-10 day_2 dayton", "day", "day-10 day_2", id="a word ends at a sign"),
+        pytest.param("2024-01-30 2024-01-31-b 2024-02-01", "2024-01", "2024-01-30 2024-01-31-b", id="and more"),
+        pytest.param("2024-W05 2024-02-01 2024-W06", "2024-01", "2024-W05", id="a week belongs to where it begins"),
+        pytest.param("2024-W05 2024-02-01 2024-W06", "2024-02", "2024-02-01 2024-W06", id="and to no other month"),
+        pytest.param("2024-01-05T00 2024-01-05", "2024-01-05T00", "2024-01-05T00", id="not the day around an hour"),
     ],
 )
 def test_a_label_takes_what_is_finer_and_a_beginning_all_that_begins_so(labels: str, last: str, taken: str) -> None:
-    assert within(labels.split(), last, last) == taken.split()
+    assert within(BatchOrder(tuple(labels.split())), last, last) == taken.split()
 
 
 def failing(spark: SparkSession, root: Path) -> Path:

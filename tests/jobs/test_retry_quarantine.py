@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,11 @@ def test_rows_that_do_not_tell_how_they_were_kept_come_back_too(
     assert (again.code, counts(again.summary)) == (0, (1, 0, 1, 1, 0, 0))
 
 
+def take_for_dead(lake: Path) -> None:
+    """Delete the locks, as a run does that takes their holders for dead: they were silent for too long."""
+    shutil.rmtree(lake / "_locks")
+
+
 def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     spark: SparkSession,
     build: Any,
@@ -297,10 +303,11 @@ def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     mended, publish = mapping(MENDED), Lake.publish
     between: list[Any] = []
 
-    def rebuilt_just_before(self: Lake, manifest: Manifest, onto: Manifest | None = None) -> None:
+    def rebuilt_just_before(self: Lake, manifest: Manifest, **how: bool) -> None:
         monkeypatch.setattr(Lake, "publish", publish)
+        take_for_dead(lake)
         between.append(build(folder, mapping=mended))
-        publish(self, manifest, onto)
+        publish(self, manifest, **how)
 
     monkeypatch.setattr(Lake, "publish", rebuilt_just_before)
     ended = retry(mended)
@@ -311,7 +318,7 @@ def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
 
 
 def test_a_retry_whose_rows_another_run_swept_says_so(
-    build: Any, retry: Any, tmp_path: Path, mapping: Any, monkeypatch: pytest.MonkeyPatch
+    build: Any, retry: Any, lake: Path, tmp_path: Path, mapping: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = raw(tmp_path, record(iso(0)), record(epoch(1)))
     build(folder, mapping=mapping(BROKEN))
@@ -319,6 +326,7 @@ def test_a_retry_whose_rows_another_run_swept_says_so(
 
     def rebuilt_just_before(*arguments: Any) -> Any:
         monkeypatch.setattr(build_events, "take", take)
+        take_for_dead(lake)
         assert build(folder, mapping=mended).code == 0
         return take(*arguments)
 
