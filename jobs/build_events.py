@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,16 @@ if __name__ == "__main__":
         sys.stderr.write(f"error: {told}\n")
         sys.stdout.write(json.dumps({"job": "build_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
         sys.exit(2)
+
+    def end_early(_signal: int, _frame: object) -> None:
+        """End with a summary where a signal comes while all else is imported; the job has handlers of its own."""
+        told = "interrupted; nothing was published; run it again: it starts over"
+        sys.stderr.write(f"error: {told}\n")
+        sys.stdout.write(json.dumps({"job": "build_events", "batch": None, "exitCode": 5, "error": told}) + "\n")
+        sys.exit(5)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_early)
 
 from datetime import UTC, datetime
 
