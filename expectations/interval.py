@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 _LABEL: Final = re.compile(r"(\d{4})-?(?:W(\d\d)|(\d\d)(?:-?(\d\d)(?:T(\d\d)(?:-?(\d\d))?)?)?)?")
@@ -27,6 +28,7 @@ class Interval(NamedTuple):
         return self.start <= other.start and other.end <= self.end
 
 
+@lru_cache(maxsize=1 << 16)
 def batch_interval(label: str) -> Interval | None:
     """Read a label as a year, month, week, day, hour or minute; None where it is none of them.
 

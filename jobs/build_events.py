@@ -39,7 +39,7 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from expectations.gate import FAILED
-from expectations.interval import Interval, batch_interval
+from expectations.interval import Interval
 from expectations.page import Judged
 from jobs.building.build import Built, Recipe, Slot, build_rows
 from jobs.building.counting import conserve_retried, count_attempts, whole
@@ -220,8 +220,9 @@ def build_and_publish(setting: Setting) -> Judged | None:
         run.counters["gate"] = before.gate
         return None
     slot = Slot(lake, arguments.batch, run.runId)
-    of = find_interval(arguments, found.current)
-    history = find_history(lake.manifests, arguments.batch, of, arguments.look_back, before)
+    given = given_interval(arguments, found.current)
+    order = lake.manifests.order().with_batch(arguments.batch, given)
+    history = find_history(lake.manifests, order, arguments.batch, arguments.look_back, before)
     with lake.unpublished(arguments.batch, run.runId, found.newest, history.others):
         records = take(setting.spark, lake, arguments, recipe, before)
         built = build_rows(records, recipe, slot, history)
@@ -229,33 +230,28 @@ def build_and_publish(setting: Setting) -> Judged | None:
         if before is not None:
             conserve_retried(built.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(built.quarantine)
-        judged = judge_rows(slot, built, history, setting, current)
+        sizes = lake.manifests.sizes_before(order, arguments.batch, setting.gate.thresholds.settings.batches)
+        judged = judge_rows(built, history, setting, current, sizes)
         kept = judged.kept.runId if judged.kept else None
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"], kept=kept)
         run.report.judged, run.report.lengths = judged, built.lengths
-        run.report.flow = run.report.found(lambda: find_flow(built.events, judged, of))
+        run.report.flow = run.report.found(lambda: find_flow(built.events, judged, history.interval))
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)
         setting.lock.confirm()
         run.interruption.check(run.afterwards)
         manifest = manifest_of(judged, version, recipe, built.left, history)
-        given = given_interval(arguments, found.current)
-        lake.publish(replace(manifest, interval=given), adds=before is not None)
+        times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
+        lake.publish(replace(manifest, interval=times), adds=before is not None)
     return judged
 
 
-def find_interval(arguments: Arguments, published: Manifest | None) -> Interval | None:
-    """Find the time that the batch is of: as given, now or when it was last published; else as its label says."""
-    given = given_interval(arguments, published)
-    return batch_interval(arguments.batch) if given is None else Interval(*map(datetime.fromisoformat, given))
-
-
-def given_interval(arguments: Arguments, published: Manifest | None) -> tuple[str, str] | None:
-    """Find the interval that the batch was given; one that is built again without keeps its own."""
-    if arguments.interval is not None:
-        return arguments.interval.start.isoformat(), arguments.interval.end.isoformat()
-    return published.interval if published is not None else None
+def given_interval(arguments: Arguments, published: Manifest | None) -> Interval | None:
+    """Find the interval that the batch was given, now or before: one that is built again without keeps its own."""
+    if arguments.interval is not None or published is None or published.interval is None:
+        return arguments.interval
+    return Interval(*map(datetime.fromisoformat, published.interval))
 
 
 def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
@@ -310,25 +306,26 @@ def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, 
     return read_again(spark, lake.published_quarantine(before, QUARANTINE), recipe.mapping)
 
 
-def judge_rows(slot: Slot, built: Built, history: History, setting: Setting, current: Manifest | None) -> Judged:
+def judge_rows(
+    built: Built, history: History, setting: Setting, current: Manifest | None, sizes: Sequence[int]
+) -> Judged:
     """Pass the batch as a whole through the gate.
 
     Args:
-        slot: where its rows are.
         built: its rows.
         history: what they rest on.
         setting: what the build works with.
         current: the batch's publication that passed, where there is one.
+        sizes: candidates of the batches before it.
     """
     before, gate, recipe = history.itself, setting.gate, setting.recipe
     counters = whole(built.counters, built.known, before.duplicates if before else 0)
-    sizes = slot.lake.manifests.sizes_before(slot.batch, history.interval, gate.thresholds.settings.batches)
     # What is only added to keeps all that it has.
-    redelivery = compare_with_delivered(slot.lake, current, built.events) if before is None else Redelivery()
+    redelivery = compare_with_delivered(setting.lake, current, built.events) if before is None else Redelivery()
     metadata = len(recipe.mapping.properties)
-    batch = Batch(slot.batch, history.interval, built, counters, metadata, sizes, current, redelivery)
+    batch = Batch(history.batch, history.interval, built, counters, metadata, sizes, current, redelivery)
     findings = find_out(batch, gate.thresholds)
-    return tell(batch, findings, gate.rule(findings), recipe, slot.runId)
+    return tell(batch, findings, gate.rule(findings), recipe, setting.run.runId)
 
 
 def warn(judged: Judged) -> None:

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from expectations.gate import FAILED, PASSED, WARNED
 from expectations.page import Judged, batch_page, index_page
+from jobs.lake.batch_order import BatchOrder, IntervalNotes
 from jobs.lake.filesystem import FileSystem
 
 _FINDINGS: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
@@ -31,6 +32,7 @@ class DataDocs:
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self._files = FileSystem(spark)
+        self._notes = IntervalNotes(self._files, root.rstrip("/") or root)
         self._root = f"{root.rstrip('/') or root}/quality"
         self._batches = f"{self._root}/batches"
 
@@ -51,8 +53,11 @@ class DataDocs:
             log.warning("the page of batch %s could not be written: %s", judged.batch, told)
 
     def _gates(self) -> list[tuple[str, str]]:
+        """Find each batch's gate, the last batch first."""
         found = [_FINDINGS.fullmatch(name) for name in self._files.children(self._batches)]
-        return sorted(((match.group(1), match.group(2)) for match in found if match), reverse=True)
+        gates = {match.group(1): match.group(2) for match in found if match}
+        order = BatchOrder(tuple(gates), self._notes.read()).in_order()
+        return [(label, gates[label]) for label in reversed(order)]
 
 
 def _findings(judged: Judged) -> str:

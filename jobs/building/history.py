@@ -135,23 +135,23 @@ class History:
 
 
 def find_history(
-    manifests: Manifests, batch: str, interval: Interval | None, look_back: int, itself: Manifest | None = None
+    manifests: Manifests, order: BatchOrder, batch: str, look_back: int, itself: Manifest | None = None
 ) -> History:
     """Find what a build rests on.
 
     Args:
         manifests: of the lake.
+        order: of its batches, this one in it.
         batch: the label.
-        interval: the batch's, where it is known.
         look_back: how many batches before it are looked back on.
         itself: the batch's own publication, where the run only adds to it.
 
     Raises:
         ConfigurationError: a manifest is of a newer layout.
     """
-    before = tuple(islice(manifests.before(batch, interval), max(look_back, 1)))
-    after = tuple(islice(manifests.after(batch, interval), look_back)) if itself else ()
-    return History(batch, interval, look_back, before, itself, after)
+    before = tuple(islice(manifests.passed(order.before(batch)), max(look_back, 1)))
+    after = tuple(islice(manifests.passed(order.after(batch)), look_back)) if itself else ()
+    return History(batch, order.interval(batch), look_back, before, itself, after)
 
 
 def check_history(manifests: Manifests, history: History) -> None:
@@ -160,7 +160,8 @@ def check_history(manifests: Manifests, history: History) -> None:
     Raises:
         UnfinishedError: it is not.
     """
-    now = find_history(manifests, history.batch, history.interval, history.look_back, history.itself)
+    order = manifests.order().with_batch(history.batch, history.interval)
+    now = find_history(manifests, order, history.batch, history.look_back, history.itself)
     changed = {batch for batch, _ in _runs(now) ^ _runs(history)}
     if changed:
         raise UnfinishedError(
@@ -174,9 +175,8 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
     try:
         order = manifests.order()
         itself = [manifest for manifest in [manifests.current(batch)] if manifest and manifest.gate != "failed"]
-        later = manifests.after(batch, order.interval(batch))
-        for one in (*itself, *islice(later, MOST_WARNED)):
-            now = find_history(manifests, one.batch, order.interval(one.batch), one.lookBack).upon
+        for one in (*itself, *islice(manifests.passed(order.after(batch)), MOST_WARNED)):
+            now = find_history(manifests, order, one.batch, one.lookBack).upon
             changed = sorted(
                 label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)
             )

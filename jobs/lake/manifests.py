@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from typing import Any, Final
 
-from expectations.interval import Interval
 from jobs.errors import ConfigurationError
 from jobs.lake.batch_order import BatchOrder, IntervalNotes
 from jobs.lake.filesystem import FileSystem
@@ -155,34 +154,25 @@ class Manifests:
         except OSError as error:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
-    def alike_before(self, batch: str, interval: Interval | None, most: int) -> list[Manifest]:
+    def alike_before(self, order: BatchOrder, batch: str, most: int) -> list[Manifest]:
         """Read the nearest batches before one that are of about its length of time, failed ones left out.
 
         Args:
+            order: of the lake, the batch itself in it.
             batch: the label.
-            interval: the batch's, where it is known.
             most: how many labels are looked at.
         """
-        order = self.order().with_batch(batch, interval)
         earlier = (label for label in order.before(batch) if order.alike(label, batch))
-        return list(self._passed(islice(earlier, most)))
+        return list(self.passed(islice(earlier, most)))
 
-    def sizes_before(self, batch: str, interval: Interval | None, most: int) -> list[int]:
+    def sizes_before(self, order: BatchOrder, batch: str, most: int) -> list[int]:
         """Count the candidates of what `alike_before` finds."""
-        return [manifest.candidates for manifest in self.alike_before(batch, interval, most)]
+        return [manifest.candidates for manifest in self.alike_before(order, batch, most)]
 
-    def before(self, batch: str, interval: Interval | None) -> Iterator[Manifest]:
-        """Go back over the batches before one that have passed their gate, the nearest first.
-
-        Args:
-            batch: the label.
-            interval: the batch's, where it is known.
-        """
-        return self._passed(self.order().with_batch(batch, interval).before(batch))
-
-    def after(self, batch: str, interval: Interval | None) -> Iterator[Manifest]:
-        """Go on over the batches after one that have passed their gate, the nearest first; `before` the other way."""
-        return self._passed(self.order().with_batch(batch, interval).after(batch))
+    def passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
+        """Go over the publications of batches, in the order of the labels, of those that have passed their gate."""
+        current = (self.current(label) for label in labels)
+        return (manifest for manifest in current if manifest is not None and manifest.gate != "failed")
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
@@ -209,10 +199,6 @@ class Manifests:
         """Find other runs' manifests that came since the run of `manifest` chose its version."""
         names = self._files.children(self.folder(manifest.batch))
         return [name for name in names if name[:8] >= f"{manifest.version:08d}" and manifest.runId not in name]
-
-    def _passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
-        current = (self.current(label) for label in labels)
-        return (manifest for manifest in current if manifest is not None and manifest.gate != "failed")
 
     def _path(self, manifest: Manifest) -> str:
         ending = _FAILED if manifest.gate == "failed" else ".json"

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from emulator import Server
 from expectations.interval import Interval
+from jobs.building.history import find_history
 from jobs.errors import ConfigurationError
 from jobs.frame.arguments import interval as read_interval
 from jobs.lake.batch_order import BatchOrder, IntervalNotes
@@ -121,13 +122,11 @@ def test_the_median_is_of_like_batches_before_in_time(spark: SparkSession, tmp_p
         start = dict(HALF_DAYS).get(label, "2024-01-09/2024-01-09T12:00")
         lake.manifests.notes.note(label, read_interval(start), "run")
         lake.manifests.write(Manifest(label, 1, "run", "passed", size, 0))
-    new = between("2024-01-08T12:00", "2024-01-09T00:00")
-    assert lake.manifests.sizes_before("2024-01-08T12", new, 14) == [20, 10]
-    assert lake.manifests.sizes_before("2024-01-08T12", new, 1) == [20]
-    assert [found.batch for found in lake.manifests.before("2024-01-08T12", new)] == [
-        *("2024-01-08T00", "2024-01-05", "2024-01-05T00")
-    ]
-    assert [found.batch for found in lake.manifests.after("2024-01-08T12", new)] == ["2024-01-09T00"]
+    order = lake.manifests.order().with_batch("2024-01-08T12", between("2024-01-08T12:00", "2024-01-09T00:00"))
+    assert lake.manifests.sizes_before(order, "2024-01-08T12", 14) == [20, 10]
+    assert lake.manifests.sizes_before(order, "2024-01-08T12", 1) == [20]
+    assert order.before("2024-01-08T12") == ["2024-01-08T00", "2024-01-05", "2024-01-05T00"]
+    assert order.after("2024-01-08T12") == ["2024-01-09T00"]
 
 
 def test_a_session_and_a_repeat_are_found_over_the_weekend_that_its_label_hides(
@@ -144,6 +143,9 @@ def test_a_session_and_a_repeat_are_found_over_the_weekend_that_its_label_hides(
     sessions = {row["at"]: row["sessionId"] for row in rows.collect()}
     assert sessions["5 11:50"] == sessions["5 12:10"] and sessions["7 23:50"] == sessions["8 00:10"]
     assert len(set(sessions.values())) == 3
+    index = (lake / "quality/index.html").read_text()
+    places = [index.index(f"batches/{batch}.html") for batch, _ in HALF_DAYS]
+    assert places == sorted(places, reverse=True), "the newest first"
     manifests = {batch: Lake(spark, str(lake)).manifests.current(batch) for batch, _ in HALF_DAYS}
     assert [list(found.upon) for found in manifests.values() if found] == [[], [first[0]], [night[0]]]
     assert manifests["2024-01-05"] and manifests["2024-01-05"].interval == (
@@ -309,6 +311,7 @@ def test_no_manifest_is_read_to_find_the_order_and_few_to_look_back(
         monkeypatch.setattr(FileSystem, name, lambda *a, _do=method, _n=name: (calls.append(_n), _do(*a))[1])
     assert lake.manifests.order().in_order()[:3] == ["999", "998", "997"]
     assert calls == ["children", "children"]
-    found = lake.manifests.before("new", Interval(start + timedelta(days=300), start + timedelta(days=301)))
-    assert [next(found).batch, next(found).batch] == ["700", "701"]
+    new = Interval(start + timedelta(days=300), start + timedelta(days=301))
+    found = find_history(lake.manifests, lake.manifests.order().with_batch("new", new), "new", 2)
+    assert [manifest.batch for manifest in found.before] == ["700", "701"]
     assert calls[2:] == ["children", "children"] + ["children", "read"] * 2
