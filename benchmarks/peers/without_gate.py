@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 from expectations.page import Judged
 from jobs import build_events
-from jobs.building.build import Built, Slot
+from jobs.building.build import Built
+from jobs.building.history import History
 from jobs.report.report import Report
 
 
@@ -26,8 +27,9 @@ def main(argv: Sequence[str]) -> int:
         return build_events.main(argv)
 
 
-def _unjudged(slot: Slot, built: Built, *_: object) -> Judged:
-    return Judged(slot.batch, slot.runId, "passed", False, "", "", {**built.counters, "merged": 0}, [], [])
+def _unjudged(built: Built, history: History, setting: build_events.Setting, *_: object) -> Judged:
+    counts = {**built.counters, "merged": 0}
+    return Judged(history.batch, setting.run.runId, "passed", False, "", "", counts, [], [])
 
 
 if __name__ == "__main__":
