@@ -113,9 +113,7 @@ def interval(text: str) -> Interval:
         raise argparse.ArgumentTypeError(f"{text!r} is no interval: write START/END, e.g. 2024-01-02/2024-01-03")
     found = Interval(moment(start).astimezone(UTC), moment(end).astimezone(UTC))
     if found.start >= found.end:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no interval: its start must be before its end, which is exclusive"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is no interval: START must be before END, which is exclusive")
     return found
 
 
