@@ -213,6 +213,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         What the gate says of it; None where there is no quarantine to retry.
     """
     lake, arguments, run, recipe = setting.lake, setting.arguments, setting.run, setting.recipe
+    run.interruption.check(run.afterwards)  # others may have been waited for
     version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
     before = retriable(lake, found.current, arguments.batch, recipe) if arguments.retry_quarantine else None

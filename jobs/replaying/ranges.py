@@ -29,13 +29,15 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
     """
     order = manifests.order()
     _check_labels(order, first, last)
-    found = [one for label in within(order, first, last) if (one := manifests.current(label)) is not None]
+    chosen = within(order, first, last)
+    found = [one for label in chosen if (one := manifests.current(label)) is not None]
     if not found:
         raise ConfigurationError(
             f"--from {first} --to {last}: an empty range; is --to before --from, or was none of it ever published?"
         )
     _check_gates(found)
     _tell_gaps(order, [manifest.batch for manifest in found])
+    _tell_left_out(order, chosen)
     return found
 
 
@@ -161,6 +163,14 @@ def _tell_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
         until = interval.end if until is None else max(until, interval.end)
     if gaps:
         log.warning("the range is not without gaps: there is nothing just before %s", _named(gaps))
+
+
+def _tell_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
+    """Warn of batches that lie among those chosen, and are not: they go on after the range's end."""
+    in_order = order.in_order()
+    among = in_order[in_order.index(chosen[0]) : in_order.index(chosen[-1])]
+    if left_out := [label for label in among if label not in set(chosen) and order.interval(label) is not None]:
+        log.warning("not in the range, since they go on after its end: %s", _named(left_out))
 
 
 def _named(labels: Sequence[str]) -> str:

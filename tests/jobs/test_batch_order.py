@@ -293,6 +293,18 @@ def test_gaps_are_told_of_given_intervals_too(
     assert caplog.messages == ["the range is not without gaps: there is nothing just before batch z"]
 
 
+def test_what_goes_on_after_a_range_is_left_out_and_told(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake = Lake(spark, str(tmp_path))
+    for label in ("2024-01-29", "2024-01-30", "2024-01-31", "2024-W05"):
+        lake.manifests.write(Manifest(label, 1, "run", "passed", 1, 0))
+    found = [manifest.batch for manifest in find_batches(lake.manifests, "2024-01-29", "2024-01-31")]
+    assert found == ["2024-01-29", "2024-01-30", "2024-01-31"]
+    assert caplog.messages == ["not in the range, since they go on after its end: batch 2024-W05"]
+    assert len(find_batches(lake.manifests, "2024-01", "2024-01")) == 4
+
+
 def test_no_manifest_is_read_to_find_the_order_and_few_to_look_back(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
