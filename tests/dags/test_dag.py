@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +24,7 @@ import pytest
 
 pytest.importorskip("airflow", reason="Airflow is not in this environment: run `make test-airflow`")
 
+from airflow.cli.cli_parser import get_parser
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
@@ -286,6 +290,19 @@ def test_the_day_that_is_tried_first_is_the_first_and_takes_no_other_runs_date()
     moment, schedule = parse(tried), CronDataIntervalTimetable("@daily", timezone="UTC")
     assert schedule.infer_manual_data_interval(run_after=moment).start == datetime(2024, 1, 2, tzinfo=UTC)
     assert "T" in tried and schedule.infer_manual_data_interval(run_after=moment).end != moment
+
+
+@pytest.mark.parametrize("page", ["airflow.md", "operations.md"])
+def test_the_commands_of_the_pages_are_airflows_own(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text().replace("\\\n", "")
+    commands = re.findall(r"^ *airflow (.*?)(?:  #.*)?$", text, re.MULTILINE)
+    for command in commands:
+        words = shlex.split(command.replace("$BATCH", "2024-01-02"))
+        assert get_parser().parse_args(words).func
+        if "--dag-run-conf" in words:
+            conf = json.loads(words[words.index("--dag-run-conf") + 1])
+            assert set(conf) <= {field.name for field in fields(Settings)}
+    assert len(commands) >= 2
 
 
 def faults(error: SettingsError, file: Path) -> list[str]:

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from expectations import checks
+from expectations.threshold_reader import read_thresholds
 from jobs import build_events, put_events, replay_events
 from jobs.errors import Exit
 from transforms.schemas import DEAD_LETTERS, QUARANTINE
@@ -93,6 +94,12 @@ def test_the_commands_of_our_jobs_are_ones_that_they_take() -> None:
     assert len(parsed) >= 8
     assert {one.batch for one in parsed} == {names()["BATCH"]}
     assert {one.lake for one in parsed} == {names()["LAKE"]}
+
+
+def test_the_limit_that_is_changed_is_one_that_there_is() -> None:
+    (text,) = [shlex.split(command)[1] for command in commands() if command.startswith("printf")]
+    thresholds, faults = read_thresholds(text.replace("\\n", "\n"))
+    assert not faults and thresholds.changed.keys() == {"without_item"}
 
 
 def test_no_name_is_used_that_is_not_set() -> None:
