@@ -34,7 +34,7 @@ test-airflow: zip $(AIRFLOW)/installed ## check and run the DAG in an Airflow of
 	@cd dags && MYPYPATH=. ../$(AIRFLOW)/bin/mypy --config-file ../pyproject.toml *.py
 	@cd dags && PYTHONPATH=. ../$(AIRFLOW)/bin/python -m pytest -q -c /dev/null --rootdir=.. --confcutdir=../tests/dags \
 	  -p no:cacheprovider --doctest-modules ../tests/dags/test_dag.py ../tests/dags/test_dag_job.py \
-	  clickstream_job.py clickstream_settings.py
+	  clickstream_batches.py clickstream_job.py clickstream_settings.py
 	@$(RUN) python -m pytest tests/dags/test_dag_runs.py $(ARGS)
 
 test-spark35: $(SPARK35)/installed ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others

@@ -73,15 +73,18 @@ class JobHook(SparkSubmitHook):
 def read_summary(line: str) -> dict[str, Any] | None:
     """Read a job's summary, which stands among the lines of its log.
 
+    Airflow reads standard output and standard error as one, so the summary may follow what had no end of line.
+
     Examples:
         >>> read_summary('{"job": "put_events", "exitCode": 0}')
         {'job': 'put_events', 'exitCode': 0}
+        >>> read_summary('[Stage 3:====> (3 + 1) / 4]{"job": "put_events"}')
+        {'job': 'put_events'}
         >>> read_summary("24/01/02 WARN Utils: set SPARK_LOCAL_IP")
     """
-    if not line.startswith('{"job": '):
-        return None
+    _, found, rest = line.partition('{"job": ')
     try:
-        return dict(json.loads(line))
+        return dict(json.loads(found + rest)) if found else None
     except ValueError:
         return None
 
@@ -93,12 +96,28 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         home: folder or URI that holds the release's `jobs/` and `dist/`.
         job: its name, e.g. `build_events`.
         options: its command line; an option whose value renders to nothing is left out. (templated)
+        flags: options that take no value: each is given if its text renders to something. (templated)
+        max_dead_letter_share: how much of a batch the service may refuse for good, 0 to 1. (templated)
         kwargs: SparkSubmitOperator's own.
     """
 
-    template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "options")
+    template_fields: Sequence[str] = (
+        *SparkSubmitOperator.template_fields,
+        "options",
+        "flags",
+        "max_dead_letter_share",
+    )
 
-    def __init__(self, *, home: str, job: str, options: dict[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        home: str,
+        job: str,
+        options: dict[str, str],
+        flags: dict[str, str] | None = None,
+        max_dead_letter_share: str = "0",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             application=f"{home}/jobs/{job}.py",
             py_files=f"{home}/dist/clickstream_events.zip",
@@ -108,6 +127,8 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         )
         self.job = job
         self.options = options
+        self.flags = flags or {}
+        self.max_dead_letter_share = max_dead_letter_share
 
     def execute(self, context: Context) -> None:
         """Run the job to its end, and leave its summary in XCom.
@@ -118,7 +139,8 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         """
         self._check_release()
         self._check_connection()
-        self.application_args = [f"{option}={value}" for option, value in self.options.items() if value]
+        flags = [flag for flag, value in self.flags.items() if value]
+        self.application_args = [f"{option}={value}" for option, value in self.options.items() if value] + flags
         self._hook = hook = self._get_hook()
         try:
             super().execute(context)
@@ -129,7 +151,7 @@ class ClickstreamJobOperator(SparkSubmitOperator):
                 raise
         summary = {"job": self.job, **(hook.summary or {}), "exitCode": hook.exit_code}
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=summary)
-        judge(summary)
+        check_ending(summary, float(self.max_dead_letter_share))
 
     def _check_release(self) -> None:
         """Look for the job and the zip where they are local: without them Spark ends in a stack trace."""
@@ -151,15 +173,48 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         return cast("JobHook", hook)
 
 
-def judge(summary: dict[str, Any]) -> None:
+def check_ending(summary: dict[str, Any], max_dead_letter_share: float) -> None:
     """Say what an ending means to Airflow.
+
+    Args:
+        summary: the job's own, and its exit code.
+        max_dead_letter_share: how much of a batch the service may refuse for good, 0 to 1.
 
     Raises:
         AirflowFailException: it makes no sense to try again before something is mended.
         AirflowException: it does.
     """
     code = summary["exitCode"]
-    if code in DONE:
-        return
-    ended = f"{summary['job']} ended with exit code {code}: {summary.get('error', 'see the log')}"
-    raise (AirflowFailException if code in HOPELESS else AirflowException)(ended)
+    ended = f"{summary['job']} ended with exit code {code}"
+    if code not in DONE:
+        kind = AirflowFailException if code in HOPELESS else AirflowException
+        raise kind(f"{ended}: {summary.get('error', 'see the log')}")
+    if "runId" not in summary:
+        raise AirflowException(f"{ended}, but its log holds no summary: nobody knows what was done; see the log")
+    if code == Exit.DEAD_LETTERS and summary["deadLettered"] / summary["events"] > max_dead_letter_share:
+        raise AirflowFailException(
+            f"{describe_dead_letters(summary)}, more than max_dead_letter_share ({percent(max_dead_letter_share)}); "
+            "docs/operations.md says how to look at them and how to send them again"
+        )
+
+
+def describe_dead_letters(summary: dict[str, Any]) -> str:
+    """Say how much of a batch the service refused for good.
+
+    Examples:
+        >>> describe_dead_letters({"batch": "2024-01-02", "events": 6000, "deadLettered": 90})
+        'batch 2024-01-02: the service refused 90 of 6,000 events for good (1.5 %)'
+    """
+    refused, events = summary["deadLettered"], summary["events"]
+    share = percent(refused / events)
+    return f"batch {summary['batch']}: the service refused {refused:,} of {events:,} events for good ({share})"
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage.
+
+    Examples:
+        >>> percent(0.01), percent(1), percent(7 / 600)
+        ('1 %', '100 %', '1.167 %')
+    """
+    return f"{share * 100:.4g} %"

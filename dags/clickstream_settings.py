@@ -10,16 +10,22 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable
-from airflow.sdk.exceptions import AirflowTimetableInvalid
+from clickstream_batches import BatchSchedule, ScheduleError
 
 _RELEASE = Path(__file__).resolve().parents[1]
 """Where this file belongs, also when Airflow finds it through a link."""
 
-_KINDS: Mapping[str, tuple[type, ...]] = {"start_date": (date,), "max_rate": (int, float), "spark": (dict,)}
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "start_date": (date,),
+    "max_rate": (int, float),
+    "max_dead_letter_share": (int, float),
+    "allow_empty": (bool,),
+    "rekey": (bool,),
+    "spark": (dict,),
+}
 """TOML's types of the keys that are no strings."""
-_MOST_CALLS = 1_000_000
-"""A second: what `put_events` takes."""
+MAX_CALLS = 1_000_000
+"""A second: the most that `put_events` takes."""
 
 
 class SettingsError(ValueError):
@@ -39,11 +45,14 @@ class Settings:
         schedule: cron expression or preset, in UTC; a batch is what lies between two of its moments.
         home: folder or URI that holds `jobs/` and `dist/`.
         spark_conn_id: Airflow's connection to Spark.
-        max_rate: PutEvents calls a second.
+        max_rate: PutEvents calls a second; by default as many as `put_events` makes by itself.
+        max_dead_letter_share: how much of a batch the service may refuse for good before its delivery counts as failed.
         region: None for the AWS default chain's.
         endpoint_url: None for the region's own.
         thresholds: path of the gate's thresholds; None for the defaults.
         on_gate_failure: `fail` or `warn`.
+        allow_empty: whether a batch may have no events.
+        rekey: whether a delivered batch may be built anew with other eventIds, under which its events are sent again.
         spark: Spark's configuration properties, as spark-submit takes them.
     """
 
@@ -55,11 +64,14 @@ class Settings:
     schedule: str = "@daily"
     home: str = str(_RELEASE)
     spark_conn_id: str = "spark_default"
-    max_rate: float = 1000
+    max_rate: float = 500
+    max_dead_letter_share: float = 0.01
     region: str | None = None
     endpoint_url: str | None = None
     thresholds: str | None = None
     on_gate_failure: str = "fail"
+    allow_empty: bool = False
+    rekey: bool = False
     spark: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,7 +115,7 @@ def _faults(given: Mapping[str, Any]) -> list[str]:
 
 def _fault(name: str, value: object) -> str | None:
     kinds = _KINDS.get(name, (str,))
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):  # a bool is an int to Python
         return f"{name} must be {_named(kinds)}"
     if isinstance(value, str) and not value.strip():
         return f"{name} must not be empty"
@@ -111,23 +123,30 @@ def _fault(name: str, value: object) -> str | None:
 
 
 def _named(kinds: tuple[type, ...]) -> str:
-    names = {date: "a date, without quotes: 2024-01-02", int: "a number", dict: "a table of Spark's properties"}
+    names = {
+        date: "a date, without quotes: 2024-01-02",
+        int: "a number",
+        bool: "true or false, without quotes",
+        dict: "a table of Spark's properties",
+    }
     return names.get(kinds[0], "a string in quotes")
 
 
 def _rate_fault(value: float) -> str | None:
     """Refuse what the job would: also TOML's nan, which is neither more nor less than anything, and inf."""
-    return None if 0 < value <= _MOST_CALLS else f"max_rate must be more than 0, and {_MOST_CALLS:,} at the most"
+    return None if 0 < value <= MAX_CALLS else f"max_rate must be more than 0, and {MAX_CALLS:,} at the most"
+
+
+def _share_fault(value: float) -> str | None:
+    """Refuse what is no share, also TOML's nan."""
+    return None if 0 <= value <= 1 else "max_dead_letter_share must be from 0 to 1: 0.01 is 1 %"
 
 
 def _schedule_fault(value: str) -> str | None:
     try:
-        CronDataIntervalTimetable(value, timezone="UTC").validate()
-    except AirflowTimetableInvalid as error:
-        return (
-            "schedule must be a cron expression or one of @hourly, @daily, @weekly, @monthly, @quarterly, @yearly "
-            f"(a batch is an interval, and @once and @continuous have none): {error}"
-        )
+        BatchSchedule(value)
+    except ScheduleError as error:
+        return str(error)
     return None
 
 
@@ -142,6 +161,7 @@ def _gate_fault(value: str) -> str | None:
 
 _CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "max_rate": _rate_fault,
+    "max_dead_letter_share": _share_fault,
     "schedule": _schedule_fault,
     "endpoint_url": _endpoint_fault,
     "on_gate_failure": _gate_fault,

@@ -6,21 +6,22 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from clickstream_job import ClickstreamJobOperator, Exit
-from clickstream_settings import read_settings
+from clickstream_batches import BatchSchedule, interval_of
+from clickstream_job import ClickstreamJobOperator, Exit, describe_dead_letters
+from clickstream_settings import MAX_CALLS, read_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import DagRunProtocol
 
 settings = read_settings(Path(__file__).with_name("clickstream.toml"))
+schedule = BatchSchedule(settings.schedule)
 
 INPUT = "{{ logs(dag_run, params.input) }}"
 BATCH = "{{ batch(dag_run) }}"
@@ -29,43 +30,43 @@ PARAMS = {
     "mapping": Param(settings.mapping, type="string", description="Name or path of the mapping"),
     "lake": Param(settings.lake, type="string", description="Root of the tables"),
     "tracking_id": Param(settings.tracking_id, type="string", description="The event tracker's"),
-    "max_rate": Param(settings.max_rate, type="number", exclusiveMinimum=0, description="PutEvents calls a second"),
+    "max_rate": Param(
+        settings.max_rate,
+        type="number",
+        exclusiveMinimum=0,
+        maximum=MAX_CALLS,
+        description="PutEvents calls a second",
+    ),
+    "max_dead_letter_share": Param(
+        settings.max_dead_letter_share,
+        type="number",
+        minimum=0,
+        maximum=1,
+        description="Of a batch's events, how many the service may refuse for good: 0.01 is 1 %",
+    ),
     "region": Param(settings.region, type=["null", "string"], description="AWS region, if not the default chain's"),
     "endpoint_url": Param(settings.endpoint_url, type=["null", "string"], description="If not the region's own"),
     "thresholds": Param(settings.thresholds, type=["null", "string"], description="The gate's, if not the defaults"),
     "on_gate_failure": Param(settings.on_gate_failure, enum=["fail", "warn"], description="warn lets it pass"),
+    "allow_empty": Param(settings.allow_empty, type="boolean", description="The batch may have no events"),
+    "rekey": Param(settings.rekey, type="boolean", description="Delivered events may be sent again under new ids"),
 }
 """What may be set for a single run."""
 
 
-def interval(run: DagRunProtocol) -> tuple[datetime, datetime]:
-    """Find the interval that a run's batch is of.
-
-    Airflow leaves it out of the templates' names where there is none, and would try again what lacks it.
-
-    Raises:
-        AirflowFailException: there is none, since the run was triggered without a date.
-    """
-    if run.data_interval_start is None or run.data_interval_end is None:
-        raise AirflowFailException(
-            "this run has no interval: trigger it with --logical-date, "
-            "a moment within the day (or what else the schedule's interval is) after the batch"
-        )
-    return run.data_interval_start, run.data_interval_end
-
-
 def batch(run: DagRunProtocol) -> str:
-    """Name a run's batch: labels sort in time order; a day's is its date, an hour's has the hour too."""
-    start, end = interval(run)
-    if end - start >= timedelta(days=1):
-        return f"{start:%Y-%m-%d}"
-    return f"{start:%Y-%m-%dT%H}" if end - start >= timedelta(hours=1) else f"{start:%Y-%m-%dT%H-%M}"
+    """Name a run's batch after the start of its interval."""
+    return schedule.label(interval_of(run))
+
+
+def interval(run: DagRunProtocol) -> str:
+    """Write down the interval of a run's batch, as `build_events` takes it."""
+    return str(interval_of(run))
 
 
 def logs(run: DagRunProtocol, pattern: str) -> str:
     """Fill in where a run's batch has its raw logs."""
-    start, _ = interval(run)
-    return start.strftime(pattern)
+    return interval_of(run).start.strftime(pattern)
 
 
 def check(context: Context) -> None:
@@ -73,14 +74,20 @@ def check(context: Context) -> None:
 
     Raises:
         AirflowFailException: it is from before `start_date`, where Airflow holds no run back for the one before it; or
-            it sets something that there is not, which Airflow lets pass.
+            it sets something that there is not, which Airflow lets pass; or its interval is none of the schedule's,
+            so that its batch would replace another's under the same label.
     """
     run = context["dag_run"]
     if unknown := [name for name in run.conf or {} if name not in PARAMS]:
         raise AirflowFailException(f"--conf: there is no {', '.join(unknown)}; there are {', '.join(PARAMS)}")
-    start, _ = interval(run)
-    if start < settings.start_date:
+    own = interval_of(run)
+    if own.start < settings.start_date:
         raise AirflowFailException("this batch is from before start_date: set that to the first batch of all")
+    if not schedule.has(own):
+        raise AirflowFailException(
+            f"this run's interval, {own}, is none of the schedule {settings.schedule!r}: it was set by hand, or the "
+            "schedule has changed since; give the run a date alone, or build the batch by spark-submit"
+        )
 
 
 with DAG(
@@ -103,7 +110,7 @@ with DAG(
         "retry_exponential_backoff": 2.0,
     },
     params=PARAMS,
-    user_defined_macros={"batch": batch, "logs": logs},
+    user_defined_macros={"batch": batch, "interval": interval, "logs": logs},
     tags=["clickstream", "personalize"],
 ):
     spark: dict[str, Any] = {
@@ -119,9 +126,11 @@ with DAG(
             "--mapping": "{{ params.mapping }}",
             "--lake": "{{ params.lake }}",
             "--batch": BATCH,
+            "--interval": "{{ interval(dag_run) }}",
             "--thresholds": "{{ params.thresholds or '' }}",
             "--on-gate-failure": "{{ params.on_gate_failure }}",
         },
+        flags={"--allow-empty": "{{ params.allow_empty or '' }}", "--rekey": "{{ params.rekey or '' }}"},
         **spark,
     )
     put_events = ClickstreamJobOperator(
@@ -135,6 +144,7 @@ with DAG(
             "--region": "{{ params.region or '' }}",
             "--endpoint-url": "{{ params.endpoint_url or '' }}",
         },
+        max_dead_letter_share="{{ params.max_dead_letter_share }}",
         **spark,
     )
 
@@ -142,7 +152,7 @@ with DAG(
     def all_accepted(summary: dict[str, Any]) -> None:
         """Be skipped, which is pink in the grid, where the service refused events for good: still a success."""
         if summary["exitCode"] == Exit.DEAD_LETTERS:
-            refused = f"batch {summary['batch']}: the service refused {summary['deadLettered']:,} events for good"
+            refused = describe_dead_letters(summary)
             logging.getLogger(__name__).warning("%s; they are in the lake's dead_letters, with its words", refused)
             raise AirflowSkipException(refused)
 

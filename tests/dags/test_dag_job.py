@@ -51,10 +51,12 @@ def run(tmp_path: Path, spark: Path) -> Run:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
 
-    def submit(script: str, task: Task | None = None) -> dict[str, Any]:
+    def submit(script: str, task: Task | None = None, **more: object) -> dict[str, Any]:
         spark.write_text(f"#!/bin/sh\n{script}\n")
         options = {"--batch": "2024-01-02", "--tracking-id": "-t", "--region": ""}
-        operator = ClickstreamJobOperator(task_id="t", home=f"{tmp_path}/release", job="put_events", options=options)
+        operator = ClickstreamJobOperator(
+            task_id="t", home=f"{tmp_path}/release", job="put_events", options=options, **more
+        )
         task = task or Task()
         operator.execute({"ti": task})
         return task.left["return_value"]
@@ -62,13 +64,47 @@ def run(tmp_path: Path, spark: Path) -> Run:
     return submit
 
 
-SUMMARY = '{"job": "put_events", "batch": "2024-01-02", "exitCode": 9, "deadLettered": 3, "error": "why it ended"}'
+SUMMARY = json.dumps(
+    {"job": "put_events", "batch": "2024-01-02", "runId": "r", "events": 300, "deadLettered": 3, "exitCode": 9}
+    | {"error": "why it ended"}
+)
+JOB = f"echo loading; echo '{SUMMARY}'; echo shutting down"
+
+
+def test_done_is_done(run: Run) -> None:
+    summary = run(f"{JOB}; exit 0")
+    assert (summary["exitCode"], summary["deadLettered"]) == (0, 3)
+
+
+@pytest.mark.parametrize("allowed", ["0.01", "0.5", "1"])
+def test_dead_letters_up_to_the_share_that_is_allowed_are_no_failure(run: Run, allowed: str) -> None:
+    summary = run(f"{JOB}; exit 4", max_dead_letter_share=allowed)
+    assert (summary["exitCode"], summary["deadLettered"]) == (4, 3)
+
+
+@pytest.mark.parametrize(("allowed", "percent"), [("0.0099", "0.99 %"), ("0", "0 %")])
+def test_more_dead_letters_than_that_fail_at_once_in_words_with_counts(run: Run, allowed: str, percent: str) -> None:
+    task = Task()
+    words = r"^batch 2024-01-02: the service refused 3 of 300 events for good \(1 %\), "
+    with pytest.raises(AirflowFailException, match=rf"{words}more than max_dead_letter_share \({percent}\);"):
+        run(f"{JOB}; exit 4", task, max_dead_letter_share=allowed)
+    assert task.left["return_value"]["exitCode"] == 4
+
+
+def test_without_a_share_no_dead_letter_is_allowed(run: Run) -> None:
+    with pytest.raises(AirflowFailException, match="3 of 300 events"):
+        run(f"{JOB}; exit 4")
 
 
 @pytest.mark.parametrize("code", [0, 4])
-def test_done_is_done_with_dead_letters_or_without(run: Run, code: int) -> None:
-    summary = run(f"echo loading; echo '{SUMMARY}'; echo shutting down; exit {code}")
-    assert (summary["exitCode"], summary["deadLettered"]) == (code, 3)
+def test_a_job_that_is_done_but_told_nothing_is_not_taken_for_done(run: Run, code: int) -> None:
+    with pytest.raises(AirflowException, match=f"exit code {code}, but its log holds no summary") as raised:
+        run(f"echo loading; exit {code}", max_dead_letter_share="1")
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_a_summary_is_found_behind_what_had_no_end_of_line(run: Run) -> None:
+    assert run(f"printf '[Stage 3:=> (3 + 1) / 4]'; {JOB.removeprefix('echo loading; ')}; exit 0")["events"] == 300
 
 
 @pytest.mark.parametrize("code", [2, 3])
@@ -89,9 +125,11 @@ def test_whatever_else_ends_it_is_tried_again(run: Run, end: str) -> None:
 
 
 def test_the_command_line_leaves_out_what_is_empty(run: Run, tmp_path: Path) -> None:
-    run(f'for each in "$@"; do echo "$each" >> {tmp_path}/said; done')
+    flags = {"--allow-empty": "True", "--rekey": ""}
+    run(f'for each in "$@"; do echo "$each" >> {tmp_path}/said; done; {JOB}', flags=flags)
     said = (tmp_path / "said").read_text().splitlines()
-    assert said[-3:] == [f"{tmp_path}/release/jobs/put_events.py", "--batch=2024-01-02", "--tracking-id=-t"]
+    given = ["--batch=2024-01-02", "--tracking-id=-t", "--allow-empty"]
+    assert said[-4:] == [f"{tmp_path}/release/jobs/put_events.py", *given]
     assert said[said.index("--deploy-mode") + 1] == "client" and said[said.index("--master") + 1] == "local[*]"
 
 

@@ -188,15 +188,19 @@ def test_days_are_built_in_order_so_that_sessions_go_on_over_midnight(caught_up:
     assert starts == sorted(starts)
 
 
-def test_dead_letters_are_no_failure_and_show_in_the_grid(caught_up: Workplace) -> None:
+def test_a_build_is_given_the_interval_of_its_run(caught_up: Workplace) -> None:
+    run = caught_up.airflow.runs()[FIRST]["dag_run_id"]
+    assert f"--interval={FIRST}T00:00:00Z/{SECOND}T00:00:00Z" in caught_up.airflow.log(run, "build_events")
+
+
+def test_few_dead_letters_are_no_failure_and_show_in_the_grid(caught_up: Workplace) -> None:
     airflow, runs = caught_up.airflow, caught_up.airflow.runs()
     assert airflow.state(FIRST, "all_accepted") == "success"
     assert airflow.state(SECOND, "all_accepted") == "skipped" and runs[SECOND]["state"] == "success"
     lines = map(json.loads, airflow.log(runs[SECOND]["dag_run_id"], "all_accepted").splitlines())
     warnings = [line["event"] for line in lines if line["level"] == "warning"]
-    assert warnings == [
-        f"batch {SECOND}: the service refused 1 events for good; they are in the lake's dead_letters, with its words"
-    ]
+    refused = f"batch {SECOND}: the service refused 1 of 900 events for good (0.1111 %)"
+    assert warnings == [f"{refused}; they are in the lake's dead_letters, with its words"]
 
 
 def test_a_day_whose_gate_fails_is_not_tried_again_and_nothing_is_sent(caught_up: Workplace) -> None:
@@ -255,3 +259,36 @@ def test_a_run_that_cannot_be_meant_is_refused_at_once(caught_up: Workplace, for
     task = airflow.tasks(run)["build_events"]
     assert (task["state"], task["try_number"]) == ("failed", 1)
     assert words in airflow.log(run, "build_events")
+
+
+def test_more_dead_letters_than_a_run_allows_fail_its_delivery_at_once(caught_up: Workplace) -> None:
+    airflow, calls = caught_up.airflow, caught_up.calls()
+    conf = ("--reprocess-behavior", "completed", "--dag-run-conf", json.dumps({"max_dead_letter_share": 0.001}))
+    airflow.run("backfill", "create", "--dag-id", DAG, "--from-date", SECOND, "--to-date", SECOND, *conf)
+    airflow.wait_until(SECOND, "all_accepted", "upstream_failed")
+    run = airflow.runs()[SECOND]["dag_run_id"]
+    assert (airflow.state(SECOND, "build_events"), airflow.state(SECOND, "put_events")) == ("success", "failed")
+    summary = airflow.summary(run, "put_events")
+    assert (summary["exitCode"], summary["events"], summary["deadLettered"]) == (4, 900, 1)
+    attempt = airflow.task(SECOND, "put_events")["try_number"]
+    words = "the service refused 1 of 900 events for good (0.1111 %), more than max_dead_letter_share (0.1 %)"
+    assert words in airflow.log(run, "put_events", attempt)
+    assert caught_up.calls() == calls
+
+
+def test_a_build_that_fails_over_one_that_passed_stops_the_day_until_somebody_decides(caught_up: Workplace) -> None:
+    airflow, calls, run = caught_up.airflow, caught_up.calls(), caught_up.airflow.runs()[FIRST]["dag_run_id"]
+    log = caught_up.folder / f"{FIRST}.jsonl"
+    timeless = json.dumps({"who": "v1", "at": None, "item": "timeless"}) + "\n"
+    log.write_text(log.read_text() + timeless * 2000)
+    airflow.run("tasks", "clear", "--yes", "-s", FIRST, "-e", FIRST, DAG)
+    airflow.wait_until(FIRST, "put_events", "upstream_failed")
+    assert airflow.summary(run, "build_events")["exitCode"] == 3
+    # What the docs tell to do to send the build that passed.
+    task = f"dags/{DAG}/dagRuns/{quote(run)}/taskInstances/build_events"
+    airflow.ask(task, "PATCH", {"new_state": "success"})
+    airflow.run("tasks", "clear", "--yes", "-t", "put_events", "-d", "-s", FIRST, "-e", FIRST, DAG)
+    wait_for(lambda: airflow.runs()[FIRST]["state"] == "success", PATIENCE)
+    summary = airflow.summary(run, "put_events")
+    assert (summary["exitCode"], summary["alreadyDelivered"], summary["pending"]) == (0, len(clicks(FIRST)), 0)
+    assert caught_up.calls() == calls
