@@ -50,6 +50,7 @@ class Run:
         startedAt: aware.
         interruption: how the run is asked to end.
         report: what its page tells beside the counters.
+        if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
     """
 
     job: str
@@ -57,6 +58,7 @@ class Run:
     startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
     interruption: Interruption = field(default_factory=Interruption)
     report: Report = field(default_factory=Report)
+    if_interrupted: str = "run it again"
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
@@ -90,20 +92,32 @@ def run_job(
         The exit code. The last line of standard output is the summary, also when the job failed.
     """
     _log_to_stderr()
+    with run.interruption.listening():
+        return _run(run, parse, work, argv, find_lake)
+
+
+def _run(
+    run: Run,
+    parse: Callable[[Sequence[str]], A],
+    work: Callable[[SparkSession, Lake, A, Run], Exit],
+    argv: Sequence[str],
+    find_lake: Callable[[SparkSession, str], Lake],
+) -> int:
     arguments, lake, error = None, None, None
     try:
-        arguments = parse(argv)
-        spark = open_session(run.job)
-        run.interruption.listen(spark)  # after Spark, which installs a handler of its own
-        lake = find_lake(spark, arguments.lake)
-        run.report = start_report()
-        code = work(spark, lake, arguments, run)
+        with run.interruption.ends_at_once():
+            arguments = parse(argv)
+            spark = open_session(run.job)
+            run.interruption.listen_again()
+            lake = find_lake(spark, arguments.lake)
+            run.report = start_report()
+            code = work(spark, lake, arguments, run)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
     except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
         if run.interruption.came or isinstance(failure, KeyboardInterrupt):
-            code, error = Exit.INTERRUPTED, "interrupted; run it again, it resumes"
+            code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _tell([error])
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
@@ -148,9 +162,10 @@ def _end(run: Run, lake: Lake | None, batch: str | None, code: int, error: str |
     text = json.dumps(summary)
     if lake is not None and batch is not None:
         try:
-            lake.note_run(batch, run.job, run.runId, ".json", text)
-            run.report.write(lake, summary, run.startedAt)
-        except Exception as failure:  # the summary still goes to standard output
+            with run.interruption.ends_by_itself():
+                lake.note_run(batch, run.job, run.runId, ".json", text)
+                run.report.write(lake, summary, run.startedAt)
+        except (Exception, KeyboardInterrupt) as failure:  # the summary still goes to standard output
             logging.getLogger(__name__).warning("the summary could not be kept under runs/: %s", type(failure).__name__)
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
