@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 
+from emulator.metadata import Metadata, serving_metadata
 from emulator.options import parse_settings
 from emulator.server import serving
 from emulator.settings import Clock, Settings
@@ -34,7 +36,12 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    async with serving(settings, Clock()) as server:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(settings, Clock()))
+        if settings.metadata_port is not None:
+            service = Metadata(settings, settings.metadata_fault)
+            await stack.enter_async_context(serving_metadata(service, settings.host, settings.metadata_port))
+            print(f"metadata service on {service.url}", flush=True)  # noqa: T201 - as below
         print(f"emulator ready on {server.endpoint_url}", flush=True)  # noqa: T201 - scripts wait for this line
         await stop.wait()
 
