@@ -108,7 +108,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
         errand = Errand(lake, service, pace, run, display, timeline, Target(pace.max_rate))
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
-        counters.update(calls(sent), achievedRate=round(sent.rate, 1))
+        counters.update(calls(sent), achievedRate=sent.full.rate)
     code = ending(sent, counters, service, interrupted=run.interruption.came)
     if code is Exit.DEAD_LETTERS:
         tell_dead_letters(DeadLetters(lake, service), [arguments.batch])
@@ -122,7 +122,7 @@ def goal(counters: Mapping[str, Any], pace: Pace) -> Goal:
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    counters = {"deliveryId": None, **dict.fromkeys(COUNTERS, 0)}
+    counters = {"deliveryId": None, **dict.fromkeys(COUNTERS, 0), "achievedRate": None}
     return run_job(Run("put_events", counters, if_interrupted=NOT_BEGUN), parse, put, argv)
 
 

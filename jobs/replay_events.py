@@ -203,7 +203,7 @@ def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    counters = dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0)
+    counters = {**dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0), "achievedRate": None}
     return run_job(Run("replay_events", counters, if_interrupted=NOT_BEGUN), parse, replay, argv)
 
 

@@ -125,9 +125,9 @@ class Course:
             ways: where it goes back to if it has not ended.
             ended: told of its outcome if it has.
         """
-        begun = self._time.monotonic()
-        way.begin(begun, self._time.now())
-        self.calls.begin(again=way.made > 1)
+        begun, now = self._time.monotonic(), self._time.now()
+        way.begin(begun, now)
+        self.calls.begin(again=way.made > 1, at=now.timestamp())
         answer = await self._service.put(way.request)
         way.latency = self._time.monotonic() - begun
         self.calls.end(answer, way.latency)

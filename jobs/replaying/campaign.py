@@ -17,6 +17,7 @@ from jobs.ledger.plans import Balance, Plan
 from jobs.ledger.tracker import Tracker
 from jobs.sending.accounts import EVENTS, Account, account, check_counts, settled
 from jobs.sending.attendance import Sent
+from jobs.sending.call_rate import FullSeconds
 from jobs.sending.endings import ending, waiting
 from jobs.sending.errand import Errand, calls, deliver, sendable
 from jobs.sending.progress import Goal
@@ -38,7 +39,7 @@ class Campaign:
         self._batches = [manifest.batch for manifest in manifests]
         self._accounts = accounts(errand.lake, errand.service, manifests)
         self._calls: Counter[str] = Counter()
-        self._seconds = 0.0
+        self._full = FullSeconds()
         self._rested_at = time.monotonic()
         self._sum_up()
 
@@ -92,12 +93,9 @@ class Campaign:
 
     def _add(self, sent: Sent) -> None:
         self._calls.update(calls(sent))
-        self._seconds += sent.seconds
+        self._full += sent.full
         self._rested_at = time.monotonic() + _SECOND
-        attempts = self._calls["attempts"]
-        self._errand.run.counters.update(
-            self._calls, achievedRate=round(attempts / self._seconds, 1) if self._seconds else 0.0
-        )
+        self._errand.run.counters.update(self._calls, achievedRate=self._full.rate)
 
     def _sum_up(self) -> None:
         sums: Counter[str] = Counter()

@@ -155,7 +155,8 @@ def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[
     if errand.display.draws:
         stop_console_progress(requests.sparkSession)
     timeline = errand.timeline
-    watch = Watch(timeline.counting(keep), lock.check, timeline.beside(errand.display.show), asked)
+    shown = timeline.beside(errand.display.show)
+    watch = Watch(timeline.counting(keep), lock.check, shown, asked, timeline.count_calls)
     with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
         sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
     errand.run.if_interrupted = SENT

@@ -47,8 +47,10 @@ def pace_words(max_rate: float) -> str:
     """Say how fast it may go, and what that leaves of the quota.
 
     Examples:
-        >>> pace_words(500).split(": ")
-        ['at most 500 calls a second (--max-rate)', 'half of the quota of 1,000 a dataset group, which the live site shares']
+        >>> pace_words(500).split(": ")[0]
+        'at most 500 calls a second (--max-rate)'
+        >>> pace_words(500).split(": ")[1]
+        'half of the quota of 1,000 a dataset group, which the live site shares'
         >>> pace_words(300).split(": ")[1]
         '30 % of the quota of 1,000 a dataset group, which the live site shares'
         >>> pace_words(1200)
@@ -94,7 +96,7 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
         bind = context.getConf().get("spark.driver.bindAddress", host)
         with serving(dispatcher, host, bind, pace.port) as (server, address):
             terms = Terms(service, address, static_rate, pace.in_flight)
-            return Attendance(dispatcher, server, watch, 1 / pace.max_rate).through(lambda: _run(parts, terms))
+            return Attendance(dispatcher, server, watch).through(lambda: _run(parts, terms))
     except OSError as error:
         raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
 

@@ -527,7 +527,7 @@ class SilentUntil:
 
 
 def test_a_source_of_credentials_that_is_silent_for_a_minute_is_waited_for() -> None:
-    script = Script(in_turn(EXPIRED), renewals=SilentUntil(60.0))
+    script = Script(in_turn(EXPIRED), renewals=SilentUntil(61.0))
     sent = run(send(script, requests("ab"), retry=RetryPolicy(renewal=15.0)))
     assert sent.brief == [("a", "delivered", 2), ("b", "delivered", 1)]
     assert (script.calls, script.times) == (["a", "a", "b"], pytest.approx([0.0, 60.0, 60.0]))

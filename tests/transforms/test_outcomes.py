@@ -78,10 +78,8 @@ def test_the_span_of_events_and_whether_their_ids_hold_their_times(
 
 def test_a_plans_events_are_held_against_its_receipts_by_their_ids(spark: SparkSession) -> None:
     requests = spark.createDataFrame([(["a", "b", "c"],), (["d", "e"],), (["f"],)], "eventIds ARRAY<STRING>")
-    receipts = spark.createDataFrame(
-        [(["a", "b"], "delivered"), (["c"], "refused"), (["c"], "refused"), (["d"], "refused"), (["d"], "delivered")]
-        + [(["x", "y"], "delivered"), (["z"], "refused")],
-        "eventIds ARRAY<STRING>, status STRING",
-    )
+    own = [(["a", "b"], "delivered"), (["c"], "refused"), (["c"], "refused"), (["d"], "refused"), (["d"], "delivered")]
+    strange = [(["x", "y"], "delivered"), (["z"], "refused")]
+    receipts = spark.createDataFrame([*own, *strange], "eventIds ARRAY<STRING>, status STRING")
     rows = {row.status: (row.planned, row.unplanned) for row in tally(requests, receipts).collect()}
     assert rows == {"delivered": (3, 2), "refused": (1, 1), None: (2, 0)}
