@@ -27,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
         asyncio.run(_serve(settings))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        sys.stderr.write(f"emulator: cannot listen on {settings.host}:{settings.port}: {reason}\n")
+        address = error.filename or f"{settings.host}:{settings.port}"
+        sys.stderr.write(f"emulator: cannot listen on {address}: {reason}\n")
         return 2
     return 0
 

@@ -77,13 +77,17 @@ async def serving_metadata(metadata: Metadata, host: str, port: int) -> AsyncIte
     """Run a metadata service in the current event loop for as long as the context lasts.
 
     Raises:
-        OSError: if the address cannot be listened on.
+        OSError: if the address, its `filename`, cannot be listened on.
     """
     from emulator.connection import Connection  # noqa: PLC0415 - its parser is an extra: without it one may still ask
 
     connections: set[Connection] = set()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: Connection(metadata.respond, connections), host, port)
+    try:
+        listener = await loop.create_server(lambda: Connection(metadata.respond, connections), host, port)
+    except OSError as error:
+        error.filename = f"{host}:{port}"
+        raise
     metadata.url = f"http://{host}:{listener.sockets[0].getsockname()[1]}"
     try:
         yield metadata

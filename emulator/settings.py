@@ -57,6 +57,8 @@ class Settings:
         """
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
+        if self.metadata_port is not None and not 0 <= self.metadata_port <= 65535:
+            raise ValueError("metadata port must be from 0 to 65535")
         if self.quota < 0:
             raise ValueError("quota must be 0 (no limit) or more")
         if not 0.0 <= self.other_rate < math.inf:
