@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _KICK: Final = signal.SIGURG
 """By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
-_POLL_MS: Final = 200
+_POLL_MS: Final = 100
 _JVM_POLL: Final = 0.05
 _KICK_SECONDS: Final = 0.02
 _END_SECONDS: Final = 5.0

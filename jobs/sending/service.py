@@ -46,6 +46,9 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
         wait_for(lambda: find_credentials(Session()), RETRY if region is not None else RetryPolicy(budget=0.0))
     except NoCredentialsError:
         faults.append(_NO_CREDENTIALS)
+    except UnfinishedError:
+        if region is not None:
+            raise
     except BotoCoreError as error:
         raise _wrong(error) from None
     if faults or region is None:

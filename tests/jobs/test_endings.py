@@ -69,6 +69,12 @@ def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
             "run this again, it resumes",
         ),
         (
+            Answer(None, "CredentialRetrievalError"),
+            UnfinishedError,
+            "the executors' source of AWS credentials gave none for too long: 12,340 events wait; ",
+            "run this again, it resumes",
+        ),
+        (
             Answer(503, "ServiceUnavailable"),
             UnfinishedError,
             "out of retries after ServiceUnavailable (HTTP 503): 12,340 events wait; ",

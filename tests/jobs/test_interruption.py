@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobs.frame.interruption import Interruption
+from tests.jobs.processes import end, start
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -372,6 +373,44 @@ def test_a_run_that_has_not_begun_to_send_ends_with_5_a_summary_and_an_entry_und
         assert summary["cleaned"] == 5, "Spark lived on to clean up"
         (kept,) = (tmp_path / "lake" / "runs" / "b").glob("sending-*.json")
         assert json.loads(kept.read_text()) == summary
+
+
+MAPPING = """
+[source]
+format = "json"
+schema = "who STRING, at BIGINT"
+[event]
+eventType = "'view'"
+sentAt    = "timestamp_millis(at)"
+visitorId = "who"
+"""
+
+
+def test_a_build_that_a_scheduler_ends_has_a_summary_and_publishes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mapping.toml").write_text(MAPPING)
+    line = '{{"who":"v{}","at":{}}}\n'
+    with (tmp_path / "day.jsonl").open("w") as day:
+        day.writelines(line.format(number % 9_999, 1_704_153_600_000 + number * 80) for number in range(1_000_000))
+    lake, log = tmp_path / "lake", tmp_path / "log"
+    options = ["--input", str(tmp_path / "day.jsonl"), "--mapping", str(tmp_path / "mapping.toml")]
+    options += ["--lake", str(lake), "--batch", "2024-01-02"]
+    submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]", "--driver-memory", "1g"]
+    process = start(*submit, "--conf", "spark.ui.enabled=false", "jobs/build_events.py", *options, log=log)
+    try:
+        wait_for(lambda: (lake / "_batches" / "2024-01-02").exists() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()[-2000:]
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(PATIENCE) == 5
+    finally:
+        end(process)
+    summary = json.loads(
+        next(line for line in log.read_text().splitlines() if line.startswith('{"job": "build_events"'))
+    )
+    assert summary["exitCode"] == 5 and summary["error"].startswith("interrupted: ")
+    (kept,) = (lake / "runs" / "2024-01-02").glob("build_events-*.json")
+    assert json.loads(kept.read_text()) == summary
+    assert not list((lake / "_batches" / "2024-01-02").glob("*.json"))
+    assert not list((lake / "events").rglob("*.parquet"))
 
 
 def test_a_second_ctrl_c_waits_for_no_call(tmp_path: Path) -> None:

@@ -99,6 +99,21 @@ def test_a_chain_without_a_source_is_not_waited_for() -> None:
     assert len(asked) == 1
 
 
+def test_nobody_waits_for_credentials_without_a_region(
+    spark: Any, lake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    (lake / "_batches").mkdir(parents=True)
+    with emulator.running_metadata(fault="throttled") as metadata:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        assert main(["--lake", str(lake), "--batch", "b", "--tracking-id", "t"]) == 2
+        assert metadata.asked <= 5
+    assert "no AWS region was found" in capfd.readouterr().err
+
+
 def test_an_instance_whose_metadata_service_is_throttled_for_long_ends_with_5_and_one_without_a_role_with_2(
     built: Any, put: Any, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
