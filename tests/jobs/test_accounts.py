@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from emulator import Faults, Server
+from emulator import Server
 from jobs.errors import CountsError, Exit
 from jobs.sending.accounts import EVENTS, check_counts
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
 Serve = Callable[..., Server]
+
+
+DAY = days(1, 3, 25)[day(0)]
+"""75 events."""
 
 
 def counts(*numbers: int) -> dict[str, int]:
@@ -53,8 +56,8 @@ def stopped(put: Job, serve: Serve) -> None:
     assert put(serve(secret_key="another").endpoint_url).code == 2
 
 
-def test_requests_of_a_plan_that_got_lost_are_missed(built: Any, put: Job, serve: Serve, lake: Path) -> None:
-    built()
+def test_requests_of_a_plan_that_got_lost_are_missed(spark: SparkSession, put: Job, serve: Serve, lake: Path) -> None:
+    lay(spark, lake, {"2024-01-02": DAY})
     stopped(put, serve)
     files = sorted((lake / "_plans").rglob("*.parquet"))
     lost = sum(map(len, pq.read_table(files[0], columns=["eventIds"])["eventIds"].to_pylist()))
@@ -70,10 +73,12 @@ def test_requests_of_a_plan_that_got_lost_are_missed(built: Any, put: Job, serve
     assert server.summary()["calls"] == 0
 
 
-def test_receipts_of_events_that_nobody_planned_are_found_out(built: Any, put: Job, serve: Serve, lake: Path) -> None:
-    built()
-    server = serve(faults=Faults(poison_items=frozenset({"a3"})))
-    assert put(server.endpoint_url, more=("--max-rate", "400")).code == 4
+def test_receipts_of_events_that_nobody_planned_are_found_out(
+    spark: SparkSession, put: Job, serve: Serve, lake: Path
+) -> None:
+    lay(spark, lake, {"2024-01-02": DAY})
+    server = serve()
+    assert put(server.endpoint_url, more=("--max-rate", "400")).code == 0
     stopped_again = serve(secret_key="another")
     assert put(stopped_again.endpoint_url, tracking_id="other").code == 2
     own, other = sorted((lake / "receipts").rglob("*.parquet")), sorted((lake / "_plans").glob("*/*.json"))
@@ -81,7 +86,7 @@ def test_receipts_of_events_that_nobody_planned_are_found_out(built: Any, put: J
     # As if the receipts of one delivery had been copied to another's, renamed to its plan.
     plan = next(path for path in other if not path.with_suffix(".done").exists())
     tracker, run = plan.parent.name, plan.name.split("~")[3]
-    delivery = next(path for path in own).parent.name.removeprefix("deliveryId=")
+    delivery = own[0].parent.name.removeprefix("deliveryId=")
     folder = lake / "receipts" / "batch=2024-01-02" / f"deliveryId={tracker}-{delivery.split('-')[1]}"
     folder.mkdir(parents=True)
     table = pq.read_table(own[0], partitioning=None)
@@ -97,9 +102,9 @@ def test_receipts_of_events_that_nobody_planned_are_found_out(built: Any, put: J
 
 
 def test_what_became_of_a_batch_is_held_against_what_its_build_counted(
-    built: Any, put: Job, serve: Serve, lake: Path
+    spark: SparkSession, put: Job, serve: Serve, lake: Path
 ) -> None:
-    built()
+    lay(spark, lake, {"2024-01-02": DAY})
     server = serve()
     assert put(server.endpoint_url).code == 0
     (done,) = (lake / "_plans").glob("*/*.done")

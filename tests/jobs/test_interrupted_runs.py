@@ -37,6 +37,13 @@ def interrupted(number: int = signal.SIGTERM, times: int = 1) -> Callable[..., A
     return work
 
 
+@pytest.fixture
+def laid(spark: SparkSession, lake: Path) -> Path:
+    """A lake with one batch: two sessions of four events."""
+    lay(spark, lake, days(1, 2, 4))
+    return lake
+
+
 def kept(lake: Path, batch: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in (lake / "runs" / batch).glob("*_events-*.json")]
 
@@ -48,46 +55,45 @@ def check(ended: Ended, lake: Path, batch: str, words: str) -> None:
     assert not list((lake / "_locks").rglob("*.claim"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("owner", "name"),
+    ("owner", "name", "number"),
     [
-        pytest.param("jobs.put_events", "resolve_service", id="looking for credentials"),
-        pytest.param(Contention, "rival", id="waiting for the lock"),
-        pytest.param(Ledger, "plan", id="planning"),
-        pytest.param("jobs.ledger.ledger", "pack_requests", id="packing"),
+        pytest.param("jobs.put_events", "resolve_service", signal.SIGINT, id="looking for credentials"),
+        pytest.param(Contention, "rival", signal.SIGTERM, id="waiting for the lock"),
+        pytest.param(Ledger, "plan", signal.SIGINT, id="planning"),
+        pytest.param("jobs.ledger.ledger", "pack_requests", signal.SIGTERM, id="packing"),
     ],
 )
 def test_before_anything_was_sent(
-    built: Any, put: Job, serve: Serve, lake: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int
+    laid: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int
 ) -> None:
-    server, _ = serve(), built()
+    server = serve()
     with monkeypatch.context() as patch:
         patch.setattr(*([f"{owner}.{name}"] if isinstance(owner, str) else [owner, name]), interrupted(number))
-        check(put(server.endpoint_url), lake, "2024-01-02", NOT_BEGUN)
+        check(put(server.endpoint_url, batch=day(0)), laid, day(0), NOT_BEGUN)
     assert server.summary()["calls"] == 0
-    assert put(server.endpoint_url).summary["delivered"] == 75
+    assert put(server.endpoint_url, batch=day(0)).summary["delivered"] == 8
 
 
-def test_after_all_was_sent(built: Any, put: Job, serve: Serve, lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server, _ = serve(), built()
+def test_after_all_was_sent(laid: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "settle", interrupted())
-        ended = put(server.endpoint_url)
-    check(ended, lake, "2024-01-02", SENT)
-    assert (ended.summary["delivered"], ended.summary["pending"]) == (75, 0)
-    again = put(server.endpoint_url)
-    assert (again.code, again.summary["alreadyDelivered"], server.summary()["accepted"]) == (0, 75, 9)
+        ended = put(server.endpoint_url, batch=day(0))
+    check(ended, laid, day(0), SENT)
+    assert (ended.summary["delivered"], ended.summary["pending"]) == (8, 0)
+    again = put(server.endpoint_url, batch=day(0))
+    assert (again.code, again.summary["alreadyDelivered"], server.summary()["accepted"]) == (0, 8, 2)
 
 
 def test_a_second_signal_ends_the_cleaning_up_too(
-    built: Any, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    laid: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, _ = serve(), built()
+    server = serve()
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "plan", interrupted())
         patch.setattr("jobs.locking.locks.Lock.release", interrupted())
-        ended = put(server.endpoint_url)
+        ended = put(server.endpoint_url, batch=day(0))
     assert (ended.code, ended.summary["exitCode"], ended.said) == (5, 5, [NOT_BEGUN])
 
 

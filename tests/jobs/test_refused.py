@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -30,13 +29,16 @@ def told(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
 
 
 def test_put_events_says_the_codes_and_two_commands_that_do_what_they_say(
-    spark: SparkSession, built: Any, put: Job, serve: Serve, caplog: pytest.LogCaptureFixture
+    spark: SparkSession, lake: Path, put: Job, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server, _ = serve(faults=Faults(poison_items=frozenset({"a3", "c12"}))), built()
+    batch = days(1, 2, 12)[day(0)]
+    batch[3]["itemId"], batch[20]["itemId"] = "bad-1", "bad-2"
+    lay(spark, lake, {"2024-01-02": batch})
+    server = serve(faults=Faults(poison_items=frozenset({"bad-1", "bad-2"})))
     assert put(server.endpoint_url).code == 4
     said = told(caplog)
     assert said["count"] == "2 events are in dead_letters, by the service's error code: InvalidInputException 2"
-    assert "a3" not in caplog.text and "c12" not in caplog.text and "u-c" not in caplog.text
+    assert not any(word in caplog.text for word in ("bad-1", "bad-2", "u-0", "u-1", batch[3]["eventId"]))
     tool, *_, query = shlex.split(said["look"])
     (row,) = spark.sql(query).collect()
     assert (tool, row.errorCode, row.eventType, row.events) == ("spark-sql", "InvalidInputException", "view", 2)

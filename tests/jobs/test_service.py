@@ -115,10 +115,11 @@ def test_nobody_waits_for_credentials_without_a_region(
 
 
 def test_an_instance_whose_metadata_service_is_throttled_for_long_ends_with_5_and_one_without_a_role_with_2(
-    built: Any, put: Any, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    lake: Path, put: Any, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(session_token="token-1")
-    server, _ = serve(session_token="token-1"), built()
+    server = serve(session_token="token-1")
+    (lake / "_batches").mkdir(parents=True)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
         monkeypatch.delenv(name)
     monkeypatch.setattr("jobs.sending.service.RETRY", RetryPolicy(base=0.1, budget=0.5))
