@@ -53,17 +53,26 @@ _BY_CODE: Final = {
     "ResourceNotFoundException": Meaning.STOP,
     "SignatureDoesNotMatch": Meaning.STOP,
     "UnrecognizedClientException": Meaning.STOP,
-    # boto3's, on this side of the wire. What may pass, e.g. a metadata service that does not answer, is a fault.
+    # boto3's, on this side of the wire. What may pass, e.g. a metadata service that does not answer, is a fault
+    # (CredentialRetrievalError); NoCredentialsError says that nobody is there who could be asked.
     "ConfigNotFound": Meaning.STOP,
     "ConfigParseError": Meaning.STOP,
     "InvalidConfigError": Meaning.STOP,
+    "InfiniteLoopConfigError": Meaning.STOP,
+    "InvalidIMDSEndpointError": Meaning.STOP,
+    "InvalidIMDSEndpointModeError": Meaning.STOP,
     "InvalidRegionError": Meaning.STOP,
+    "LoginInsufficientPermissions": Meaning.STOP,
+    "LoginRefreshRequired": Meaning.STOP,
+    "LoginTokenLoadError": Meaning.STOP,
+    "MissingDependencyException": Meaning.STOP,
     "NoCredentialsError": Meaning.STOP,
     "NoRegionError": Meaning.STOP,
     "PartialCredentialsError": Meaning.STOP,
     "ProfileNotFound": Meaning.STOP,
     "SSOTokenLoadError": Meaning.STOP,
     "UnauthorizedSSOTokenError": Meaning.STOP,
+    "UnknownCredentialError": Meaning.STOP,
     **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
 }
 

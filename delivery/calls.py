@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from delivery.answers import Meaning, meaning
@@ -10,6 +10,10 @@ from delivery.records import Answer
 
 _SMOOTH: Final = 0.1
 """The weight of the newest call in the mean latency."""
+SLOTS: Final = 10
+"""Parts of a second by which it is counted when calls began."""
+_KEPT: Final = 5 * SLOTS
+"""Slots that are told; the driver hears of each long before it is forgotten."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,7 @@ class Calls:
         throttled: how many of them the service throttled.
         answered: how many of them were answered at all, in whatever way.
         latency: seconds, a moving mean over those that were answered.
+        begun: how many of them began in each of the last slots of Unix time, by the slot's number, `SLOTS` a second.
     """
 
     requests: int = 0
@@ -33,9 +38,17 @@ class Calls:
     throttled: int = 0
     answered: int = 0
     latency: float = 0.0
+    begun: dict[int, int] = field(default_factory=dict, compare=False)
 
-    def begin(self, *, again: bool) -> None:
-        """Count a call that starts."""
+    def __post_init__(self) -> None:
+        self.begun = {int(slot): count for slot, count in self.begun.items()}  # JSON has made texts of the numbers
+
+    def begin(self, *, again: bool, at: float) -> None:
+        """Count a call that starts, at a Unix time in seconds."""
+        slot = int(at * SLOTS)
+        self.begun[slot] = self.begun.get(slot, 0) + 1
+        if len(self.begun) > _KEPT:
+            del self.begun[next(iter(self.begun))]
         self.attempts += 1
         self.retried += again
         self.requests += not again
@@ -49,7 +62,7 @@ class Calls:
             self.latency += (seconds - self.latency) * (_SMOOTH if self.answered > 1 else 1.0)
 
     def add(self, other: Calls) -> None:
-        """Add another's counts; the latency stays one's own."""
+        """Add another's counts; the latency, and when calls began, stay one's own."""
         self.requests += other.requests
         self.attempts += other.attempts
         self.retried += other.retried

@@ -9,8 +9,9 @@ It needs nothing of the other packages: it judges by botocore's model of the ser
 """
 
 from emulator.faults import Faults
+from emulator.metadata import Metadata, running_metadata
 from emulator.poison import is_poison
 from emulator.server import Server, running
 from emulator.settings import Clock, Settings
 
-__all__ = ["Clock", "Faults", "Server", "Settings", "is_poison", "running"]
+__all__ = ["Clock", "Faults", "Metadata", "Server", "Settings", "is_poison", "running", "running_metadata"]

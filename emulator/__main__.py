@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 
+from emulator.metadata import Metadata, serving_metadata
 from emulator.options import parse_settings
 from emulator.server import serving
 from emulator.settings import Clock, Settings
@@ -25,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
         asyncio.run(_serve(settings))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        sys.stderr.write(f"emulator: cannot listen on {settings.host}:{settings.port}: {reason}\n")
+        address = error.filename or f"{settings.host}:{settings.port}"
+        sys.stderr.write(f"emulator: cannot listen on {address}: {reason}\n")
         return 2
     return 0
 
@@ -34,7 +37,12 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    async with serving(settings, Clock()) as server:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(settings, Clock()))
+        if settings.metadata_port is not None:
+            service = Metadata(settings, settings.metadata_fault)
+            await stack.enter_async_context(serving_metadata(service, settings.host, settings.metadata_port))
+            print(f"metadata service on {service.url}", flush=True)  # noqa: T201 - as below
         print(f"emulator ready on {server.endpoint_url}", flush=True)  # noqa: T201 - scripts wait for this line
         await stop.wait()
 

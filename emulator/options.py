@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import NoReturn
 
 from emulator.faults import Faults
+from emulator.metadata import FAULTS
 from emulator.settings import Settings
 
 _DESCRIPTION = """\
@@ -73,6 +74,9 @@ def _add_caller_options(parser: argparse.ArgumentParser) -> None:
     add("--deny", action="store_true", help="every signed call is refused for want of rights")
     tracking_id = "one that exists (repeatable); without any, all do"
     add("--tracking-id", action="append", default=[], metavar="ID", help=tracking_id)
+    port = "port of a metadata service that hands out the keys, as an instance's or a container's does"
+    add("--metadata-port", type=int, metavar="PORT", help=port)
+    add("--metadata-fault", choices=FAULTS, default=default.metadata_fault, help="what the metadata service does")
 
 
 def _add_fault_options(parser: argparse.ArgumentParser) -> None:

@@ -29,6 +29,8 @@ class Settings:
         deny: refuse every signed call for want of rights.
         tracking_ids: the tracking ids that exist; empty for any.
         faults: the faults to inject.
+        metadata_port: the port of a metadata service beside it, which hands out the keys; None for none.
+        metadata_fault: what that service does: one of `emulator.metadata.FAULTS`.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +46,8 @@ class Settings:
     deny: bool = False
     tracking_ids: frozenset[str] = field(default=frozenset(), repr=False)
     faults: Faults = field(default=Faults(), repr=False)
+    metadata_port: int | None = None
+    metadata_fault: str = "none"
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -53,6 +57,8 @@ class Settings:
         """
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
+        if self.metadata_port is not None and not 0 <= self.metadata_port <= 65535:
+            raise ValueError("metadata port must be from 0 to 65535")
         if self.quota < 0:
             raise ValueError("quota must be 0 (no limit) or more")
         if not 0.0 <= self.other_rate < math.inf:

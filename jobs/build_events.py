@@ -166,7 +166,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
     load_great_expectations()
-    with run.interruption.cancelling(lambda: run.afterwards):
+    with run.interruption.cancelling(lambda: run.if_interrupted):
         recipe, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
         docs = DataDocs(spark, arguments.lake)
@@ -174,7 +174,9 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             judged = build_and_publish(Setting(spark, lake, arguments, run, recipe, gate, lock))
             if judged is None:
                 return Exit.DONE
-            run.afterwards = f"the build had ended by then, its gate {judged.gate}: all that may be missing is its page"
+            run.if_interrupted = (
+                f"the build had ended by then, its gate {judged.gate}: all that may be missing is its page"
+            )
             warn(judged)
             warn_of_changed(lake.manifests, arguments.batch)
             docs.show(judged)
@@ -213,7 +215,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         What the gate says of it; None where there is no quarantine to retry.
     """
     lake, arguments, run, recipe = setting.lake, setting.arguments, setting.run, setting.recipe
-    run.interruption.check(run.afterwards)  # others may have been waited for
+    run.interruption.check(run.if_interrupted)  # others may have been waited for
     version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
     before = retriable(lake, found.current, arguments.batch, recipe) if arguments.retry_quarantine else None
@@ -241,7 +243,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)
         setting.lock.confirm()
-        run.interruption.check(run.afterwards)
+        run.interruption.check(run.if_interrupted)
         manifest = manifest_of(judged, version, recipe, built.left, history)
         times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
         lake.publish(replace(manifest, interval=times), adds=before is not None)
@@ -380,7 +382,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     counters: dict[str, Any] = {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}
-    run = Run("build_events", counters, afterwards="nothing was published; run it again: it starts over")
+    run = Run("build_events", counters, if_interrupted="nothing was published; run it again: it starts over")
     return run_job(run, parse, build, argv, Lake)
 
 

@@ -43,8 +43,12 @@ class GateFailedError(JobError):
     exit_code = Exit.GATE_FAILED
 
 
+class CountsError(JobError):
+    """Events are not accounted for: what was counted in one place is not what was counted in another."""
+
+
 class UnfinishedError(JobError):
-    """Not all could be done this time: run it again, it resumes."""
+    """Not all could be done this time: another run may do the rest."""
 
     exit_code = Exit.INTERRUPTED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -34,11 +35,15 @@ from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
 from jobs.ledger.tracker import Tracker
 from jobs.sending.endings import ending
-from jobs.sending.errand import COUNTERS, Errand, calls, deliver, sendable
+from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, calls, deliver, sendable
 from jobs.sending.progress import Display, Goal
-from jobs.sending.send import Pace
+from jobs.sending.refused import DeadLetters, tell_dead_letters
+from jobs.sending.send import Pace, pace_words
 from jobs.sending.service import resolve_service
 from jobs.sending.timeline import Timeline
+from transforms.limits import CALLS_PER_SECOND
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     add = parser.add_argument
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     add("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
-    add_service(parser, max_rate=1000)
+    add_service(parser, max_rate=CALLS_PER_SECOND // 2)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
     again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
@@ -96,14 +101,18 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     manifest = sendable(lake.manifests, arguments.batch)
     counters, pace = run.counters, arguments.pace
     counters.update(deliveryId=Tracker(lake, service).delivery(arguments.batch), maxRate=pace.max_rate)
+    log.info("%s", pace_words(pace.max_rate))
     timeline = Timeline(pace.max_rate)
     run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
         errand = Errand(lake, service, pace, run, display, timeline, Target(pace.max_rate))
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
-        counters.update(calls(sent), achievedRate=round(sent.rate, 1))
-    return ending(sent, counters, service, interrupted=run.interruption.came)
+        counters.update(calls(sent), achievedRate=sent.full.rate)
+    code = ending(sent, counters, service, interrupted=run.interruption.came)
+    if code is Exit.DEAD_LETTERS:
+        tell_dead_letters(DeadLetters(lake, service), [arguments.batch])
+    return code
 
 
 def goal(counters: Mapping[str, Any], pace: Pace) -> Goal:
@@ -113,7 +122,8 @@ def goal(counters: Mapping[str, Any], pace: Pace) -> Goal:
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    return run_job(Run("put_events", {"deliveryId": None, **dict.fromkeys(COUNTERS, 0)}), parse, put, argv)
+    counters = {"deliveryId": None, **dict.fromkeys(COUNTERS, 0), "achievedRate": None}
+    return run_job(Run("put_events", counters, if_interrupted=NOT_BEGUN), parse, put, argv)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -38,12 +39,16 @@ from jobs.replaying.campaign import Campaign
 from jobs.replaying.ranges import find_batches
 from jobs.replaying.survey import Survey, bulk_serves_better, survey, words
 from jobs.replaying.waiting import Waiting, find_waiting
-from jobs.sending.errand import COUNTERS, Errand
+from jobs.sending.accounts import check_counts
+from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand
 from jobs.sending.progress import Display
-from jobs.sending.send import Pace
+from jobs.sending.refused import DeadLetters, tell_dead_letters
+from jobs.sending.send import Pace, pace_words
 from jobs.sending.service import resolve_service
 from jobs.sending.timeline import Timeline
 from transforms.limits import CALLS_PER_SECOND
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +135,15 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     # Nothing is called: no region and no credentials are needed.
     service = Service(arguments.trackingId, arguments.region or "", arguments.endpoint_url)
     waiting = find_waiting(lake, service, find_batches(lake.manifests, arguments.first, arguments.last))
+    run.counters["events"] = waiting.total
     if arguments.bulk_export is None:
         tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
     else:
+        run.if_interrupted = (
+            f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
+        )
         tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
+    check_counts(f"batches {arguments.first} to {arguments.last}", run.counters)
     return Exit.DONE
 
 
@@ -142,21 +152,24 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
+    log.info("%s", pace_words(arguments.pace.max_rate))
     timeline, target = Timeline(arguments.pace.max_rate), Target(arguments.pace.max_rate)
     run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
-        Campaign(Errand(lake, service, arguments.pace, run, display, timeline, target, deadline), manifests).send()
-    return Exit.DEAD_LETTERS if run.counters["deadLettered"] else Exit.DONE
+        campaign = Campaign(Errand(lake, service, arguments.pace, run, display, timeline, target, deadline), manifests)
+        campaign.send()
+    if not run.counters["deadLettered"]:
+        return Exit.DONE
+    tell_dead_letters(DeadLetters(lake, service), campaign.refused)
+    return Exit.DEAD_LETTERS
 
 
 def tell_plan(found: Survey, run: Run, rate: float) -> None:
     """Say what a replay would do, to a person and in the summary."""
     sys.stdout.write("\n".join(words(found, rate)) + "\n")
-    events = found.delivered + found.refused + found.waiting
     run.counters.update(
         batches=found.batches,
         batchesDone=found.batches - len(found.waitingBatches),
-        events=events,
         alreadyDelivered=found.delivered,
         deadLettered=found.refused,
         pending=found.waiting,
@@ -176,7 +189,6 @@ def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),
         batchesDone=len(waiting.settled),
-        events=found.delivered + found.refused + found.waiting,
         alreadyDelivered=found.delivered,
         deadLettered=found.refused,
         pending=found.waiting,
@@ -191,7 +203,8 @@ def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    return run_job(Run("replay_events", dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0)), parse, replay, argv)
+    counters = {**dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0), "achievedRate": None}
+    return run_job(Run("replay_events", counters, if_interrupted=NOT_BEGUN), parse, replay, argv)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ No sockets and no threads: `server` brings the messages, one at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -93,6 +94,7 @@ class Dispatcher:
         self._undurable_since: float | None = None
         self._unanswered_since: float | None = None
         self._events = {"delivered": 0, "refused": 0}
+        self._begun: Counter[int] = Counter()
         self.stopped = False
         self.ending: Answer | None = None
 
@@ -163,6 +165,11 @@ class Dispatcher:
         rows, self._rows, self._undurable_since = self._rows, [], None
         return rows
 
+    def take_begun(self) -> Mapping[int, int]:
+        """Hand over how many calls began in which slot of time, as far as it was heard of since the last time."""
+        begun, self._begun = self._begun, Counter()
+        return begun
+
     def has_rows(self) -> bool:
         """Whether there are outcomes to be made durable."""
         return bool(self._rows)
@@ -197,6 +204,8 @@ class Dispatcher:
         throttled = calls.throttled - attempt.calls.throttled
         answered = calls.answered - attempt.calls.answered
         self._target.note(answered - throttled, throttled)
+        for slot, count in calls.begun.items():
+            self._begun[slot] += count - attempt.calls.begun.get(slot, 0)
         attempt.calls = calls
 
     def _end_if(self, message: Message) -> None:

@@ -93,6 +93,9 @@ class Client:
 
         Returns:
             Whether there are others now.
+
+        Raises:
+            SourceSilentError: their source gave none.
         """
         if self._line is None:
             return False

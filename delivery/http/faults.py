@@ -31,3 +31,7 @@ class NoAnswerError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SourceSilentError(Exception):
+    """The source of the credentials in use gave none when it was asked again: it is down, or asked too often."""

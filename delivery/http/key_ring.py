@@ -9,6 +9,7 @@ from typing import Final
 
 from botocore.credentials import Credentials
 
+from delivery.http.faults import SourceSilentError
 from delivery.http.flight import Flight
 from delivery.http.keys import Keys, freeze
 
@@ -46,10 +47,16 @@ class KeyRing:
         return self._keys
 
     async def renew(self) -> bool:
-        """Find credentials from scratch; say whether they are others than those in use. What fails finds none."""
+        """Find credentials from scratch; say whether they are others than those in use.
+
+        Raises:
+            SourceSilentError: their source gave none, whatever it is by now: it has given some before.
+        """
         before = self._keys
-        with suppress(Exception):
+        try:
             self._take(*await self._search.result())
+        except Exception as error:
+            raise SourceSilentError(type(error).__name__) from None
         return self._keys != before
 
     def close(self) -> None:

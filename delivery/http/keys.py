@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, CredentialRetrievalError, InvalidConfigError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    NoCredentialsError,
+)
 from botocore.session import Session
+
+from delivery.answers import Meaning, meaning
+from delivery.http.metadata import find_silence
+from delivery.records import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,9 @@ def find_credentials(session: Session) -> Credentials:
     Blocks, and may use the network, as their source wants it.
 
     Raises:
-        BotoCoreError: there are none, or they cannot be got or used.
+        NoCredentialsError: the chain has no source of them.
+        CredentialRetrievalError: it has one, which does not give them now, and may do so later.
+        BotoCoreError: they cannot be got, or used, until somebody mends the set-up.
     """
     try:
         credentials = session.get_credentials()
@@ -46,14 +58,35 @@ def find_credentials(session: Session) -> Credentials:
             freeze(credentials)
     except BotoCoreError:
         raise
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # a token that cannot be read, a command that is not there
         raise InvalidConfigError(error_msg=str(error)) from None
-    except Exception as error:  # of whatever the source is: STS, a command of the user's, a file with a token
-        message = f"{type(error).__name__}: {error}"
-        raise CredentialRetrievalError(provider="the default chain", error_msg=message) from None
-    if credentials is None:
+    except ClientError as error:
+        raise _refused(error) from None
+    except Exception as error:
+        raise _unready("the default chain", type(error).__name__) from None
+    if credentials is not None:
+        return credentials
+    silence = find_silence(session)
+    if silence is None:
         raise NoCredentialsError
-    return credentials
+    raise _unready("the instance metadata service", silence)
+
+
+def may_come(error: BotoCoreError) -> bool:
+    """Whether what kept credentials back may pass without anybody's doing."""
+    return meaning(Answer(None, type(error).__name__)) is not Meaning.STOP
+
+
+def _refused(error: ClientError) -> BotoCoreError:
+    """Tell an STS that is busy or ill from one that says no. Its words may name users, so they are left out."""
+    code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"].get("HTTPStatusCode")
+    if meaning(Answer(status, code)) in {Meaning.FAULT, Meaning.THROTTLED} or code == "IDPCommunicationError":
+        return _unready(f"AWS STS ({error.operation_name})", f"answers {code}")
+    return InvalidConfigError(error_msg=f"AWS refuses {error.operation_name}: {code}")
+
+
+def _unready(source: str, what: str) -> CredentialRetrievalError:
+    return CredentialRetrievalError(provider=source, error_msg=what)
 
 
 def freeze(credentials: Credentials) -> Keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -12,12 +13,14 @@ from typing import Final, Protocol
 from delivery.answers import Meaning, meaning
 from delivery.budget.permit import Permit
 from delivery.calls import Calls
+from delivery.http.faults import SourceSilentError
 from delivery.records import Answer, Outcome, Request
 from delivery.sending.retry import RetryPolicy
 from delivery.sending.ways import Way, Ways
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks for credentials."""
+_SILENT: Final = Answer(None, "CredentialRetrievalError", "the source of the credentials gives none at the moment")
 
 
 class Service(Protocol):
@@ -32,7 +35,7 @@ class Service(Protocol):
         ...
 
     def renew(self) -> Awaitable[bool]:
-        """Look for other credentials; say whether there are."""
+        """Look for other credentials; say whether there are. Raises SourceSilentError where nobody can tell now."""
         ...
 
 
@@ -49,6 +52,35 @@ class Time:
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     chance: Callable[[], float] = random.random
+
+
+class _Search:
+    """Looks for other credentials, again and again.
+
+    Attributes:
+        found: there are others.
+        silent: their source gave none the last time that it answered, or has not answered at all.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.found, self.silent = False, True
+
+    async def finds(self, until: float) -> bool:
+        """Look until some are found, or until a time of the event loop's clock."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while not await self._look():
+                    await asyncio.sleep(_LOOK_AGAIN)
+        return self.found
+
+    async def _look(self) -> bool:
+        try:
+            self.found = await self._service.renew()
+            self.silent = False
+        except SourceSilentError:
+            self.silent = True
+        return self.found
 
 
 class Course:
@@ -93,9 +125,9 @@ class Course:
             ways: where it goes back to if it has not ended.
             ended: told of its outcome if it has.
         """
-        begun = self._time.monotonic()
-        way.begin(begun, self._time.now())
-        self.calls.begin(again=way.made > 1)
+        begun, now = self._time.monotonic(), self._time.now()
+        way.begin(begun, now)
+        self.calls.begin(again=way.made > 1, at=now.timestamp())
         answer = await self._service.put(way.request)
         way.latency = self._time.monotonic() - begun
         self.calls.end(answer, way.latency)
@@ -122,24 +154,24 @@ class Course:
         ways.again(way, due)
 
     async def _renew(self, way: Way, answer: Answer, ways: Ways) -> None:
-        """Call again with other credentials, if some are found soon."""
+        """Call again with other credentials, if some are found in time."""
         now = self._time.monotonic()
         way.expired = now if way.expired is None else way.expired
         ways.again(way, now)
-        until = way.expired + self._retry.renewal
-        if now >= until:
+        if now >= way.expired + self._retry.renewal:
             self._stop(answer)
         elif not self.waiting:
-            await self._look_for_credentials(answer, until)
+            await self._look_for_credentials(answer, way.expired)
 
-    async def _look_for_credentials(self, answer: Answer, until: float) -> None:
+    async def _look_for_credentials(self, answer: Answer, expired: float) -> None:
+        """Look until there are others: for some seconds where their source gives the same again, longer where none."""
+        search = _Search(self._service)
         self.waiting = True
         try:
-            async with asyncio.timeout_at(until):
-                while not await self._service.renew():
-                    await asyncio.sleep(_LOOK_AGAIN)
-        except TimeoutError:
-            self._stop(answer)
+            if not await search.finds(expired + self._retry.renewal) and not search.silent:
+                self._stop(answer)
+            elif not search.found and not await search.finds(expired + self._retry.budget):
+                self._stop(_SILENT)
         finally:
             self.waiting = False
 

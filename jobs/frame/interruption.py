@@ -2,7 +2,8 @@
 
 A signal comes on two ways. Ctrl-C goes to the whole foreground process group, so to Python and, under spark-submit, to
 the JVM; a scheduler's SIGTERM goes to what it has started, which under spark-submit is the JVM alone. Left to itself
-the JVM shuts Spark down at either.
+the JVM shuts Spark down at either, and the run could not even write its summary. So both ways are listened to from the
+run's first moment to its last.
 """
 
 from __future__ import annotations
@@ -11,46 +12,113 @@ import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from jobs.errors import UnfinishedError
 
 log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_POLL_MS: Final = 200
-_JVM_SECONDS: Final = 5.0
+_KICK: Final = signal.SIGURG
+"""By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
+_POLL_MS: Final = 100
+_JVM_POLL: Final = 0.05
+_KICK_SECONDS: Final = 0.02
+_END_SECONDS: Final = 5.0
 """How long to wait for the JVM to take its signals back: it may be gone, or be stopped."""
+_CANCEL_SECONDS: Final = 0.2
+_FIRST, _SECOND = 1, 2
+_ENTERED: Final = "a block that ends gently was entered"
+
+
+def _launched_jvm() -> Any:
+    """The JVM that Spark runs in, which is there long before a session is; None while it is not."""
+    return SparkContext._jvm
+
+
+def _cancel_jobs() -> None:
+    """Cancel what Spark is at: nobody waits for it any more."""
+    context = SparkContext._active_spark_context
+    if context is not None:
+        context.cancelAllJobs()
 
 
 class Interruption:
-    """Remembers that the run was asked to end: Ctrl-C also ends the JVM, and what is raised then may be anything.
+    """Listens to both ways, and does what the part of the run that is under way asks for.
+
+    The first signal ends a run cleanly, a second one at once. Each way is counted alone: one Ctrl-C comes on both.
+
+    Args:
+        find_jvm: gives the JVM, or None while there is none.
+        cancel: ends what the JVM does for the main thread.
 
     Attributes:
-        came: whether SIGINT or SIGTERM, which a scheduler sends first, was received.
+        came: whether SIGINT or SIGTERM was received. What is raised then may be anything: a signal may end the JVM.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, find_jvm: Callable[[], Any] = _launched_jvm, cancel: Callable[[], None] = _cancel_jobs) -> None:
         self.came = False
-        self._spark: SparkSession | None = None
-        self._asked: SimpleQueue[str | None] | None = None
-        self._at_once = False
+        self._find_jvm = find_jvm
+        self._cancel = cancel
+        self._heard: SimpleQueue[str | None] = SimpleQueue()
+        self._stop: Callable[[], None] | None = None
+        self._stopped: Callable[[], None] | None = None
+        """The block's `stop` that has been called."""
+        self._meanwhile = ""
+        self._raises: int | None = None
+        """From which signal on KeyboardInterrupt is raised: the first, the second; None: at none."""
+        self._kick = 0
+        """Which signal the main thread is being interrupted for."""
+        self._over = threading.Event()
 
-    def listen(self, spark: SparkSession | None = None) -> None:
-        """Take over both signals of this process: each raises KeyboardInterrupt in the main thread.
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over the signals of this process, and of the JVM as soon as it is there, until the block ends."""
+        before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        before[_KICK] = signal.signal(_KICK, self._raise)
+        server = threading.Thread(target=self._serve, name="interruption", daemon=True)
+        listener = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
+        server.start()
+        listener.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._heard.put(None)
+            server.join(_END_SECONDS)
+            listener.join(_END_SECONDS)
+            for number, handler in before.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
-        Args:
-            spark: whose JVM has signals too; None where it has not started.
-        """
-        self._spark = spark
-        for number in _SIGNALS:
-            signal.signal(number, self._note)
+    def listen_again(self) -> None:
+        """Take Ctrl-C over once more: Spark has taken it when it started."""
+        signal.signal(signal.SIGINT, self._note)
+
+    @contextmanager
+    def ends_at_once(self) -> Iterator[None]:
+        """While the block runs, each signal raises KeyboardInterrupt in the main thread; Spark goes on living."""
+        self._raises = _FIRST
+        try:
+            yield
+        finally:
+            self._raises = None
+
+    @contextmanager
+    def ends_by_itself(self) -> Iterator[None]:
+        """While the block runs, which is soon over, only a second signal raises KeyboardInterrupt."""
+        self._raises = _SECOND
+        try:
+            yield
+        finally:
+            self._raises = None
 
     def check(self, unfinished: str) -> None:
         """End the run if it was asked to end.
@@ -78,7 +146,7 @@ class Interruption:
             UnfinishedError: a signal came, and the work did not come to its end.
         """
         asked, over = threading.Event(), threading.Event()
-        canceller = threading.Thread(target=self._cancel_jobs, args=(asked, over), name="canceller", daemon=True)
+        canceller = threading.Thread(target=self._keep_cancelling, args=(asked, over), name="canceller", daemon=True)
         canceller.start()
         try:
             with self.gently(asked.set, "Spark's jobs are cancelled"):
@@ -91,101 +159,104 @@ class Interruption:
             asked.set()
             canceller.join()
 
-    def _cancel_jobs(self, asked: threading.Event, over: threading.Event) -> None:
+    def _keep_cancelling(self, asked: threading.Event, over: threading.Event) -> None:
         asked.wait()
-        while not over.wait(_POLL_MS / 1000):
+        while not over.wait(_CANCEL_SECONDS):
             with suppress(Exception):  # the JVM may be gone
-                assert self._spark is not None
-                self._spark.sparkContext.cancelAllJobs()
+                self._cancel()
 
     @contextmanager
     def gently(
         self, stop: Callable[[], None], meanwhile: str = "what is under way is finished first"
     ) -> Iterator[None]:
-        """Let the work end itself: while the block runs, the first signal calls `stop`, and Spark goes on living.
+        """Let the work end itself: while the block runs, the first signal calls `stop` instead.
 
-        The work then finishes what is under way and leaves the block. A second signal on the same way raises
-        KeyboardInterrupt in the main thread. Where the JVM's signals cannot be taken over, a warning is logged and it
-        goes on as outside: what reaches the JVM ends Spark.
+        The work then finishes what is under way and leaves the block. A second signal raises KeyboardInterrupt.
 
         Args:
-            stop: is called once, from a thread of its own, also when a signal came in such a block before this one; it
-                must return at once.
+            stop: is called once, from a thread of its own, also when a signal came before this block; it must return
+                at once.
             meanwhile: what happens then, for the log.
         """
+        self._meanwhile = meanwhile
+        self._stop = partial(stop)  # another object in each block, as `_stopped` is to tell them apart
         try:
-            with self._served(stop, meanwhile) as asked, _jvm_signals(self._spark, lambda: asked.put("JVM")):
-                self._asked = asked
-                if self.came:
-                    asked.put("before")
-                yield
+            if self.came:
+                self._heard.put(_ENTERED)
+            yield
         finally:
-            self._asked = None
+            self._stop = None
 
-    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
         """Hand a signal on: a handler may take no lock, which the interrupted code may hold; this queue has none."""
         self.came = True
-        if self._asked is None or self._at_once:
-            self._at_once = False
+        self._heard.put("Python")
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        asked, self._kick = self._kick, 0
+        if asked and self._may_raise(asked):
             raise KeyboardInterrupt
-        self._asked.put("Python")
 
-    @contextmanager
-    def _served(self, stop: Callable[[], None], meanwhile: str) -> Iterator[SimpleQueue[str | None]]:
-        asked: SimpleQueue[str | None] = SimpleQueue()
-        server = threading.Thread(target=self._serve, args=(asked, stop, meanwhile), name="interruption", daemon=True)
-        server.start()
-        try:
-            yield asked
-        finally:
-            asked.put(None)
-            server.join()  # so that what it raises is raised before the block is left
+    def _may_raise(self, asked: int) -> bool:
+        """Whether the main thread is still where this signal raises: it goes on until it is interrupted."""
+        gently = asked == _FIRST and self._stop is not None
+        return self._raises is not None and asked >= self._raises and not gently
 
-    def _serve(self, asked: SimpleQueue[str | None], stop: Callable[[], None], meanwhile: str) -> None:
-        """Stop at the first signal, end at the second: one Ctrl-C comes on both ways, so each way is counted alone."""
-        ways: set[str] = set()
-        while (way := asked.get()) is not None:
-            self.came = True
-            if way in ways:
-                self._end_at_once()
-                return
-            if not ways:
-                log.warning("asked to end: %s; a second signal ends the run at once", meanwhile)
-                stop()
-            ways.add(way)
+    def _serve(self) -> None:
+        signals: Counter[str] = Counter()
+        while (way := self._heard.get()) is not None:
+            before = max(signals.values(), default=0)
+            if way == _ENTERED:
+                self._end_soon()
+                continue
+            signals[way] += 1
+            if signals[way] == _FIRST > before:
+                self._end_soon()
+            elif signals[way] > max(before, _FIRST):
+                self._interrupt(_SECOND)
 
-    def _end_at_once(self) -> None:
-        """Raise KeyboardInterrupt in the main thread, which waits for the JVM's answer.
+    def _end_soon(self) -> None:
+        stop = self._stop
+        if stop is None:
+            self._interrupt(_FIRST)
+        elif stop is not self._stopped:
+            self._stopped = stop
+            log.warning("asked to end: %s; a second signal ends the run at once", self._meanwhile)
+            stop()
+
+    def _interrupt(self, asked: int) -> None:
+        """Raise KeyboardInterrupt in the main thread, which may wait for the JVM's answer, and end what it waits for.
 
         A signal that comes just before such a wait begins does not end it; so it is sent until it has been heard.
         """
+        if not self._may_raise(asked):
+            return
         main = threading.main_thread().ident
         assert main is not None
-        self._at_once = True
-        while self._at_once:
-            signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(_POLL_MS / 1000)
+        self._kick = asked
+        while self._kick and not self._over.is_set():
+            signal.pthread_kill(main, _KICK)
+            time.sleep(_KICK_SECONDS)
+        with suppress(Exception):  # the JVM has died
+            self._cancel()
 
+    def _hear_jvm(self) -> None:
+        self.came = True
+        self._heard.put("JVM")
 
-@contextmanager
-def _jvm_signals(spark: SparkSession | None, heard: Callable[[], None]) -> Iterator[None]:
-    """Call `heard`, from another thread, for each of the JVM's signals, which otherwise shut Spark down."""
-    signals = None
-    try:
-        signals = _JvmSignals(spark)
-    except Exception as failure:  # Spark Connect, a JVM that was told to leave signals alone, or another make of JVM
-        log.warning("the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__)
-    if signals is None:
-        yield
-        return
-    over = threading.Event()
-    listener = threading.Thread(target=signals.pass_on, args=(heard, over), name="jvm-signals", daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        over.set()
-        listener.join(_JVM_SECONDS)
+    def _listen_to_jvm(self) -> None:
+        """Hear the JVM's signals, which otherwise shut Spark down."""
+        while (jvm := self._find_jvm()) is None:
+            if self._over.wait(_JVM_POLL):
+                return
+        try:
+            signals = _JvmSignals(jvm)
+        except Exception as failure:  # a JVM that was told to leave signals alone, or another make of JVM
+            log.warning(
+                "the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__
+            )
+            return
+        signals.pass_on(self._hear_jvm, self._over)
 
 
 class _JvmSignals:
@@ -194,11 +265,11 @@ class _JvmSignals:
     The JVM's own java.beans.EventHandler makes of a semaphore a handler of signals; a thread of Python's waits for it.
 
     Args:
-        spark: whose JVM it is.
+        jvm: whose signals they are.
     """
 
-    def __init__(self, spark: Any) -> None:
-        self._jvm = spark._jvm
+    def __init__(self, jvm: Any) -> None:
+        self._jvm = jvm
         self._received = self._jvm.java.util.concurrent.Semaphore(0)
         self._milliseconds = self._jvm.java.util.concurrent.TimeUnit.MILLISECONDS
         interface = self._jvm.java.lang.Class.forName("sun.misc.SignalHandler")

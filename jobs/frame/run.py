@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -52,7 +53,7 @@ class Run:
         startedAt: aware.
         interruption: how the run is asked to end.
         report: what its page tells beside the counters.
-        afterwards: what to do after the run was interrupted; changes as the work goes on.
+        if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
     """
 
     job: str
@@ -60,7 +61,7 @@ class Run:
     startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
     interruption: Interruption = field(default_factory=Interruption)
     report: Report = field(default_factory=Report)
-    afterwards: str = "run it again, it resumes"
+    if_interrupted: str = "run it again"
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
@@ -94,23 +95,34 @@ def run_job(
         The exit code. The last line of standard output is the summary, also when the job failed.
     """
     _log_to_stderr()
+    with run.interruption.listening():
+        return _run(run, parse, work, argv, find_lake)
+
+
+def _run(
+    run: Run,
+    parse: Callable[[Sequence[str]], A],
+    work: Callable[[SparkSession, Lake, A, Run], Exit],
+    argv: Sequence[str],
+    find_lake: Callable[[SparkSession, str], Lake],
+) -> int:
     arguments, lake, error = None, None, None
     is_at_once = False
     try:
-        run.interruption.listen()  # Spark takes seconds to start
-        arguments = parse(argv)
-        spark = open_session(run.job)
-        run.interruption.listen(spark)  # again after Spark, which installs a handler of its own
-        lake = find_lake(spark, arguments.lake)
-        run.report = start_report()
-        code = work(spark, lake, arguments, run)
+        with run.interruption.ends_at_once():
+            arguments = parse(argv)
+            spark = open_session(run.job)
+            run.interruption.listen_again()
+            lake = find_lake(spark, arguments.lake)
+            run.report = start_report()
+            code = work(spark, lake, arguments, run)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
     except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
         is_at_once = isinstance(failure, KeyboardInterrupt)
         if run.interruption.came or is_at_once:
-            code, error = Exit.INTERRUPTED, f"interrupted; {run.afterwards}"
+            code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _tell([error])
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
@@ -118,7 +130,8 @@ def run_job(
     summary = run.summary(arguments.batch if arguments else None, code, error)
     if lake is not None and arguments is not None:
         keep = partial(_keep, run, lake, summary)
-        in_a_thread(keep) if is_at_once else keep()
+        with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
+            in_a_thread(keep) if is_at_once else keep()
     sys.stdout.write(f"{json.dumps(summary)}\n")  # the last line: nothing is logged after it
     sys.stdout.flush()
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
@@ -13,7 +14,7 @@ from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Balance, Kind, Plan, Span
 from jobs.ledger.tracker import Tracker
-from transforms.outcomes import fates, letters, remaining, sent_span
+from transforms.outcomes import fates, letters, remaining, sent_span, tally
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
 
@@ -23,6 +24,23 @@ _CHOICES: Final[dict[Kind, str]] = {
     "dead-letters": "status = 'refused'",
 }
 """Which events of a batch are sent, by how they ended before; null is not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A plan's events by what became of them, each count on its own.
+
+    Attributes:
+        delivered: with a receipt that says so.
+        refused: with receipts that say no other.
+        pending: without a receipt.
+        unplanned: events with a receipt that the plan does not hold.
+    """
+
+    delivered: int
+    refused: int
+    pending: int
+    unplanned: int = 0
 
 
 class Ledger:
@@ -66,10 +84,17 @@ class Ledger:
         paths = self._receipts.paths(plan.runId)
         return remaining(requests, self._read(paths)) if paths else _with(requests, "ended", "array<string>")
 
-    def count(self, plan: Plan) -> dict[str, int]:
-        """Count the events of a plan that have ended, by status, each once."""
-        paths = self._receipts.paths(plan.runId)
-        return _by_status(fates(self._read(paths))) if paths else {}
+    def tally(self, plan: Plan) -> Tally:
+        """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
+        requests = self._lake.rows(self._plans.requests(plan.batch, plan.runId), REQUESTS)
+        rows = tally(requests, self._read(self._receipts.paths(plan.runId))).collect() if plan.requests else []
+        found = {row["status"]: row["planned"] for row in rows}
+        return Tally(
+            delivered=found.get("delivered", 0),
+            refused=found.get("refused", 0),
+            pending=found.get(None, 0),
+            unplanned=sum(row["unplanned"] for row in rows),
+        )
 
     def write(self, plan: Plan, run: str, rows: list[dict[str, Any]]) -> None:
         """Write receipts.

@@ -15,9 +15,11 @@ from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
 from jobs.ledger.plans import Balance, Plan
 from jobs.ledger.tracker import Tracker
+from jobs.sending.accounts import EVENTS, Account, account, check_counts, settled
 from jobs.sending.attendance import Sent
+from jobs.sending.call_rate import FullSeconds
 from jobs.sending.endings import ending, waiting
-from jobs.sending.errand import EVENTS, Account, Errand, account, calls, deliver, sendable, settled
+from jobs.sending.errand import Errand, calls, deliver, sendable
 from jobs.sending.progress import Goal
 
 _SECOND: Final = 1.0
@@ -37,7 +39,7 @@ class Campaign:
         self._batches = [manifest.batch for manifest in manifests]
         self._accounts = accounts(errand.lake, errand.service, manifests)
         self._calls: Counter[str] = Counter()
-        self._seconds = 0.0
+        self._full = FullSeconds()
         self._rested_at = time.monotonic()
         self._sum_up()
 
@@ -58,6 +60,12 @@ class Campaign:
             if sent is not None:
                 self._add(sent)
             self._check_end(batch, sent)
+        check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._errand.run.counters)
+
+    @property
+    def refused(self) -> list[str]:
+        """The batches of which the service refused something for good."""
+        return [batch for batch in self._batches if self._accounts[batch]["deadLettered"]]
 
     def _check_whether_to_go_on(self) -> None:
         if self._errand.run.interruption.came:
@@ -85,12 +93,9 @@ class Campaign:
 
     def _add(self, sent: Sent) -> None:
         self._calls.update(calls(sent))
-        self._seconds += sent.seconds
+        self._full += sent.full
         self._rested_at = time.monotonic() + _SECOND
-        attempts = self._calls["attempts"]
-        self._errand.run.counters.update(
-            self._calls, achievedRate=round(attempts / self._seconds, 1) if self._seconds else 0.0
-        )
+        self._errand.run.counters.update(self._calls, achievedRate=self._full.rate)
 
     def _sum_up(self) -> None:
         sums: Counter[str] = Counter()
@@ -118,9 +123,13 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dic
 def _account(lake: Lake, service: Service, manifest: Manifest, known: Balance | Plan | None) -> Account:
     match known:
         case Balance():
-            return settled(known)
+            counts = settled(manifest, known)
+            check_counts(f"batch {manifest.batch}", counts)
+            return counts
         case Plan():
-            ended = Ledger(lake, manifest.batch, service).count(known)
-            return account(known, ended, ended)
+            ended = Ledger(lake, manifest.batch, service).tally(known)
+            counts = account(manifest, known, ended, ended)
+            check_counts(f"batch {manifest.batch}", counts, ended.unplanned)
+            return counts
         case _:
             return {**dict.fromkeys(EVENTS, 0), "events": manifest.events, "pending": manifest.events}

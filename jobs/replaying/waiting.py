@@ -28,12 +28,14 @@ class Waiting:
         batches: labels of the others, oldest first.
         events: of these: the `events` table's columns, `batch`, and `status`: how an event ended, null where it waits.
         settledEvents: of the batches of which nothing is left, by the table's columns.
+        total: events of all batches, as their builds counted them.
     """
 
     settled: tuple[Balance, ...]
     batches: tuple[str, ...]
     events: DataFrame
     settledEvents: DataFrame
+    total: int
 
 
 def find_waiting(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> Waiting:
@@ -56,4 +58,5 @@ def find_waiting(lake: Lake, service: Service, manifests: Sequence[Manifest]) ->
         joined = events.join(fates(lake.rows(paths, RECEIPTS)), "eventId", "left")
     else:
         joined = events.withColumn("status", F.lit(None).cast("string"))
-    return Waiting(tuple(settled.values()), batches, joined, lake.published_events(done, EVENTS))
+    total = sum(manifest.events for manifest in manifests)
+    return Waiting(tuple(settled.values()), batches, joined, lake.published_events(done, EVENTS), total)

@@ -40,21 +40,22 @@ def flow_chart(flow: Flow) -> str:
 
 
 def calls_chart(course: Course) -> str:
-    """Draw calls a second: what ended well, what was throttled on top, against the target and the limit."""
+    """Draw calls a second, by when they began, those that were throttled on top, against the target and the limit."""
     edges = _edges(course)
-    throttled = rates(course, lambda point: point.throttled)
-    ended = rates(course, lambda point: point.ended)
-    well = [all_ - some for all_, some in zip(ended, throttled, strict=True)]
+    begun = rates(course, lambda point: point.attempts)
+    # A call is throttled a moment after it began, which may be in the next second.
+    throttled = rates(course, lambda point: min(point.throttled, point.attempts))
+    well = [all_ - some for all_, some in zip(begun, throttled, strict=True)]
     target = [point.target if point.seconds else nan for point in course.points]
-    text = f"Up to {max(ended):,.0f} calls a second ended; the limit is {course.limit:,g} a second."
+    text = f"Up to {max(begun):,.0f} calls a second began; the limit is {course.limit:,g} a second."
     with drawing("calls", "Calls a second over time", text) as drawn:
         drawn.axes.stairs(well, edges, fill=True, facecolor=colour("c0"), **_EDGE)
-        drawn.axes.stairs(ended, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE)
+        drawn.axes.stairs(begun, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE)
         drawn.axes.stairs(target, edges, baseline=None, edgecolor=colour("ink"), linewidth=1.4)
         if shows_limit(course):
             drawn.axes.axhline(course.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
         _sendings(drawn, course)
-        top = max(ended)
+        top = max(begun)
         count_axis(drawn.axes, max(top, course.limit) if shows_limit(course) else top * 1.5, "calls a second")
         time_axis(drawn.axes, *_ends(course))
     return drawn.svg
@@ -62,7 +63,7 @@ def calls_chart(course: Course) -> str:
 
 def shows_limit(course: Course) -> bool:
     """Whether the limit is near enough to the calls to stand in one chart with them."""
-    return course.limit <= FAR * max(rates(course, lambda point: point.ended))
+    return course.limit <= FAR * max(rates(course, lambda point: point.attempts))
 
 
 def latency_chart(course: Course) -> str:

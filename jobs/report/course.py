@@ -56,5 +56,5 @@ def latencies(points: Sequence[Point]) -> Mapping[int, int]:
 
 
 def rates(course: Course, count: Callable[[Point], int]) -> list[float]:
-    """Give a count a second for each point; the last may have been watched for a part of its width only."""
-    return [count(point) / max(point.seconds, course.width / 2) for point in course.points]
+    """Give a count a second for each point."""
+    return [count(point) / course.width for point in course.points]

@@ -94,7 +94,7 @@ class Point:
 
     Attributes:
         seconds: that were watched.
-        attempts: calls that began, retries included.
+        attempts: calls that began, retries included, by the clock of who made them.
         retried: of them, those that repeated a call.
         ended: calls that ended.
         throttled: of them, those that the service throttled.

@@ -74,7 +74,7 @@ def _flow(flow: Flow) -> Picture:
 
 
 def _calls(course: Course) -> Picture:
-    legend = (("c0", "ended, not throttled"), ("c1", "throttled"), ("ink", "target"))
+    legend = (("c0", "calls, not throttled"), ("c1", "throttled"), ("ink", "target"))
     limit = (("dashed", f"limit, {course.limit:,g} a second"),) if charts.shows_limit(course) else ()
     return Picture(Markup(charts.calls_chart(course)), legend + limit)  # noqa: S704 - as above
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +15,13 @@ from delivery.channel.dispatcher import Dispatcher, Progress
 from delivery.channel.server import Server
 from delivery.records import Answer, Row
 from jobs.errors import JobError, UnfinishedError
+from jobs.sending.call_rate import CallRate, FullSeconds
 
 log = logging.getLogger(__name__)
 
 _EVERY: Final = 1.0
 """Seconds between two files of receipts."""
 _LOOK: Final = 0.1
-_MICROSECONDS: Final = 1_000_000
 _LAST_WORDS: Final = 3.0
 """Seconds; Spark gives the Python worker of a task that it ends 2."""
 _GIVE_UP: Final = 60.0
@@ -40,12 +40,14 @@ class Watch:
         check: raises JobError where one is not to go on.
         show: shows the progress.
         asked: whether the delivery is to end.
+        begun: is told how many calls began in which slot of time.
     """
 
     keep: Callable[[list[Row]], None]
     check: Callable[[], None]
     show: Callable[[Progress], None]
     asked: threading.Event
+    begun: Callable[[Mapping[int, int]], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,13 @@ class Sent:
         progress: at its end.
         ending: the answer that ended it before its end; None where none did.
         failure: what ended the Spark job; None where it came to its end.
-        seconds: that the calls took up, by `taken`.
+        full: the full seconds of it, and the calls that began in them.
     """
 
     progress: Progress
     ending: Answer | None
     failure: Exception | None
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Calls a second, retries included."""
-        return self.progress.calls.attempts / self.seconds if self.seconds else 0.0
+    full: FullSeconds
 
 
 class Attendance:
@@ -77,20 +74,14 @@ class Attendance:
         dispatcher: of the delivery.
         server: brings it the tasks' messages.
         watch: who is told.
-        interval: seconds that the limit gives a call.
     """
 
-    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch, interval: float) -> None:
+    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch) -> None:
         self._dispatcher = dispatcher
         self._server = server
         self._watch = watch
         self._kept_at = self._failing_since = time.monotonic()
-        self._interval = interval
-        self._attempts = 0
-        self._heard: list[float] = []
-        """When calls were heard of, first and last, by the driver's clock."""
-        self._begun: list[float] = []
-        """When calls that have outcomes began, first and last, by the tasks' clocks."""
+        self._rate = CallRate()
 
     def through(self, job: Callable[[], list[Left]]) -> Sent:
         """Watch the job to its end, and keep all that it tells."""
@@ -121,9 +112,7 @@ class Attendance:
 
     def _look(self) -> None:
         progress = self._server.call(self._dispatcher.progress)
-        if progress.calls.attempts > self._attempts:
-            self._attempts = progress.calls.attempts
-            self._heard = _ends([*self._heard, time.monotonic()])
+        self._hear_of_calls()
         self._watch.show(progress)
         self._watch.check()
         if time.monotonic() - self._kept_at >= _EVERY:
@@ -138,7 +127,6 @@ class Attendance:
         """
         now = time.monotonic()
         rows = self._server.call(self._dispatcher.take)
-        self._begun = _ends([*self._begun, *(row["startedAt"] / _MICROSECONDS for row in rows)])
         try:
             if rows:
                 self._watch.keep(rows)
@@ -166,35 +154,13 @@ class Attendance:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
         progress = self._server.call(self._dispatcher.progress)
-        seconds = taken(progress.calls.attempts, self._interval, _span(self._heard), _span(self._begun))
-        return Sent(progress, self._dispatcher.ending, failure, seconds)
+        self._hear_of_calls()
+        return Sent(progress, self._dispatcher.ending, failure, self._rate.full_seconds())
 
-
-def taken(calls: int, interval: float, *spans: float) -> float:
-    """Say how many seconds calls took up: from the begin of the first to that of the last, and the last one's interval.
-
-    The tasks tell of their calls late, and of a request's last call alone when it began: of what is seen, the longest
-    counts. Nothing holds the rate that follows to the limit: were that passed, it would be seen here.
-
-    Args:
-        calls: how many, retries included.
-        interval: seconds that the limit gives each.
-        spans: seconds from the first begin to the last, as seen.
-
-    Examples:
-        >>> taken(11, 0.1, 0.3, 1.9), taken(11, 0.1, 0.3, 0.4), taken(0, 0.1, 0.0)
-        (2.0, 0.5, 0.0)
-    """
-    return max(spans) + interval if calls else 0.0
-
-
-def _ends(moments: list[float]) -> list[float]:
-    """Keep the first and the last."""
-    return [min(moments), max(moments)] if moments else []
-
-
-def _span(ends: list[float]) -> float:
-    return ends[-1] - ends[0] if ends else 0.0
+    def _hear_of_calls(self) -> None:
+        begun = self._server.call(self._dispatcher.take_begun)
+        self._rate.add(begun)
+        self._watch.begun(begun)
 
 
 def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:

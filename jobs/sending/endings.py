@@ -118,6 +118,10 @@ def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
     if what in (Meaning.STOP, Meaning.EXPIRED):
         suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
         return ConfigurationError(f"the service answered {said}: {waits}; check {suspect}, then run this again")
+    if answer.errorCode == "CredentialRetrievalError":
+        return UnfinishedError(
+            f"the executors' source of AWS credentials gave none for too long: {waits}; run this again, it resumes"
+        )
     return UnfinishedError(f"out of retries after {said}: {waits}; run this again, it resumes")
 
 

@@ -20,9 +20,10 @@ from jobs.frame.run import Run
 from jobs.frame.terminal import stop_console_progress
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import Ledger
-from jobs.ledger.plans import Balance, Kind, Plan
+from jobs.ledger.ledger import Ledger, Tally
+from jobs.ledger.plans import Balance, Kind
 from jobs.locking.locks import Lock, held
+from jobs.sending.accounts import EVENTS, Account, account, check_counts, settled
 from jobs.sending.attendance import Sent, Watch
 from jobs.sending.progress import Display, Goal
 from jobs.sending.send import Pace, part, send
@@ -30,9 +31,6 @@ from jobs.sending.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
-Account = dict[str, int]
-"""A batch's events by what became of them, as the summary names it; and requestsMinimum."""
-EVENTS: Final = ("events", "alreadyDelivered", "delivered", "deadLettered", "pending")
 CALLS: Final = ("requests", "attempts", "throttled", "retried")
 COUNTERS: Final = (
     *EVENTS,
@@ -45,6 +43,15 @@ COUNTERS: Final = (
     "achievedRate",
 )
 """What a summary counts: events by what became of them, calls, and rates."""
+
+
+NOT_BEGUN: Final = "nothing was sent in this run; run it again"
+UNDER_WAY: Final = (
+    "calls were under way, and some of their receipts may be missing; run it again, it resumes, and sends what has no "
+    "receipt once more, under the same eventIds"
+)
+SENT: Final = "all calls that were made have receipts; run it again, it resumes"
+"""What an interruption leaves behind, before, in and after a sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +129,30 @@ def deliver(
     ledger = Ledger(errand.lake, manifest.batch, errand.service)
     known = ledger.balance(manifest) if kind == "batch" else None
     if known is not None:
-        tell(settled(known))
+        counts = settled(manifest, known)
+        tell(counts)
+        check_counts(f"batch {manifest.batch}", counts)
         return None
     with held(errand.lake.files, errand.lake.root, ledger.deliveryId, errand.run.runId) as lock:
         plan = ledger.plan(kind, manifest, errand.run.runId)
-        before = after = ledger.count(plan)
-        sums = account(plan, before, after)
+        # Of a plan that was made just now the requests have just been counted, and there are no receipts.
+        is_new = plan.runId == errand.run.runId
+        before = after = Tally(0, 0, plan.events) if is_new else ledger.tally(plan)
+        sums = account(manifest, plan, before, after)
         tell(sums)
+        check_counts(f"batch {manifest.batch}", sums, before.unplanned)
         sent = None
         if sums["pending"]:
             requests = ledger.remaining(plan)
-            tell({"requestsMinimum": plan.requests if plan.runId == errand.run.runId else requests.count()})
+            tell({"requestsMinimum": plan.requests if is_new else requests.count()})
             errand.display.begin(ready())
             errand.timeline.begin(manifest.batch)
             sent = _send(errand, requests, lock, partial(ledger.write, plan, errand.run.runId))
-            after = ledger.count(plan)
-            sums = account(plan, before, after)
+            after = ledger.tally(plan)
+            sums = account(manifest, plan, before, after)
             tell(sums)
         ledger.settle(manifest, errand.run.runId)
+        check_counts(f"batch {manifest.batch}", sums, after.unplanned)
         if not sums["pending"]:
             ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
     return sent
@@ -148,45 +161,17 @@ def deliver(
 def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[Row]], None]) -> Sent:
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
     asked = threading.Event()
+    errand.run.if_interrupted = UNDER_WAY
     if errand.display.draws:
         stop_console_progress(requests.sparkSession)
     timeline = errand.timeline
-    watch = Watch(timeline.counting(keep), lock.check, timeline.beside(errand.display.show), asked)
+    shown = timeline.beside(errand.display.show)
+    watch = Watch(timeline.counting(keep), lock.check, shown, asked, timeline.count_calls)
     with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
         sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
+    errand.run.if_interrupted = SENT
     timeline.show(sent.progress)
     return sent
-
-
-def account(plan: Plan, before: dict[str, int], after: dict[str, int]) -> Account:
-    """Account for every event of the batch, from the plan and the receipts.
-
-    Args:
-        plan: the delivery's.
-        before: events of the plan that had ended when the run began, by status.
-        after: that have ended now.
-
-    Examples:
-        >>> from jobs.ledger.plans import Span
-        >>> plan = Plan("b", "batch", "run-1", "run-2", 10, 1, delivered=5, refused=1, span=Span(None, None))
-        >>> account(plan, {"delivered": 4}, {"delivered": 7, "refused": 1})
-        {'events': 16, 'alreadyDelivered': 9, 'delivered': 3, 'deadLettered': 2, 'pending': 2}
-    """
-    earlier, now, refused = before.get("delivered", 0), after.get("delivered", 0), after.get("refused", 0)
-    return {
-        "events": plan.delivered + plan.refused + plan.events,
-        "alreadyDelivered": plan.delivered + earlier,
-        "delivered": now - earlier,
-        "deadLettered": plan.refused + refused,
-        "pending": plan.events - now - refused,
-    }
-
-
-def settled(balance: Balance) -> Account:
-    """Account for a batch of which nothing is left to send."""
-    events = balance.delivered + balance.refused
-    done = {"alreadyDelivered": balance.delivered, "delivered": 0, "deadLettered": balance.refused, "pending": 0}
-    return {"events": events, **done}
 
 
 def calls(sent: Sent) -> dict[str, Any]:

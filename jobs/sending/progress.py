@@ -89,9 +89,9 @@ class Display:
             self._past.popleft()
 
     def _rates(self) -> tuple[float, float]:
-        """Calls and events a second, lately."""
+        """Calls and events a second, lately; of less than a second nobody can tell, so it counts as a whole one."""
         (since, calls, events), (now, calls_now, events_now) = self._past[0], self._past[-1]
-        seconds = max(now - since, 1e-9)
+        seconds = max(now - since, 1.0)
         return (calls_now - calls) / seconds, (events_now - events) / seconds
 
     def _draw(self, progress: Progress) -> None:

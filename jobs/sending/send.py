@@ -18,6 +18,7 @@ from delivery.http.service import Service
 from delivery.task import Terms
 from jobs.errors import ConfigurationError
 from jobs.sending.attendance import Attendance, Left, Sent, Watch
+from transforms.limits import CALLS_PER_SECOND
 from transforms.packing import spread
 
 _CALLS_A_TASK: Final = 100.0
@@ -40,6 +41,28 @@ class Pace:
     max_rate: float
     in_flight: int
     port: int
+
+
+def pace_words(max_rate: float) -> str:
+    """Say how fast it may go, and what that leaves of the quota.
+
+    Examples:
+        >>> pace_words(500).split(": ")[0]
+        'at most 500 calls a second (--max-rate)'
+        >>> pace_words(500).split(": ")[1]
+        'half of the quota of 1,000 a dataset group, which the live site shares'
+        >>> pace_words(300).split(": ")[1]
+        '30 % of the quota of 1,000 a dataset group, which the live site shares'
+        >>> pace_words(1200)
+        'at most 1,200 calls a second (--max-rate): more than the published quota of 1,000 a dataset group'
+    """
+    limit = f"at most {max_rate:,g} calls a second (--max-rate)"
+    quota = f"quota of {CALLS_PER_SECOND:,} a dataset group"
+    share = max_rate / CALLS_PER_SECOND
+    if share > 1:
+        return f"{limit}: more than the published {quota}"
+    words = "all" if share == 1 else "half" if share == 0.5 else f"{100 * share:.3g} %"
+    return f"{limit}: {words} of the {quota}, which the live site shares"
 
 
 def part(requests: DataFrame, max_rate: float) -> DataFrame:
@@ -73,7 +96,7 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
         bind = context.getConf().get("spark.driver.bindAddress", host)
         with serving(dispatcher, host, bind, pace.port) as (server, address):
             terms = Terms(service, address, static_rate, pace.in_flight)
-            return Attendance(dispatcher, server, watch, 1 / pace.max_rate).through(lambda: _run(parts, terms))
+            return Attendance(dispatcher, server, watch).through(lambda: _run(parts, terms))
     except OSError as error:
         raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
 

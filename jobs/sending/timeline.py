@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from delivery.calls import Calls
+from delivery.calls import SLOTS, Calls
 from delivery.channel.dispatcher import Progress
 from delivery.records import Row
 from jobs.report.facts import Course, Point, latency_class
@@ -18,6 +18,8 @@ MOST: Final = 600
 """Stretches that are kept apart; where there would be more, neighbours are merged, two by two."""
 _FINEST: Final = 1.0
 """Seconds of a stretch at first. Tasks tell what they called five times a second."""
+_ROUNDING: Final = 1e-4
+"""Seconds that fractions may be off."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,7 +92,6 @@ class Timeline:
         self._stretch(now).add(
             _Stretch(
                 seconds=passed,
-                attempts=calls.attempts - before.attempts,
                 retried=calls.retried - before.retried,
                 ended=calls.ended - before.ended,
                 throttled=calls.throttled - before.throttled,
@@ -99,6 +100,16 @@ class Timeline:
             )
         )
         self._last, self._calls, self._events = now, calls, events
+
+    def count_calls(self, begun: Mapping[int, int]) -> None:
+        """Take in calls, by the slot of Unix time in which they began.
+
+        One whose task's clock is not this one's is put to the nearest time that is watched.
+        """
+        now = self._clock()
+        for slot, count in begun.items():
+            passed = slot / SLOTS - self._began.timestamp() + _ROUNDING
+            self._stretch(min(max(self._start + passed, self._start), now)).attempts += count
 
     def keep(self, rows: list[Row]) -> None:
         """Take in receipts, once each; to be called when they are durable."""

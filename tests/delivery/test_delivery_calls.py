@@ -1,5 +1,8 @@
 """Calls, counted: begun, again, ended, in what way, how long they took."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from delivery.calls import Calls
@@ -15,7 +18,7 @@ DELIVERED, THROTTLED, NOBODY = (
 def test_calls_are_counted_by_what_became_of_them() -> None:
     calls = Calls()
     for again in (False, True, True, False):
-        calls.begin(again=again)
+        calls.begin(again=again, at=100.0)
     for answer in (THROTTLED, NOBODY, DELIVERED):
         calls.end(answer, 0.1)
     assert calls == Calls(2, 4, 2, 3, 1, 2, pytest.approx(0.1))
@@ -40,3 +43,14 @@ def test_counts_add_up_and_the_latency_stays() -> None:
     calls = Calls(1, 2, 3, 4, 5, 6, 0.1)
     calls.add(Calls(10, 20, 30, 40, 50, 60, 0.9))
     assert calls == Calls(11, 22, 33, 44, 55, 66, 0.1)
+
+
+def test_when_calls_began_is_told_by_slots_of_a_tenth_of_a_second_and_forgotten_in_time() -> None:
+    calls = Calls()
+    for at in (100.0, 100.09, 100.1, 100.95, 101.0):
+        calls.begin(again=False, at=at)
+    assert calls.begun == {1000: 2, 1001: 1, 1009: 1, 1010: 1}
+    assert Calls(**json.loads(json.dumps(asdict(calls)))).begun == calls.begun
+    for tenth in range(60):
+        calls.begin(again=True, at=200.0 + tenth / 10)
+    assert sorted(calls.begun) == list(range(2010, 2060))

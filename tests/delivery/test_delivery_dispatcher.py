@@ -448,3 +448,12 @@ def test_who_was_not_heard_for_long_takes_no_part(pair: Driver) -> None:
 def test_progress_before_anything_has_happened_says_the_limit(driver: Driver) -> None:
     progress = driver.dispatcher.progress()
     assert (progress.target, progress.why, progress.tasks, progress.calls) == (LIMIT, "--max-rate", 0, Calls())
+
+
+def test_when_calls_began_is_handed_over_once_however_often_it_is_told(pair: Driver) -> None:
+    pair.ask("a", calls=asdict(Calls(begun={1000: 3, 1001: 2})))
+    pair.ask("b", calls=asdict(Calls(begun={1001: 5})))
+    pair.ask("a", calls=asdict(Calls(begun={1000: 3, 1001: 4, 1002: 1})))
+    assert pair.dispatcher.take_begun() == {1000: 3, 1001: 9, 1002: 1}
+    pair.ask("a", calls=asdict(Calls(begun={1001: 4, 1002: 2})))
+    assert pair.dispatcher.take_begun() == {1002: 1, 1001: 0}

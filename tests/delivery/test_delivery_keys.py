@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 
+from delivery.http.faults import SourceSilentError
 from delivery.http.key_ring import KeyRing
 from delivery.http.keys import Keys, freeze
 
@@ -183,13 +184,14 @@ def test_one_who_waits_no_longer_ends_the_search_of_nobody_else() -> None:
     asyncio.run(live())
 
 
-def test_a_search_that_fails_finds_none() -> None:
+def test_a_search_that_fails_says_that_the_source_is_silent_and_leaves_the_keys_in_use() -> None:
     def find() -> Credentials:
         raise OSError("nobody is there")
 
     async def live() -> None:
         ring = KeyRing(Credentials("AKIDOLD", "old"), find, Clock())
-        assert await ring.renew() is False
+        with pytest.raises(SourceSilentError, match="OSError"):
+            await ring.renew()
         assert ring.keys() == Keys("AKIDOLD", "old")
 
     asyncio.run(live())

@@ -1,8 +1,10 @@
 """The way of a request, with a service that answers by script, in virtual time: order, bounds, retries, how it ends."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import chain, repeat
 
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delivery.answers import Meaning, meaning
 from delivery.budget.permit import GRACE, TERM
 from delivery.calls import Calls
 from delivery.channel.parts import Done, key
+from delivery.http.faults import SourceSilentError
 from delivery.records import Answer, Outcome, Request
 from delivery.sending.feed import Feed
 from delivery.sending.retry import RetryPolicy
@@ -21,6 +25,7 @@ from tests.delivery.sendings import (
     DELIVERED,
     DENIED,
     EXPIRED,
+    FOR_EVER,
     HANG,
     NOBODY,
     PATIENT,
@@ -497,13 +502,46 @@ def test_credentials_that_are_not_there_yet_are_looked_for_again() -> None:
     assert sent.brief == [("a", "delivered", 2), ("b", "delivered", 1)]
 
 
-@pytest.mark.parametrize("look", [0.0, 4.0, HANG])
+@pytest.mark.parametrize("look", [0.0, 4.0, 7.0])
 def test_without_other_credentials_the_sending_ends_for_those_that_expired(look: float) -> None:
     script = Script(in_turn(DELIVERED, EXPIRED, then=EXPIRED), renewals=repeat(False), look=look)
     sent = run(send(script, requests("abc"), retry=RetryPolicy(renewal=15.0)))
     assert script.calls == ["a", "b"]
     assert sent.brief == [("a", "delivered", 1)]
     assert (sent.sender.ending, sent.ended_after) == (EXPIRED, 15.0)
+
+
+class SilentUntil:
+    """A source of credentials that gives none before a time, and others from then on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __iter__(self) -> SilentUntil:
+        return self
+
+    def __next__(self) -> bool:
+        if asyncio.get_running_loop().time() < self._seconds:
+            raise SourceSilentError("ReadTimeoutError")
+        return True
+
+
+def test_a_source_of_credentials_that_is_silent_for_a_minute_is_waited_for() -> None:
+    script = Script(in_turn(EXPIRED), renewals=SilentUntil(61.0))
+    sent = run(send(script, requests("ab"), retry=RetryPolicy(renewal=15.0)))
+    assert sent.brief == [("a", "delivered", 2), ("b", "delivered", 1)]
+    assert (script.calls, script.times) == (["a", "a", "b"], pytest.approx([0.0, 60.0, 60.0]))
+
+
+@pytest.mark.parametrize(("renewals", "look"), [(SilentUntil(FOR_EVER), 0.0), ((), HANG)])
+def test_a_source_of_credentials_that_stays_silent_ends_the_sending_for_another_run(
+    renewals: Iterable[bool], look: float
+) -> None:
+    script = Script(in_turn(DELIVERED, then=EXPIRED), renewals=renewals, look=look)
+    sent = run(send(script, requests("abc"), retry=RetryPolicy(renewal=15.0, budget=120.0)))
+    assert sent.sender.ending is not None
+    assert (sent.sender.ending.errorCode, sent.ended_after) == ("CredentialRetrievalError", 120.0)
+    assert meaning(sent.sender.ending) is Meaning.FAULT
 
 
 def test_other_credentials_that_are_as_old_end_the_sending_too() -> None:

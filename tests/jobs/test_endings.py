@@ -10,6 +10,7 @@ from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 from jobs.sending.attendance import Sent
+from jobs.sending.call_rate import FullSeconds
 from jobs.sending.endings import ending
 
 
@@ -31,7 +32,7 @@ def lacks(what: str) -> str:
 
 
 def sent(answer: Answer | None = None, failure: Exception | None = None, answered: int = 7) -> Sent:
-    return Sent(Progress(0, 0, 1.0, "", Calls(answered=answered), 1), answer, failure, 1.0)
+    return Sent(Progress(0, 0, 1.0, "", Calls(answered=answered), 1), answer, failure, FullSeconds())
 
 
 def counters(pending: int = 12_340, dead: int = 0) -> dict[str, int]:
@@ -65,6 +66,12 @@ def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
             Answer(None, "EndpointConnectionError"),
             UnfinishedError,
             "out of retries after EndpointConnectionError (HTTP none): 12,340 events wait; ",
+            "run this again, it resumes",
+        ),
+        (
+            Answer(None, "CredentialRetrievalError"),
+            UnfinishedError,
+            "the executors' source of AWS credentials gave none for too long: 12,340 events wait; ",
             "run this again, it resumes",
         ),
         (

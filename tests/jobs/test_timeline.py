@@ -40,6 +40,11 @@ def at(calls: int, throttled: int = 0, target: float = 100.0) -> Progress:
     return Progress(calls * 8, calls, target=target, why="", calls=made, tasks=1)
 
 
+def slot(seconds: float) -> int:
+    """The slot of Unix time so many seconds after the timeline began."""
+    return round((BEGAN.timestamp() + seconds) * 10)
+
+
 def receipt(**more: Any) -> dict[str, Any]:
     row = {
         "status": "delivered",
@@ -56,8 +61,11 @@ def test_each_second_holds_what_was_called_in_it(timeline: Timeline, clock: Cloc
     for tenth, calls in ((5, 40), (10, 70), (15, 100), (22, 130)):
         clock.now = 1_000 + tenth / 10
         timeline.show(at(calls, throttled=calls // 10, target=50.0 + tenth))
+    # Told late, in no order, and by a clock that is ahead.
+    timeline.count_calls({slot(1.0): 40, slot(0.9): 10, slot(0.0): 30, slot(9.0): 7})
+    timeline.count_calls({slot(1.9): 5})
     points = timeline.course().points
-    assert [point.attempts for point in points] == [40, 60, 30]  # a second belongs to what comes after it
+    assert [point.attempts for point in points] == [40, 45, 7]
     assert [point.throttled for point in points] == [4, 6, 3]
     assert [point.events for point in points] == [360, 540, 270]
     assert [point.seconds for point in points] == pytest.approx([0.5, 1.0, 0.7])
@@ -72,6 +80,7 @@ def test_however_long_it_takes_the_points_are_few_and_lose_nothing(
     for second in range(1, seconds):
         clock.now = 1_000.0 + second
         timeline.show(at(second * 3, throttled=second))
+        timeline.count_calls({slot(second): 3})
         timeline.keep([receipt(latencyMs=second % 200)])
     course = timeline.course()
     for one in (course, shown(course)):
@@ -87,10 +96,12 @@ def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(timel
     timeline.begin("monday")
     clock.now += 1.5
     timeline.show(at(100))
+    timeline.count_calls({slot(0.4): 100})
     clock.now += 5_000
     timeline.begin("tuesday")
     clock.now += 0.5
     timeline.show(at(30))
+    timeline.count_calls({slot(5_001.7): 30})
     course = timeline.course()
     assert course.starts == (("monday", 0.0), ("tuesday", 5_001.5))
     assert [point.attempts for point in course.points if point.attempts] == [100, 30]

@@ -8,7 +8,7 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 
-from transforms.outcomes import fates, letters, remaining, sent_span
+from transforms.outcomes import fates, letters, remaining, sent_span, tally
 
 
 def test_an_event_that_was_ever_delivered_is_delivered(spark: SparkSession) -> None:
@@ -74,3 +74,12 @@ def test_the_span_of_events_and_whether_their_ids_hold_their_times(
         assert (row.since, row.until) == (1704067200000005, 1704067200000005 + (len(ids) - 1) * 1_000_000)
     else:
         assert (row.since, row.until) == (None, None)
+
+
+def test_a_plans_events_are_held_against_its_receipts_by_their_ids(spark: SparkSession) -> None:
+    requests = spark.createDataFrame([(["a", "b", "c"],), (["d", "e"],), (["f"],)], "eventIds ARRAY<STRING>")
+    own = [(["a", "b"], "delivered"), (["c"], "refused"), (["c"], "refused"), (["d"], "refused"), (["d"], "delivered")]
+    strange = [(["x", "y"], "delivered"), (["z"], "refused")]
+    receipts = spark.createDataFrame([*own, *strange], "eventIds ARRAY<STRING>, status STRING")
+    rows = {row.status: (row.planned, row.unplanned) for row in tally(requests, receipts).collect()}
+    assert rows == {"delivered": (3, 2), "refused": (1, 1), None: (2, 0)}

@@ -1,0 +1,119 @@
+"""A metadata service beside the emulator: it hands out the keys that the emulator takes, or does so badly.
+
+It speaks as the instances' metadata service does (give botocore its URL as AWS_EC2_METADATA_SERVICE_ENDPOINT) and as
+the containers' (AWS_CONTAINER_CREDENTIALS_FULL_URI, with the path /credentials).
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from emulator.messages import Reply, Request
+from emulator.settings import Settings
+
+FAULTS: Final = ("none", "slow", "missing", "throttled", "broken")
+"""What it does: gives keys; answers after `SLOW_SECONDS`; says that there are none; answers 429; answers 503."""
+SLOW_SECONDS: Final = 5.0
+_ROLES: Final = b"/latest/meta-data/iam/security-credentials/"
+_ROLE: Final = b"emulator-role"
+_LIFETIME: Final = 6 * 3600
+_STATUS: Final = {"missing": 404, "throttled": 429, "broken": 503}
+
+
+class Metadata:
+    """A metadata service.
+
+    Attributes:
+        url: of its root.
+        fault: one of FAULTS; may be changed while it runs.
+        asked: requests that came.
+    """
+
+    def __init__(self, settings: Settings, fault: str = "none") -> None:
+        """Hand out the keys of `settings`.
+
+        Raises:
+            ValueError: if there is no such fault.
+        """
+        if fault not in FAULTS:
+            raise ValueError(f"metadata fault must be one of {', '.join(FAULTS)}")
+        self._settings = settings
+        self.url = ""
+        self.fault = fault
+        self.asked = 0
+
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request."""
+        self.asked += 1
+        if self.fault in _STATUS and not (self.fault == "missing" and request.path == b"/latest/api/token"):
+            return Reply(_STATUS[self.fault])
+        return Reply(body=self._body(request.path), delay=SLOW_SECONDS if self.fault == "slow" else 0.0)
+
+    def _body(self, path: bytes) -> bytes:
+        if path == b"/latest/api/token":
+            return b"metadata-token"
+        return _ROLE if path == _ROLES else self._keys()
+
+    def _keys(self) -> bytes:
+        settings, now = self._settings, time.time()
+        token = settings.session_token or (f"token-{self.asked}" if settings.token_lifetime is not None else "")
+        keys = {
+            "Code": "Success",
+            "AccessKeyId": settings.access_key,
+            "SecretAccessKey": settings.secret_key,
+            "Token": token,
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + _LIFETIME)),
+        }
+        return json.dumps(keys).encode()
+
+
+@asynccontextmanager
+async def serving_metadata(metadata: Metadata, host: str, port: int) -> AsyncIterator[Metadata]:
+    """Run a metadata service in the current event loop for as long as the context lasts.
+
+    Raises:
+        OSError: if the address, its `filename`, cannot be listened on.
+    """
+    from emulator.connection import Connection  # noqa: PLC0415 - its parser is an extra: without it one may still ask
+
+    connections: set[Connection] = set()
+    loop = asyncio.get_running_loop()
+    try:
+        listener = await loop.create_server(lambda: Connection(metadata.respond, connections), host, port)
+    except OSError as error:
+        error.filename = f"{host}:{port}"
+        raise
+    metadata.url = f"http://{host}:{listener.sockets[0].getsockname()[1]}"
+    try:
+        yield metadata
+    finally:
+        listener.close()
+        for connection in tuple(connections):
+            connection.close()
+
+
+@contextmanager
+def running_metadata(settings: Settings | None = None, fault: str = "none") -> Iterator[Metadata]:
+    """Run a metadata service in a thread of its own, on a free port of loopback, for as long as the context lasts."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    metadata = Metadata(settings or Settings(), fault)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with serving_metadata(metadata, "127.0.0.1", 0):
+            started.set_result((asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="metadata", daemon=True)
+    thread.start()
+    loop, stop = started.result(30)
+    try:
+        yield metadata
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()

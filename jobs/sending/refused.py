@@ -1,0 +1,105 @@
+"""What to say of events that the service refused for good: why, and what to type to see them and to send them again."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from pyspark.sql import functions as F
+
+from delivery.http.service import Service
+from jobs.lake.filesystem import literal
+from jobs.lake.tables import Lake
+from jobs.ledger.tracker import Tracker
+from transforms.schemas import DEAD_LETTERS
+
+log = logging.getLogger(__name__)
+
+_MOST_BATCHES: Final = 50
+"""Batches in a command."""
+_TABLE: Final = "dead_letters"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """The dead letters of one trackingId.
+
+    Attributes:
+        lake: where they are.
+        service: whose trackingId it is.
+    """
+
+    lake: Lake
+    service: Service
+
+    def deliveries(self, batches: Sequence[str]) -> dict[str, str]:
+        """Name the deliveries of batches, by label."""
+        tracker = Tracker(self.lake, self.service)
+        return {batch: tracker.delivery(batch) for batch in batches}
+
+    def codes(self, batches: Sequence[str]) -> dict[str, int]:
+        """Count them by the service's error codes, the most frequent first."""
+        names = self.deliveries(batches).items()
+        folders = [self.lake.folder(_TABLE, batch, f"deliveryId={delivery}") for batch, delivery in names]
+        rows = self.lake.rows([one for one in folders if self.lake.files.exists(one)], DEAD_LETTERS)
+        counts = rows.groupBy(F.coalesce("errorCode", F.lit("none")).alias("code")).count().collect()
+        return {row["code"]: row["count"] for row in sorted(counts, key=lambda row: (-row["count"], row["code"]))}
+
+
+def tell_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
+    """Log how many events were refused by which code, and the commands to see them and to send them again."""
+    codes = letters.codes(batches)
+    counted = ", ".join(f"{code} {count:,}" for code, count in codes.items())
+    log.warning("%s events are in dead_letters, by the service's error code: %s", f"{sum(codes.values()):,}", counted)
+    named = batches[:_MOST_BATCHES]
+    if len(named) < len(batches):
+        log.warning("the commands below are for the first %d of %d batches", len(named), len(batches))
+    log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(named).values()]))
+    log.warning("to send them again, after mending it: %s", retry_command(letters.lake.root, letters.service, named))
+
+
+def look_command(root: str, deliveries: Sequence[str]) -> str:
+    """Write the command that shows how many events were refused with which words.
+
+    Examples:
+        >>> look_command("/lake", ["d1"])[:66]
+        "spark-sql --conf spark.sql.catalogImplementation=in-memory -e 'SEL"
+    """
+    path = literal(f"{root}/{_TABLE}").replace("`", "``")
+    names = ", ".join(f"'{name}'" for name in deliveries)
+    query = (
+        f"SELECT batch, errorCode, errorMessage, eventType, count(*) AS events FROM parquet.`{path}` "  # noqa: S608 - for a person
+        f"WHERE deliveryId IN ({names}) GROUP BY ALL ORDER BY events DESC"
+    )
+    # The conf: else spark-sql makes a metastore in the working directory.
+    return shlex.join(["spark-sql", "--conf", "spark.sql.catalogImplementation=in-memory", "-e", query])
+
+
+def retry_command(root: str, service: Service, batches: Sequence[str]) -> str:
+    """Write the command that sends the dead letters of batches once more.
+
+    Examples:
+        >>> retry_command("/my lake", Service("t", "eu-west-1"), ["2024-01-02"])[:82]
+        "spark-submit jobs/put_events.py --lake '/my lake' --batch 2024-01-02 --tracking-id"
+        >>> retry_command("/lake", Service("t", "r"), ["a", "b"])[:69]
+        'for batch in a b; do spark-submit jobs/put_events.py --lake /lake --b'
+    """
+    one = len(batches) == 1
+    before = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
+    where = ["--tracking-id", service.trackingId, "--region", service.region]
+    after = f"{shlex.join(where)}{_endpoint(service)} --retry-dead-letters"
+    label = shlex.quote(batches[0]) if one else '"$batch"'
+    command = f"{before} {label} {after}"
+    return command if one else f"for batch in {shlex.join(batches)}; do {command}; done"
+
+
+def _endpoint(service: Service) -> str:
+    """Write the option; a URL that may hold a password is left to whoever knows it."""
+    if service.endpoint_url is None:
+        return ""
+    url = "..." if "@" in urlsplit(service.endpoint_url).netloc else service.endpoint_url
+    return f" {shlex.join(['--endpoint-url', url])}"

@@ -1,0 +1,130 @@
+"""The counts of a delivery: each from its own place, so that what does not add up is found out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from emulator import Server
+from jobs.errors import CountsError, Exit
+from jobs.sending.accounts import EVENTS, check_counts
+from tests.jobs.conftest import Job
+from tests.jobs.lakes import day, days, lay
+
+Serve = Callable[..., Server]
+
+
+DAY = days(1, 3, 25)[day(0)]
+"""75 events."""
+
+
+def counts(*numbers: int) -> dict[str, int]:
+    return dict(zip(EVENTS, numbers, strict=True))
+
+
+@pytest.mark.parametrize("numbers", [(10, 1, 2, 3, 4), (0, 0, 0, 0, 0), (7, 0, 7, 0, 0)])
+def test_counts_that_add_up_are_taken(numbers: tuple[int, ...]) -> None:
+    check_counts("batch b", counts(*numbers))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "unplanned", "words"),
+    [
+        (
+            (11, 1, 2, 3, 4),
+            0,
+            "it has 11 events, but 1 alreadyDelivered + 2 delivered + 3 deadLettered + 4 pending are 10",
+        ),
+        ((9, 1, 2, 3, 4), 0, "it has 9 events, but 1 alreadyDelivered"),
+        ((10, 1, 2, 3, 4), 2, "receipts name 2 events that its plan does not hold"),
+    ],
+)
+def test_a_difference_is_a_fault_and_says_which(numbers: tuple[int, ...], unplanned: int, words: str) -> None:
+    with pytest.raises(CountsError, match=re.escape(f"batch b: its counts do not add up: {words}")) as raised:
+        check_counts("batch b", counts(*numbers), unplanned)
+    assert raised.value.exit_code is Exit.OUR_FAULT
+
+
+def stopped(put: Job, serve: Serve) -> None:
+    """Leave a plan behind of which nothing was sent: the service is not this one's."""
+    assert put(serve(secret_key="another").endpoint_url).code == 2
+
+
+def test_requests_of_a_plan_that_got_lost_are_missed(spark: SparkSession, put: Job, serve: Serve, lake: Path) -> None:
+    lay(spark, lake, {"2024-01-02": DAY})
+    stopped(put, serve)
+    files = sorted((lake / "_plans").rglob("*.parquet"))
+    lost = sum(map(len, pq.read_table(files[0], columns=["eventIds"])["eventIds"].to_pylist()))
+    assert lost > 0
+    files[0].unlink()
+    server = serve()
+    ended = put(server.endpoint_url)
+    assert (ended.code, ended.summary["pending"]) == (1, 75 - lost)
+    assert (
+        f"it has 75 events, but 0 alreadyDelivered + 0 delivered + 0 deadLettered + {75 - lost} pending"
+        in ended.said[0]
+    )
+    assert server.summary()["calls"] == 0
+
+
+def test_receipts_of_events_that_nobody_planned_are_found_out(
+    spark: SparkSession, put: Job, serve: Serve, lake: Path
+) -> None:
+    lay(spark, lake, {"2024-01-02": DAY})
+    server = serve()
+    assert put(server.endpoint_url, more=("--max-rate", "400")).code == 0
+    stopped_again = serve(secret_key="another")
+    assert put(stopped_again.endpoint_url, tracking_id="other").code == 2
+    own, other = sorted((lake / "receipts").rglob("*.parquet")), sorted((lake / "_plans").glob("*/*.json"))
+    assert own and other
+    # As if the receipts of one delivery had been copied to another's, renamed to its plan.
+    plan = next(path for path in other if not path.with_suffix(".done").exists())
+    tracker, run = plan.parent.name, plan.name.split("~")[3]
+    delivery = own[0].parent.name.removeprefix("deliveryId=")
+    folder = lake / "receipts" / "batch=2024-01-02" / f"deliveryId={tracker}-{delivery.split('-')[1]}"
+    folder.mkdir(parents=True)
+    table = pq.read_table(own[0], partitioning=None)
+    place = table.schema.get_field_index("eventIds")
+    strange = pa.array([[f"strange-{n}"] for n in range(len(table))], table.schema.field(place).type)
+    table = table.set_column(place, table.schema.field(place), strange)
+    pq.write_table(table, folder / "made")
+    size = (folder / "made").stat().st_size
+    (folder / "made").rename(folder / f"{run}.{run}-000001-{size}.parquet")
+    ended = put(serve().endpoint_url, tracking_id="other")
+    assert ended.code == 1
+    assert f"receipts name {len(table)} events that its plan does not hold" in ended.said[0]
+
+
+def test_what_became_of_a_batch_is_held_against_what_its_build_counted(
+    spark: SparkSession, put: Job, serve: Serve, lake: Path
+) -> None:
+    lay(spark, lake, {"2024-01-02": DAY})
+    server = serve()
+    assert put(server.endpoint_url).code == 0
+    (done,) = (lake / "_plans").glob("*/*.done")
+    (done.parent / f".{done.name}.crc").unlink(missing_ok=True)
+    done.write_text('{"delivered": 70, "refused": 0}')
+    ended = put(server.endpoint_url)
+    assert ended.code == 1
+    assert "batch 2024-01-02: its counts do not add up: it has 75 events, but 70 alreadyDelivered" in ended.said[0]
+
+
+def test_events_that_a_build_counted_and_the_lake_lost_are_missed(
+    spark: SparkSession, tmp_path: Path, replay: Job, serve: Serve
+) -> None:
+    lay(spark, tmp_path, days(2, 2, 5))
+    (file,) = (tmp_path / "events" / f"batch={day(1)}").rglob("*.parquet")
+    pq.write_table(pq.read_table(file, partitioning=None).slice(0, 7), file)
+    server = serve()
+    for more in (["--plan"], ["--bulk-export", str(tmp_path / "out")], []):
+        ended = replay(tmp_path, day(0), day(1), *more, url=server.endpoint_url)
+        assert ended.code == 1
+        assert "its counts do not add up" in ended.said[0]
+    assert ended.summary["alreadyDelivered"] + ended.summary["delivered"] == 10
+    assert f"batch {day(1)}: its counts do not add up: it has 10 events" in ended.said[0]
