@@ -250,10 +250,14 @@ class Lake:
         What older, failed and killed runs have left goes by what the manifest names: run ids are clocks' words.
         """
         for table in REBUILT_TABLES:
-            kept = current.gate != "failed" or table not in _NOT_OF_FAILED
-            for part in self.parts(table, current.batch):
-                if not (kept and part == f"runId={current.runId}"):
-                    self._forget(self.folder(table, current.batch, part))
+            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _NOT_OF_FAILED else set()
+            try:
+                parts = set(self.parts(table, current.batch))
+            except OSError as error:
+                log.warning("what older runs left of %s cannot be listed: %s", table, error)
+                continue
+            for part in sorted(parts - kept):
+                self._forget(self.folder(table, current.batch, part))
 
     def _make(self, folder: str) -> None:
         try:

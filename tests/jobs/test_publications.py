@@ -122,7 +122,7 @@ def test_the_quarantine_of_the_good_one_is_retried(shop: Day, retry: Job, mappin
     assert shop(400, 600).code == 3
     mapping.write_text(MAPPING.replace('"to_timestamp(at)"', "\"coalesce(to_timestamp(at), TIMESTAMP'2024-01-02')\""))
     ended = retry(mapping)
-    assert (ended.code, ended.summary["events"], ended.summary["read"]) == (0, 1, 2)  # both are one event
+    assert (ended.code, ended.summary["events"], ended.summary["read"]) == (0, 2, 2)
     assert {len(runs) for runs in runs_of(lake).values()} == {1}
 
 
@@ -169,7 +169,7 @@ def test_the_median_is_of_what_stands(shop: Day) -> None:
     for number in (1, 2, 3):
         shop(120, batch=f"2024-01-0{number}")
     for number in (1, 2):
-        assert shop(0, 600, batch=f"2024-01-0{number}").code == 3
+        assert shop(0, 1_000, batch=f"2024-01-0{number}").code == 3
     assert shop(121, batch="2024-01-04").summary["gate"] == "passed"
     assert shop(20, batch="2024-01-05").summary["gate"] == "warned", "20 against a median of 120"
 
@@ -203,7 +203,7 @@ def test_a_lake_of_the_version_before_goes_on_with_what_it_kept(
     upon = Lake(spark, str(lake)).manifests.current("2024-01-03")
     assert upon is not None and upon.upon == {BATCH: manifest.left}
     assert shop(400, 600).summary["kept"] == good
-    assert shop(8).code == 0
+    assert shop(10).code == 0
 
 
 def test_a_manifest_with_more_than_this_version_knows_of_its_layout_is_read(
@@ -211,7 +211,7 @@ def test_a_manifest_with_more_than_this_version_knows_of_its_layout_is_read(
 ) -> None:
     shop(2)
     (path,) = (lake / "_batches" / BATCH).glob("*.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "laterOn": 1}))
+    (path.parent / "00000002-later.json").write_text(json.dumps({**json.loads(path.read_text()), "laterOn": 1}))
     found = Lake(spark, str(lake)).manifests.current(BATCH)
     assert found is not None and found.events == 2
 
