@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from expectations.checks import PROPERTY
 from expectations.interval import Interval
 from expectations.thresholds import Settings
 from transforms.wire import properties_json
@@ -18,7 +21,12 @@ SAMPLE_RECORDS: Final = 20
 SAMPLE_CHARACTERS: Final = 500
 """Of each of them: the most that leaves the executors."""
 
-_IDS, _CONTENTS = 0, 1
+EARLIEST_USUAL: Final = datetime(2010, 1, 1, tzinfo=UTC)
+"""Logs are rarely older; times in a wrong unit are."""
+
+_IDS, _CONTENTS = "eventId", "content"
+_HOLDERS: Final = ("visitorId", "userId", "itemId")
+"""Columns of which the most frequent value is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +46,96 @@ class Refused:
     sourceFile: str
 
 
-def event_facts(events: DataFrame, interval: Interval | None, settings: Settings) -> DataFrame:
-    """Count what single events show.
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An eventId that duplicates bear.
+
+    Attributes:
+        hash: of it.
+        duplicates: that bear it.
+    """
+
+    hash: int
+    duplicates: int
+
+
+def event_facts(
+    events: DataFrame,
+    interval: Interval | None,
+    settings: Settings,
+    fields: Sequence[str] = (),
+    repeated: int | None = None,
+) -> DataFrame:
+    """Count what single events show: one aggregate, whose only keys are the event types.
+
+    Args:
+        events: the rows of `events`.
+        interval: that they are of.
+        settings: of the checks.
+        fields: that the mapping fills: columns, or `properties.` and a key.
+        repeated: an eventId's hash, as `most_repeated` gives it.
 
     Returns:
-        One row, all BIGINT: anonymous, without_item, sentAt_outside_interval, eventValue_out_of_range, event_types.
+        One row; BIGINT: anonymous, without_item, sentAt_outside_interval, sentAt_before_2010, eventValue_out_of_range,
+        event_types, `earliest` and `latest` (sentAt in microseconds, or null), and of each field, by its name, how many
+        events have it; BOOLEAN: repeated_here, whether an event has the repeated eventId.
     """
-    value = F.col("eventValue")
+    value, at = F.col("eventValue"), F.unix_micros("sentAt")
+    here = F.lit(False) if repeated is None else F.xxhash64("eventId") == repeated
     return events.agg(
         F.count_if(F.col("userId").isNull()).alias("anonymous"),
         F.count_if(F.col("itemId").isNull()).alias("without_item"),
         F.count_if(_outside(interval, settings)).alias("sentAt_outside_interval"),
+        F.count_if(F.col("sentAt") < F.lit(EARLIEST_USUAL)).alias("sentAt_before_2010"),
         F.count_if((value < settings.minimum) | (value > settings.maximum)).alias("eventValue_out_of_range"),
         F.count_distinct("eventType").alias("event_types"),
+        F.min(at).alias("earliest"),
+        F.max(at).alias("latest"),
+        F.coalesce(F.bool_or(here), F.lit(False)).alias("repeated_here"),
+        *[F.count(_field(name)).alias(name) for name in fields],
     )
 
 
 def repetition_facts(events: DataFrame) -> DataFrame:
-    """Count what only events side by side show: those that bear another's eventId, and those the service will merge.
+    """Count what only events side by side show: repeated eventIds, what the service will merge, and who holds most.
 
     A user is the userId or, as long as that is not known, the session. What is compared is hashed to 128 bits, so that
     16 bytes an event are shuffled; that two of 10 billion different events share a hash has a chance of 1 in 10^18.
+    All keys go through one shuffle; those that recur are counted before it, where they lie.
 
     Returns:
-        One row, both BIGINT: eventId_repeated and merged, each the events less the different ones.
+        One row, all BIGINT: eventId_repeated and merged, each the events less the different ones; largest_visitorId,
+        largest_userId and largest_itemId, the events of the most frequent value.
     """
     user = F.coalesce(F.concat(F.lit("u:"), F.col("userId")), F.concat(F.lit("s:"), F.col("sessionId")))
     properties = properties_json(F.col("properties"))
     same = _hash(user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), properties)
-    hashes = events.select(F.explode(F.array(_key(_IDS, _hash(F.col("eventId"))), _key(_CONTENTS, same))).alias("key"))
-    repeated = hashes.groupBy("key").agg((F.count("*") - 1).alias("more"))  # one shuffle of both
-    return repeated.agg(_more(_IDS).alias("eventId_repeated"), _more(_CONTENTS).alias("merged"))
+    kinds = (_IDS, _CONTENTS, *_HOLDERS)
+    hashes = (_hash(F.col(_IDS)), same, *[_hash(F.col(name)) for name in _HOLDERS])
+    keys = [_key(place, one) for place, one in enumerate(hashes)]
+    present = [F.lit(True), F.lit(True), *[F.col(name).isNotNull() for name in _HOLDERS]]
+    listed = F.array(*[F.when(there, key) for there, key in zip(present, keys, strict=True)])
+    rows = events.select(F.explode(listed).alias("key")).where(F.col("key").isNotNull())
+    groups = rows.groupBy("key").agg(F.count("*").alias("rows"))
+    of = {kind: F.when(F.col("key.kind") == place, F.col("rows")) for place, kind in enumerate(kinds)}
+    return groups.agg(
+        _total(of[_IDS] - 1).alias("eventId_repeated"),
+        _total(of[_CONTENTS] - 1).alias("merged"),
+        *[F.coalesce(F.max(of[name]), F.lit(0)).alias(f"largest_{name}") for name in _HOLDERS],
+    )
+
+
+def most_repeated(duplicates: DataFrame) -> DataFrame:
+    """Find the eventId that most of the duplicates bear.
+
+    Args:
+        duplicates: with eventId; only those, since repeats of one id are its event, if that is here, and duplicates.
+
+    Returns:
+        One row: hash and rows BIGINT, null where there are no duplicates.
+    """
+    groups = duplicates.groupBy(F.xxhash64("eventId").alias("hash")).agg(F.count("*").alias("rows"))
+    return groups.agg(F.max_by(F.struct("hash", "rows"), F.struct("rows", "hash")).alias("most")).select("most.*")
 
 
 def refused_samples(quarantine: DataFrame) -> DataFrame:
@@ -104,5 +171,10 @@ def _key(kind: int, hashes: list[Column]) -> Column:
     return F.struct(F.lit(kind).alias("kind"), hashes[0].alias("one"), hashes[1].alias("other"))
 
 
-def _more(kind: int) -> Column:
-    return F.coalesce(F.sum(F.when(F.col("key.kind") == kind, F.col("more"))), F.lit(0))
+def _total(number: Column) -> Column:
+    return F.coalesce(F.sum(number), F.lit(0))
+
+
+def _field(name: str) -> Column:
+    """Find a field in an event; of no property's name, which may be any, is a column's path made."""
+    return F.col("properties")[name.removeprefix(PROPERTY)] if name.startswith(PROPERTY) else F.col(name)

@@ -7,16 +7,30 @@ refused records, which strangers write, into the page as they are (docs/adr/0005
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 
 from expectations.facts import SAMPLE_RECORDS, Refused
-from expectations.gate import FAILED, PASSED, WARNED, Finding, in_words, percent
+from expectations.gate import FAILED, PASSED, WARNED, Finding, percent
 
+OVERRULED: Final = "failed its gate, and was let pass by --on-gate-failure warn"
 _ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """The publication that a batch keeps where a later build of it fails.
+
+    Attributes:
+        runId: of the build.
+        events: that it has.
+    """
+
+    runId: str
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,8 @@ class Judged:
         counts: the funnel's numbers by name, in order.
         findings: of every check.
         samples: a few refused records of each rule that was broken.
+        profile: numbers that later batches are held against the medians of, by name.
+        kept: the publication that stays the batch's, where this build failed and one before it did not.
     """
 
     batch: str
@@ -44,11 +60,18 @@ class Judged:
     counts: Mapping[str, int]
     findings: Sequence[Finding]
     samples: Sequence[Refused]
+    profile: Mapping[str, float] = field(default_factory=dict)
+    kept: KeptRun | None = None
 
     def unusual(self) -> list[Finding]:
         """List what did not pass, the worst first."""
         worst_first = sorted(self.findings, key=lambda finding: _ORDER[finding.level])
         return [finding for finding in worst_first if finding.level != PASSED]
+
+    def warnings(self) -> list[str]:
+        """Say what is unusual, a line each, for whoever goes on with the batch; no id and no record is in them."""
+        overruled = [OVERRULED] if self.overruled else []
+        return [*overruled, *[finding.describe() for finding in self.unusual()]]
 
 
 def batch_page(judged: Judged) -> str:
@@ -82,6 +105,5 @@ def _render(template: str, **values: object) -> str:
     # Records hold whatever a stranger typed: everything is escaped.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": percent, "number": lambda number: f"{number:,}"}
-    environment.globals["in_words"] = in_words
     environment.globals["style"] = (templates / "style.css").read_text("utf-8")
     return environment.from_string((templates / template).read_text("utf-8")).render(**values)

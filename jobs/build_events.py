@@ -26,14 +26,24 @@ from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
-from expectations.gate import FAILED, WARNED, outcome
-from expectations.page import Judged
+from expectations.gate import FAILED
+from expectations.interval import batch_interval
+from expectations.page import OVERRULED, Judged
 from jobs.building.build import Built, Recipe, Slot, build_rows
 from jobs.building.counting import conserve_retried, count_attempts, whole
 from jobs.building.data_docs import DataDocs
 from jobs.building.flow import find_flow
-from jobs.building.history import History, Left, check_history, find_history, warn_of_changed
-from jobs.building.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
+from jobs.building.history import History, check_history, find_history, warn_of_changed
+from jobs.building.quality import (
+    Batch,
+    Gate,
+    count_batch,
+    earlier_batches,
+    find_out,
+    find_thresholds,
+    load_great_expectations,
+    tell,
+)
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.frame.arguments import JobParser, batch_label, batches, duration, filled, lake_root, moment
 from jobs.frame.run import Run, run_job
@@ -148,13 +158,14 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             conserve_retried(built.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(built.quarantine)
         judged = judge_rows(slot, built, recipe, gate, before)
-        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
+        kept = judged.kept.runId if judged.kept else None
+        run.counters.update(gate=judged.gate, merged=judged.counts["merged"], kept=kept)
         run.report.judged, run.report.lengths = judged, built.lengths
         run.report.flow = run.report.found(lambda: find_flow(built.events, judged))
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)
-        lake.publish(manifest_of(judged, version, recipe, built.left, history), before)
+        lake.publish(manifest_of(judged, version, recipe, built, history), before)
     warn(judged)
     warn_of_changed(lake.manifests, arguments.batch)
     docs = DataDocs(spark, arguments.lake)
@@ -210,12 +221,11 @@ def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, 
 
 def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Manifest | None) -> Judged:
     """Pass the batch as a whole through the gate."""
-    counters = whole(built.counters, built.known, before.duplicates if before else 0)
-    sizes = slot.lake.manifests.sizes_before(slot.batch, gate.thresholds.settings.batches)
-    batch = Batch(slot.batch, built, counters, len(recipe.mapping.properties), sizes)
-    findings = find_out(batch, gate.thresholds)
-    ruling = WARNED if gate.lenient and outcome(findings) == FAILED else outcome(findings)
-    return tell(batch, findings, ruling, recipe, slot.runId)
+    earlier = slot.lake.manifests.alike_before(slot.batch, gate.thresholds.settings.batches)
+    counters = whole(built.counters, built.known, before)
+    batch = Batch(slot, built, counters, recipe, batch_interval(slot.batch), earlier_batches(earlier))
+    numbers = count_batch(batch, gate.thresholds.settings)
+    return tell(batch, numbers, find_out(batch, numbers, gate), gate)
 
 
 def warn(judged: Judged) -> None:
@@ -224,12 +234,13 @@ def warn(judged: Judged) -> None:
         if judged.gate != FAILED or finding.level != FAILED:
             log.warning("batch %s: %s", judged.batch, finding.describe())
     if judged.overruled:
-        log.warning("batch %s: failed its gate, and was let pass by --on-gate-failure warn", judged.batch)
+        log.warning("batch %s: %s", judged.batch, OVERRULED)
 
 
-def manifest_of(judged: Judged, version: int, recipe: Recipe, left: Left, history: History) -> Manifest:
+def manifest_of(judged: Judged, version: int, recipe: Recipe, built: Built, history: History) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
-    counts = judged.counts
+    counts, left = judged.counts, built.left
+    records = whole(built.counters, built.known, history.itself)
     return Manifest(
         batch=judged.batch,
         version=version,
@@ -238,6 +249,10 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe, left: Left, histor
         events=0 if judged.gate == FAILED else counts["events"],
         quarantined=counts["quarantined"],
         duplicates=counts["duplicates"],
+        read=records["read"],
+        filtered=records["filtered"],
+        profile=dict(judged.profile),
+        warnings=judged.warnings(),
         explode=recipe.mapping.explode,
         visits=0 if judged.gate == FAILED else left.visits,
         ids=left.ids,
@@ -258,7 +273,11 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     return run_job(
-        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None}), parse, build, argv, Lake
+        Run("build_events", {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}),
+        parse,
+        build,
+        argv,
+        Lake,
     )
 
 

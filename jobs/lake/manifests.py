@@ -26,6 +26,10 @@ class Manifest:
         events: rows in `events`.
         quarantined: rows in `quarantine`.
         duplicates: candidates that repeated an event.
+        read: records; None where an older version built the batch, and did not keep it.
+        filtered: records that were no interactions.
+        profile: numbers that later batches are held against the medians of, by name.
+        warnings: what the gate found unusual, a line each; of a batch, never of a record.
         explode: of the mapping: what the places of exploded elements in quarantine refer to.
         visits: rows that it leaves for the batches after it.
         ids: the exclusive or of the hashes of its eventIds.
@@ -43,6 +47,10 @@ class Manifest:
     events: int
     quarantined: int
     duplicates: int = 0
+    read: int | None = None
+    filtered: int = 0
+    profile: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     explode: str | None = None
     visits: int = 0
     ids: int = 0
@@ -89,14 +97,14 @@ class Manifests:
             raise ConfigurationError(f"--lake {self._root}: cannot be read ({error})") from None
         return None
 
-    def sizes_before(self, batch: str, most: int) -> list[int]:
-        """Count the candidates of batches before one: the newest `most` labels of its length, failed ones left out.
+    def alike_before(self, batch: str, most: int) -> list[Manifest]:
+        """Read the nearest batches before one: the newest `most` labels of its length, failed ones left out.
 
         Labels of another length name intervals of another length.
         """
         earlier = [label for label in self.labels() if label < batch and len(label) == len(batch)][-most:]
         published = [manifest for label in earlier if (manifest := self.newest(label)) is not None]
-        return [manifest.candidates for manifest in published if manifest.gate != "failed"]
+        return [manifest for manifest in published if manifest.gate != "failed"]
 
     def before(self, batch: str) -> Iterator[Manifest]:
         """Go back over the batches of earlier labels that have passed their gate, the newest first."""

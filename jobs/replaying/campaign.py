@@ -17,7 +17,7 @@ from jobs.ledger.plans import Balance, Plan
 from jobs.ledger.tracker import Tracker
 from jobs.sending.attendance import Sent
 from jobs.sending.endings import ending, waiting
-from jobs.sending.errand import EVENTS, Account, Errand, account, calls, deliver, sendable, settled
+from jobs.sending.errand import EVENTS, Account, Errand, account, calls, deliver, repeat_warnings, sendable, settled
 from jobs.sending.progress import Goal
 
 _SECOND: Final = 1.0
@@ -53,6 +53,7 @@ class Campaign:
             self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
             manifest = sendable(self._errand.lake.manifests, batch)
+            repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
             sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), ready)
             if sent is not None:

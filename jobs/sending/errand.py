@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from jobs.sending.attendance import Sent, Watch
 from jobs.sending.progress import Display, Goal
 from jobs.sending.send import Pace, part, send
 from jobs.sending.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 Account = dict[str, int]
 """A batch's events by what became of them, as the summary names it; and requestsMinimum."""
@@ -85,6 +88,12 @@ def sendable(manifests: Manifests, batch: str) -> Manifest:
             "mend what broke, build it again, then run this again"
         )
     return manifest
+
+
+def repeat_warnings(manifest: Manifest) -> None:
+    """Log what the gate found unusual in a batch, before it is sent: whoever built it may be somebody else."""
+    for warning in manifest.warnings:
+        log.warning("batch %s: its gate has warned: %s", manifest.batch, warning)
 
 
 def deliver(
