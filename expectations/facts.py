@@ -24,7 +24,10 @@ SAMPLE_CHARACTERS: Final = 500
 EARLIEST_USUAL: Final = datetime(2010, 1, 1, tzinfo=UTC)
 """Logs are rarely older; times in a wrong unit are."""
 
-_IDS, _CONTENTS = "eventId", "content"
+_KINDS: Final = 7
+"""The bits that tell kinds of keys apart."""
+_ID, _CONTENT, _HOLDER = 0, 1, 2
+"""Kinds of keys; of holders there are several, from the last on."""
 _HOLDERS: Final = ("visitorId", "userId", "itemId")
 """Columns of which the most frequent value is looked for."""
 
@@ -99,29 +102,29 @@ def event_facts(
 def repetition_facts(events: DataFrame) -> DataFrame:
     """Count what only events side by side show: repeated eventIds, what the service will merge, and who holds most.
 
-    A user is the userId or, as long as that is not known, the session. What is compared is hashed to 128 bits, so that
-    16 bytes an event are shuffled; that two of 10 billion different events share a hash has a chance of 1 in 10^18.
+    A user is the userId or, as long as that is not known, the session. What is compared is hashed to 125 bits, so that
+    16 bytes a key are shuffled; that two of 10 billion different events share a hash has a chance of 1 in 10^17.
     All keys go through one shuffle; those that recur are counted before it, where they lie.
 
     Returns:
         One row, all BIGINT: eventId_repeated and merged, each the events less the different ones; largest_visitorId,
         largest_userId and largest_itemId, the events of the most frequent value.
     """
-    user = F.coalesce(F.concat(F.lit("u:"), F.col("userId")), F.concat(F.lit("s:"), F.col("sessionId")))
-    properties = properties_json(F.col("properties"))
-    same = _hash(user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), properties)
-    kinds = (_IDS, _CONTENTS, *_HOLDERS)
-    hashes = (_hash(F.col(_IDS)), same, *[_hash(F.col(name)) for name in _HOLDERS])
-    keys = [_key(place, one) for place, one in enumerate(hashes)]
-    present = [F.lit(True), F.lit(True), *[F.col(name).isNotNull() for name in _HOLDERS]]
-    listed = F.array(*[F.when(there, key) for there, key in zip(present, keys, strict=True)])
-    rows = events.select(F.explode(listed).alias("key")).where(F.col("key").isNotNull())
-    groups = rows.groupBy("key").agg(F.count("*").alias("rows"))
-    of = {kind: F.when(F.col("key.kind") == place, F.col("rows")) for place, kind in enumerate(kinds)}
+    user = (F.coalesce("userId", "sessionId"), F.col("userId").isNull())
+    same = (*user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), properties_json(F.col("properties")))
+    holders = [F.when(F.col(name).isNotNull(), _key(kind, F.col(name))) for kind, name in enumerate(_HOLDERS, _HOLDER)]
+    keys = F.array(_key(_ID, F.col("eventId")), _key(_CONTENT, *same), *holders)
+    rows = events.select(F.explode(keys).alias("key")).where(F.col("key").isNotNull()).select("key.*")
+    groups = rows.groupBy("one", "other").agg(F.count("*").alias("rows"))
+    kind = F.col("other").bitwiseAND(_KINDS)
+    of = [F.when(kind == place, F.col("rows")) for place in range(_HOLDER + len(_HOLDERS))]
     return groups.agg(
-        _total(of[_IDS] - 1).alias("eventId_repeated"),
-        _total(of[_CONTENTS] - 1).alias("merged"),
-        *[F.coalesce(F.max(of[name]), F.lit(0)).alias(f"largest_{name}") for name in _HOLDERS],
+        _total(of[_ID] - 1).alias("eventId_repeated"),
+        _total(of[_CONTENT] - 1).alias("merged"),
+        *[
+            F.coalesce(F.max(of[place]), F.lit(0)).alias(f"largest_{name}")
+            for place, name in enumerate(_HOLDERS, _HOLDER)
+        ],
     )
 
 
@@ -161,14 +164,11 @@ def _outside(interval: Interval | None, settings: Settings) -> Column:
     return (F.col("sentAt") < F.lit(first)) | (F.col("sentAt") >= F.lit(last))
 
 
-def _hash(*parts: Column) -> list[Column]:
-    """Hash to 128 bits; an absent part is none of the texts that a part can be."""
-    texts = [F.coalesce(F.concat(F.lit("="), part.cast("string")), F.lit("-")) for part in parts]
-    return [F.xxhash64(*texts), F.xxhash64(F.lit("other"), *texts)]
-
-
-def _key(kind: int, hashes: list[Column]) -> Column:
-    return F.struct(F.lit(kind).alias("kind"), hashes[0].alias("one"), hashes[1].alias("other"))
+def _key(kind: int, *parts: Column) -> Column:
+    """Hash to 125 bits, the kind beside them; which parts are absent is hashed along, since hashes skip them."""
+    absent = sum((F.when(part.isNull(), 1 << place).otherwise(0) for place, part in enumerate(parts)), F.lit(0))
+    other = F.xxhash64(F.lit("other"), absent, *parts).bitwiseAND(~_KINDS).bitwiseOR(F.lit(kind))
+    return F.struct(F.xxhash64(absent, *parts).alias("one"), other.alias("other"))
 
 
 def _total(number: Column) -> Column:

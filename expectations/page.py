@@ -21,15 +21,17 @@ _ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class KeptRun:
-    """The publication that a batch keeps where a later build of it fails.
+class Kept:
+    """A publication of a batch that stays, since a later build failed its gate.
 
     Attributes:
-        runId: of the build.
-        events: that it has.
+        runId: the run that built it.
+        gate: its gate's word.
+        events: how many it has.
     """
 
     runId: str
+    gate: str
     events: int
 
 
@@ -47,8 +49,8 @@ class Judged:
         counts: the funnel's numbers by name, in order.
         findings: of every check.
         samples: a few refused records of each rule that was broken.
+        kept: the publication that stays the batch's, where this build failed and there is one.
         profile: numbers that later batches are held against the medians of, by name.
-        kept: the publication that stays the batch's, where this build failed and one before it did not.
     """
 
     batch: str
@@ -60,8 +62,8 @@ class Judged:
     counts: Mapping[str, int]
     findings: Sequence[Finding]
     samples: Sequence[Refused]
+    kept: Kept | None = None
     profile: Mapping[str, float] = field(default_factory=dict)
-    kept: KeptRun | None = None
 
     def unusual(self) -> list[Finding]:
         """List what did not pass, the worst first."""

@@ -108,7 +108,7 @@ class _Reader:
             else:
                 for key, limits in own.items():
                     if not isinstance(limits, dict):
-                        self._fault(f"{family}.{PROPERTY}{key}", "", "must be a table of limits")
+                        self._fault(f"{family}.{properties}", key, "must be a table of limits")
                     elif not CAMEL_CASE.fullmatch(key):
                         self._fault(f"{family}.{PROPERTY}{key}", "", "is no property's key: keys are camelCase")
                     else:

@@ -223,9 +223,11 @@ def judge_rows(slot: Slot, built: Built, recipe: Recipe, gate: Gate, before: Man
     """Pass the batch as a whole through the gate."""
     earlier = slot.lake.manifests.alike_before(slot.batch, gate.thresholds.settings.batches)
     counters = whole(built.counters, built.known, before)
-    batch = Batch(slot, built, counters, recipe, batch_interval(slot.batch), earlier_batches(earlier))
+    interval = batch_interval(slot.batch)
+    batch = Batch(slot.batch, interval, built, counters, recipe, earlier_batches(earlier), current=None)
     numbers = count_batch(batch, gate.thresholds.settings)
-    return tell(batch, numbers, find_out(batch, numbers, gate), gate)
+    findings = find_out(batch, numbers, gate)
+    return tell(batch, numbers, findings, gate.rule(findings), slot.runId)
 
 
 def warn(judged: Judged) -> None:

@@ -16,7 +16,6 @@ from expectations.rules import Judgement
 from expectations.verdict import judge, reasons, rule_set, stage
 from jobs.building.counting import conserve, count_rows, count_tables
 from jobs.building.history import History, Kept, Left
-from jobs.lake.manifests import Manifest
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.sources import unreadable
 from jobs.report.facts import Lengths
@@ -56,14 +55,11 @@ class Slot:
         lake: the tables.
         batch: the label.
         runId: names the folders.
-        current: the batch's publication when the run began, which stays where the run fails its gate; None where there
-            is none, or it failed itself.
     """
 
     lake: Lake
     batch: str
     runId: str
-    current: Manifest | None = None
 
     def folder(self, table: str) -> str:
         """Name the run's folder of a table."""

@@ -19,11 +19,11 @@ from expectations.facts import Refused, event_facts, refused_samples, repetition
 from expectations.gate import FAILED, WARNED, Finding, judge_batch, outcome
 from expectations.interval import Interval
 from expectations.observations import BatchNumbers, EarlierBatch, observe
-from expectations.page import Judged, KeptRun
+from expectations.page import Judged, Kept
 from expectations.threshold_reader import read_thresholds
 from expectations.thresholds import Settings, Thresholds
 from expectations.verdict import rule_set
-from jobs.building.build import Built, Recipe, Slot
+from jobs.building.build import Built, Recipe
 from jobs.errors import ConfigurationError
 from jobs.lake.manifests import Manifest
 from jobs.reading.user_files import faulty, read_user_file
@@ -54,10 +54,10 @@ class Gate:
     lenient: bool
     allow_empty: bool = False
 
-    def ruling(self, findings: Sequence[Finding]) -> str:
-        """Say what becomes of a batch: `passed`, `warned` or `failed`."""
-        found = outcome(findings)
-        return WARNED if self.lenient and found == FAILED else found
+    def rule(self, findings: Sequence[Finding]) -> str:
+        """Sum findings up, as the gate is told to take them."""
+        ruling = outcome(findings)
+        return WARNED if self.lenient and ruling == FAILED else ruling
 
 
 def load_great_expectations() -> None:
@@ -103,20 +103,22 @@ class Batch:
     """A batch as the gate sees it.
 
     Attributes:
-        slot: names it and its run.
+        label: names it.
+        interval: the time that it is of, where that is known.
         built: its rows, as they were written.
         counters: of the batch as a whole.
         recipe: that it was built by.
-        interval: that its events are of; None where nobody knows.
         earlier: batches before it.
+        current: the publication that it replaces, unless it fails; None where none has passed.
     """
 
-    slot: Slot
+    label: str
+    interval: Interval | None
     built: Built
     counters: Mapping[str, Any]
     recipe: Recipe
-    interval: Interval | None
     earlier: Sequence[EarlierBatch]
+    current: Manifest | None
 
 
 def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
@@ -161,25 +163,25 @@ def find_out(batch: Batch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
     """Judge a batch by what was counted of it."""
     observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
     checks = checks_on(filled_fields(batch.recipe.mapping))
-    return judge_batch(batch.slot.batch, observed, numbers.sizes, gate.thresholds, checks)
+    return judge_batch(batch.label, observed, numbers.sizes, gate.thresholds, checks)
 
 
-def tell(batch: Batch, numbers: BatchNumbers, findings: list[Finding], gate: Gate) -> Judged:
+def tell(batch: Batch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str) -> Judged:
     """Gather what the batch's page tells; a bounded sample of its refused records with it."""
     names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
-    ruling, current = gate.ruling(findings), batch.slot.current
+    kept = batch.current if gate == FAILED else None
     return Judged(
-        batch=batch.slot.batch,
-        runId=batch.slot.runId,
-        gate=ruling,
-        overruled=ruling != outcome(findings),
+        batch=batch.label,
+        runId=run_id,
+        gate=gate,
+        overruled=gate != outcome(findings),
         asOf=batch.recipe.as_of.isoformat(timespec="seconds"),
         ruleSet=rule_set(),
         counts={name: int(batch.counters[name]) for name in names} | {"merged": numbers.counts["merged"]},
         findings=findings,
         samples=_samples(batch) if batch.counters["reasons"] else [],
+        kept=Kept(kept.runId, kept.gate, kept.events) if kept else None,
         profile=numbers.profile(),
-        kept=KeptRun(current.runId, current.events) if current is not None and ruling == FAILED else None,
     )
 
 
