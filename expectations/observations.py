@@ -173,7 +173,7 @@ def _of_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
 def _of_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Observation]:
     if interval is not None:
         return dict.fromkeys(("sentAt_before_2010", "sentAt_span"), Observation(None, "the batch has an interval"))
-    outside = {"sentAt_outside_interval": Observation(None, "the batch has no interval")}
+    outside = {"sentAt_outside_interval": Observation(None, "neither --interval nor the batch's label gives one")}
     if numbers.earliest is None or numbers.latest is None:
         return outside
     days = (numbers.latest - numbers.earliest) / _DAY
