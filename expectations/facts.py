@@ -14,7 +14,6 @@ from pyspark.sql.window import Window
 from expectations.checks import PROPERTY
 from expectations.interval import Interval
 from expectations.thresholds import Settings
-from transforms.wire import properties_json
 
 SAMPLE_RECORDS: Final = 20
 """Refused records a rule that the page shows."""
@@ -111,7 +110,7 @@ def repetition_facts(events: DataFrame) -> DataFrame:
         largest_userId and largest_itemId, the events of the most frequent value.
     """
     user = (F.coalesce("userId", "sessionId"), F.col("userId").isNull())
-    same = (*user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), properties_json(F.col("properties")))
+    same = (*user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), F.map_entries("properties"))
     holders = [F.when(F.col(name).isNotNull(), _key(kind, F.col(name))) for kind, name in enumerate(_HOLDERS, _HOLDER)]
     keys = F.array(_key(_ID, F.col("eventId")), _key(_CONTENT, *same), *holders)
     rows = events.select(F.explode(keys).alias("key")).where(F.col("key").isNotNull()).select("key.*")
