@@ -102,35 +102,20 @@ def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
     return (F.size(items) > 0) & F.exists(items, broken)
 
 
-def _exceeds(least: Column, most: Column, exact: Column, limit: int) -> Column:
-    """Whether a text that is costly to make is longer than it may be: it is made where its bounds do not tell."""
-    return F.when(least > limit, True).when(most > limit, exact > limit).otherwise(False)
+def _json_bound(fields: list[str]) -> Column:
+    """Bound an event's JSON from above, in bytes, without making it; its eventId may not have been derived yet.
+
+    A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
+    """
+    lengths = [F.coalesce(F.octet_length(field), F.lit(0)) for field in fields]
+    items = F.coalesce(F.octet_length(F.array_join("impression", "")), F.lit(0))
+    return sum(lengths, items) * 6 + _properties_bound() * 2 + 512 + DERIVED_ID_LENGTH
 
 
-def _bytes(text: Column) -> Column:
-    """Count a text's bytes, 0 where there is none; BIGINT, since six times an INT wraps around at 358 MB."""
-    return F.coalesce(F.octet_length(text), F.lit(0)).cast("bigint")
-
-
-def _most_json(text_bytes: Column) -> Column:
-    """Bound texts within JSON from above, in bytes: one byte becomes 6 at the most, a \\u escape."""
-    return text_bytes * 6
-
-
-def _property_bytes() -> Column:
-    """Count the bytes of the keys and values of properties."""
-    return sum((_bytes(F.array_join(part("properties"), "")) for part in (F.map_keys, F.map_values)), F.lit(0))
-
-
-def _most_properties() -> Column:
-    """Bound the JSON of properties from above, in bytes and so in characters: `{}`, and `"":"",` for each of them."""
-    return _most_json(_property_bytes()) + F.greatest(F.size("properties"), F.lit(0)) * 6 + 2
-
-
-def _properties_too_long(_: Judgement) -> Column:
-    exact = F.length(properties_json(F.col("properties")))
-    least = F.floor(_property_bytes() / 4)  # a character has up to 4 bytes
-    return _exceeds(least, _most_properties(), exact, limits.PROPERTIES_LENGTH)
+def _properties_bound() -> Column:
+    """Bound the JSON of properties from above, in bytes and so in characters, without making it."""
+    texts = [F.octet_length(F.array_join(part("properties"), "")) for part in (F.map_keys, F.map_values)]
+    return F.coalesce(sum(texts, F.size("properties")) * 6 + 2, F.lit(0))
 
 
 def _event_bytes() -> Column:
@@ -139,14 +124,8 @@ def _event_bytes() -> Column:
 
 
 def _too_large(_: Judgement) -> Column:
-    """Bound an event's JSON without making it; its eventId may not have been derived yet.
-
-    Properties are JSON within JSON: escaping once more makes each byte 2 at the most.
-    """
     texts = ["eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource"]
-    own = sum((_bytes(F.col(name)) for name in texts), _bytes(F.array_join("impression", "")))
-    most = _most_json(own) + _most_properties() * 2 + 512 + DERIVED_ID_LENGTH
-    return _exceeds(own + _property_bytes(), most, _event_bytes(), limits.EVENT_BYTES)
+    return (_json_bound(texts) > limits.EVENT_BYTES) & (_event_bytes() > limits.EVENT_BYTES)
 
 
 _IDENTITY = ("userId", "visitorId", "sessionId")
@@ -231,7 +210,10 @@ RULES: Final = (
     Rule(
         "properties_too_long",
         "properties",
-        _properties_too_long,
+        lambda _: (
+            (_properties_bound() > limits.PROPERTIES_LENGTH)
+            & (F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH)
+        ),
         f"properties make a JSON text longer than {limits.PROPERTIES_LENGTH:,} characters",
         MODEL,
         f"{limits.PROPERTIES_LENGTH:,} characters",
