@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from expectations.checks import PROPERTY
 from expectations.interval import Interval
 from expectations.thresholds import Settings
-from transforms.wire import properties_json
 
 SAMPLE_RECORDS: Final = 20
 """Refused records a rule that the page shows."""
 SAMPLE_CHARACTERS: Final = 500
 """Of each of them: the most that leaves the executors."""
 
-_IDS, _CONTENTS = 0, 1
+EARLIEST_USUAL: Final = datetime(2010, 1, 1, tzinfo=UTC)
+"""Logs are rarely older; times in a wrong unit are."""
+
+_KINDS: Final = 7
+"""The bits that tell kinds of keys apart."""
+_ID, _CONTENT, _HOLDER = 0, 1, 2
+"""Kinds of keys; of holders there are several, from the last on."""
+_HOLDERS: Final = ("visitorId", "userId", "itemId")
+"""Columns of which the most frequent value is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +48,96 @@ class Refused:
     sourceFile: str
 
 
-def event_facts(events: DataFrame, interval: Interval | None, settings: Settings) -> DataFrame:
-    """Count what single events show.
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An eventId that duplicates bear.
+
+    Attributes:
+        hash: of it.
+        duplicates: that bear it.
+    """
+
+    hash: int
+    duplicates: int
+
+
+def event_facts(
+    events: DataFrame,
+    interval: Interval | None,
+    settings: Settings,
+    fields: Sequence[str] = (),
+    repeated: int | None = None,
+) -> DataFrame:
+    """Count what single events show: one aggregate, whose only keys are the event types.
+
+    Args:
+        events: the rows of `events`.
+        interval: that they are of.
+        settings: of the checks.
+        fields: that the mapping fills: columns, or `properties.` and a key.
+        repeated: an eventId's hash, as `most_repeated` gives it.
 
     Returns:
-        One row, all BIGINT: anonymous, without_item, sentAt_outside_interval, eventValue_out_of_range, event_types.
+        One row; BIGINT: anonymous, without_item, sentAt_outside_interval, sentAt_before_2010, eventValue_out_of_range,
+        event_types, `earliest` and `latest` (sentAt in microseconds, or null), and of each field, by its name, how many
+        events have it; BOOLEAN: repeated_here, whether an event has the repeated eventId.
     """
-    value = F.col("eventValue")
+    value, at = F.col("eventValue"), F.unix_micros("sentAt")
+    here = F.lit(False) if repeated is None else F.xxhash64("eventId") == repeated
     return events.agg(
         F.count_if(F.col("userId").isNull()).alias("anonymous"),
         F.count_if(F.col("itemId").isNull()).alias("without_item"),
         F.count_if(_outside(interval, settings)).alias("sentAt_outside_interval"),
+        F.count_if(F.col("sentAt") < F.lit(EARLIEST_USUAL)).alias("sentAt_before_2010"),
         F.count_if((value < settings.minimum) | (value > settings.maximum)).alias("eventValue_out_of_range"),
         F.count_distinct("eventType").alias("event_types"),
+        F.min(at).alias("earliest"),
+        F.max(at).alias("latest"),
+        F.coalesce(F.bool_or(here), F.lit(False)).alias("repeated_here"),
+        *[F.count(_field(name)).alias(name) for name in fields],
     )
 
 
 def repetition_facts(events: DataFrame) -> DataFrame:
-    """Count what only events side by side show: those that bear another's eventId, and those the service will merge.
+    """Count what only events side by side show: repeated eventIds, what the service will merge, and who holds most.
 
-    A user is the userId or, as long as that is not known, the session. What is compared is hashed to 128 bits, so that
-    16 bytes an event are shuffled; that two of 10 billion different events share a hash has a chance of 1 in 10^18.
+    A user is the userId or, as long as that is not known, the session. What is compared is hashed to 125 bits, so that
+    16 bytes a key are shuffled; that two of 10 billion different events share a hash has a chance of 1 in 10^17.
+    All keys go through one shuffle; those that recur are counted before it, where they lie.
 
     Returns:
-        One row, both BIGINT: eventId_repeated and merged, each the events less the different ones.
+        One row, all BIGINT: eventId_repeated and merged, each the events less the different ones; largest_visitorId,
+        largest_userId and largest_itemId, the events of the most frequent value.
     """
-    user = F.coalesce(F.concat(F.lit("u:"), F.col("userId")), F.concat(F.lit("s:"), F.col("sessionId")))
-    properties = properties_json(F.col("properties"))
-    same = _hash(user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), properties)
-    hashes = events.select(F.explode(F.array(_key(_IDS, _hash(F.col("eventId"))), _key(_CONTENTS, same))).alias("key"))
-    repeated = hashes.groupBy("key").agg((F.count("*") - 1).alias("more"))  # one shuffle of both
-    return repeated.agg(_more(_IDS).alias("eventId_repeated"), _more(_CONTENTS).alias("merged"))
+    user = (F.coalesce("userId", "sessionId"), F.col("userId").isNull())
+    same = (*user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), F.map_entries("properties"))
+    holders = [F.when(F.col(name).isNotNull(), _key(kind, F.col(name))) for kind, name in enumerate(_HOLDERS, _HOLDER)]
+    keys = F.array(_key(_ID, F.col("eventId")), _key(_CONTENT, *same), *holders)
+    rows = events.select(F.explode(keys).alias("key")).where(F.col("key").isNotNull()).select("key.*")
+    groups = rows.groupBy("one", "other").agg(F.count("*").alias("rows"))
+    kind = F.col("other").bitwiseAND(_KINDS)
+    of = [F.when(kind == place, F.col("rows")) for place in range(_HOLDER + len(_HOLDERS))]
+    return groups.agg(
+        _total(of[_ID] - 1).alias("eventId_repeated"),
+        _total(of[_CONTENT] - 1).alias("merged"),
+        *[
+            F.coalesce(F.max(of[place]), F.lit(0)).alias(f"largest_{name}")
+            for place, name in enumerate(_HOLDERS, _HOLDER)
+        ],
+    )
+
+
+def most_repeated(duplicates: DataFrame) -> DataFrame:
+    """Find the eventId that most of the duplicates bear.
+
+    Args:
+        duplicates: with eventId; only those, since repeats of one id are its event, if that is here, and duplicates.
+
+    Returns:
+        One row: hash and rows BIGINT, null where there are no duplicates.
+    """
+    groups = duplicates.groupBy(F.xxhash64("eventId").alias("hash")).agg(F.count("*").alias("rows"))
+    return groups.agg(F.max_by(F.struct("hash", "rows"), F.struct("rows", "hash")).alias("most")).select("most.*")
 
 
 def refused_samples(quarantine: DataFrame) -> DataFrame:
@@ -94,15 +163,17 @@ def _outside(interval: Interval | None, settings: Settings) -> Column:
     return (F.col("sentAt") < F.lit(first)) | (F.col("sentAt") >= F.lit(last))
 
 
-def _hash(*parts: Column) -> list[Column]:
-    """Hash to 128 bits; an absent part is none of the texts that a part can be."""
-    texts = [F.coalesce(F.concat(F.lit("="), part.cast("string")), F.lit("-")) for part in parts]
-    return [F.xxhash64(*texts), F.xxhash64(F.lit("other"), *texts)]
+def _key(kind: int, *parts: Column) -> Column:
+    """Hash to 125 bits, the kind beside them; which parts are absent is hashed along, since hashes skip them."""
+    absent = sum((F.when(part.isNull(), 1 << place).otherwise(0) for place, part in enumerate(parts)), F.lit(0))
+    other = F.xxhash64(F.lit("other"), absent, *parts).bitwiseAND(~_KINDS).bitwiseOR(F.lit(kind))
+    return F.struct(F.xxhash64(absent, *parts).alias("one"), other.alias("other"))
 
 
-def _key(kind: int, hashes: list[Column]) -> Column:
-    return F.struct(F.lit(kind).alias("kind"), hashes[0].alias("one"), hashes[1].alias("other"))
+def _total(number: Column) -> Column:
+    return F.coalesce(F.sum(number), F.lit(0))
 
 
-def _more(kind: int) -> Column:
-    return F.coalesce(F.sum(F.when(F.col("key.kind") == kind, F.col("more"))), F.lit(0))
+def _field(name: str) -> Column:
+    """Find a field in an event; of no property's name, which may be any, is a column's path made."""
+    return F.col("properties")[name.removeprefix(PROPERTY)] if name.startswith(PROPERTY) else F.col(name)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from expectations.checks import CHECKS, Check
-from expectations.thresholds import Threshold, Thresholds
+from expectations.evidence import lower_bound
+from expectations.observations import Observation
+from expectations.thresholds import Limit, Threshold, Thresholds
 
 PASSED: Final = "passed"
 WARNED: Final = "warned"
 FAILED: Final = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What was seen of a batch by one check.
-
-    Attributes:
-        value: violations, or what was measured; None where there was nothing to hold it against.
-        note: what one must know to read the value.
-    """
-
-    value: float | None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +25,7 @@ class Finding:
         value: as observed.
         among: what the share is of, in number; None for a measure.
         level: `passed`, `warned` or `failed`.
-        threshold: what held, keys that say nothing of so small a batch left out.
+        threshold: what held.
         broken: the limits that are passed, as keys of the threshold.
         note: as observed.
     """
@@ -64,16 +53,21 @@ class Finding:
             'sentAt_missing: 3,012 of 10,000 candidates (30.12 %), fails above 25 %'
         """
         worst = next((key for key in self.broken if key.startswith("fail")), next(iter(self.broken), None))
-        limit = f", {in_words(worst, getattr(self.threshold, worst))}" if worst else ""
+        limit = f", {self.limit(worst)}" if worst and not self.check.is_state else ""
         return f"{self.check.name}: {self.seen()}{limit}"
 
     def seen(self) -> str:
         """Say what was seen, in words."""
-        if self.value is None:
+        if self.value is None or self.check.is_state:
             return self.note
         if self.share is not None:
-            return f"{self.value:,.0f} of {self.among:,} {self.check.among} ({percent(self.share)})"
+            subject = f"{self.check.subject} " if self.check.subject else ""
+            return f"{subject}{self.value:,.0f} of {self.among:,} {self.check.among} ({percent(self.share)})"
         return f"{self.value:,.4g}" + (f" ({self.note})" if self.note else "")
+
+    def limit(self, key: str) -> str:
+        """Say one of its limits in words."""
+        return in_words(key, getattr(self.threshold, key))
 
 
 def in_words(key: str, limit: float) -> str:
@@ -99,43 +93,65 @@ def percent(share: float) -> str:
 
 
 def judge_batch(
-    batch: str, observed: Mapping[str, Observation], sizes: Mapping[str, int], thresholds: Thresholds
+    batch: str,
+    observed: Mapping[str, Observation],
+    sizes: Mapping[str, int],
+    thresholds: Thresholds,
+    checks: Sequence[Check] = CHECKS,
 ) -> list[Finding]:
     """Hold what was observed of a batch against its thresholds, by a Great Expectations checkpoint.
 
     Args:
         batch: the label.
         observed: by the check's name; what is missing was not violated, or not measured.
-        sizes: how many `candidates`, `events` and `sessions` the batch has.
+        sizes: how many `records`, `candidates`, `events` and `sessions` the batch has.
         thresholds: the gate's configuration.
+        checks: what is looked at.
 
     Returns:
-        A finding for every check there is, in the order of CHECKS.
+        A finding for every check, in their order.
     """
-    from expectations.suite import Limit, run_checkpoint  # noqa: PLC0415 - it takes seconds to import
+    from expectations.suite import run_checkpoint  # noqa: PLC0415 - it takes seconds to import
 
-    held = {check.name: _held(check, sizes["candidates"], thresholds) for check in CHECKS}
-    seen = {check.name: observed.get(check.name, Observation(0 if check.among else None)) for check in CHECKS}
+    facts, limits = facts_and_limits(observed, sizes, thresholds, checks)
+    return findings_of(run_checkpoint(batch, facts, limits), observed, sizes, thresholds, checks)
+
+
+def facts_and_limits(
+    observed: Mapping[str, Observation], sizes: Mapping[str, int], thresholds: Thresholds, checks: Sequence[Check]
+) -> tuple[dict[str, float], list[Limit]]:
+    """Make one row of numbers of what was observed, and list the limits on them; arguments as of `judge_batch`."""
     facts: dict[str, float] = {}
     limits: list[Limit] = []
-    for check in CHECKS:
-        numbers = _numbers(check, seen[check.name].value, sizes)
+    for check in checks:
+        numbers = _numbers(check, _seen(check, observed), sizes)
         facts.update(numbers)
-        own = [Limit(check.name, key, getattr(held[check.name], key)) for key in held[check.name].limits()]
+        threshold = held_threshold(check, thresholds)
+        own = [Limit(check.name, key, getattr(threshold, key)) for key in threshold.limits()]
         limits += [limit for limit in own if limit.column in numbers]
-    broken = run_checkpoint(batch, facts, limits)
-    passed = {check.name: tuple(limit.key for limit in broken if limit.check == check.name) for check in CHECKS}
+    return facts, limits
+
+
+def findings_of(
+    broken: Sequence[Limit],
+    observed: Mapping[str, Observation],
+    sizes: Mapping[str, int],
+    thresholds: Thresholds,
+    checks: Sequence[Check],
+) -> list[Finding]:
+    """Find what each check has come to, once it is known which limits are passed; arguments as of `judge_batch`."""
+    passed = {check.name: tuple(limit.key for limit in broken if limit.check == check.name) for check in checks}
     return [
         Finding(
             check,
-            seen[check.name].value,
-            sizes[check.among] if check.among else None,
+            _seen(check, observed).value,
+            sizes.get(check.among) if check.among else None,
             _level(passed[check.name]),
-            held[check.name],
+            held_threshold(check, thresholds),
             passed[check.name],
-            seen[check.name].note,
+            _seen(check, observed).note,
         )
-        for check in CHECKS
+        for check in checks
     ]
 
 
@@ -145,22 +161,23 @@ def outcome(findings: Sequence[Finding]) -> str:
     return next(level for level in (FAILED, WARNED, PASSED) if level in levels)
 
 
-def _held(check: Check, candidates: int, thresholds: Thresholds) -> Threshold:
-    """Take the limits that hold for a batch of this size: shares of a few say little."""
-    threshold = thresholds.changed.get(check.name, check.threshold)
-    if candidates < thresholds.settings.warn_from:
-        threshold = replace(threshold, warn_share=None)
-    return replace(threshold, fail_share=None) if candidates < thresholds.settings.fail_from else threshold
+def held_threshold(check: Check, thresholds: Thresholds) -> Threshold:
+    """Take the threshold that holds: the check's own in the file, else its family's, else the default."""
+    return thresholds.changed.get(check.name) or thresholds.changed.get(check.family) or check.threshold
 
 
-def _numbers(check: Check, value: float | None, sizes: Mapping[str, int]) -> dict[str, float]:
+def _seen(check: Check, observed: Mapping[str, Observation]) -> Observation:
+    return observed.get(check.name, Observation(0 if check.among else None))
+
+
+def _numbers(check: Check, seen: Observation, sizes: Mapping[str, int]) -> dict[str, float]:
     """Name the numbers that a check's limits look at."""
-    if value is None:
+    if seen.value is None:
         return {}
+    count = {f"{check.name} count": float(seen.value)}
     if check.among is None:
-        return {f"{check.name} measure": float(value), f"{check.name} count": float(value)}
-    share = value / sizes[check.among] if sizes[check.among] else 0.0
-    return {f"{check.name} share": share, f"{check.name} count": float(value)}
+        return count | {f"{check.name} measure": float(seen.value if seen.held is None else seen.held)}
+    return count | {f"{check.name} share": lower_bound(int(seen.value), sizes.get(check.among, 0))}
 
 
 def _level(broken: Sequence[str]) -> str:

@@ -7,15 +7,16 @@ refused records, which strangers write, into the page as they are (docs/adr/0005
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 
 from expectations.facts import SAMPLE_RECORDS, Refused
-from expectations.gate import FAILED, PASSED, WARNED, Finding, in_words, percent
+from expectations.gate import FAILED, PASSED, WARNED, Finding, percent
 
+OVERRULED: Final = "failed its gate, and was let pass by --on-gate-failure warn"
 _ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
 
 
@@ -49,6 +50,7 @@ class Judged:
         findings: of every check.
         samples: a few refused records of each rule that was broken.
         kept: the publication that stays the batch's, where this build failed and there is one.
+        profile: numbers that later batches are held against the medians of, by name.
     """
 
     batch: str
@@ -61,11 +63,17 @@ class Judged:
     findings: Sequence[Finding]
     samples: Sequence[Refused]
     kept: Kept | None = None
+    profile: Mapping[str, float] = field(default_factory=dict)
 
     def unusual(self) -> list[Finding]:
         """List what did not pass, the worst first."""
         worst_first = sorted(self.findings, key=lambda finding: _ORDER[finding.level])
         return [finding for finding in worst_first if finding.level != PASSED]
+
+    def warnings(self) -> list[str]:
+        """Say what is unusual, a line each, for whoever goes on with the batch; no id and no record is in them."""
+        overruled = [OVERRULED] if self.overruled else []
+        return [*overruled, *[finding.describe() for finding in self.unusual()]]
 
 
 def batch_page(judged: Judged) -> str:
@@ -99,6 +107,5 @@ def _render(template: str, **values: object) -> str:
     # Records hold whatever a stranger typed: everything is escaped.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": percent, "number": lambda number: f"{number:,}"}
-    environment.globals["in_words"] = in_words
     environment.globals["style"] = (templates / "style.css").read_text("utf-8")
     return environment.from_string((templates / template).read_text("utf-8")).render(**values)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 
-from expectations.checks import CHECKS, Check
+from expectations.checks import CHECKS, Check, field_checks
 from expectations.gate import in_words
 from expectations.rules import RULES
 from expectations.thresholds import PLACES, Settings
@@ -21,7 +21,7 @@ def rules_page() -> str:
             for rule in RULES
         ],
     )
-    own = [check for check in CHECKS if check.stage == "batch"]
+    own = [*[check for check in CHECKS if check.stage == "batch"], *field_checks("<field>")]
     on_rules = Check("each rule", "candidates that break it", "", RULES[0].threshold, "candidates")
     checks = _table(
         ("check", "counts or measures", "by default", "source"),

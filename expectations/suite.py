@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: a batch job calls nobody but its service
 
@@ -18,25 +18,7 @@ from great_expectations.expectations.core.expect_column_max_to_be_between import
 from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-
-class Limit(NamedTuple):
-    """One limit on one number of the batch.
-
-    Attributes:
-        check: the check's name.
-        key: e.g. `fail_share`: the level, and what of the check is held against the limit.
-        value: the limit; kept where it is reached exactly.
-    """
-
-    check: str
-    key: str
-    value: float
-
-    @property
-    def column(self) -> str:
-        """The column of the facts that is looked at, e.g. `malformed_record share`."""
-        kind = self.key.partition("_")[2]
-        return f"{self.check} {kind if kind in ('share', 'count') else 'measure'}"
+from expectations.thresholds import Limit
 
 
 def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limit]) -> list[Limit]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from expectations.checks import CHECKS, Check
+from expectations.checks import CHECKS, FIELD_FAMILIES, FILLABLE, PROPERTY, Check, field_checks
 from expectations.thresholds import FLOAT_MAX, LEAST_HISTORY, PLACES, Settings, Threshold, Thresholds
 from transforms.durations import read_duration
-from transforms.mapping import Fault
+from transforms.mapping import CAMEL_CASE, Fault
 from transforms.toml_places import TomlPlaces, syntax_line
 
 MOST_TOLERANCE: Final = timedelta(days=3_660)
@@ -20,6 +21,13 @@ MOST_TOLERANCE: Final = timedelta(days=3_660)
 _SHARES: Final = ("warn_share", "fail_share", "warn_count", "fail_count")
 _MEASURES: Final = ("warn_below", "fail_below", "warn_above", "fail_above")
 _COUNTS: Final = ("warn_count", "fail_count")
+_ANY_FIELD: Final = {check.family: check for check in field_checks("a field")}
+"""By its family's name, the check that stands for those of all fields."""
+_GONE: Final = {
+    "shares": "is gone: shares are held by evidence, so that a few of a few prove little in a batch of any size; "
+    "take it out"
+}
+"""Tables that there were, by name, and what to do."""
 
 
 def read_thresholds(text: str) -> tuple[Thresholds, list[Fault]]:
@@ -47,7 +55,7 @@ def keys_of(check: Check) -> tuple[str, ...]:
     """Name the limits that a check's table may set."""
     if check.among is not None:
         return _SHARES
-    return _COUNTS if check.name == "no_events" else _MEASURES
+    return _COUNTS if check.is_state else _MEASURES
 
 
 class _Reader:
@@ -56,21 +64,55 @@ class _Reader:
         self.faults: list[Fault] = []
 
     def thresholds(self, document: dict[str, Any]) -> Thresholds:
-        checks = {check.name: check for check in CHECKS}
-        changed, settings = {}, Settings()
+        checks = {check.name: check for check in CHECKS} | _ANY_FIELD
+        changed: dict[str, Threshold] = {}
+        settings = Settings()
         for name, table in document.items():
             if name not in (*checks, *PLACES.values()):
-                self._fault(name, "", f"there is no such check{_meant(name, [*checks, 'shares'])}")
+                self._fault(name, "", _GONE.get(name) or f"there is no such check{_meant(name, [*checks])}")
             elif not isinstance(table, dict):
                 self._fault(name, "", "must be a table of limits")
+            elif name in FIELD_FAMILIES:
+                changed |= self._family(name, table)
             else:
                 settings = self._settings(name, table, settings)
-                if name in checks:
-                    changed[name] = self._threshold(checks[name], table)
-                self._unknown(name, table, checks.get(name))
+                changed[name] = self._threshold(checks[name], table)
+                self._unknown(name, table, checks[name])
         if settings.minimum > settings.maximum:
             self._fault("eventValue_out_of_range", "minimum", "is above the maximum")
         return Thresholds(changed, settings)
+
+    def _family(self, family: str, table: dict[str, Any]) -> dict[str, Threshold]:
+        """Read the limits of all fields' checks, and of single ones, which change what holds for all."""
+        limits = {key: value for key, value in table.items() if not isinstance(value, dict)}
+        every = replace(_ANY_FIELD[family], name=family)
+        self._unknown(family, limits, every)
+        held = replace(every, threshold=self._threshold(every, limits))
+        changed = {family: held.threshold} if limits else {}
+        for name, own in self._fields(family, table):
+            check = replace(held, name=f"{family}.{name}")
+            changed[check.name] = self._threshold(check, own)
+            self._unknown(check.name, own, check)
+        return changed
+
+    def _fields(self, family: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """List the tables of single fields that there can be."""
+        properties = PROPERTY.rstrip(".")
+        for name, own in table.items():
+            if not isinstance(own, dict):
+                continue
+            if name in FILLABLE:
+                yield name, own
+            elif name != properties:
+                self._fault(f"{family}.{name}", "", f"there is no such field{_meant(name, [*FILLABLE, properties])}")
+            else:
+                for key, limits in own.items():
+                    if not isinstance(limits, dict):
+                        self._fault(f"{family}.{properties}", key, "must be a table of limits")
+                    elif not CAMEL_CASE.fullmatch(key):
+                        self._fault(f"{family}.{PROPERTY}{key}", "", "is no property's key: keys are camelCase")
+                    else:
+                        yield f"{PROPERTY}{key}", limits
 
     def _threshold(self, check: Check, table: dict[str, Any]) -> Threshold:
         read = {key: self._number(check.name, key, table[key]) for key in keys_of(check) if key in table}
@@ -123,9 +165,8 @@ class _Reader:
             return None
         return float(value)
 
-    def _unknown(self, name: str, table: dict[str, Any], check: Check | None) -> None:
-        own = [key for key, place in PLACES.items() if place == name]
-        known = [*(keys_of(check) if check else ()), *own]
+    def _unknown(self, name: str, table: dict[str, Any], check: Check) -> None:
+        known = [*keys_of(check), *[key for key, place in PLACES.items() if place == name]]
         for key in table:
             if key not in known:
                 self._fault(name, key, f"there is no such key here; there are {', '.join(known)}")

@@ -40,13 +40,22 @@ from pyspark.sql import DataFrame, SparkSession
 
 from expectations.gate import FAILED
 from expectations.interval import Interval
-from expectations.page import Judged
+from expectations.page import OVERRULED, Judged
 from jobs.building.build import Built, Recipe, Slot, build_rows
 from jobs.building.counting import conserve_retried, count_attempts, whole
 from jobs.building.data_docs import DataDocs
 from jobs.building.flow import find_flow
-from jobs.building.history import History, Left, check_history, find_history, warn_of_changed
-from jobs.building.quality import Batch, Gate, find_out, find_thresholds, load_great_expectations, tell
+from jobs.building.history import History, check_history, find_history, warn_of_changed
+from jobs.building.quality import (
+    Batch,
+    Gate,
+    count_batch,
+    earlier_batches,
+    find_out,
+    find_thresholds,
+    load_great_expectations,
+    tell,
+)
 from jobs.building.redelivery import REKEYED, Redelivery, allow_rekeying, compare_with_delivered
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.frame.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
@@ -233,8 +242,8 @@ def build_and_publish(setting: Setting) -> Judged | None:
         if before is not None:
             conserve_retried(built.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(built.quarantine)
-        sizes = lake.manifests.sizes_before(order, arguments.batch, setting.gate.thresholds.settings.batches)
-        judged = judge_rows(built, history, setting, current, sizes)
+        earlier = lake.manifests.alike_before(order, arguments.batch, setting.gate.thresholds.settings.batches)
+        judged = judge_rows(built, history, setting, current, earlier)
         kept = judged.kept.runId if judged.kept else None
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"], kept=kept)
         run.report.judged, run.report.lengths = judged, built.lengths
@@ -244,7 +253,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         check_history(lake.manifests, history)
         setting.lock.confirm()
         run.interruption.check(run.if_interrupted)
-        manifest = manifest_of(judged, version, recipe, built.left, history)
+        manifest = manifest_of(judged, version, recipe, built, history)
         times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
         lake.publish(replace(manifest, interval=times), adds=before is not None)
     return judged
@@ -310,7 +319,7 @@ def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, 
 
 
 def judge_rows(
-    built: Built, history: History, setting: Setting, current: Manifest | None, sizes: Sequence[int]
+    built: Built, history: History, setting: Setting, current: Manifest | None, earlier: Sequence[Manifest]
 ) -> Judged:
     """Pass the batch as a whole through the gate.
 
@@ -319,16 +328,18 @@ def judge_rows(
         history: what they rest on.
         setting: what the build works with.
         current: the batch's publication that passed, where there is one.
-        sizes: candidates of the batches before it.
+        earlier: batches before it that are of about its length of time.
     """
     before, gate, recipe = history.itself, setting.gate, setting.recipe
-    counters = whole(built.counters, built.known, before.duplicates if before else 0)
+    counters = whole(built.counters, built.known, before)
     # What is only added to keeps all that it has.
     redelivery = compare_with_delivered(setting.lake, current, built.events) if before is None else Redelivery()
-    metadata = len(recipe.mapping.properties)
-    batch = Batch(history.batch, history.interval, built, counters, metadata, sizes, current, redelivery)
-    findings = find_out(batch, gate.thresholds)
-    return tell(batch, findings, gate.rule(findings), recipe, setting.run.runId)
+    batch = Batch(
+        history.batch, history.interval, built, counters, recipe, earlier_batches(earlier), current, redelivery
+    )
+    numbers = count_batch(batch, gate.thresholds.settings)
+    findings = find_out(batch, numbers, gate)
+    return tell(batch, numbers, findings, gate.rule(findings), setting.run.runId)
 
 
 def warn(judged: Judged) -> None:
@@ -337,12 +348,13 @@ def warn(judged: Judged) -> None:
         if judged.gate != FAILED or finding.level != FAILED:
             log.warning("batch %s: %s", judged.batch, finding.describe())
     if judged.overruled:
-        log.warning("batch %s: failed its gate, and was let pass by --on-gate-failure warn", judged.batch)
+        log.warning("batch %s: %s", judged.batch, OVERRULED)
 
 
-def manifest_of(judged: Judged, version: int, recipe: Recipe, left: Left, history: History) -> Manifest:
+def manifest_of(judged: Judged, version: int, recipe: Recipe, built: Built, history: History) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
-    counts = judged.counts
+    counts, left = judged.counts, built.left
+    records = whole(built.counters, built.known, history.itself)
     return Manifest(
         batch=judged.batch,
         version=version,
@@ -351,6 +363,10 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe, left: Left, histor
         events=0 if judged.gate == FAILED else counts["events"],
         quarantined=counts["quarantined"],
         duplicates=counts["duplicates"],
+        read=records["read"],
+        filtered=records["filtered"],
+        profile=dict(judged.profile),
+        warnings=judged.warnings(),
         explode=recipe.mapping.explode,
         visits=0 if judged.gate == FAILED else left.visits,
         ids=left.ids,

@@ -35,7 +35,7 @@ from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
 from jobs.ledger.tracker import Tracker
 from jobs.sending.endings import ending
-from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, calls, deliver, sendable
+from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, calls, deliver, repeat_warnings, sendable
 from jobs.sending.progress import Display, Goal
 from jobs.sending.refused import DeadLetters, tell_dead_letters
 from jobs.sending.send import Pace, pace_words
@@ -99,6 +99,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     """Check that one may send, send what is left of the batch, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifest = sendable(lake.manifests, arguments.batch)
+    repeat_warnings(manifest)
     counters, pace = run.counters, arguments.pace
     counters.update(deliveryId=Tracker(lake, service).delivery(arguments.batch), maxRate=pace.max_rate)
     log.info("%s", pace_words(pace.max_rate))

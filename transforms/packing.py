@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -56,7 +56,7 @@ def request_id(user: Column, session: Column, event_ids: Column) -> Column:
     return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)
 
 
-def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
+def measure(rows: DataFrame, *, within: Sequence[str] = (), counting: Mapping[str, Column] | None = None) -> DataFrame:
     """Count rows by what became of them and, of those that are events, measure them as the service will see them.
 
     They are counted by (userId, sessionId), then by session, then by class of sessions; nothing is packed for it. Both
@@ -66,13 +66,16 @@ def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
         rows: `_fate`, `_first`, userId, sessionId, sentAt and eventId; only events have a sessionId.
         within: columns by whose values Spark knows the rows to be partitioned, and that a session lies within: then
             nothing but the classes is shuffled.
+        counting: conditions by name; rows for which they hold are counted along.
 
     Returns:
         One row a class of sessions (`transforms.lengths`) and fate: `_fate`, size INT and duration INT; BIGINT: rows,
         records (those that are `_first`), sessions, requests (the fewest: of each userId and sessionId,
         ceil(events / 10)), anonymous (sessions that never bear a userId), largest (events of a session), longest
-        (microseconds), newest (sentAt in microseconds) and ids (the exclusive or of the hashes of the eventIds).
+        (microseconds), newest (sentAt in microseconds), ids (the exclusive or of the hashes of the eventIds) and what
+        is counted along.
     """
+    counted = counting or {}
     at = F.unix_micros("sentAt")
     session = [F.xxhash64("sessionId").alias("one"), F.xxhash64(F.lit("other"), "sessionId").alias("other")]
     user = F.when(F.col("userId").isNotNull(), F.xxhash64("userId")).alias("user")
@@ -82,6 +85,7 @@ def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
         F.min(at).alias("first"),
         F.max(at).alias("last"),
         F.bit_xor(F.when(F.col("eventId").isNotNull(), F.xxhash64("eventId"))).alias("ids"),
+        *[F.count_if(condition).alias(name) for name, condition in counted.items()],
     )
     sessions = groups.groupBy(FATE, *within, "one", "other").agg(
         F.sum("rows").alias("rows"),
@@ -91,6 +95,7 @@ def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
         F.min("first").alias("first"),
         F.max("last").alias("last"),
         F.bit_xor("ids").alias("ids"),
+        *[F.sum(name).alias(name) for name in counted],
     )
     micros = F.col("last") - F.col("first")
     return sessions.groupBy(
@@ -105,4 +110,5 @@ def measure(rows: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
         F.max(micros).alias("longest"),
         F.max("last").alias("newest"),
         F.bit_xor("ids").alias("ids"),
+        *[F.sum(name).alias(name) for name in counted],
     )

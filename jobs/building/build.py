@@ -11,6 +11,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from expectations.facts import Repeated, most_repeated
 from expectations.rules import Judgement
 from expectations.verdict import judge, reasons, rule_set, stage
 from jobs.building.counting import conserve, count_rows, count_tables
@@ -18,7 +19,7 @@ from jobs.building.history import History, Kept, Left
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.sources import unreadable
 from jobs.report.facts import Lengths
-from transforms.bookkeeping import AT, ATTEMPTS, BROKEN, RAW, REFUSAL, RENDERED
+from transforms.bookkeeping import AT, ATTEMPTS, BROKEN, FATE, RAW, REFUSAL, RENDERED, Fate
 from transforms.candidates import events_of, map_candidates, settle
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events
 from transforms.mapping import EventMapping
@@ -76,6 +77,9 @@ class Built:
         known: how many it had.
         left: what it leaves for the batches after it.
         lengths: of its sessions.
+        given: events whose eventId, or sessionId, the log gave; of each that the mapping gives. None where the run only
+            adds to the batch, since nobody knows it of the events that were there.
+        repeated: the eventId that most of its duplicates bear; None where it has none.
     """
 
     events: DataFrame
@@ -84,6 +88,8 @@ class Built:
     known: int
     left: Left
     lengths: Lengths
+    given: dict[str, int]
+    repeated: Repeated | None
 
 
 def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
@@ -113,6 +119,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         conserve(counters)
         carried = carry_on(judged, visits, slot.batch)
         left = write_visits(carried, slot, history.kept(counted.newest, recipe.limits), history.ids(counted.ids))
+        repeated = find_repeated(judged) if counters["duplicates"] else None
     except BaseException as error:
         if found := unreadable(error):
             raise found from None
@@ -120,7 +127,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
-    return Built(events, quarantine, counters, known, left, counted.lengths)
+    return Built(events, quarantine, counters, known, left, counted.lengths, {} if known else counted.given, repeated)
 
 
 def judged_candidates(
@@ -162,6 +169,12 @@ def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None
         (F.col(RENDERED) if RENDERED in refused.columns else F.lit(False)).alias("rendered"),
     )
     quarantine.write.parquet(slot.folder("quarantine"))
+
+
+def find_repeated(judged: DataFrame) -> Repeated:
+    """Find the eventId that most of the run's duplicates bear: they are written nowhere, and gone with the rows."""
+    row = most_repeated(judged.where(F.col(FATE) == Fate.DUPLICATE)).collect()[0]
+    return Repeated(row["hash"], row["rows"])
 
 
 def write_visits(visits: DataFrame, slot: Slot, kept: Kept, ids: int) -> Left:

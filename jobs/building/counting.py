@@ -11,14 +11,17 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from jobs.lake.manifests import Manifest
 from jobs.report.facts import Lengths
-from transforms.bookkeeping import FATE, FIRST, SESSION, Fate
+from transforms.bookkeeping import CONTENT_ID, FATE, FIRST, SESSION, Fate
 from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
 from transforms.packing import measure
 from transforms.visitors import VISITOR
 
 _GIVEN: Final = "_given"
 """The sessionId that the log gave: with the visitor, what rows are partitioned by."""
+_GIVEN_ID: Final = "_given_id"
+"""Whether the log gave the eventId, which is not derived then."""
 _SECOND: Final = 1_000_000
 """In microseconds."""
 
@@ -33,12 +36,14 @@ class Counted:
         newest: the time of the newest event, in microseconds; None where there are none.
         ids: the exclusive or of the hashes of the new events' eventIds, which tells them from others.
         lengths: of the sessions.
+        given: new events whose eventId, or sessionId, the log gave; of each that the mapping gives.
     """
 
     counters: dict[str, int]
     newest: int | None
     ids: int
     lengths: Lengths
+    given: dict[str, int]
 
 
 def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> Counted:
@@ -50,12 +55,17 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
             changed since may have given them sessions of several visitors.
         given_sessions: whether a session may be of several visitors.
     """
-    lying = (F.col(VISITOR), F.col("sessionId").alias(_GIVEN))
+    lying = [F.col(VISITOR), F.col("sessionId").alias(_GIVEN)]
+    given = {"sessionId": F.col(_GIVEN).isNotNull()} if given_sessions else {}
+    if CONTENT_ID in judged.columns:
+        given["eventId"] = F.col(_GIVEN_ID)
+        lying.append((F.col("eventId") != F.col(CONTENT_ID)).alias(_GIVEN_ID))
     rows = judged.select(FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId", *lying)
     if known is not None:
         theirs = known.select("userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST))
         rows = rows.unionByName(theirs, allowMissingColumns=True)
-    classes = measure(rows, within=() if given_sessions or known is not None else (VISITOR, _GIVEN)).collect()
+    within = () if given_sessions or known is not None else (VISITOR, _GIVEN)
+    classes = measure(rows, within=within, counting={f"given {name}": there for name, there in given.items()}).collect()
     count: dict[str, int] = {}
     for one in classes:
         count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]
@@ -71,7 +81,9 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
         "anonymousSessions": _total(events, "anonymous"),
     }
     newest = max((one["newest"] for one in events), default=None)
-    return Counted(counters, newest, reduce(xor, (one["ids"] or 0 for one in events), 0), _lengths(events))
+    ids = reduce(xor, (one["ids"] or 0 for one in events), 0)
+    given_ids = {name: _total(events, f"given {name}") for name in given}
+    return Counted(counters, newest, ids, _lengths(events), given_ids)
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
@@ -108,10 +120,26 @@ def count_attempts(quarantine: DataFrame) -> dict[str, int]:
     return {str(row["attempts"]): row["count"] for row in tried}
 
 
-def whole(counters: dict[str, Any], known: int, duplicates_before: int) -> dict[str, Any]:
-    """Count the batch as a whole, where a run has only added to it."""
-    more = {"events": known, "duplicates": duplicates_before, "candidates": known + duplicates_before}
-    return counters | {name: counters[name] + count for name, count in more.items()}
+def whole(counters: dict[str, Any], known: int, before: Manifest | None) -> dict[str, Any]:
+    """Count the batch as a whole, where a run has only added to it.
+
+    Args:
+        counters: of the run.
+        known: events that the batch had.
+        before: the publication that it adds to.
+
+    Returns:
+        The counters; `read` is None where an older version built the batch, and did not keep it.
+    """
+    if before is None:
+        return counters
+    more = {
+        "events": known,
+        "duplicates": before.duplicates,
+        "candidates": known + before.duplicates,
+        "filtered": before.filtered,
+    }
+    return counters | {name: counters[name] + count for name, count in more.items()} | {"read": before.read}
 
 
 def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:

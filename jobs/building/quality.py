@@ -6,26 +6,39 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from statistics import median
 from threading import Thread
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 
+from expectations.checks import checks_on, filled_fields
 from expectations.facts import Refused, event_facts, refused_samples, repetition_facts
-from expectations.gate import FAILED, WARNED, Finding, Observation, judge_batch, outcome
+from expectations.gate import FAILED, WARNED, Finding, judge_batch, outcome
 from expectations.interval import Interval
+from expectations.observations import BatchNumbers, EarlierBatch, observe
 from expectations.page import Judged, Kept
 from expectations.threshold_reader import read_thresholds
-from expectations.thresholds import LEAST_HISTORY, Thresholds
+from expectations.thresholds import Settings, Thresholds
 from expectations.verdict import rule_set
 from jobs.building.build import Built, Recipe
 from jobs.building.redelivery import REKEYED, Redelivery
 from jobs.errors import ConfigurationError
 from jobs.lake.manifests import Manifest
 from jobs.reading.user_files import faulty, read_user_file
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES: Final = ("earliest", "latest")
+_SHOWN: Final = (
+    "anonymous",
+    "without_item",
+    "sentAt_outside_interval",
+    "sentAt_before_2010",
+    "eventValue_out_of_range",
+)
+"""What `event_facts` counts for checks of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ class Gate:
     Attributes:
         thresholds: where checks warn and fail.
         lenient: whether a batch that fails passes all the same, marked as `warned`.
-        allow_empty: whether a batch may be empty.
+        allow_empty: whether a batch may have no events.
     """
 
     thresholds: Thresholds
@@ -96,8 +109,8 @@ class Batch:
         interval: the time that it is of, where that is known.
         built: its rows, as they were written.
         counters: of the batch as a whole.
-        metadata: how many property keys the mapping gives, which become metadata columns.
-        sizes_before: candidates of the batches before it.
+        recipe: that it was built by.
+        earlier: batches before it.
         current: the publication that it replaces, unless it fails; None where none has passed.
         redelivery: what becomes of the events of that one that were delivered.
     """
@@ -106,50 +119,74 @@ class Batch:
     interval: Interval | None
     built: Built
     counters: Mapping[str, Any]
-    metadata: int
-    sizes_before: Sequence[int]
+    recipe: Recipe
+    earlier: Sequence[EarlierBatch]
     current: Manifest | None
     redelivery: Redelivery
 
 
-def find_out(batch: Batch, using: Thresholds) -> list[Finding]:
-    """Judge a batch: a few small aggregates by Spark, then the checkpoint."""
-    interval = batch.interval
-    events, counters, keys = batch.built.events, batch.counters, batch.metadata
-    facts = _one_row(event_facts(events, interval, using.settings)) | _one_row(repetition_facts(events))
-    types = facts.pop("event_types")
-    observed = {name: Observation(count) for name, count in (*counters["reasons"].items(), *facts.items())}
-    observed |= {
-        "quarantined": Observation(counters["quarantined"]),
-        "duplicates": Observation(counters["duplicates"]),
-        "no_events": Observation(int(counters["candidates"] > 0 and counters["events"] == 0)),
-        "batch_size": _size(counters["candidates"], batch.sizes_before, using.settings.warn_from),
-        "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
-        "metadata_columns": Observation(keys, f"{keys} property keys in the mapping"),
-        "anonymous_sessions": Observation(counters["anonymousSessions"]),
-        **batch.redelivery.observations(),
+def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
+    """Take what later batches are held against from the manifests of those before."""
+    return [EarlierBatch(one.candidates, one.read, one.filtered, one.profile) for one in manifests]
+
+
+def count_batch(batch: Batch, settings: Settings) -> BatchNumbers:
+    """Count what the gate is told of a batch: two aggregates by Spark over its events, the rest is known."""
+    built, counters, mapping = batch.built, batch.counters, batch.recipe.mapping
+    fields, repeated = filled_fields(mapping), built.repeated
+    columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
+    shown = _one_row(
+        event_facts(built.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
+    )
+    largest = 0 if repeated is None else repeated.duplicates + shown.pop("repeated_here")
+    times = [None if shown[name] is None else _EPOCH + timedelta(microseconds=shown[name]) for name in _TIMES]
+    counts = {
+        **counters["reasons"],
+        **{name: counters[name] for name in ("quarantined", "duplicates")},
+        **{name: shown[name] for name in _SHOWN},
+        **_one_row(repetition_facts(built.events)),
+        "largest_eventId": largest if largest > 1 else 0,
+        "anonymous_sessions": counters["anonymousSessions"],
     }
-    if interval is None:
-        observed["sentAt_outside_interval"] = Observation(None, "neither --interval nor the batch's label gives one")
-    return judge_batch(batch.label, observed, counters, using)
+    sizes = {name: counters[name] for name in ("candidates", "events", "sessions")}
+    return BatchNumbers(
+        sizes=sizes if counters["read"] is None else {"records": counters["read"], **sizes},
+        filtered=counters["filtered"],
+        counts=counts,
+        filled={name: shown[name] for name in columns} | built.given,
+        event_types=shown["event_types"],
+        property_keys=len(mapping.properties),
+        single_event_sessions=built.lengths.sizes[0],
+        sessions_given="sessionId" in mapping.event,
+        earliest=times[0],
+        latest=times[1],
+    )
 
 
-def tell(batch: Batch, findings: list[Finding], gate: str, recipe: Recipe, run_id: str) -> Judged:
+def find_out(batch: Batch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
+    """Judge a batch by what was counted of it."""
+    observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
+    observed |= batch.redelivery.observations()
+    checks = checks_on(filled_fields(batch.recipe.mapping))
+    return judge_batch(batch.label, observed, numbers.sizes, gate.thresholds, checks)
+
+
+def tell(batch: Batch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str) -> Judged:
     """Gather what the batch's page tells; a bounded sample of its refused records with it."""
-    kept = batch.current if gate == FAILED else None
     names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
-    merged = next(finding.value for finding in findings if finding.check.name == "merged")
+    kept = batch.current if gate == FAILED else None
     return Judged(
         batch=batch.label,
         runId=run_id,
         gate=gate,
         overruled=gate != outcome(findings),
-        asOf=recipe.as_of.isoformat(timespec="seconds"),
+        asOf=batch.recipe.as_of.isoformat(timespec="seconds"),
         ruleSet=rule_set(),
-        counts={name: int(batch.counters[name]) for name in names} | {"merged": int(merged or 0)},
+        counts={name: int(batch.counters[name]) for name in names} | {"merged": numbers.counts["merged"]},
         findings=findings,
         samples=_samples(batch) if batch.counters["reasons"] else [],
         kept=Kept(kept.runId, kept.gate, kept.events) if kept else None,
+        profile=numbers.profile(),
     )
 
 
@@ -158,14 +195,5 @@ def _samples(batch: Batch) -> list[Refused]:
     return [Refused(**row.asDict()) for row in rows]
 
 
-def _size(candidates: int, before: Sequence[int], least: int) -> Observation:
-    if len(before) < LEAST_HISTORY:
-        return Observation(None, f"{len(before)} batches before it; a median needs {LEAST_HISTORY}")
-    middle = median(before)
-    if middle < least:
-        return Observation(None, f"the median of the {len(before)} batches before it is {middle:,.0f}: too few to tell")
-    return Observation(candidates / middle, f"{candidates:,} against a median of {middle:,.0f}")
-
-
-def _one_row(facts: DataFrame) -> dict[str, int]:
-    return dict(facts.collect()[0].asDict())
+def _one_row(facts: DataFrame) -> dict[str, Any]:
+    return facts.collect()[0].asDict()

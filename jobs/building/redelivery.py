@@ -7,7 +7,7 @@ from typing import Final
 
 from pyspark.sql import DataFrame
 
-from expectations.gate import Observation
+from expectations.observations import Observation
 from expectations.thresholds import Threshold, Thresholds
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake

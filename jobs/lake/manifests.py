@@ -30,6 +30,10 @@ class Manifest:
         events: rows in `events`.
         quarantined: rows in `quarantine`.
         duplicates: candidates that repeated an event.
+        read: records; None where an older version built the batch, and did not keep it.
+        filtered: records that were no interactions.
+        profile: numbers that later batches are held against the medians of, by name.
+        warnings: what the gate found unusual, a line each; of a batch, never of a record.
         explode: of the mapping: what the places of exploded elements in quarantine refer to.
         visits: rows that it leaves for the batches after it.
         ids: the exclusive or of the hashes of its eventIds.
@@ -48,6 +52,10 @@ class Manifest:
     events: int
     quarantined: int
     duplicates: int = 0
+    read: int | None = None
+    filtered: int = 0
+    profile: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     explode: str | None = None
     visits: int = 0
     ids: int = 0
@@ -164,10 +172,6 @@ class Manifests:
         """
         earlier = (label for label in order.before(batch) if order.alike(label, batch))
         return list(self.passed(islice(earlier, most)))
-
-    def sizes_before(self, order: BatchOrder, batch: str, most: int) -> list[int]:
-        """Count the candidates of what `alike_before` finds."""
-        return [manifest.candidates for manifest in self.alike_before(order, batch, most)]
 
     def passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
         """Go over the publications of batches, in the order of the labels, of those that have passed their gate."""

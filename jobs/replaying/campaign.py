@@ -19,7 +19,7 @@ from jobs.sending.accounts import EVENTS, Account, account, check_counts, settle
 from jobs.sending.attendance import Sent
 from jobs.sending.call_rate import FullSeconds
 from jobs.sending.endings import ending, waiting
-from jobs.sending.errand import Errand, calls, deliver, sendable
+from jobs.sending.errand import Errand, calls, deliver, repeat_warnings, sendable
 from jobs.sending.progress import Goal
 
 _SECOND: Final = 1.0
@@ -55,6 +55,7 @@ class Campaign:
             self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
             manifest = sendable(self._errand.lake.manifests, batch)
+            repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
             sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), ready)
             if sent is not None:

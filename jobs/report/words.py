@@ -50,11 +50,17 @@ def standing(summary: Mapping[str, Any]) -> Standing:
     Examples:
         >>> standing({"exitCode": 5}).word, standing({"exitCode": 0, "gate": "warned"}).level
         ('unfinished', 'warned')
+        >>> standing({"exitCode": 3, "kept": "run-1"}).sentence
+        'Nothing of this build is sent: the batch keeps what run run-1 published.'
     """
     code = summary["exitCode"]
     found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
     if found.level == "passed" and summary.get("gate") == "warned":
         return Standing("warned", "done", "It may be sent. Something is not as usual.")
+    if code == Exit.GATE_FAILED and summary.get("kept"):
+        return found._replace(
+            sentence=f"Nothing of this build is sent: the batch keeps what run {summary['kept']} published."
+        )
     for name, sentence in _WITHOUT_CALLS.items():
         if name in summary and found.level == "passed":
             return found._replace(sentence=sentence)

@@ -104,6 +104,12 @@ def sendable(manifests: Manifests, batch: str) -> Manifest:
     return manifest
 
 
+def repeat_warnings(manifest: Manifest) -> None:
+    """Log what the gate found unusual in a batch, before it is sent: whoever built it may be somebody else."""
+    for warning in manifest.warnings:
+        log.warning("batch %s: its gate has warned: %s", manifest.batch, warning)
+
+
 def deliver(
     errand: Errand,
     manifest: Manifest,

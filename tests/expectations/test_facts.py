@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from expectations.facts import event_facts, refused_samples, repetition_facts
+from expectations.facts import event_facts, most_repeated, refused_samples, repetition_facts
 from expectations.interval import batch_interval
 from expectations.thresholds import Settings
 from transforms.schemas import EVENTS, QUARANTINE
@@ -44,15 +44,57 @@ def test_what_single_events_show(spark: SparkSession) -> None:
         {"sentAt": datetime(2024, 1, 2, tzinfo=UTC) - hour},
         {"sentAt": datetime(2024, 1, 2, tzinfo=UTC) - hour - timedelta(microseconds=1)},
         {"sentAt": datetime(2024, 1, 2, tzinfo=UTC) + day + hour},
+        {"sentAt": datetime(2010, 1, 1, tzinfo=UTC), "properties": None},
+        {"sentAt": datetime(2009, 12, 31, 23, tzinfo=UTC), "properties": {"device": "web", "a.b": "1"}},
     )
     settings = Settings(tolerance=hour, minimum=0, maximum=10)
-    assert event_facts(seen, batch_interval("2024-01-02"), settings).collect()[0].asDict() == {
+    fields = ["userId", "eventValue", "impression", "properties.device", "properties.a.b", "properties.none"]
+    found = event_facts(seen, batch_interval("2024-01-02"), settings, fields).collect()[0].asDict()
+    assert found == {
         "anonymous": 2,
         "without_item": 1,
-        "sentAt_outside_interval": 2,
+        "sentAt_outside_interval": 4,
+        "sentAt_before_2010": 1,
         "eventValue_out_of_range": 2,
         "event_types": 3,
+        "earliest": int(datetime(2009, 12, 31, 23, tzinfo=UTC).timestamp()) * 1_000_000,
+        "latest": int((datetime(2024, 1, 3, tzinfo=UTC) + hour).timestamp()) * 1_000_000,
+        "repeated_here": False,
+        "userId": 9,
+        "eventValue": 10,
+        "impression": 0,
+        "properties.device": 10,
+        "properties.a.b": 1,
+        "properties.none": 0,
     }
+
+
+def test_of_no_events_there_are_no_times(spark: SparkSession) -> None:
+    found = event_facts(spark.createDataFrame([], EVENTS), None, Settings(), ["userId"], 7).collect()[0]
+    assert (found.earliest, found.latest, found.repeated_here, found.userId) == (None, None, False, 0)
+
+
+def test_the_most_repeated_id_and_whether_its_event_is_here(spark: SparkSession) -> None:
+    duplicates = spark.createDataFrame([("a",), ("b",), ("a",), ("c",), ("a",), ("b",)], "eventId STRING")
+    row = most_repeated(duplicates).collect()[0]
+    assert row["rows"] == 3
+    for there, expected in (("a", True), ("b", False)):
+        seen = events(spark, {"eventId": there}, {"eventId": "z"})
+        assert event_facts(seen, None, Settings(), repeated=row["hash"]).collect()[0].repeated_here is expected
+
+
+def test_who_holds_most_of_the_events(spark: SparkSession) -> None:
+    seen = events(
+        spark,
+        *[{"visitorId": f"v{n % 3}", "userId": "u" if n < 6 else None, "itemId": f"i{n}"} for n in range(10)],
+        {"visitorId": "u", "userId": "v0", "itemId": "v0"},  # a value is no other column's
+        {"visitorId": None, "itemId": None, "userId": None},
+        {"visitorId": None, "itemId": None, "userId": None},
+    )
+    row = repetition_facts(seen).collect()[0]
+    assert (row.largest_visitorId, row.largest_userId, row.largest_itemId) == (4, 6, 1)
+    none = repetition_facts(spark.createDataFrame([], EVENTS)).collect()[0]
+    assert none.asDict() == dict.fromkeys(none.asDict(), 0)
 
 
 def test_a_label_without_an_interval_holds_nothing_against_events(spark: SparkSession) -> None:

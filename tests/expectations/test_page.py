@@ -6,19 +6,19 @@ import re
 
 from expectations.checks import CHECKS
 from expectations.facts import Refused
-from expectations.gate import Observation, judge_batch, outcome
-from expectations.page import Judged, batch_page, index_page
+from expectations.gate import judge_batch, outcome
+from expectations.observations import Observation
+from expectations.page import Judged, Kept, batch_page, index_page
 from expectations.thresholds import Thresholds
 
-SIZES = {"candidates": 10_000, "events": 6_900, "sessions": 500}
+SIZES = {"records": 10_000, "candidates": 10_000, "events": 6_900, "sessions": 500}
 
 
-def judged(observed: dict[str, int], *samples: Refused, overruled: bool = False) -> Judged:
+def judged(observed: dict[str, int], *samples: Refused, overruled: bool = False, kept: Kept | None = None) -> Judged:
     findings = judge_batch("2024-01-02", {k: Observation(v) for k, v in observed.items()}, SIZES, Thresholds())
     gate = "warned" if overruled else outcome(findings)
-    return Judged(
-        "2024-01-02", "run-1", gate, overruled, "2024-01-03", "abc", {"candidates": 10_000}, findings, samples
-    )
+    counts = {"candidates": 10_000}
+    return Judged("2024-01-02", "run-1", gate, overruled, "2024-01-03", "abc", counts, findings, samples, kept)
 
 
 def visible(page: str) -> str:
@@ -55,4 +55,21 @@ def test_what_was_overruled_says_so() -> None:
 
 def test_every_check_is_in_the_table_also_without_a_violation() -> None:
     page = batch_page(judged({}))
-    assert page.count("<td><code>") == len(CHECKS) == 35 and "Nothing unusual." in page
+    assert page.count("<td><code>") == len(CHECKS) == 46 and "Nothing unusual." in page
+
+
+def test_a_failed_build_over_a_good_one_says_both() -> None:
+    text = visible(batch_page(judged({"sentAt_missing": 3_012}, kept=Kept("run-0", "warned", 2_514))))
+    assert "Nothing of this build is sent: the batch stays as it was." in text
+    assert "What run run-0 published (warned, 2,514 events) is still what put_events sends." in text
+    assert "Nothing of this batch is sent" not in text
+
+
+def test_warnings_for_whoever_goes_on_are_the_findings_and_that_they_were_overruled() -> None:
+    found = judged({"sentAt_missing": 3_012, "itemId_too_long": 200}, overruled=True).warnings()
+    assert found == [
+        "failed its gate, and was let pass by --on-gate-failure warn",
+        "sentAt_missing: 3,012 of 10,000 candidates (30.12 %), fails above 25 %",
+        "itemId_too_long: 200 of 10,000 candidates (2 %), warns above 1 %",
+    ]
+    assert judged({}).warnings() == []

@@ -115,6 +115,14 @@ def _ended(code: int, capfd: pytest.CaptureFixture[str]) -> Ended:
 
 
 @pytest.fixture
+def may_be_empty(tmp_path: Path) -> tuple[str, ...]:
+    """Let batches without events pass their gate."""
+    path = tmp_path / "may_be_empty.toml"
+    path.write_text("[no_events]\nfail_count = false\n")
+    return "--thresholds", str(path)
+
+
+@pytest.fixture
 def retry(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> Job:
     def run(mapping: object, batch: str = "2024-01-02", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--retry-quarantine", "--mapping", str(mapping), "--lake", str(lake), "--batch", batch, *more]

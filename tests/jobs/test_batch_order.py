@@ -123,8 +123,8 @@ def test_the_median_is_of_like_batches_before_in_time(spark: SparkSession, tmp_p
         lake.manifests.notes.note(label, read_interval(start), "run")
         lake.manifests.write(Manifest(label, 1, "run", "passed", size, 0))
     order = lake.manifests.order().with_batch("2024-01-08T12", between("2024-01-08T12:00", "2024-01-09T00:00"))
-    assert lake.manifests.sizes_before(order, "2024-01-08T12", 14) == [20, 10]
-    assert lake.manifests.sizes_before(order, "2024-01-08T12", 1) == [20]
+    assert [one.candidates for one in lake.manifests.alike_before(order, "2024-01-08T12", 14)] == [20, 10]
+    assert [one.candidates for one in lake.manifests.alike_before(order, "2024-01-08T12", 1)] == [20]
     assert order.before("2024-01-08T12") == ["2024-01-08T00", "2024-01-05", "2024-01-05T00"]
     assert order.after("2024-01-08T12") == ["2024-01-09T00"]
 

@@ -155,13 +155,13 @@ def test_a_rerun_replaces_its_batch_and_touches_no_other(
 def test_a_batch_of_which_most_is_refused_fails_its_gate(
     spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
 ) -> None:
-    folder = write_json(tmp_path / "raw", *good(500), *["{"] * 501)
+    folder = write_json(tmp_path / "raw", *good(500), *["{"] * 600)
     ended = build(folder, mapping=mapping(source("json")))
     assert (ended.code, ended.summary["gate"], ended.summary["exitCode"]) == (3, "failed", 3)
-    assert "malformed_record: 501 of 1,001 candidates (50.05 %), fails above 25 %" in ended.said[0]
-    assert "quarantined: 501 of 1,001 candidates (50.05 %), fails above 50 %" in ended.said[1]
+    assert "malformed_record: 600 of 1,100 candidates (54.55 %), fails above 25 %" in ended.said[0]
+    assert "quarantined: 600 of 1,100 candidates (54.55 %), fails above 50 %" in ended.said[1]
     assert f"{lake}/quality/batches/2024-01-02.html shows why" in ended.said[2]
-    assert table(spark, lake, "quarantine").count() == 501
+    assert table(spark, lake, "quarantine").count() == 600
     assert not list((lake / "events").rglob("*.parquet"))
 
 
@@ -185,25 +185,27 @@ def test_a_longer_session_gap_joins_what_the_usual_one_cuts(
 
 
 @pytest.mark.parametrize("kind", ["empty folder", "empty file", "blank lines", "header alone"])
-def test_empty_input_is_a_success_with_zeros(
-    build: Any, tmp_path: Path, mapping: Callable[[str], Path], kind: str
+def test_an_empty_input_fails_its_gate_unless_it_may_be_empty_with_zeros_either_way(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path], kind: str, may_be_empty: tuple[str, ...]
 ) -> None:
     raw = tmp_path / "raw"
     raw.mkdir()
     texts = {"empty file": "", "blank lines": "\n \n", "header alone": "who,kind,at,price\n"}
     if kind in texts:
         (raw / "log").write_text(texts[kind])
-    ended = build(raw, mapping=mapping(source("csv", '{ header = "true" }' if "header" in kind else "{}")))
-    assert (ended.code, ended.summary["events"], ended.summary["candidates"]) == (0, 0, 0)
-    assert ended.summary["read"] == ended.summary["filtered"] == (2 if kind == "blank lines" else 0)
+    form = mapping(source("csv", '{ header = "true" }' if "header" in kind else "{}"))
+    for more, code in (((), 3), (may_be_empty, 0)):
+        ended = build(raw, mapping=form, more=more)
+        assert (ended.code, ended.summary["events"], ended.summary["candidates"]) == (code, 0, 0)
+        assert ended.summary["read"] == ended.summary["filtered"] == (2 if kind == "blank lines" else 0)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "orc"])
-def test_an_empty_folder_of_columnar_files_is_a_success_with_zeros(
-    build: Any, tmp_path: Path, mapping: Callable[[str], Path], kind: str
+def test_an_empty_folder_of_columnar_files_is_read_and_has_zeros(
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path], kind: str, may_be_empty: tuple[str, ...]
 ) -> None:
     (tmp_path / "raw").mkdir()
-    ended = build(tmp_path / "raw", mapping=mapping(source(kind)))
+    ended = build(tmp_path / "raw", mapping=mapping(source(kind)), more=may_be_empty)
     assert (ended.code, ended.summary["read"]) == (0, 0)
 
 
@@ -221,7 +223,8 @@ def test_a_columnar_value_that_does_not_convert_is_quarantined_with_its_record(
 def test_one_bad_value_in_any_field_fails_no_job(build: Any, tmp_path: Path, mapping: Callable[[str], Path]) -> None:
     strange = ["\x00", "\ud83d", "🛒" * 300, "1e999", -1, 1.5, True, [], {}, [[]], "2024-13-45", 10**30, None]
     records = [{**good(1)[0], field: value} for field in ("who", "kind", "at", "price") for value in strange]
-    ended = build(write_json(tmp_path / "raw", *records), mapping=mapping(source("json")))
+    folder, lenient = write_json(tmp_path / "raw", *records), ("--on-gate-failure", "warn")
+    ended = build(folder, mapping=mapping(source("json")), more=lenient)
     assert ended.code == 0
     events, quarantined = ended.summary["events"], ended.summary["quarantined"]
     assert events + quarantined == len(records) and min(events, quarantined) > 0
@@ -453,5 +456,5 @@ def test_no_value_of_a_record_is_logged(
     records = [{"who": "secret-visitor", "kind": "view", "at": "secret-time"}, '{"who": "secret-torn']
     folder = write_json(tmp_path / "raw", *records)
     argv = ["--input", str(folder), "--mapping", str(mapping(source("json"))), "--lake", str(tmp_path / "lake")]
-    assert main([*argv, "--batch", "b"]) == 0
+    assert main([*argv, "--batch", "b"]) == 3
     assert "secret" not in "".join(capfd.readouterr())

@@ -1,0 +1,220 @@
+"""What was counted of a batch, as each check sees it: alone, and beside the batches before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Final
+
+from expectations.checks import CANDIDATES, EMPTY, EVENTS, FILLED, RECORDS
+from expectations.evidence import upper_bound
+from expectations.interval import Interval
+from expectations.thresholds import LEAST_HISTORY
+
+LEAST_MEDIAN: Final = 100
+"""Records or candidates: numbers around a smaller median vary too much to be held against it."""
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of a batch by one check.
+
+    Attributes:
+        value: violations, or what was measured; None where there was nothing to hold it against.
+        note: what one must know to read the value.
+        held: of a measure: what limits are held against, where the value is less sure than it looks; None for itself.
+    """
+
+    value: float | None
+    note: str = ""
+    held: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNumbers:
+    """What was counted of a batch as a whole.
+
+    Attributes:
+        sizes: how many `records`, `candidates`, `events` and `sessions` it has; no `records` where nobody knows.
+        filtered: records that are no interactions.
+        counts: violations of checks that merely count, by the check's name.
+        filled: events that have a field, by its name; of each field that the mapping fills.
+        event_types: different ones.
+        property_keys: that the mapping gives.
+        single_event_sessions: sessions of one event.
+        sessions_given: whether the mapping gives the sessionId.
+        earliest: the first event's time, aware; None where there are no events.
+        latest: the last event's.
+    """
+
+    sizes: Mapping[str, int]
+    filtered: int
+    counts: Mapping[str, int]
+    filled: Mapping[str, int]
+    event_types: int
+    property_keys: int
+    single_event_sessions: int
+    sessions_given: bool
+    earliest: datetime | None
+    latest: datetime | None
+
+    def profile(self) -> dict[str, float]:
+        """Name the numbers that later batches take medians of: the share of the events that have each field."""
+        events = self.sizes[EVENTS]
+        return {f"{FILLED}.{name}": count / events for name, count in self.filled.items()} if events else {}
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierBatch:
+    """What a batch is held against of one before it.
+
+    Attributes:
+        candidates: all that its records held.
+        records: that were read; None where nobody knows.
+        filtered: of them.
+        profile: as `BatchNumbers.profile` gives it.
+    """
+
+    candidates: int
+    records: int | None = None
+    filtered: int = 0
+    profile: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> float | None:
+        """The share of its records that are not filtered; None where nobody knows."""
+        return 1 - self.filtered / self.records if self.records else None
+
+
+def observe(
+    numbers: BatchNumbers, interval: Interval | None, earlier: Sequence[EarlierBatch], *, allow_empty: bool
+) -> dict[str, Observation]:
+    """See a batch as its checks do.
+
+    Args:
+        numbers: of the batch.
+        interval: that its events are of; None where nobody knows.
+        earlier: batches before it.
+        allow_empty: whether a batch without events may be one.
+
+    Returns:
+        By the check's name; what is missing was not violated.
+    """
+    sizes, types, keys = numbers.sizes, numbers.event_types, numbers.property_keys
+    observed = {name: Observation(count) for name, count in numbers.counts.items()}
+    observed |= {
+        "no_events": Observation(int(not sizes[EVENTS] and not allow_empty), _what_became(numbers)),
+        "batch_size": _against_median(sizes[CANDIDATES], [one.candidates for one in earlier]),
+        "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
+        "metadata_columns": Observation(keys, f"{keys} property keys in the mapping"),
+    }
+    for field_name, count in numbers.filled.items():
+        observed |= _of_field(field_name, count, sizes[EVENTS], earlier)
+    return observed | _of_records(numbers, earlier) | _of_sessions(numbers) | _of_times(numbers, interval)
+
+
+def _what_became(numbers: BatchNumbers) -> str:
+    """Say what became of the records, where none became an event."""
+    if numbers.sizes[EVENTS]:
+        return ""
+    records = numbers.sizes.get(RECORDS)
+    if records == 0:
+        return "no record was read"
+    counts = {
+        "filtered": numbers.filtered,
+        "quarantined": numbers.counts.get("quarantined", 0),
+        "duplicates": numbers.counts.get("duplicates", 0),
+    }
+    fates = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return f"none of {'the' if records is None else f'{records:,}'} records became an event: {fates}"
+
+
+def _of_records(numbers: BatchNumbers, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
+    records = numbers.sizes.get(RECORDS)
+    if records is None:
+        unknown = Observation(None, "an older version built the batch, and did not keep how many records there were")
+        return dict.fromkeys(("records", "filtered", "kept_records"), unknown)
+    known = [one for one in earlier if one.records is not None]
+    return {
+        "records": _against_median(records, [one.records or 0 for one in known]),
+        "filtered": Observation(numbers.filtered),
+        "kept_records": _kept(numbers, records, [one for one in known if one.records]),
+    }
+
+
+def _kept(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) -> Observation:
+    """Hold the share of records that are kept, by its upper bound, and the number of candidates against medians."""
+    usual = _median([one.kept or 0.0 for one in earlier], 0.0)
+    candidates = _median([one.candidates for one in earlier], LEAST_MEDIAN)
+    if isinstance(usual, Observation):
+        return usual
+    if isinstance(candidates, Observation):
+        return candidates
+    if not records:
+        return Observation(None, "no record was read")
+    kept = records - numbers.filtered
+    number = numbers.sizes[CANDIDATES] / candidates
+    note = f"{kept:,} of {records:,} records kept, against a median of {usual:.4g} of them"
+    held = max(upper_bound(kept, records) / usual, number)
+    return Observation(max(kept / records / usual, number), note, held)
+
+
+def _of_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
+    given, cut = "single_event_sessions", "single_event_visits"
+    seen = Observation(numbers.single_event_sessions)
+    if numbers.sessions_given:
+        return {given: seen, cut: Observation(None, "the mapping gives the sessionId")}
+    return {given: Observation(None, "the mapping gives no sessionId"), cut: seen}
+
+
+def _of_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Observation]:
+    if interval is not None:
+        return dict.fromkeys(("sentAt_before_2010", "sentAt_span"), Observation(None, "the batch has an interval"))
+    outside = {"sentAt_outside_interval": Observation(None, "neither --interval nor the batch's label gives one")}
+    if numbers.earliest is None or numbers.latest is None:
+        return outside
+    days = (numbers.latest - numbers.earliest) / _DAY
+    return outside | {
+        "sentAt_span": Observation(days, f"days, from {numbers.earliest:%Y-%m-%d} to {numbers.latest:%Y-%m-%d}")
+    }
+
+
+def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
+    key = f"{FILLED}.{name}"
+    rates = [one.profile[key] for one in earlier if key in one.profile]
+    share = f"{count:,} of {events:,} events have it"
+    if not events:
+        nothing = Observation(None, "there are no events")
+        return {f"{EMPTY}.{name}": nothing, key: nothing}
+    # A field that batches before have is no misspelt one: whether it has become rare is the other check's question.
+    empty = Observation(None, share) if count or max(rates, default=0.0) > 0 else Observation(events)
+    usual = _median(rates, 0.0)
+    if isinstance(usual, Observation):
+        return {f"{EMPTY}.{name}": empty, key: usual}
+    note = f"{share}, against a median share of {usual:.4g}"
+    return {
+        f"{EMPTY}.{name}": empty,
+        key: Observation(count / events / usual, note, upper_bound(count, events) / usual),
+    }
+
+
+def _against_median(count: int, before: Sequence[int]) -> Observation:
+    usual = _median(before, LEAST_MEDIAN)
+    if isinstance(usual, Observation):
+        return usual
+    return Observation(count / usual, f"{count:,} against a median of {usual:,.0f}")
+
+
+def _median(values: Sequence[float], least: float) -> float | Observation:
+    """Take the median of earlier batches' numbers, or observe why it tells nothing."""
+    if len(values) < LEAST_HISTORY:
+        return Observation(None, f"{len(values)} batches before it; a median needs {LEAST_HISTORY}")
+    middle = median(values)
+    if middle < least or not middle:
+        return Observation(
+            None, f"the median of the {len(values)} batches before it is {middle:,.4g}: too little to tell"
+        )
+    return middle
