@@ -282,7 +282,7 @@ def test_one_sending_of_a_replay_is_listed_one_of_put_events_is_its_batch() -> N
 def test_calls_that_nobody_answered_are_not_called_answered_and_have_no_latency() -> None:
     unanswered = Point(1.0, 140, 32, 140, 0, 0, 150.0)
     text = seen(told(PUT, course=Course(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
-    assert "ended, not throttled" in text and "limit, 200 a second" in text
+    assert "calls, not throttled" in text and "limit, 200 a second" in text
     assert not re.search(r"(?<!milliseconds )\bLatency\b", text)
 
 

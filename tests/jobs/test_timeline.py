@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Progress
 from jobs.report.course import MOST as MOST_SHOWN
-from jobs.report.course import shown
+from jobs.report.course import rates, shown
 from jobs.report.facts import percentile
 from jobs.sending.timeline import MOST, Timeline
 
@@ -106,6 +107,25 @@ def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(timel
     assert course.starts == (("monday", 0.0), ("tuesday", 5_001.5))
     assert [point.attempts for point in course.points if point.attempts] == [100, 30]
     assert len(course.points) <= MOST and sum(point.seconds for point in course.points) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 30.0, 700.0])
+def test_no_bar_is_above_a_limit_that_the_calls_kept_however_late_the_driver_hears(
+    timeline: Timeline, clock: Clock, seconds: float
+) -> None:
+    timeline.begin("b")
+    starts = [0.37 + number * 1.015 / 100 for number in range(int(seconds * 100 / 1.015))]
+    told = 0
+    while told < len(starts):
+        clock.now += 0.45  # nothing is heard for a while, then all at once
+        now = clock.now - 1_000.0
+        new = [at for at in starts[told : told + 200] if at < now]
+        timeline.show(at(told := told + len(new)))
+        timeline.count_calls(Counter(slot(at - 0.05) for at in new))
+    course = shown(timeline.course())
+    bars = rates(course, lambda point: point.attempts)
+    assert sum(point.attempts for point in course.points) == len(starts)
+    assert max(bars) <= 100.0 and (seconds < 2 or max(bars) > 95.0)
 
 
 def test_receipts_tell_latency_refusals_and_their_span(timeline: Timeline) -> None:
