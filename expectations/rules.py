@@ -107,15 +107,20 @@ def _json_bound(fields: list[str]) -> Column:
 
     A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
     """
-    lengths = [F.coalesce(F.octet_length(field), F.lit(0)) for field in fields]
-    items = F.coalesce(F.octet_length(F.array_join("impression", "")), F.lit(0))
+    lengths = [F.coalesce(_bytes(F.col(field)), F.lit(0)) for field in fields]
+    items = F.coalesce(_bytes(F.array_join("impression", "")), F.lit(0))
     return sum(lengths, items) * 6 + _properties_bound() * 2 + 512 + DERIVED_ID_LENGTH
 
 
 def _properties_bound() -> Column:
     """Bound the JSON of properties from above, in bytes and so in characters, without making it."""
-    texts = [F.octet_length(F.array_join(part("properties"), "")) for part in (F.map_keys, F.map_values)]
+    texts = [_bytes(F.array_join(part("properties"), "")) for part in (F.map_keys, F.map_values)]
     return F.coalesce(sum(texts, F.size("properties")) * 6 + 2, F.lit(0))
+
+
+def _bytes(text: Column) -> Column:
+    """Count a text's bytes as a BIGINT: six times an INT wraps around from 358 MB on."""
+    return F.octet_length(text).cast("bigint")
 
 
 def _event_bytes() -> Column:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from pyspark.sql import SparkSession
 
 from jobs.errors import Exit, JobError
+from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
 from jobs.lake.tables import Lake
@@ -95,6 +96,7 @@ def run_job(
         arguments = parse(argv)
         spark = open_session(run.job)
         run.interruption.listen(spark)  # after Spark, which installs a handler of its own
+        require_writable_name("--lake", arguments.lake, spark)
         lake = find_lake(spark, arguments.lake)
         run.report = start_report()
         code = work(spark, lake, arguments, run)
