@@ -37,6 +37,14 @@ CSV = Source("csv", "id STRING, n BIGINT, price DOUBLE")
         ('{"id":"a"},{"id":"b"}', "malformed_record"),
         ('{"id":"a"},"x":{"id":"b"}', "malformed_record"),
         ("[" * 5000, "malformed_record"),
+        ('{"id":"a"}]}{"id":"b"}', "malformed_record"),
+        ('{"id":"a"}],"record":[{"id":"b"}', "malformed_record"),
+        ('{"id":"a"}],"x":[{}', "malformed_record"),
+        ('{"id":"a"}}\n{"id":"b"}', "malformed_record"),
+        ('{"id":"a"},{"record":true}', "malformed_record"),
+        ('{"id":"a"},5', "malformed_record"),
+        ('{"id":"a"}]', "malformed_record"),
+        ("", "malformed_record"),
     ],
 )
 def test_json_texts(spark: SparkSession, text: str, fault: str | None) -> None:
