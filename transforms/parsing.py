@@ -39,20 +39,22 @@ def parse_json(raw: Column, schema: StructType, source: Source) -> Column:
     """Parse one JSON object a text: STRUCT<seal ARRAY, _corrupt_record>, which `json_fault` and `record_columns` read.
 
     Spark's parser stops at the end of the first value, so `{"a":1}{"b":2}` alone would lose its second half unseen. So
-    the text becomes the first element of an array of ours, and a sealed element follows it. A text can close that array
-    and open another one, but it cannot name the sealed key. So the array holds two elements, the second of them sealed,
-    if and only if the text is one value.
+    the text becomes the first element of an array of ours. A text that holds a bracket could close that array and open
+    another one; so a sealed element follows it, whose key no text can name: the array then holds two elements, the
+    second of them sealed, if and only if the text is one value.
     """
     element = StructType([*schema.fields, StructField(_SEAL, BooleanType())])
     inside = StructType([StructField(_SEAL, ArrayType(element))])
-    return F.from_json(_sealed(raw), _with_corrupt(inside), _options(source))
+    wrapped = F.when(_may_close(raw), _sealed(raw)).otherwise(_enclosed(raw))
+    return F.from_json(wrapped, _with_corrupt(inside), _options(source))
 
 
-def json_fault(parsed: Column) -> Column:
+def json_fault(raw: Column, parsed: Column) -> Column:
     """Name what is wrong with a text that `parse_json` read: a reason code, or null."""
     values = parsed[_SEAL]
-    alone = (F.size(values) == 2) & values[0].isNotNull() & values[1][_SEAL].isNotNull()
-    return F.when(~alone, F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
+    sealed = (F.size(values) == 2) & values[1][_SEAL].isNotNull()
+    alone = values[0].isNotNull() & F.when(_may_close(raw), sealed).otherwise(F.size(values) == 1)
+    return F.when(~F.coalesce(alone, F.lit(False)), F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
 
 
 def is_one_value(text: Column, source: Source) -> Column:
@@ -69,19 +71,17 @@ def is_one_value(text: Column, source: Source) -> Column:
     return F.coalesce(whole, F.lit(False))
 
 
-def _sealed(text: Column) -> Column:
+def _may_close(text: Column) -> Column:
+    return text.contains("]")
+
+
+def _enclosed(text: Column) -> Column:
     # A text may end in a comment, where the options allow it: what follows begins on a line of its own.
+    return F.concat(F.lit(f'{{"{_SEAL}":['), text, F.lit("\n]}"))
+
+
+def _sealed(text: Column) -> Column:
     return F.concat(F.lit(f'{{"{_SEAL}":['), text, F.lit(f"\n,{_LAST}]}}"))
-
-
-def valid_text(text: Column) -> Column:
-    """Put U+FFFD for bytes that are no UTF-8: strings that hold such cannot be read by anybody else.
-
-    Examples:
-        >>> spark.sql("SELECT CAST(X'61FF62' AS STRING) AS t").select(valid_text(F.col("t"))).first()[0]
-        'a\ufffdb'
-    """
-    return F.encode(text, "UTF-8").cast("string")
 
 
 def parse_csv(raw: Column, schema: StructType, source: Source) -> Column:

@@ -60,9 +60,10 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
 
     Returns:
         The record's columns, `_raw` STRING, `_source_file` STRING and `_fault` (reason code or null); one row a record.
+        Where lines have headers, also one row for each header line, which `_header_line` marks.
 
     Raises:
-        ConfigurationError: an input is not there, or is not of the mapping's format; one line for each.
+        ConfigurationError: an input is not there, is not of the mapping's format, or would be left out; one line each.
     """
     found = find_inputs(FileSystem(spark), inputs)
     source, schema = mapping.source, record_schema(mapping, spark)
@@ -153,8 +154,8 @@ def _lines(spark: SparkSession, found: Inputs, headers: Headers | None, source: 
 
 def _texts(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
     """Read each file whole, as text that has not been decoded."""
-    files = spark.read.options(wholetext="true", recursiveFileLookup="true").options(**_of_files(source))
-    texts = files.text(found.paths)
+    reader = spark.read.options(**_of_files(source)).option("recursiveFileLookup", "true")
+    texts = reader.text(found.paths, wholetext=True)
     require_all_found(texts, found, source)
     return texts
 
@@ -208,7 +209,7 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
     parse = parse_json if source.format == "json" else parse_csv
     parsed = lines.select(*kept, parse(raw, schema, source).alias("_parsed"))
     record = F.col("_parsed")
-    fault = json_fault(record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
+    fault = json_fault(raw, record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
     return parsed.select(*record_columns(record, schema, source), *kept, fault.alias(FAULT))
 
 

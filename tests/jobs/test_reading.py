@@ -30,15 +30,16 @@ HEADER_LINE = "who,kind,at"
 
 def mapping_of(spark: SparkSession, kind: str, columns: str = COLUMNS, **options: str) -> EventMapping:
     given = ", ".join(f'{key} = "{value}"' for key, value in options.items())
+    who, what, at = [column.split()[0] for column in columns.split(", ")][:3]
     text = f"""
 [source]
 format = "{kind}"
 schema = "{columns}"
 options = {{ {given} }}
 [event]
-eventType = "kind"
-sentAt    = "timestamp_seconds(at)"
-visitorId = "who"
+eventType = "{what}"
+sentAt    = "timestamp_seconds(CAST({at} AS BIGINT))"
+visitorId = "{who}"
 """
     return checked_mapping(MappingText("test.toml", text), spark)
 
@@ -191,9 +192,7 @@ def test_a_quoted_header_that_spans_lines(read: Read, tmp_path: Path) -> None:
     assert visitors(read("csv", tmp_path, header="true", multiLine="true", escape='\\"')) == ["a"]
 
 
-@pytest.mark.parametrize(
-    "columns", [COLUMNS, "v0 STRING, view STRING, at STRING, kind STRING", "a STRING, kind STRING, at STRING"]
-)
+@pytest.mark.parametrize("columns", [COLUMNS, "v0 STRING, view STRING, at STRING", "a STRING, b STRING, c STRING"])
 def test_files_without_headers_are_told_whatever_the_names(read: Read, tmp_path: Path, columns: str) -> None:
     for number in range(30):
         (tmp_path / f"{number:02}.csv").write_text("".join(f"v{number + place},view,17040672\n" for place in range(3)))
@@ -338,7 +337,7 @@ def test_links_that_lead_nowhere_or_around_in_a_circle_are_named(read: Read, tmp
 
 
 def test_a_name_that_java_cannot_open_is_named(read: Read, tmp_path: Path) -> None:
-    write_logs(tmp_path, "événements.json", "plain.json", "a b%3A+c.json", "x:y.json", "[1].json")
+    write_logs(tmp_path, "événements.json", "plain.json", "a b%3A+c.json", "{x}.json", "[1].json")
     assert len(visitors(read("json", tmp_path))) == 5
     write_logs(tmp_path, "\u00e9t\u00e9.json".encode("latin-1"))
     with pytest.raises(ConfigurationError, match=r"\\udce9t\\udce9.json: its name is not UTF-8"):
@@ -416,6 +415,6 @@ def test_a_column_that_no_file_has_is_told(
     assert told in caplog.messages
 
 
-def test_source_files_are_told_as_before(read: Read, tmp_path: Path) -> None:
+def test_source_files_are_named_by_their_uri(read: Read, tmp_path: Path) -> None:
     write_logs(tmp_path, "a.json")
-    assert [row[SOURCE_FILE] for row in read("json", tmp_path).collect()] == [f"file://{tmp_path}/a.json"]
+    assert [row[SOURCE_FILE] for row in read("json", tmp_path).collect()] == [f"file:{tmp_path}/a.json"]

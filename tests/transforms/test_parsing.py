@@ -49,8 +49,9 @@ CSV = Source("csv", "id STRING, n BIGINT, price DOUBLE")
 )
 def test_json_texts(spark: SparkSession, text: str, fault: str | None) -> None:
     schema = spark.createDataFrame([], JSON.schema or "").schema
-    parsed = spark.createDataFrame([(text,)], "raw STRING").select(parse_json(F.col("raw"), schema, JSON).alias("p"))
-    assert parsed.select(json_fault(F.col("p"))).collect()[0][0] == fault
+    texts = spark.createDataFrame([(text,)], "raw STRING")
+    parsed = texts.select("raw", parse_json(F.col("raw"), schema, JSON).alias("p"))
+    assert parsed.select(json_fault(F.col("raw"), F.col("p"))).collect()[0][0] == fault
 
 
 @pytest.mark.parametrize(
