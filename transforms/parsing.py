@@ -57,6 +57,16 @@ def json_fault(raw: Column, parsed: Column) -> Column:
     return F.when(~F.coalesce(alone, F.lit(False)), F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
 
 
+def valid_text(text: Column) -> Column:
+    """Put U+FFFD for bytes that are no UTF-8: strings that hold such cannot be read by anybody else.
+
+    Examples:
+        >>> spark.sql("SELECT CAST(X'61FF62' AS STRING) AS t").select(valid_text(F.col("t"))).first()[0]
+        'a\ufffdb'
+    """
+    return F.encode(text, "UTF-8").cast("string")
+
+
 def is_one_value(text: Column, source: Source) -> Column:
     """Whether a text is one whole JSON value, of any kind, with nothing before or after it.
 
