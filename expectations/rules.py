@@ -102,20 +102,33 @@ def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
     return (F.size(items) > 0) & F.exists(items, broken)
 
 
-def _json_bound(fields: list[str]) -> Column:
+def _json_bound() -> Column:
     """Bound an event's JSON from above, in bytes, without making it; its eventId may not have been derived yet.
 
     A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
     """
-    lengths = [F.coalesce(F.octet_length(field), F.lit(0)) for field in fields]
-    items = F.coalesce(F.octet_length(F.array_join("impression", "")), F.lit(0))
-    return sum(lengths, items) * 6 + _properties_bound() * 2 + 512 + DERIVED_ID_LENGTH
+    return _text_bytes() * 6 + _properties_bound() * 2 + 512 + DERIVED_ID_LENGTH
 
 
 def _properties_bound() -> Column:
     """Bound the JSON of properties from above, in bytes and so in characters, without making it."""
-    texts = [F.octet_length(F.array_join(part("properties"), "")) for part in (F.map_keys, F.map_values)]
-    return F.coalesce(sum(texts, F.size("properties")) * 6 + 2, F.lit(0))
+    return F.coalesce((_properties_bytes() + F.size("properties")) * 6 + 2, F.lit(0))
+
+
+def _text_bytes() -> Column:
+    """Count the bytes of an event's texts on the wire, but for its properties."""
+    lengths = [F.coalesce(_bytes(F.col(field)), F.lit(0)) for field in _TEXTS]
+    return sum(lengths, F.coalesce(_bytes(F.array_join("impression", "")), F.lit(0)))
+
+
+def _properties_bytes() -> Column:
+    """Count the bytes of the keys and values of properties."""
+    return _bytes(F.array_join(F.map_keys("properties"), "")) + _bytes(F.array_join(F.map_values("properties"), ""))
+
+
+def _bytes(text: Column) -> Column:
+    """Count a text's bytes as a BIGINT: six times an INT wraps around from 358 MB on."""
+    return F.octet_length(text).cast("bigint")
 
 
 def _event_bytes() -> Column:
@@ -124,10 +137,20 @@ def _event_bytes() -> Column:
 
 
 def _too_large(_: Judgement) -> Column:
-    texts = ["eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource"]
-    return (_json_bound(texts) > limits.EVENT_BYTES) & (_event_bytes() > limits.EVENT_BYTES)
+    # What is certainly too large is not made into JSON, which could be longer than a text can be.
+    certain = _text_bytes() + F.coalesce(_properties_bytes(), F.lit(0)) > limits.EVENT_BYTES
+    return (_json_bound() > limits.EVENT_BYTES) & (certain | (_event_bytes() > limits.EVENT_BYTES))
 
 
+def _properties_too_long(_: Judgement) -> Column:
+    certain = _properties_bytes() > limits.PROPERTIES_LENGTH * _BYTES_PER_CHARACTER
+    longer = F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH
+    return (_properties_bound() > limits.PROPERTIES_LENGTH) & (certain | longer)
+
+
+_TEXTS: Final = ("eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource")
+_BYTES_PER_CHARACTER: Final = 4
+"""Of UTF-8, at the most."""
 _IDENTITY = ("userId", "visitorId", "sessionId")
 _NO_LATER = "sentAt is later than the run's --as-of allows"
 
@@ -210,10 +233,7 @@ RULES: Final = (
     Rule(
         "properties_too_long",
         "properties",
-        lambda _: (
-            (_properties_bound() > limits.PROPERTIES_LENGTH)
-            & (F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH)
-        ),
+        _properties_too_long,
         f"properties make a JSON text longer than {limits.PROPERTIES_LENGTH:,} characters",
         MODEL,
         f"{limits.PROPERTIES_LENGTH:,} characters",

@@ -12,7 +12,9 @@ FAULT: Final = "_fault"
 FILTERED: Final = "_filtered"
 """BOOLEAN: the record is no interaction."""
 FIRST: Final = "_first"
-"""BOOLEAN: the record's first row; exploded records have more, and `read` counts records."""
+"""BOOLEAN: the record's first row; exploded records have more, and `read` counts records. Header lines have none."""
+HEADER: Final = "_header_line"
+"""BOOLEAN: the line is a header of its file, and no record; no column where the reader left none."""
 AT: Final = "_at"
 """INT: the exploded element's place in its array, from 0; null, or no column at all, where nothing is exploded."""
 ATTEMPTS: Final = "_attempts"
@@ -43,7 +45,7 @@ FATE: Final = "_fate"
 
 
 _PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_metadata", "_corrupt_record"}
-RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, AT, ATTEMPTS, RENDERED} | _PASSING)
+RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, AT, ATTEMPTS, RENDERED} | _PASSING)
 """Column names that a record may not bear, lower-cased."""
 
 

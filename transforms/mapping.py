@@ -28,7 +28,10 @@ EVENT_FIELDS: Final = (
 )
 IDENTITY_FIELDS: Final = ("userId", "visitorId", "sessionId")
 # Set by the job itself: a mapping that could change them could make a record vanish unseen.
-OWN_OPTIONS: Final = frozenset({"mode", "columnnameofcorruptrecord", "inferschema", "path", "wholetext"})
+OWN_OPTIONS: Final = frozenset(
+    {"mode", "columnnameofcorruptrecord", "inferschema", "path", "wholetext"}
+    | {"recursivefilelookup", "basepath", "ignorecorruptfiles", "ignoremissingfiles"}
+)
 LINE_ENCODINGS: Final = {"utf-8": "UTF-8", "utf8": "UTF-8", "iso-8859-1": "ISO-8859-1", "latin1": "ISO-8859-1"}
 """In which a line's end is one byte, and which Spark's `decode` knows."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
@@ -105,6 +108,16 @@ def encoding_of(options: Mapping[str, str]) -> str:
     """Find the encoding among reader options, lower-cased; Spark knows two names for it."""
     named = {key.lower(): value.lower() for key, value in options.items()}
     return named.get("encoding", named.get("charset", "utf-8"))
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether an encoding writes a line's end in more bytes than one.
+
+    Examples:
+        >>> is_wide("utf-16le"), is_wide("windows-1252")
+        (True, False)
+    """
+    return encoding.startswith(("utf-16", "utf16", "utf-32", "utf32", "x-utf-16", "x-utf-32", "unicode", "ucs"))
 
 
 def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> Fault:

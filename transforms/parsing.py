@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+from typing import Final
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, AtomicType, BinaryType, DataType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    AtomicType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    StringType,
+    StructField,
+    StructType,
+)
 
 from transforms.mapping import Source
 
@@ -16,26 +28,33 @@ RECORD_JSON = {
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
 """How a record that has no text of its own is written as JSON: times to the microsecond."""
-_RECORD = "record"
+_READERS: Final = frozenset({"header", "linesep"})
 _STRICT = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
-_TEXT = StructType([StructField(_RECORD, StringType()), StructField(CORRUPT, StringType())])
+_SEAL: Final = secrets.token_hex(8)
+"""A key that no log can hold, because it is drawn when the module is loaded. No result depends on its value."""
+_LAST: Final = f'{{"{_SEAL}":true}}'
 
 
 def parse_json(raw: Column, schema: StructType, source: Source) -> Column:
-    """Parse one JSON object a text: STRUCT<record ARRAY, _corrupt_record>.
+    """Parse one JSON object a text: STRUCT<seal ARRAY, _corrupt_record>, which `json_fault` and `record_columns` read.
 
-    The text is parsed as the one element of an array of our own: Spark's parser stops at the end of the first value, so
-    that `{"a":1}{"b":2}` would otherwise lose its second half unseen.
+    Spark's parser stops at the end of the first value, so `{"a":1}{"b":2}` alone would lose its second half unseen. So
+    the text becomes the first element of an array of ours. A text that holds a bracket could close that array and open
+    another one; so a sealed element follows it, whose key no text can name: the array then holds two elements, the
+    second of them sealed, if and only if the text is one value.
     """
-    wrapped = F.concat(F.lit('{"record":['), raw, F.lit("]}"))
-    inside = StructType([StructField(_RECORD, ArrayType(schema))])
+    element = StructType([*schema.fields, StructField(_SEAL, BooleanType())])
+    inside = StructType([StructField(_SEAL, ArrayType(element))])
+    wrapped = F.when(_may_close(raw), _sealed(raw)).otherwise(_enclosed(raw))
     return F.from_json(wrapped, _with_corrupt(inside), _options(source))
 
 
-def json_fault(parsed: Column) -> Column:
+def json_fault(raw: Column, parsed: Column) -> Column:
     """Name what is wrong with a text that `parse_json` read: a reason code, or null."""
-    alone = (F.size(parsed[_RECORD]) == 1) & parsed[_RECORD][0].isNotNull()
-    return F.when(~alone, F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
+    values = parsed[_SEAL]
+    sealed = (F.size(values) == 2) & values[1][_SEAL].isNotNull()
+    alone = values[0].isNotNull() & F.when(_may_close(raw), sealed).otherwise(F.size(values) == 1)
+    return F.when(~F.coalesce(alone, F.lit(False)), F.lit(MALFORMED)).when(parsed[CORRUPT].isNotNull(), F.lit(MISMATCH))
 
 
 def valid_text(text: Column) -> Column:
@@ -48,17 +67,31 @@ def valid_text(text: Column) -> Column:
     return F.encode(text, "UTF-8").cast("string")
 
 
-def has_more(text: Column) -> Column:
-    """Whether a JSON text that starts with a whole value goes on after it.
+def is_one_value(text: Column, source: Source) -> Column:
+    """Whether a text is one whole JSON value, of any kind, with nothing before or after it.
 
     Examples:
-        >>> texts = ['{"a":1}', '[1, 2] ', '{"a":1}\\n{"a":2}', '{"a":']
+        >>> texts = ['{"a":1}', '[1, 2] ', '{"a":1}\\n{"a":2}', '{"a":1}}\\n{"a":2}', '{"a":1}],"x":[{}', '{"a":']
         >>> df = spark.createDataFrame([(text,) for text in texts], "text STRING")
-        >>> [row[0] for row in df.select(has_more(F.col("text"))).collect()]
-        [False, False, True, False]
+        >>> [row[0] for row in df.select(is_one_value(F.col("text"), Source("json"))).collect()]
+        [True, True, False, False, False, False]
     """
-    inside = F.from_json(F.concat(F.lit('{"record":'), text, F.lit("}")), _TEXT, _STRICT)
-    return F.get_json_object(text, "$").isNotNull() & inside[CORRUPT].isNotNull()
+    values = F.from_json(_sealed(text), StructType([StructField(_SEAL, ArrayType(StringType()))]), _options(source))
+    whole = (F.size(values[_SEAL]) == 2) & (values[_SEAL][1] == _LAST)
+    return F.coalesce(whole, F.lit(False))
+
+
+def _may_close(text: Column) -> Column:
+    return text.contains("]")
+
+
+def _enclosed(text: Column) -> Column:
+    # A text may end in a comment, where the options allow it: what follows begins on a line of its own.
+    return F.concat(F.lit(f'{{"{_SEAL}":['), text, F.lit("\n]}"))
+
+
+def _sealed(text: Column) -> Column:
+    return F.concat(F.lit(f'{{"{_SEAL}":['), text, F.lit(f"\n,{_LAST}]}}"))
 
 
 def parse_csv(raw: Column, schema: StructType, source: Source) -> Column:
@@ -86,7 +119,7 @@ def text_fault(raw: Column, pattern: str | None) -> Column:
 
 def record_columns(parsed: Column, schema: StructType, source: Source) -> list[Column]:
     """Take a record's columns out of what `parse_json` or `parse_csv` read."""
-    record = parsed[_RECORD][0] if source.format == "json" else parsed
+    record = parsed[_SEAL][0] if source.format == "json" else parsed
     return [record[name].alias(name) for name in schema.names]
 
 
@@ -131,8 +164,9 @@ def _with_corrupt(schema: StructType) -> StructType:
 
 
 def _options(source: Source) -> dict[str, str]:
-    # The header is the reader's affair: a parser of single lines must not take a line for one.
-    theirs = {key: value for key, value in source.options.items() if key.lower() not in ("header", "linesep")}
+    # Header, line ends and encoding belong to the reader: a parser gets one record, as text.
+    readers = _READERS if source.format == "csv" else _READERS | {"encoding", "charset", "multiline"}
+    theirs = {key: value for key, value in source.options.items() if key.lower() not in readers}
     return {**theirs, **_STRICT}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from transforms.bookkeeping import AT, ELEMENT, FAULT, FILTERED, FIRST, RAW
+from transforms.bookkeeping import AT, ELEMENT, FAULT, FILTERED, FIRST, HEADER, RAW
 from transforms.expressions import guarded
 from transforms.mapping import EventMapping
 
@@ -32,7 +32,8 @@ def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
 
     Args:
         records: a record's columns, `_raw`, `_source_file` and `_fault` (a reason code, or null). Where there is a
-            column `_at`, it names the one element of the record that is asked for; null stands for all.
+            column `_at`, it names the one element of the record that is asked for; null stands for all. Where there is
+            a column `_header_line`, it marks lines that are no records: they are filtered, and none is `_first`.
         mapping: its `where` and `explode`.
 
     Returns:
@@ -43,9 +44,10 @@ def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
     if mapping.where is not None:
         kept = F.coalesce(guarded(mapping.where), F.lit(False))
         filtered = filtered | (F.col(FAULT).isNull() & ~kept)
-    marked = records.withColumn(FILTERED, filtered)
+    header = F.col(HEADER) if HEADER in records.columns else F.lit(False)
+    marked = records.withColumns({FILTERED: filtered | header, FIRST: ~header}).drop(HEADER)
     if mapping.explode is None:
-        return marked.withColumn(FIRST, F.lit(True)).drop(AT)
+        return marked.drop(AT)
     return _exploded(marked, guarded(mapping.explode))
 
 
@@ -68,4 +70,5 @@ def _exploded(records: DataFrame, elements: Column) -> DataFrame:
         ),
     )
     place = F.coalesce("_asked", F.when(F.col("_some"), F.col("_position")))
-    return exploded.withColumns({FIRST: F.col("_position") == 0, AT: place}).drop("_position", "_asked", "_some")
+    first = F.col(FIRST) & (F.col("_position") == 0)
+    return exploded.withColumns({FIRST: first, AT: place}).drop("_position", "_asked", "_some")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,9 +15,10 @@ from pyspark.sql import functions as F
 from expectations.facts import Repeated, most_repeated
 from expectations.rules import Judgement
 from expectations.verdict import judge, reasons, rule_set, stage
-from jobs.building.counting import conserve, count_rows, count_tables
+from jobs.building.counting import conserve, conserve_headers, count_rows, count_tables
 from jobs.building.history import History, Kept, Left
 from jobs.lake.tables import VISITS_TABLE, Lake
+from jobs.reading.csv_headers import files_with_header
 from jobs.reading.sources import unreadable
 from jobs.report.facts import Lengths
 from transforms.bookkeeping import AT, ATTEMPTS, BROKEN, FATE, RAW, REFUSAL, RENDERED, Fate
@@ -27,6 +29,8 @@ from transforms.records import select_records
 from transforms.schemas import EVENTS, QUARANTINE, VISITS
 from transforms.sessions import SessionLimits, cut_sessions
 from transforms.visits import carry_on, fingerprint
+
+log = logging.getLogger(__name__)
 
 FUTURE_TOLERANCE: Final = timedelta(hours=24)
 """How far after --as-of an event may be sent: visitors' clocks and time zones are not ours."""
@@ -112,6 +116,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     its_events = lake.published_events([itself], EVENTS) if itself and known else None
     try:
         counted = count_rows(judged, its_events, given_sessions="sessionId" in recipe.mapping.event)
+        tell_headers(counted.headers, files_with_header(records))
         write_tables(judged, slot, its_events)
         events, quarantine = written(slot)
         counters = counted.counters | count_tables(events, quarantine)
@@ -128,6 +133,19 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
     return Built(events, quarantine, counters, known, left, counted.lengths, {} if known else counted.given, repeated)
+
+
+def tell_headers(headers: int, files: int) -> None:
+    """Say how many lines were headers: every file has one, and files that were joined have more.
+
+    Raises:
+        RuntimeError: a file's header went another way.
+    """
+    repeated = conserve_headers(headers, files)
+    if files:
+        log.info("--input: the header lines of %d files are no records", files)
+    if repeated:
+        log.warning("--input: %d more lines repeat their file's header: they are no records either", repeated)
 
 
 def judged_candidates(

@@ -33,6 +33,7 @@ class Counted:
     Attributes:
         counters: read, filtered, candidates (known events among them) and duplicates; of all events, sessions,
             anonymousSessions and requests.
+        headers: lines that are headers of their files, and no records.
         newest: the time of the newest event, in microseconds; None where there are none.
         ids: the exclusive or of the hashes of the new events' eventIds, which tells them from others.
         lengths: of the sessions.
@@ -40,6 +41,7 @@ class Counted:
     """
 
     counters: dict[str, int]
+    headers: int
     newest: int | None
     ids: int
     lengths: Lengths
@@ -70,11 +72,12 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
     for one in classes:
         count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]
     events = [one for one in classes if one[FATE] == Fate.VALID]
-    filtered = count.get(Fate.FILTERED, 0)
+    no_candidates = count.get(Fate.FILTERED, 0)
+    filtered = _total((one for one in classes if one[FATE] == Fate.FILTERED), "records")
     counters = {
         "read": _total(classes, "records"),
         "filtered": filtered,
-        "candidates": sum(count.values()) - filtered,
+        "candidates": sum(count.values()) - no_candidates,
         "duplicates": count.get(Fate.DUPLICATE, 0),
         "sessions": _total(events, "sessions"),
         "requests": _total(events, "requests"),
@@ -83,7 +86,7 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
     newest = max((one["newest"] for one in events), default=None)
     ids = reduce(xor, (one["ids"] or 0 for one in events), 0)
     given_ids = {name: _total(events, f"given {name}") for name in given}
-    return Counted(counters, newest, ids, _lengths(events), given_ids)
+    return Counted(counters, no_candidates - filtered, newest, ids, _lengths(events), given_ids)
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
@@ -155,6 +158,24 @@ def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:
     """
     if counters["read"] != quarantined:
         raise RuntimeError("not every quarantined row was taken through again, once")
+
+
+def conserve_headers(headers: int, files: int) -> int:
+    """Hold the header lines that were set aside against the files that begin with one.
+
+    Returns:
+        How many of them repeat their file's header further down.
+
+    Raises:
+        RuntimeError: a file's header went another way.
+
+    Examples:
+        >>> conserve_headers(5, 3)
+        2
+    """
+    if headers < files:
+        raise RuntimeError("not every file's header was found again among its lines")
+    return headers - files
 
 
 def conserve(counters: dict[str, Any]) -> None:

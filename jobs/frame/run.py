@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from pyspark.sql import SparkSession
 
 from jobs.errors import Exit, JobError
+from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
 from jobs.lake.filesystem import in_a_thread
@@ -113,6 +114,7 @@ def _run(
             arguments = parse(argv)
             spark = open_session(run.job)
             run.interruption.listen_again()
+            require_writable_name("--lake", arguments.lake, spark)
             lake = find_lake(spark, arguments.lake)
             run.report = start_report()
             code = work(spark, lake, arguments, run)

@@ -39,6 +39,9 @@ SETTINGS: Final = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
     # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # Bytes that are no text of their encoding become U+FFFD, and every encoding that Java knows is read, as in Spark 3.
+    "spark.sql.legacy.codingErrorAction": "true",
+    "spark.sql.legacy.javaCharsets": "true",
     # Writes go to a folder of their own, that nobody reads before its manifest.
     "spark.sql.sources.partitionOverwriteMode": "static",
 }

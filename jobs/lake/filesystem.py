@@ -6,11 +6,21 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+
+NO_UTF8: Final = "Java was started in a locale without UTF-8 and cannot open such names: set LC_ALL=C.UTF-8"
+
+
+class FileStatus(NamedTuple):
+    """What lies at a path."""
+
+    path: str
+    is_folder: bool
+    size: int
 
 
 class FileSystem:
@@ -30,13 +40,57 @@ class FileSystem:
             fs, hadoop_path = self._at(path)
             return bool(fs.exists(hadoop_path))
 
-    def matches(self, path_or_glob: str) -> list[str]:
-        """List the paths that a glob, or a plain path, stands for; empty where there are none."""
+    def status(self, path: str) -> FileStatus | None:
+        """Tell what lies at a path; None where there is nothing."""
+        with _as_os_errors():
+            fs, hadoop_path = self._at(path)
+            return _status(fs.getFileStatus(hadoop_path)) if fs.exists(hadoop_path) else None
+
+    def glob(self, pattern: str) -> list[FileStatus]:
+        """List what a glob stands for, sorted by path."""
+        with _as_os_errors():
+            fs, hadoop_path = self._at(pattern)
+            return sorted(map(_status, fs.globStatus(hadoop_path) or []), key=lambda status: status.path)
+
+    def files_below(self, folder: str) -> list[FileStatus]:
+        """List all files in a folder and in those below it."""
+        with _as_os_errors():
+            fs, hadoop_path = self._at(folder)
+            listing, found = fs.listFiles(hadoop_path, True), []
+            while listing.hasNext():
+                found.append(_status(listing.next()))
+            return found
+
+    def local_path(self, path_or_glob: str) -> str | None:
+        """Name the same place as Python does, absolute, where it lies on the driver's own disk; else None."""
         with _as_os_errors():
             fs, hadoop_path = self._at(path_or_glob)
-            if fs.exists(hadoop_path):
-                return [str(hadoop_path)]
-            return sorted(str(status.getPath()) for status in fs.globStatus(hadoop_path) or [])
+            uri = fs.makeQualified(hadoop_path).toUri()
+            return str(uri.getPath()) if uri.getScheme() == "file" else None
+
+    def glob_components(self, pattern: str) -> list[list[str]]:
+        """Cut a glob, whose braces may hold slashes, into the components of the paths that it stands for."""
+        return [str(one).split("/") for one in self._jvm.org.apache.hadoop.fs.GlobExpander.expand(pattern)]
+
+    def glob_pattern(self, component: str) -> re.Pattern[str] | None:
+        """Make a regular expression of one component of a glob; None where it is a plain name."""
+        glob = self._jvm.org.apache.hadoop.fs.GlobPattern(component)
+        return re.compile(glob.compiled().pattern(), re.DOTALL) if glob.hasWildcard() else None
+
+    def writes_utf8_names(self) -> bool:
+        """Whether the JVM's file names are UTF-8: otherwise it can neither read nor write names beyond ASCII."""
+        return str(self._jvm.java.lang.System.getProperty("sun.jnu.encoding")).upper().replace("-", "") == "UTF8"
+
+    def read_start(self, path: str, limit: int) -> bytes:
+        """Read a file's first bytes as Spark does: decompressed, where its name says that it is compressed."""
+        with _as_os_errors():
+            _, hadoop_path = self._at(path)
+            streams = self._jvm.org.apache.spark.sql.execution.datasources.CodecStreams
+            stream = streams.createInputStreamWithCloseResource(self._conf, hadoop_path)
+            try:
+                return bytes(stream.readNBytes(limit))
+            finally:
+                stream.close()
 
     def children(self, path: str) -> list[str]:
         """List the names in a folder, sorted; empty where there is no such folder, or it is a file."""
@@ -45,6 +99,11 @@ class FileSystem:
             if not fs.exists(hadoop_path) or not fs.getFileStatus(hadoop_path).isDirectory():
                 return []
             return sorted(str(status.getPath().getName()) for status in fs.listStatus(hadoop_path))
+
+    def decode(self, text: bytes, encoding: str) -> str:
+        """Decode bytes by any of the encodings that Java knows, as Spark's readers do."""
+        with _as_os_errors():
+            return str(self._jvm.java.lang.String(bytearray(text), encoding))
 
     def make_folder(self, path: str) -> None:
         """Make a folder and those above it."""
@@ -128,6 +187,10 @@ def in_a_thread(work: Callable[[], object], seconds: float = 60.0) -> None:
     thread = threading.Thread(target=attempt, name="tidying up", daemon=True)
     thread.start()
     thread.join(seconds)
+
+
+def _status(status: Any) -> FileStatus:
+    return FileStatus(str(status.getPath().toString()), bool(status.isDirectory()), int(status.getLen()))
 
 
 @contextmanager

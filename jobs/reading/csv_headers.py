@@ -1,62 +1,219 @@
-"""The header lines of CSV files: found, held against the schema, and taken out."""
+"""The headers of CSV files: read on the driver, file by file, and held against the mapping's schema.
+
+A file's header is its first line that is neither blank nor a comment. Where Spark's own reader drops it, this module
+only judges it. Where lines are read as text, each line that equals the header of a file is marked: the first one of a
+file is its header by position, and one further down is left by whoever joined files. No record can be taken for a
+header, because a header bears the names of the schema's columns.
+"""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+import codecs
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from jobs.errors import ConfigurationError
-from transforms.bookkeeping import RAW
-from transforms.mapping import Source
+from jobs.lake.filesystem import FileSystem
+from jobs.reading.inputs import first_of, shown
+from transforms.bookkeeping import HEADER
+from transforms.mapping import LINE_ENCODINGS, Source, encoding_of
 from transforms.parsing import CORRUPT, parse_csv
-from transforms.records import is_blank
 
-_MOST = 20
-"""More different first lines than this are no headers."""
+_SIZES: Final = (8 * 1024, 1024 * 1024, 16 * 1024 * 1024)
+"""Bytes of a file that are looked at: more only where fewer do not hold its first line."""
+_AT_ONCE: Final = 16
+"""Files that are opened at the same time: a store far away takes its time for each."""
+_BYTE_ORDER_MARK: Final = "\ufeff"
+_WHITE: Final = " \t\n\x0b\f\r"
+_LINE_END: Final = re.compile("\r\n|\r|\n")
+_VALUE: Final = re.compile(r"[+-]?(\d[\d,.]*|\.\d+)([eE][+-]?\d+)?|\d{4}-\d\d-\d\d([T ].*)?|true|false", re.IGNORECASE)
+"""What a record holds, and what nobody calls a column: a number, a date or a truth value."""
+_MOST_NAMES: Final = 10
+
+log = logging.getLogger(__name__)
 
 
-def without_headers(lines: DataFrame, schema: StructType, source: Source) -> DataFrame:
-    """Take out every line that is some file's first, wherever it stands.
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The headers that some files begin with.
+
+    Attributes:
+        files: by header, the files that begin with it; as text, without a byte order mark.
+    """
+
+    files: Mapping[str, Sequence[str]]
+
+    def mark(self, line: Column, encoding: str) -> Column:
+        """Tell whether a line, as its bytes, is a header; the column knows how many files begin with one."""
+        headers = [header.encode(encoding, "surrogateescape") for header in self.files]
+        known = [F.lit(line) for header in headers for line in (header, codecs.BOM_UTF8 + header)]
+        count = sum(map(len, self.files.values()))
+        return line.isin(*known).alias(HEADER, metadata={"files": count})
+
+
+def files_with_header(records: DataFrame) -> int:
+    """Count the files whose headers `Headers.mark` has marked."""
+    return int(records.schema[HEADER].metadata["files"]) if HEADER in records.columns else 0
+
+
+def read_headers(spark: SparkSession, files: Sequence[str], schema: StructType, source: Source) -> Headers:
+    """Read the header of each file, and judge it.
 
     Args:
-        lines: `_raw` and Spark's `_metadata`; one row a line.
+        spark: opens the files, and parses their headers.
+        files: by path.
         schema: the mapping's.
         source: the mapping's, for its options.
 
     Raises:
-        ConfigurationError: a header does not go with the schema: columns go by place.
+        ConfigurationError: a file cannot be read, its first line is no header, or its columns are not the schema's.
     """
-    headers = _headers(lines)
-    faults = [fault for line, file in headers.items() if (fault := _fault(lines, line, file, schema, source))]
+    reader = _Reader(FileSystem(spark), source)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        lines = list(pool.map(reader.first_record, files) if len(files) > _AT_ONCE else map(reader.first_record, files))
+    by_header: dict[str, list[str]] = {}
+    faults = []
+    for file, line in zip(files, lines, strict=True):
+        if isinstance(line, OSError):
+            faults.append(f"--input {shown(file)}: cannot be read: is it whole, and of the mapping's format? ({line})")
+        elif line is not None:
+            by_header.setdefault(line, []).append(file)
+    cells = _cells(spark, list(by_header), schema, source)
+    for its_files, (names, whole) in zip(by_header.values(), cells, strict=True):
+        if fault := _fault(names, schema.names, whole=whole):
+            faults += [f"--input {shown(file)}: {fault}" for file in its_files]
     if faults:
-        raise ConfigurationError(*faults)
-    return lines.where(~F.col(RAW).isin(*headers)) if headers else lines
+        raise ConfigurationError(*first_of(faults))
+    _tell_other_names([names for names, _ in cells], schema.names)
+    return Headers(by_header)
 
 
-def _headers(lines: DataFrame) -> dict[str, str]:
-    """Find the different headers, each with a file that has it."""
-    # A file's first block lies in one partition, in order: the first row that a partial aggregate sees is its first.
-    starts = lines.where((F.col("_metadata.file_block_start") == 0) & ~is_blank(F.col(RAW)))
-    firsts = starts.groupBy(F.col("_metadata.file_path").alias("file")).agg(F.first(RAW).alias("line"))
-    different = firsts.groupBy("line").agg(F.min("file").alias("file")).limit(_MOST + 1).collect()
-    if len(different) > _MOST:
-        raise ConfigurationError(
-            f'--input: more than {_MOST} different header lines: do the files have headers? Then header = "false"'
-        )
-    return {row["line"]: row["file"] for row in different}
+def first_record(text: str, *, whole: bool, source: Source) -> str | None:
+    """Cut off the first record of a CSV file.
+
+    Args:
+        text: of the file's start.
+        whole: whether the file goes on no further.
+        source: the mapping's, for its options.
+
+    Returns:
+        The record without its line's end, "" where there is none, and None where the text ends before it does.
+
+    Examples:
+        >>> commented = Source("csv", options={"comment": "#"})
+        >>> first_record("\\n# made by hand\\r\\na,b\\r\\n1,2", whole=False, source=commented)
+        'a,b'
+        >>> quoted = '"a\\nb",c\\n1,2\\n'
+        >>> first_record(quoted, whole=False, source=Source("csv", options={"multiLine": "true"}))
+        '"a\\nb",c'
+        >>> first_record("a,b", whole=False, source=Source("csv")) is None
+        True
+    """
+    options = {key.lower(): value for key, value in source.options.items()}
+    comment, line_end = options.get("comment", ""), _LINE_END
+    if "linesep" in options:
+        line_end = re.compile(re.escape(options["linesep"]))
+    quote = options.get("quote", '"') if options.get("multiline") == "true" else ""
+    escape = options.get("escape", "\\")
+    start = counted = quotes = 0
+    ends = [
+        *((match.start(), match.end()) for match in line_end.finditer(text)),
+        *([(len(text),) * 2] if whole else []),
+    ]
+    for end, following in ends:
+        quotes += _quotes(text[counted:end], quote, escape)
+        counted = following
+        if quotes % 2:  # the line's end is a part of a quoted value
+            continue
+        line, start = text[start:end], following
+        if line.strip(_WHITE) and not (comment and line.startswith(comment)):
+            return line
+    return "" if whole else None
 
 
-def _fault(lines: DataFrame, line: str, file: str, schema: StructType, source: Source) -> str | None:
-    """Tell how a header contradicts the schema; names that the schema does not know are another matter."""
+def _quotes(text: str, quote: str, escape: str) -> int:
+    """Count the quotes that begin or end a value; doubled ones count as two, which changes nothing."""
+    return 0 if not quote else text.count(quote) if escape == quote else text.replace(escape + quote, "").count(quote)
+
+
+class _Reader:
+    def __init__(self, files: FileSystem, source: Source) -> None:
+        self._files = files
+        self._source = source
+
+    def first_record(self, file: str) -> str | OSError | None:
+        """Read a file's first record; None where it has none."""
+        try:
+            for size in _SIZES:
+                start = self._files.read_start(file, size)
+                record = first_record(self._text(start), whole=len(start) < size, source=self._source)
+                if record is not None:
+                    return record or None
+        except OSError as error:
+            return error
+        return OSError(f"its first {_SIZES[-1]:,} bytes hold no line")
+
+    def _text(self, start: bytes) -> str:
+        encoding = encoding_of(self._source.options)
+        bare = start.removeprefix(codecs.BOM_UTF8)
+        if encoding in LINE_ENCODINGS:  # so that the very bytes can be had back
+            return bare.decode(LINE_ENCODINGS[encoding], "surrogateescape")
+        return self._files.decode(bare, encoding).removeprefix(_BYTE_ORDER_MARK)
+
+
+def _cells(
+    spark: SparkSession, headers: Sequence[str], schema: StructType, source: Source
+) -> list[tuple[list[str | None], bool]]:
+    """Parse headers as the files' records are: the cells of each, and whether they are as many as the schema's."""
     texts = StructType([StructField(f"_{place}", StringType()) for place in range(len(schema))])
-    one = lines.sparkSession.createDataFrame([(line,)], "line STRING")
-    fields = one.select(parse_csv(F.col("line"), texts, source).alias("fields")).collect()[0]["fields"].asDict()
-    if fields.pop(CORRUPT) is not None:
-        return f"--input {file}: its header has not the {len(schema)} columns that the mapping's schema has"
-    places = {str(name).strip().lower(): place for place, name in enumerate(fields.values(), start=1)}
-    for place, name in enumerate(schema.names, start=1):
-        if places.get(name.lower(), place) != place:
-            at = places[name.lower()]
-            return f"--input {file}: {name} is column {at} of its header and {place} of the schema: columns go by place"
-    return None
+    rows = [(place, header.encode("utf-8", "replace").decode()) for place, header in enumerate(headers)]
+    lines = spark.createDataFrame(rows, "place INT, line STRING")
+    parsed = lines.select("place", parse_csv(F.col("line"), texts, source).alias("fields")).collect()
+    found = []
+    for row in sorted(parsed, key=lambda row: int(row["place"])):
+        fields: dict[str, Any] = row["fields"].asDict()
+        whole = fields.pop(CORRUPT) is None
+        found.append((list(fields.values()), whole))
+    return found
+
+
+def _fault(cells: Sequence[str | None], names: Sequence[str], *, whole: bool) -> str | None:
+    """Say in which way a first line is no header of the schema; its cells may be a record's, so none is repeated."""
+    places = {_name(cell): place for place, cell in reversed(list(enumerate(cells, start=1))) if cell}
+    known = [name for name in names if name.lower() in places]
+    strangers = [cell for cell, name in zip(cells, names, strict=True) if cell and _name(cell) != name.lower()]
+    if not known or any(_VALUE.fullmatch(cell.strip()) for cell in strangers):
+        missing = _list([name for name in names if name.lower() not in places])
+        return (
+            f"its first line is no header: of the columns {_list(names)} it does not name {missing}; "
+            'if the file has no header, set header = "false"'
+        )
+    for place, name in enumerate(names, start=1):
+        cell = cells[place - 1]
+        at = places.get(name.lower(), place)
+        if at != place and _name(cell or "") != name.lower():
+            return f"{name} is column {at} of its header and {place} of the schema: columns go by place"
+    return None if whole else f"its header has not the {len(names)} columns that the mapping's schema has"
+
+
+def _tell_other_names(headers: Iterable[Sequence[str | None]], names: Sequence[str]) -> None:
+    named = {_name(cell) for cells in headers for cell in cells if cell}
+    if named and (missing := [name for name in names if name.lower() not in named]):
+        log.warning("--input: no header names %s of the mapping's schema: columns go by place", _list(missing))
+
+
+def _name(cell: str) -> str:
+    return cell.strip().removeprefix(_BYTE_ORDER_MARK).lower()
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,47 +1,275 @@
-"""The files that `--input` stands for, looked up before anything is read."""
+"""The files that `--input` stands for, listed before anything is read and held against what Spark finds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from pyspark.sql import DataFrame
 
 from jobs.errors import ConfigurationError
-from jobs.lake.filesystem import FileSystem, literal
+from jobs.lake.filesystem import NO_UTF8, FileSystem, literal
+from transforms.mapping import Source
 
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar", ".xz")
 """What Spark would read as if it were text."""
+FILE_FILTERS: Final = frozenset({"pathglobfilter", "modifiedbefore", "modifiedafter"})
+"""Options by which a user has Spark leave files out."""
+_MOST_FAULTS: Final = 20
+"""More lines than this hide each other."""
+
+log = logging.getLogger(__name__)
 
 
-def find_inputs(files: FileSystem, inputs: Sequence[str]) -> list[str]:
-    """Check that every input is there and can be read.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What `--input` stands for.
 
-    Returns:
-        The inputs as Spark takes them.
+    Attributes:
+        paths: files and folders, as Spark takes them.
+        files: every file that is to be read, by path.
+    """
+
+    paths: list[str]
+    files: list[str]
+
+
+class _Folder(NamedTuple):
+    """A folder of the driver's disk that is still to be listed."""
+
+    path: str
+    real: str
+    above: frozenset[str]
+
+
+def find_inputs(files: FileSystem, inputs: Sequence[str]) -> Inputs:
+    """List every file that the inputs stand for.
+
+    A folder stands for all files below it. Files and folders whose names begin with `_` or `.` are skipped, as every
+    Hadoop reader does, and counted.
 
     Raises:
-        ConfigurationError: one line for each that is not there, or is an archive.
+        ConfigurationError: one line for each input that is not there, and for each file that could not be read.
     """
-    faults = [fault for path in inputs for fault in _faults(files, path)]
-    if faults:
-        raise ConfigurationError(*faults)
-    return [literal(path) if files.exists(path) else path for path in inputs]
+    search = _Search(files)
+    for path in inputs:
+        search.look_up(path)
+    if search.faults:
+        raise ConfigurationError(*first_of(search.faults))
+    if search.skipped:
+        log.info("--input: %d names that begin with _ or . are skipped", search.skipped)
+    if not search.found:
+        log.warning("--input: no file is left to read")
+    distinct = list(dict.fromkeys(search.found))
+    if len(distinct) == len(search.found):
+        return Inputs([literal(root) for root in search.roots], distinct)
+    log.info("--input: %d files are named more than once: each is read once", len(search.found) - len(distinct))
+    return Inputs([literal(path) for path in distinct], distinct)
 
 
-def has_partition_folders(files: FileSystem, paths: Sequence[str]) -> bool:
-    """Whether folders named `key=value` lie in the inputs: their keys are columns, which Spark adds to the files'."""
-    found = [match for path in paths for match in files.matches(path)]
-    return any("=" in name for path in found for name in files.children(path))
+def require_all_found(frame: DataFrame, inputs: Inputs, source: Source) -> None:
+    """Hold the files that Spark is about to read against those that were listed.
 
+    Args:
+        frame: what Spark's reader gives.
+        inputs: what was listed.
+        source: the mapping's; its options may leave files out.
 
-def _faults(files: FileSystem, path: str) -> list[str]:
-    try:
-        found = files.matches(path)
-        names = [name for match in found for name in (match, *(f"{match}/{child}" for child in files.children(match)))]
-    except OSError as error:
-        return [f"--input {path}: cannot be looked up ({error})"]
-    if not found:
-        return [f"--input {path}: there is nothing there"]
-    archives = sorted({name for name in names if name.lower().endswith(ARCHIVES)})
-    return [
-        f"--input {name}: is an archive, which Spark cannot read: unpack it, or pack it as .gz" for name in archives
+    Raises:
+        ConfigurationError: a file would be left out, or came in the meantime.
+    """
+    plan: Any = frame._jdf
+    uris = plan.inputFiles()
+    if len(uris) == len(inputs.files):
+        return
+    seen = {path for path in map(_path_of, uris) if not is_hidden(path.rpartition("/")[2])}
+    missing = [path for path in inputs.files if path not in seen]
+    if FILE_FILTERS & {key.lower() for key in source.options}:
+        log.info("--input: %d files are left out by [source] options", len(missing))
+        missing = []
+    faults = [f"--input {shown(path)}: Spark does not find it, though it is there: name it alone" for path in missing]
+    faults += [
+        f"--input {shown(path)}: came while the files were listed: run again when all of them are there"
+        for path in sorted(seen.difference(inputs.files))
     ]
+    if faults:
+        raise ConfigurationError(*first_of(faults))
+
+
+def first_of(faults: Sequence[str]) -> list[str]:
+    """Keep the first lines of many, and say how many more there are."""
+    more = len(faults) - _MOST_FAULTS
+    return [*faults[:_MOST_FAULTS], *([f"--input: and {more} more of this kind"] if more > 0 else [])]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether Hadoop's readers skip a file or folder because of its name.
+
+    Examples:
+        >>> [is_hidden(name) for name in ("_SUCCESS", ".part.crc", "_day=1", "log.json", "log._COPYING_")]
+        [True, True, False, False, True]
+    """
+    return (name.startswith("_") and "=" not in name) or name.startswith(".") or name.endswith("._COPYING_")
+
+
+def shown(path: str) -> str:
+    """Write a path for a message: without the scheme of local files, and with escapes for bytes that are no text."""
+    return path.removeprefix("file:").encode("utf-8", "backslashreplace").decode()
+
+
+def _path_of(uri: str) -> str:
+    path = unquote(str(uri))
+    return f"file:/{path.removeprefix('file:').lstrip('/')}" if path.startswith("file:") else path
+
+
+class _Search:
+    """Lists inputs, noting each fault instead of stopping at the first."""
+
+    def __init__(self, files: FileSystem) -> None:
+        self._files = files
+        self._utf8 = files.writes_utf8_names()
+        self.roots: list[str] = []
+        self.found: list[str] = []
+        self.skipped = 0
+        self.faults: list[str] = []
+
+    def look_up(self, given: str) -> None:
+        before = self.skipped
+        try:
+            local = self._files.local_path(given)
+            any_match = self._look_up_remote(given) if local is None else self._look_up_local(local)
+        except OSError as error:
+            self._note(given, f"cannot be looked up ({error})")
+            return
+        if any_match:
+            return
+        if self.skipped > before:
+            self._note(given, "there is nothing there but names that begin with _ or .")
+        elif self._utf8 or not ("?" in given or "\ufffd" in given):
+            self._note(given, "there is nothing there")
+        else:
+            self._note(given, f"there is nothing there; if the path has letters beyond ASCII: {NO_UTF8}")
+
+    def _look_up_remote(self, given: str) -> bool:
+        status = self._files.status(given)
+        any_match = False
+        for match in [status] if status else self._files.glob(given):
+            name = match.path.rpartition("/")[2]
+            if is_hidden(name) and not (status and match.is_folder):
+                self._skip_or_refuse(match.path, named=status is not None)
+                any_match |= status is not None
+                continue
+            any_match = True
+            self.roots.append(match.path)
+            if not match.is_folder:
+                self._take(match.path)
+                continue
+            for file in self._files.files_below(match.path):
+                below = file.path[len(match.path) :].strip("/").split("/")
+                if any(map(is_hidden, below)):
+                    self.skipped += 1
+                else:
+                    self._take(file.path)
+        return any_match
+
+    def _look_up_local(self, path: str) -> bool:
+        # Python lists what is there; Java passes over a name that it cannot write, and over a link that points nowhere.
+        named = os.path.lexists(path)
+        any_match = False
+        for match in [path] if named else self._local_matches(path):
+            if is_hidden(os.path.basename(match)) and not (named and os.path.isdir(match)):
+                self._skip_or_refuse(match, named=named)
+                any_match |= named
+                continue
+            any_match = True
+            self.roots.append(f"file:{match}")
+            self._walk(match)
+        return any_match
+
+    def _local_matches(self, pattern: str) -> list[str]:
+        found: set[str] = set()
+        for components in self._files.glob_components(pattern):
+            places = ["/"]
+            for component in filter(None, components):
+                places = list(self._step(places, component))
+            found.update(places)
+        return sorted(found)
+
+    def _step(self, places: Iterable[str], component: str) -> Iterator[str]:
+        wanted = self._files.glob_pattern(component)
+        for place in places:
+            if wanted is None:
+                path = os.path.join(place, _without_escapes(component))
+                yield from [path] if os.path.lexists(path) else []
+            elif os.path.isdir(place):
+                yield from (os.path.join(place, name) for name in os.listdir(place) if wanted.fullmatch(name))
+
+    def _walk(self, root: str) -> None:
+        waiting: list[_Folder] = []
+        self._take_local(root, None, waiting)
+        while waiting:
+            folder = waiting.pop()
+            for name in sorted(os.listdir(folder.path)):
+                if is_hidden(name):
+                    self.skipped += 1
+                else:
+                    self._take_local(os.path.join(folder.path, name), folder, waiting)
+
+    def _take_local(self, path: str, folder: _Folder | None, waiting: list[_Folder]) -> None:
+        if problem := self._problem_of_name(path):
+            self._note(path, problem)
+            return
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            where = "is a link that points nowhere" if os.path.islink(path) else f"cannot be looked up ({error})"
+            self._note(path, where)
+            return
+        if stat.S_ISDIR(mode):
+            real, above = os.path.realpath(path), folder.above if folder else frozenset()
+            if real in above:
+                self._note(path, "is a link to a folder that it lies in")
+            elif not os.access(path, os.R_OK | os.X_OK):
+                self._note(path, "may not be read")
+            else:
+                waiting.append(_Folder(path, real, above | {real}))
+        elif not stat.S_ISREG(mode):
+            self._note(path, "is neither a file nor a folder")
+        elif not os.access(path, os.R_OK):
+            self._note(path, "may not be read")
+        else:
+            self._take(f"file:{path}")
+
+    def _problem_of_name(self, path: str) -> str | None:
+        if path.isascii():
+            return None
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            return "its name is not UTF-8, so Java cannot open it: rename it"
+        return None if self._utf8 else NO_UTF8
+
+    def _skip_or_refuse(self, path: str, *, named: bool) -> None:
+        if named:
+            self._note(path, "names that begin with _ or . are not read: rename it")
+        else:
+            self.skipped += 1
+
+    def _take(self, path: str) -> None:
+        if path.lower().endswith(ARCHIVES):
+            self._note(path, "is an archive, which Spark cannot read: unpack it, or pack it as .gz")
+        else:
+            self.found.append(path)
+
+    def _note(self, path: str, problem: str) -> None:
+        self.faults.append(f"--input {shown(path)}: {problem}")
+
+
+def _without_escapes(component: str) -> str:
+    """Take a component of a glob that has no wildcard for the name that it stands for."""
+    return "".join(part for part in component.replace("\\\\", "\0").replace("\\", "").replace("\0", "\\"))

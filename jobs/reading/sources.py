@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from functools import reduce
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, StringType, StructField, StructType
+from pyspark.sql.types import AtomicType, BooleanType, StringType, StructField, StructType
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
-from jobs.reading.csv_headers import without_headers
-from jobs.reading.inputs import find_inputs, has_partition_folders
+from jobs.reading.csv_headers import Headers, read_headers
+from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
+from jobs.reading.partition_folders import folder_columns
 from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.expressions import in_words
-from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of
+from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
 from transforms.mapping_check import record_schema
 from transforms.named_groups import named_groups
 from transforms.parsing import (
@@ -27,7 +29,7 @@ from transforms.parsing import (
     MISMATCH,
     RECORD_JSON,
     csv_fault,
-    has_more,
+    is_one_value,
     json_fault,
     parse_csv,
     parse_json,
@@ -37,9 +39,13 @@ from transforms.parsing import (
     text_fault,
     valid_text,
 )
+from transforms.records import is_blank
 
 # How Spark 4, and 3 which names no file, tell of a file that is torn or of another format than its name says.
 _UNREADABLE = ("FAILED_READ_FILE", "Encountered error while reading file", "EOFException", "ZipException", "not a gzip")
+
+_BYTE_ORDER_MARK = "\ufeff"
+_ALL = 2**31 - 1
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +60,20 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
 
     Returns:
         The record's columns, `_raw` STRING, `_source_file` STRING and `_fault` (reason code or null); one row a record.
+        Where lines have headers, also one row for each header line, which `_header_line` marks.
 
     Raises:
-        ConfigurationError: an input is not there, or is not of the mapping's format; one line for each.
+        ConfigurationError: an input is not there, is not of the mapping's format, or would be left out; one line each.
     """
-    paths = find_inputs(FileSystem(spark), inputs)
+    found = find_inputs(FileSystem(spark), inputs)
     source, schema = mapping.source, record_schema(mapping, spark)
     try:
+        headers = read_headers(spark, found.files, schema, source) if _has_headers(source) else None
         if _by_line(source):
-            return _parsed(_lines(spark, paths, schema, source), schema, source, spark)
+            return _parsed(_lines(spark, found, headers, source), schema, source, spark)
         if source.format in ("parquet", "orc"):
-            return _columnar(spark, paths, schema, source)
-        return _whole_files(spark, paths, schema, source)
+            return _columnar(spark, found, schema, source)
+        return _whole_files(spark, found, schema, source)
     except (PySparkException, Py4JJavaError) as error:
         raise unreadable(error) or ConfigurationError(
             f"--input: cannot be read as {source.format} with the mapping's schema and options: {in_words(error)}"
@@ -112,29 +120,83 @@ def unreadable(error: BaseException) -> ConfigurationError | None:
 
 def _by_line(source: Source) -> bool:
     """Whether a line is a record, which keeps its raw text; other JSON and CSV goes through Spark's own readers."""
-    several = {key.lower(): value for key, value in source.options.items()}.get("multiline") == "true"
-    return source.format == "text" or (
-        source.format in ("json", "csv") and not several and encoding_of(source.options) in LINE_ENCODINGS
-    )
+    if source.format == "csv":
+        return not _spans_lines(source) and encoding_of(source.options) in LINE_ENCODINGS
+    return source.format == "text" or (source.format == "json" and not _spans_lines(source))
 
 
-def _lines(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
+def _spans_lines(source: Source) -> bool:
+    return {key.lower(): value for key, value in source.options.items()}.get("multiline") == "true"
+
+
+def _has_headers(source: Source) -> bool:
+    options = {key.lower(): value.lower() for key, value in source.options.items()}
+    return source.format == "csv" and options.get("header") == "true"
+
+
+def _lines(spark: SparkSession, found: Inputs, headers: Headers | None, source: Source) -> DataFrame:
+    """Read lines as text: `_raw`, `_source_file` and, where files have headers, `_header_line`."""
+    encoding = encoding_of(source.options)
+    if is_wide(encoding):
+        files = _texts(spark, found, source)
+        text = _decoded(F.col("value").cast("binary"), source)
+        lines = files.select(F.explode(_split(text, source)).alias(RAW), _file())
+        return lines.withColumn(RAW, _without_mark(F.col(RAW)))
     options = {key.lower(): value for key, value in source.options.items()}
-    reader = spark.read.option("recursiveFileLookup", "true").options(**source.options)
-    text = reader.text(paths).withColumn(RAW, _decoded(F.col("value"), source))
+    reader = spark.read.options(**source.options).option("recursiveFileLookup", "true")
+    lines = reader.text(found.paths)
+    require_all_found(lines, found, source)
     if source.format == "csv" and options.get("comment"):
-        text = text.where(~F.col(RAW).startswith(options["comment"]))
-    if source.format == "csv" and options.get("header", "false").lower() == "true":
-        text = without_headers(text, schema, source)
-    return text.select(RAW, _file())
+        lines = lines.where(~F.col("value").startswith(options["comment"]))
+    marks = [headers.mark(F.col("value").cast("binary"), LINE_ENCODINGS[encoding])] if headers else []
+    return lines.select(_without_mark(_line(F.col("value"), source)).alias(RAW), _file(), *marks)
 
 
-def _decoded(value: Column, source: Source) -> Column:
-    """Read a line's bytes as text. JSON and CSV make valid text of any bytes when they are parsed."""
-    encoding = LINE_ENCODINGS[encoding_of(source.options)]
-    if encoding != "UTF-8":
-        return F.decode(value.cast("binary"), encoding)
+def _texts(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
+    """Read each file whole, as text that has not been decoded."""
+    reader = spark.read.options(**_of_files(source)).option("recursiveFileLookup", "true")
+    texts = reader.text(found.paths, wholetext=True)
+    require_all_found(texts, found, source)
+    return texts
+
+
+def _of_files(source: Source) -> dict[str, str]:
+    """Take those options that choose files, which hold whatever the reader."""
+    return {key: value for key, value in source.options.items() if key.lower() in FILE_FILTERS}
+
+
+def _line(value: Column, source: Source) -> Column:
+    """Read a line's bytes as text. JSON and CSV make valid text of UTF-8 when they are parsed."""
+    encoding = encoding_of(source.options)
+    if LINE_ENCODINGS.get(encoding) != "UTF-8":
+        return F.decode(value.cast("binary"), LINE_ENCODINGS.get(encoding, encoding))
     return valid_text(value) if source.format == "text" else value
+
+
+def _decoded(content: Column, source: Source) -> Column:
+    """Decode a file of JSON as Spark's reader does: of the encodings of Unicode, the file itself says which."""
+    encoding = encoding_of(source.options)
+    if not (is_wide(encoding) or LINE_ENCODINGS.get(encoding) == "UTF-8"):
+        return F.decode(content, encoding)
+    start = F.hex(F.substring(content, 1, 4))
+    text = F.when(start.rlike("^(0000FEFF|000000)"), F.decode(content, "UTF-32BE"))
+    text = text.when(start.rlike("^(FFFE0000|..000000)"), F.decode(content, "UTF-32LE"))
+    text = text.when(start.rlike("^(FEFF|00)"), F.decode(content, "UTF-16BE"))
+    text = text.when(start.rlike("^(FFFE|..00)"), F.decode(content, "UTF-16LE"))
+    return _without_mark(text.otherwise(F.decode(content, "UTF-8")))
+
+
+def _without_mark(text: Column) -> Column:
+    """Drop the byte order mark that a text begins with; a file that was joined from others has some in its middle."""
+    return F.when(text.startswith(_BYTE_ORDER_MARK), F.substring(text, 2, _ALL)).otherwise(text)
+
+
+def _split(text: Column, source: Source) -> Column:
+    """Cut a text into its lines, as Spark's reader of lines does: the last line's end begins no other."""
+    given = {key.lower(): value for key, value in source.options.items()}.get("linesep")
+    end = re.escape(given) if given else "\r\n|\r|\n"
+    lines = F.split(F.regexp_replace(text, rf"(?:{end})\z", ""), end)
+    return F.when(text != "", lines)
 
 
 def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSession) -> DataFrame:
@@ -147,59 +209,80 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
     parse = parse_json if source.format == "json" else parse_csv
     parsed = lines.select(*kept, parse(raw, schema, source).alias("_parsed"))
     record = F.col("_parsed")
-    fault = json_fault(record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
+    fault = json_fault(raw, record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
     return parsed.select(*record_columns(record, schema, source), *kept, fault.alias(FAULT))
 
 
-def _whole_files(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
+def _whole_files(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
     """Read records that span lines or are not UTF-8; `_raw` is a refused record's text, else the record as JSON."""
     wanted = StructType([*schema.fields, StructField(CORRUPT, StringType())])
-    wide = {"multiLine": "true"} if encoding_of(source.options).startswith(("utf-16", "utf-32", "utf16")) else {}
-    options = {"recursiveFileLookup": "true", **source.options, **wide, "columnNameOfCorruptRecord": CORRUPT}
     columns = [F.col(_quoted(name)) for name in schema.names]
+    files = _reader(spark, source).schema(wanted).format(source.format).load(found.paths)
+    require_all_found(files, found, source)
     corrupt = F.col(CORRUPT)
     if source.format == "csv":
-        fault = csv_fault(corrupt, corrupt, schema, source)
+        text, fault = corrupt, csv_fault(corrupt, corrupt, schema, source)
     else:
         something = _any([column.isNotNull() for column in columns])
+        text = _decoded(corrupt.cast("binary"), source)
         fault = F.when(corrupt.isNotNull(), F.when(something, MISMATCH).otherwise(MALFORMED))
-    raw = F.coalesce(corrupt, F.to_json(F.struct(*columns), RECORD_JSON))
-    files = spark.read.options(**options).schema(wanted).format(source.format).load(paths)
+    raw = F.coalesce(text, F.to_json(F.struct(*columns), RECORD_JSON))
     rendered = corrupt.isNull().alias(RENDERED)
     records = files.select(*columns, raw.alias(RAW), _file(), fault.alias(FAULT), rendered)
-    return records if source.format == "csv" else records.unionByName(_left_over(spark, paths, schema))
+    if source.format == "csv":
+        return records
+    # Spark reads one value of each file. A file that is anything but one value is refused whole, once.
+    told_whole = (F.col(FAULT) == MALFORMED) & ~is_one_value(F.col(RAW), source)
+    return records.where(~F.coalesce(told_whole, F.lit(False))).unionByName(_left_over(spark, found, schema, source))
 
 
-def _left_over(spark: SparkSession, paths: list[str], schema: StructType) -> DataFrame:
-    """Refuse, whole, the JSON files that hold more than the one value which Spark reads of each."""
-    texts = spark.read.text(paths, wholetext=True, recursiveFileLookup=True)
-    more = texts.where(has_more(F.col("value")))
-    kept = (F.col("value").alias(RAW), _file(), F.lit(MALFORMED).alias(FAULT), F.lit(False).alias(RENDERED))
-    return more.select(*_nothing(schema), *kept)
+def _reader(spark: SparkSession, source: Source) -> DataFrameReader:
+    """Set up Spark's own reader of JSON or CSV, for records that may span lines."""
+    encoding = encoding_of(source.options)
+    options = dict(source.options)
+    if source.format == "json" and (is_wide(encoding) or LINE_ENCODINGS.get(encoding) == "UTF-8"):
+        # Told an encoding, Spark takes a byte order mark for text; of JSON, the parser itself finds out which it is.
+        options = {key: value for key, value in options.items() if key.lower() not in ("encoding", "charset")}
+    wide = {"multiLine": "true"} if is_wide(encoding) else {}
+    own = {"recursiveFileLookup": "true", "columnNameOfCorruptRecord": CORRUPT}
+    return spark.read.options(**{**options, **wide, **own})
+
+
+def _left_over(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
+    """Refuse, whole, the JSON files that are not one value."""
+    text = _decoded(F.col("value").cast("binary"), source)
+    texts = _texts(spark, found, source).select(text.alias(RAW), _file())
+    more = texts.where(~is_blank(F.col(RAW)) & ~is_one_value(F.col(RAW), source))
+    return more.select(*_nothing(schema), RAW, SOURCE_FILE, F.lit(MALFORMED).alias(FAULT), F.lit(False).alias(RENDERED))
 
 
 def _nothing(schema: StructType) -> list[Column]:
     return [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
 
 
-def _columnar(spark: SparkSession, paths: list[str], schema: StructType, source: Source) -> DataFrame:
+def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
     """Read files that bring their own schema; a value that does not convert to the mapping's type is a mismatch."""
-    deep = {} if has_partition_folders(FileSystem(spark), paths) else {"recursiveFileLookup": "true"}
-    reader = spark.read.options(mergeSchema="true", **deep).options(**source.options)
+    reader = spark.read.options(mergeSchema="true").options(**source.options).option("recursiveFileLookup", "true")
     try:
-        files = reader.format(source.format).load(paths)
+        files = reader.format(source.format).load(found.paths)
     except PySparkException as error:
-        if "UNABLE_TO_INFER_SCHEMA" not in str(error):
+        if found.files or "UNABLE_TO_INFER_SCHEMA" not in str(error):
             raise
         return spark.createDataFrame([], StructType([*schema.fields, *_own_fields()]))  # no file at all
-    own = {name.lower(): F.col(_quoted(name)) for name in files.columns}
-    for name in (name for name in schema.names if name.lower() not in own):
-        log.warning("no input file has the column %s of the mapping's schema: it is null everywhere", name)
+    require_all_found(files, found, source)
+    own = {field.name.lower(): F.col(_quoted(field.name)) for field in files.schema}
+    plain = {field.name.lower() for field in files.schema if isinstance(field.dataType, AtomicType)}
+    for name, column in ((name.lower(), column) for name, column in folder_columns(found.files).items()):
+        own[name] = F.coalesce(own[name].cast("string"), column) if name in plain else own.get(name, column)
+    if missing := [name for name in schema.names if name.lower() not in own]:
+        names = ", ".join(missing)
+        log.warning("--input: no file has the columns %s of the mapping's schema: they are null everywhere", names)
     columns = {field.name: _column(own.get(field.name.lower(), F.lit(None)), field) for field in schema.fields}
     lost = [own[name.lower()].isNotNull() & column.isNull() for name, column in columns.items() if name.lower() in own]
     named = [column.alias(name) for name, column in columns.items()]
     mapped = {name.lower(): name for name in schema.names}  # a record's names are the mapping's, in its letters
-    parts = [F.col(_quoted(name)).alias(mapped.get(name.lower(), name)) for name in files.columns]
+    letters = {name.lower(): name for name in files.columns}
+    parts = [column.alias(mapped.get(name, letters.get(name, name))) for name, column in own.items()]
     record = F.to_json(F.struct(*parts), RECORD_JSON)
     fault = F.when(_any(lost), MISMATCH).alias(FAULT)
     return files.select(*named, record.alias(RAW), _file(), fault, F.lit(True).alias(RENDERED))

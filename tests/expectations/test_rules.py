@@ -156,3 +156,15 @@ def test_our_limits_are_those_of_the_service_model() -> None:
 def test_codes_are_unique() -> None:
     codes = [rule.code for rule in RULES]
     assert len(codes) == len(set(codes)) == 22
+
+
+@pytest.mark.parametrize("size", [360_000_000, 715_827_900, 2_000_000_000])
+def test_bounds_hold_for_texts_of_any_size(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Six times the bytes of such a text is no INT; and no JSON is made of it, which no text could hold."""
+    made = []
+    rules = "expectations.rules"
+    monkeypatch.setattr(f"{rules}.F.octet_length", lambda _: F.lit(size))
+    monkeypatch.setattr(f"{rules}.event_json", lambda _: made.append(1) or F.raise_error(F.lit("made")))
+    monkeypatch.setattr(f"{rules}.properties_json", lambda _: made.append(1) or F.raise_error(F.lit("made")))
+    codes = verdicts(spark, {})[0][1]
+    assert {"event_too_large", "properties_too_long"} <= set(codes) and made

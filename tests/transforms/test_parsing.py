@@ -37,12 +37,21 @@ CSV = Source("csv", "id STRING, n BIGINT, price DOUBLE")
         ('{"id":"a"},{"id":"b"}', "malformed_record"),
         ('{"id":"a"},"x":{"id":"b"}', "malformed_record"),
         ("[" * 5000, "malformed_record"),
+        ('{"id":"a"}]}{"id":"b"}', "malformed_record"),
+        ('{"id":"a"}],"record":[{"id":"b"}', "malformed_record"),
+        ('{"id":"a"}],"x":[{}', "malformed_record"),
+        ('{"id":"a"}}\n{"id":"b"}', "malformed_record"),
+        ('{"id":"a"},{"record":true}', "malformed_record"),
+        ('{"id":"a"},5', "malformed_record"),
+        ('{"id":"a"}]', "malformed_record"),
+        ("", "malformed_record"),
     ],
 )
 def test_json_texts(spark: SparkSession, text: str, fault: str | None) -> None:
     schema = spark.createDataFrame([], JSON.schema or "").schema
-    parsed = spark.createDataFrame([(text,)], "raw STRING").select(parse_json(F.col("raw"), schema, JSON).alias("p"))
-    assert parsed.select(json_fault(F.col("p"))).collect()[0][0] == fault
+    texts = spark.createDataFrame([(text,)], "raw STRING")
+    parsed = texts.select("raw", parse_json(F.col("raw"), schema, JSON).alias("p"))
+    assert parsed.select(json_fault(F.col("raw"), F.col("p"))).collect()[0][0] == fault
 
 
 @pytest.mark.parametrize(
