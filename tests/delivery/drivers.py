@@ -78,6 +78,7 @@ class Driver:
         """Take in what a task gave back."""
         for number, row in left.rows:
             self.dispatcher.accept(left.attempt, number, row)
+        self.dispatcher.conclude()
         self.kept += self.dispatcher.take()
 
     def told(self) -> Counter[str]:
@@ -103,6 +104,7 @@ def driving(limit: float = 2_000.0, static_rate: float = 10.0) -> Iterator[Drive
         finally:
             ended.set()
             keeper.join()
+    dispatcher.conclude()
     driver.kept += dispatcher.take()
 
 
