@@ -2,7 +2,7 @@
 
 Half open, it grants calls one by one: at the start, until somebody has answered and one call was acknowledged; and
 again where calls are refused one after another, until one is acknowledged. Closed, it leaves calls to the rate alone.
-Open, it ends the delivery: what was refused since the last acknowledgement says more about the service than about events.
+Open, it ends the delivery: so many refusals in a row say more about the service than about the events.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Dispatcher:
         target: Target,
         static_rate: float,
         clock: Callable[[], float] = time.monotonic,
-        trust: Trust = Trust(),  # noqa: B008 - frozen
+        trust: Trust = Trust(),
     ) -> None:
         self._clock = clock
         self._trust = trust

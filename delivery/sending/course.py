@@ -153,7 +153,7 @@ class Course:
                 ways.split(way)
         elif due <= way.begun + self._retry.budget:
             ways.again(way, due)
-        elif alone:
+        elif alone or not self.calls.answered:
             self._stop(answer)
             ways.again(way, due)
         else:
