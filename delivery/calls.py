@@ -27,6 +27,9 @@ class Calls:
         ended: how many of them have ended.
         throttled: how many of them the service throttled.
         answered: how many of them were answered at all, in whatever way.
+        acknowledged: how many of them the service acknowledged.
+        refused: how many of them the service refused for what they hold.
+        refusedInARow: how many of them it refused since it last acknowledged one.
         latency: seconds, a moving mean over those that were answered.
         begun: how many of them began in each of the last slots of Unix time, by the slot's number, `SLOTS` a second.
     """
@@ -38,6 +41,9 @@ class Calls:
     throttled: int = 0
     answered: int = 0
     latency: float = 0.0
+    acknowledged: int = 0
+    refused: int = 0
+    refusedInARow: int = 0
     begun: dict[int, int] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,16 +62,25 @@ class Calls:
     def end(self, answer: Answer, seconds: float) -> None:
         """Count a call that has ended."""
         self.ended += 1
-        self.throttled += meaning(answer) is Meaning.THROTTLED
+        what = meaning(answer)
+        self.throttled += what is Meaning.THROTTLED
+        if what is Meaning.DELIVERED:
+            self.acknowledged += 1
+            self.refusedInARow = 0
+        elif what is Meaning.REFUSED:
+            self.refused += 1
+            self.refusedInARow += 1
         if answer.httpStatus is not None:
             self.answered += 1
             self.latency += (seconds - self.latency) * (_SMOOTH if self.answered > 1 else 1.0)
 
     def add(self, other: Calls) -> None:
-        """Add another's counts; the latency, and when calls began, stay one's own."""
+        """Add another's counts; the latency, the refusals in a row, and when calls began, stay one's own."""
         self.requests += other.requests
         self.attempts += other.attempts
         self.retried += other.retried
         self.ended += other.ended
         self.throttled += other.throttled
         self.answered += other.answered
+        self.acknowledged += other.acknowledged
+        self.refused += other.refused

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Status = Literal["delivered", "refused"]
 Row = dict[str, Any]
 """An outcome as it travels: the columns of a receipt, and errorMessage."""
+
+UNANSWERED: Final = "unanswered"
+"""The errorCode of a dead letter that the service never answered, while it answered others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,18 @@ class Request:
         """Split a request of several events in two, to find the one that the service refuses."""
         middle = len(self.events) // 2
         return self._part(1, slice(None, middle)), self._part(2, slice(middle, None))
+
+    def single_out(self) -> tuple[Request, list[Request]]:
+        """Split a request of several events into one of a single event and parts of the others.
+
+        The id decides which event it is: were it always the first, one that sessions begin with could not be avoided.
+        """
+        path, single, rest = zlib.crc32(self.requestId.encode()), self, []
+        while len(single.events) > 1:
+            halves = single.halves()
+            single, path = halves[path % 2], path // 2
+            rest.append(halves[0] if single is halves[1] else halves[1])
+        return single, rest
 
     def _part(self, number: int, part: slice) -> Request:
         return replace(
@@ -66,7 +82,7 @@ class Outcome:
 
     Attributes:
         request: the request, or the part of it that a split left.
-        status: `delivered`, or `refused` for good.
+        status: `delivered`, or `refused` for good; unanswered ones are refused, with a code of their own.
         answer: the last call's.
         attempts: calls made, retries included; the calls of a refused whole are its first part's.
         startedAt: of the last call, aware.

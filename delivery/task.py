@@ -102,7 +102,7 @@ async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[t
     feed = Feed(lambda: _soon(loop, sender.pump))
     talk = Talk(permit, sender, loop.time)
     line = Line(terms.address, attempt, talk, loop.time)
-    sender.when_exhausted = line.ask
+    sender.when_news = line.ask
     started.set_result(feed)
     sending = loop.create_task(sender.send(feed, lambda outcome: talk.report(row(outcome))))
     holding = loop.create_task(line.hold())

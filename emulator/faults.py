@@ -16,6 +16,11 @@ class Fault(StrEnum):
     HANG_AFTER = "hang-after"
     SLOW_BODY = "slow-body"
     POISON = "poison"
+    REFUSE_ALL = "refuse-all"
+
+
+# What becomes of a call that holds an event of a given item, or of a given share of the events.
+FAILURES = {"error": Fault.INTERNAL_ERROR, "reset": Fault.RESET_BEFORE, "hang": Fault.HANG_BEFORE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,11 @@ class Faults:
         slow_body_ms: milliseconds from a slow answer's head to its end.
         poison_items: item ids; a call with an event of such an item is refused whole, not saying which event.
         poison_rate: share of the *events* that are as poison, told by their eventId (`emulator.is_poison`).
+        fail_items: item ids; a call with an event of such an item never gets an answer that ends it.
+        fail_rate: share of the *events* that do the same to their calls, told by their eventId; others than the poison.
+        fail_by: what becomes of those calls: `error` (500), `reset` or `hang`, always with nothing accepted.
+        refuse_after: calls that came as far as the quota, after which each is refused as if its events were all poison;
+            0 refuses every call, None none.
         seed: makes the run of faults repeatable: the same calls in the same order meet the same faults, and
             the same latencies.
     """
@@ -45,6 +55,10 @@ class Faults:
     slow_body_ms: float = 10_000.0
     poison_items: frozenset[str] = frozenset()
     poison_rate: float = 0.0
+    fail_items: frozenset[str] = frozenset()
+    fail_rate: float = 0.0
+    fail_by: str = "error"
+    refuse_after: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,10 +68,14 @@ class Faults:
             ValueError: if a rate is not within 0 and 1, those of calls together pass 1, or the time is not one.
         """
         rates = [rate for _, rate in _rates(self)]
-        if not all(0.0 <= rate <= 1.0 for rate in (*rates, self.error_rate, self.poison_rate)):
+        if not all(0.0 <= rate <= 1.0 for rate in (*rates, self.error_rate, self.poison_rate, self.fail_rate)):
             raise ValueError("fault rates must be from 0 to 1")
         if math.fsum(rates) > 1.0:
             raise ValueError("fault rates must not add up to more than 1 (poison apart, which is a share of events)")
+        if self.fail_by not in FAILURES:
+            raise ValueError(f"fail-by must be one of {', '.join(FAILURES)}")
+        if self.refuse_after is not None and self.refuse_after < 0:
+            raise ValueError("refuse-after must be 0 calls or more")
         if not 0.0 <= self.slow_body_ms < math.inf:
             raise ValueError("a slow body must take 0 ms or more")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import NoReturn
 
-from emulator.faults import Faults
+from emulator.faults import FAILURES, Faults
 from emulator.metadata import FAULTS
 from emulator.settings import Settings
 
@@ -99,11 +99,19 @@ def _add_fault_options(parser: argparse.ArgumentParser) -> None:
     item = "itemId that gets a call refused (repeatable)"
     group.add_argument("--poison-item", action="append", default=[], metavar="ID", help=item)
     add("poison-rate", "share of the events, told by a hash of the eventId, that get a call refused")
+    fail_item = "itemId whose calls never get an answer (repeatable)"
+    group.add_argument("--fail-item", action="append", default=[], metavar="ID", help=fail_item)
+    add("fail-rate", "share of the events, told by a hash of the eventId, whose calls never get an answer")
+    fail_by = "what becomes of such calls: a 500, a reset connection, or nothing at all"
+    group.add_argument("--fail-by", choices=FAILURES, default=default.fail_by, help=fail_by)
+    refuse_after = "calls after which each is refused with a 400, as a deleted tracker might; 0 refuses every call"
+    group.add_argument("--refuse-after", type=int, metavar="CALLS", help=refuse_after)
     add("seed", "the same seed gives the same run of faults and latencies", "N")
 
 
 def _build_settings(chosen: argparse.Namespace) -> Settings:
     options = vars(chosen)
     options["poison_items"] = frozenset(options.pop("poison_item"))
+    options["fail_items"] = frozenset(options.pop("fail_item"))
     faults = Faults(**{field.name: options.pop(field.name) for field in fields(Faults)})
     return Settings(tracking_ids=frozenset(options.pop("tracking_id")), faults=faults, **options)

@@ -1,4 +1,4 @@
-"""Poison: events that get the whole call refused."""
+"""Events that decide what becomes of their whole call: poison gets it refused, others never get an answer."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -23,13 +23,20 @@ def is_poison(event_id: str, rate: float) -> bool:
 
 def is_poisoned(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
     """Tell whether one of the events (as the API spells them) is poison, by its itemId or by its eventId."""
-    if not faults.poison_items and not faults.poison_rate:
+    return _holds(events, faults.poison_items, faults.poison_rate)
+
+
+def is_failing(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether one of the events keeps its call from ever being answered, by its itemId or by its eventId."""
+    return _holds(events, faults.fail_items, faults.fail_rate, salt="fail:")
+
+
+def _holds(events: Iterable[Mapping[str, Any]], items: frozenset[str], rate: float, salt: str = "") -> bool:
+    if not items and not rate:
         return False
-    return any(_is_poison_event(faults, event) for event in events)
+    return any(_is_one(event, items, rate, salt) for event in events)
 
 
-def _is_poison_event(faults: Faults, event: Mapping[str, Any]) -> bool:
+def _is_one(event: Mapping[str, Any], items: frozenset[str], rate: float, salt: str) -> bool:
     event_id = event.get("eventId")
-    return event.get("itemId") in faults.poison_items or (
-        event_id is not None and is_poison(event_id, faults.poison_rate)
-    )
+    return event.get("itemId") in items or (event_id is not None and is_poison(salt + event_id, rate))

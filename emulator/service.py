@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.book import Book
-from emulator.faults import Fault, draw_fault, lay_out
+from emulator.faults import FAILURES, Fault, draw_fault, lay_out
 from emulator.injection import BEFORE, inject
 from emulator.judge import load_judge
 from emulator.latency import draw_latencies
 from emulator.messages import Reply, Request, refuse
-from emulator.poison import is_poisoned
+from emulator.poison import is_failing, is_poisoned
 from emulator.refusal import Refusal
 from emulator.settings import Clock, Settings
 from emulator.signature import Verifier
@@ -43,6 +43,7 @@ class Service:
         """Forget all calls and tokens; the quota's window and the runs of faults and latencies start anew."""
         settings, faults = self.settings, self.settings.faults
         self.book = Book()
+        self._admitted = 0
         self.window = Window(settings.quota, settings.other_rate)
         self._verifier = Verifier(settings)
         self._ranges = lay_out(faults)
@@ -85,16 +86,22 @@ class Service:
             # AWS's own services throttle with 400, not with 429.
             return refuse(Refusal("ThrottlingException", "Rate exceeded"), next(self._delays))
         self.book.admitted_per_second[int(now)] += 1
+        self._admitted += 1
         fault = draw_fault(self._ranges, self._random.random())
         if fault not in BEFORE:
-            self._accept(request, now)
+            fault = self._accept(request, now) or fault
         return self._answer(fault)
 
-    def _accept(self, request: Request, now: float) -> None:
+    def _accept(self, request: Request, now: float) -> Fault | None:
+        """Keep a call's events, or say which fault they bring about themselves."""
         call = self._judge(request.body)
         self._check_tracking_id(call)
+        self._check_whether_any_is_taken()
         self._check_poison(call)
+        if is_failing(self.settings.faults, call["eventList"]):
+            return FAILURES[self.settings.faults.fail_by]
         self.book.accepted.append((now, request.request_id, request.body))
+        return None
 
     def _answer(self, fault: Fault | None) -> Reply:
         if fault is not None:
@@ -107,6 +114,12 @@ class Service:
             # Documented nowhere for PutEvents. Its sister operations (PutItems, PutUsers) model this code,
             # with 404, for a dataset that is not there, and it cannot be mistaken for a faulty event.
             raise Refusal("ResourceNotFoundException", "No event tracker has the given tracking ID.")
+
+    def _check_whether_any_is_taken(self) -> None:
+        after = self.settings.faults.refuse_after
+        if after is not None and self._admitted > after:
+            self.book.faults[Fault.REFUSE_ALL] += 1
+            raise Refusal("InvalidInputException", "The request holds invalid input.")
 
     def _check_poison(self, call: dict[str, Any]) -> None:
         if is_poisoned(self.settings.faults, call["eventList"]):

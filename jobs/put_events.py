@@ -27,6 +27,7 @@ if __name__ == "__main__":
 from pyspark.sql import SparkSession
 
 from delivery.budget.target import Target
+from delivery.channel.dispatcher import Trust
 from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_label, lake_root
 from jobs.frame.run import Run, run_job
@@ -91,7 +92,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         region=given.region,
         endpoint_url=given.endpoint_url,
         kind="dead-letters" if given.retry_dead_letters else "resend" if given.resend else "batch",
-        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port),
+        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port, Trust(working=given.accept_failures)),
     )
 
 

@@ -27,6 +27,7 @@ if __name__ == "__main__":
 from pyspark.sql import SparkSession
 
 from delivery.budget.target import Target
+from delivery.channel.dispatcher import Trust
 from delivery.http.service import Service
 from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
@@ -119,7 +120,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         trackingId=given.tracking_id,
         region=given.region,
         endpoint_url=given.endpoint_url,
-        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port),
+        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port, Trust(working=given.accept_failures)),
         plan=given.plan,
         bulk_export=given.bulk_export,
         until=given.until,

@@ -54,13 +54,15 @@ class Budget:
         self._grace = grace
         self._holders: dict[str, _Holder] = {}
 
-    def ask(self, task: str, wants: float, limit: float) -> float:
+    def ask(self, task: str, wants: float, limit: float, *, unasked: bool = False) -> float:
         """Lease a task its share.
 
         Args:
             task: who asks, again well before its lease ends.
             wants: calls a second that it could make; infinity if only its lease holds it back.
             limit: calls a second of all tasks together, now.
+            unasked: the task is told without having asked: it is leased no less than it holds, since nobody else may
+                have the difference before it has heard of it.
 
         Returns:
             Calls a second, for one term from now on; in place of what it was leased before.
@@ -72,6 +74,7 @@ class Budget:
         share = self._shares(limit)[task]
         free = limit - sum(self._held(held, now) for name, held in self._holders.items() if name != task)
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))
+        rate = max(rate, self._held(mine, now)) if unasked else rate
         mine.asked, mine.leases = now, [*self._running(mine, now), (now, rate)]
         return rate
 

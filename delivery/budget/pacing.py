@@ -84,6 +84,11 @@ class Pacer:
         self._spaced = max(self._spaced, now) + self._closest()
         self._made.append(now)
 
+    def forget_pause(self) -> None:
+        """Make up for no pause that there was: it was meant, and what catches up comes again each second, in a lump."""
+        self._earn(self._clock())
+        self._credit = min(self._credit, 1.0)
+
     def _closest(self) -> float:
         """Seconds that calls that catch up keep from each other."""
         return _CLOSEST * _APART / self._rate if self._rate else float("inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from delivery.budget.pacing import Pacer, whole
@@ -12,6 +13,21 @@ TERM: Final = 1.0
 """Seconds that a lease lasts; tasks ask five times as often."""
 GRACE: Final = 3.0
 """Seconds that a task that does not hear the driver may go on sending its part."""
+_REFUSED_UNHEARD: Final = 20
+"""Calls that may be refused before the driver must be heard again: it knows whether the service still takes others."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimit:
+    """What a task may call while nobody knows whether the service takes anything.
+
+    Attributes:
+        calls: that it may have started altogether.
+        singly: whether to call single events of different requests: others have been refused.
+    """
+
+    calls: int
+    singly: bool
 
 
 class Permit:
@@ -28,6 +44,8 @@ class Permit:
     Attributes:
         done: requests that others have ended.
         stopped: the delivery is to end: calls under way finish, no other starts.
+        limit: of calls, beside the rate; None where there is none.
+        finishing: a request that gets no answer may be split or given up: the service answers others.
     """
 
     def __init__(self, clock: Callable[[], float], static_rate: float) -> None:
@@ -35,8 +53,10 @@ class Permit:
         self._static_rate = whole(static_rate)
         self._pacer = Pacer(clock)
         self._lease_until = self._owned_until = clock()
+        self._started = self._refused_unheard = 0
         self.done = Done()
-        self.stopped = False
+        self.stopped = self.finishing = False
+        self.limit: CallLimit | None = None
 
     @property
     def rate(self) -> float:
@@ -49,6 +69,17 @@ class Permit:
         """Whether the task may send its part at all."""
         return self._clock() < self._owned_until
 
+    @property
+    def held(self) -> bool:
+        """Whether no call may start at whatever rate, until the driver has been heard."""
+        used_up = self.limit is not None and self._started >= self.limit.calls
+        return used_up or self._refused_unheard >= _REFUSED_UNHEARD
+
+    @property
+    def singly(self) -> bool:
+        """Whether to call single events of different requests."""
+        return self.limit is not None and self.limit.singly
+
     def grant(self, rate: float, *, owns: bool, asked: float | None) -> None:
         """Take what the driver gives.
 
@@ -59,6 +90,7 @@ class Permit:
                 without a question: it holds no longer than what was given before.
         """
         self._let_end()
+        self._refused_unheard = 0
         # Who is to have the difference has it since then, however long the answer took.
         self._pacer.set_rate(rate, asked if rate < self._pacer.rate else None)
         if asked is not None:
@@ -68,10 +100,16 @@ class Permit:
         elif asked is not None:
             self._owned_until = asked + GRACE
 
+    def restrict(self, limit: CallLimit | None) -> None:
+        """Take the limit of calls that the driver gives, beside the rate."""
+        if self.held:
+            self._pacer.forget_pause()
+        self.limit = limit
+
     def wait(self) -> float:
         """Seconds until the next call may start, as far as one can tell; infinity if another word is needed."""
         self._let_end()
-        return float("inf") if self.stopped or not self.owned else self._pacer.wait()
+        return float("inf") if self.stopped or self.held or not self.owned else self._pacer.wait()
 
     def last_second(self) -> tuple[int, float]:
         """Count the calls of the last second: those made, those that might have been."""
@@ -80,7 +118,12 @@ class Permit:
 
     def take(self) -> None:
         """A call starts now."""
+        self._started += 1
         self._pacer.take()
+
+    def note_refusal(self) -> None:
+        """A call was refused."""
+        self._refused_unheard += 1
 
     def _let_end(self) -> None:
         """Slow down to the static rate since the lease has ended, to nothing since the ownership has.

@@ -6,23 +6,31 @@ No sockets and no threads: `server` brings the messages, one at a time.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from delivery.budget.leases import Budget
 from delivery.budget.permit import GRACE, TERM
 from delivery.budget.target import Target
 from delivery.calls import Calls
+from delivery.channel.circuit_breaker import CircuitBreaker
 from delivery.channel.messages import Message
 from delivery.channel.parts import Parts
-from delivery.records import Answer, Row
+from delivery.records import UNANSWERED, Answer, Row
 
 _UNREACHABLE: Final = 5.0
 """Seconds after which a service that never answered counts as one that is not there."""
 _DURABLE_WITHIN: Final = 5.0
 """Seconds; while an older outcome is not durable yet, no call starts: it bounds what a crash can send twice."""
+_ANSWERS: Final = 3.0
+"""Seconds after an acknowledgement in which a service counts as one that answers."""
+_SETTLED_AFTER: Final = 2.0
+"""Seconds: a refusal stands if another call is acknowledged so much later, as the driver hears of both. Tasks tell what
+ended up to a second ago."""
+_FEW: Final = 3
+"""Requests without an answer that are no outage although none was acknowledged after they first failed."""
 
 
 @dataclass(slots=True)
@@ -38,6 +46,8 @@ class _Attempt:
         gone: it makes no more calls.
         heard: when it was last heard.
         calls: what it has called.
+        failing: the requests that got no answer: those that failed before another was acknowledged, the others.
+        others: whether it has any other request.
     """
 
     part: int
@@ -48,6 +58,21 @@ class _Attempt:
     gone: bool = False
     heard: float = 0.0
     calls: Calls = field(default_factory=Calls)
+    failing: tuple[int, int] = (0, 0)
+    others: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of a service before it is called.
+
+    Attributes:
+        acknowledged: it has acknowledged events of this batch before: what little is left of it, it may refuse.
+        working: somebody says that it works: what it refuses or does not answer is at fault, even where that is all.
+    """
+
+    acknowledged: bool = False
+    working: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +103,31 @@ class Dispatcher:
         target: calls a second to aim at, of all tasks together; one that goes on from sending to sending has learnt.
         static_rate: calls a second that a task goes on at when it loses the driver.
         clock: seconds, monotonic.
+        trust: what is known of the service.
 
     Attributes:
         stopped: the tasks are told to end.
         ending: the answer that ended the delivery before its end; None while none has.
     """
 
-    def __init__(self, target: Target, static_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        target: Target,
+        static_rate: float,
+        clock: Callable[[], float] = time.monotonic,
+        trust: Trust = Trust(),
+    ) -> None:
         self._clock = clock
+        self._trust = trust
+        self._breaker = CircuitBreaker(clock, trusted=trust.working)
         self._target = target
         self._budget = Budget(clock, static_rate, TERM, GRACE)
         self._parts = Parts(clock, GRACE)
         self._attempts: dict[str, _Attempt] = {}
         self._rows: list[Row] = []
+        self._provisional: deque[tuple[float, Row]] = deque()
+        """Refusals, each with when it was heard: the service may be refusing everything."""
+        self._refusal: Answer | None = None
         self._undurable_since: float | None = None
         self._unanswered_since: float | None = None
         self._events = {"delivered": 0, "refused": 0}
@@ -110,7 +147,8 @@ class Dispatcher:
         attempt.heard = self._clock()
         for number, row in enumerate(message["ended"], message["from"]):
             self.accept(name, number, row)
-        self._learn(attempt, Calls(**message["calls"]))
+        attempt.failing, attempt.others = tuple(message["failing"]), message["others"]
+        self._learn(name, attempt, message)
         self._end_if(message)
         if message["gone"]:
             self._go(name, attempt, complete=message["complete"])
@@ -122,15 +160,18 @@ class Dispatcher:
         attempt.wants = float("inf") if message["wants"] is None else message["wants"]
         if self._parts.heard(attempt.part, name):
             attempt.granted = message["number"]
-        return self.answer(name)
+        return self.answer(name, unasked=False)
 
-    def answer(self, name: str) -> Message:
+    def answer(self, name: str, *, unasked: bool = True) -> Message:
         """Tell an attempt what it may do from now on, whether it has asked or not."""
         attempt = self._attempts[name]
         owns = self._parts.owns(attempt.part, name)
         answer: Message = {"rate": 0.0, "owns": owns, "got": attempt.got, "stop": self.stopped}
+        answer["finishing"] = self._answers_others()
         if owns and not self.stopped:
-            answer["rate"] = self._budget.ask(name, attempt.wants, self._rate())
+            answer["rate"] = self._budget.ask(name, attempt.wants, self._rate(), unasked=unasked)
+            limit = self._breaker.grant(name, may_call=answer["rate"] > 0.0)
+            answer["limit"] = limit and asdict(limit)
             if not attempt.owned:
                 answer["done"] = self._parts.ended(attempt.part).packed()
         else:
@@ -140,8 +181,12 @@ class Dispatcher:
         return answer
 
     def short(self) -> list[str]:
-        """Name the attempts that could be leased notably more than they are."""
-        return [] if self.stopped else self._budget.short(self._rate())
+        """Name the attempts that are to be told at once: they could be leased notably more, or may call otherwise."""
+        if self.stopped:
+            return []
+        informed = self._budget.short(self._rate())
+        uninformed = [name for name in self._breaker.uninformed() if self._may_call(name)]
+        return [*informed, *(name for name in uninformed if name not in informed)]
 
     def lose(self, name: str) -> None:
         """An attempt's connection broke: it may go on for a while, or be dead."""
@@ -155,10 +200,10 @@ class Dispatcher:
             return
         attempt.got += 1
         self._parts.end(attempt.part, row["requestId"])
-        self._events[row["status"]] += len(row["eventIds"])
-        self._rows.append(row)
-        if self._undurable_since is None:
-            self._undurable_since = self._clock()
+        if row["status"] == "delivered" or self._trust.working:
+            self._settle([row])
+        else:
+            self._provisional.append((self._clock(), row))
 
     def take(self) -> list[Row]:
         """Hand over the outcomes that came since the last time, to be made durable."""
@@ -179,6 +224,21 @@ class Dispatcher:
         self._rows = rows + self._rows
         self._undurable_since = since
 
+    def conclude(self) -> None:
+        """Decide what becomes of refusals that are provisional when all tasks have ended.
+
+        Where the delivery was ended before its end, they are forgotten: the next run sends their events again. So are
+        they where nothing shows that the service takes any event.
+        """
+        rows, self._provisional = [row for _, row in self._provisional], deque()
+        if self.stopped:
+            return
+        takes_any = self._events["delivered"] > 0 or self._trust.working
+        stand = [row for row in rows if takes_any or (self._trust.acknowledged and not _is_unanswered(row))]
+        self._settle(stand)
+        if len(stand) < len(rows):
+            self._end(self._refusal if not all(map(_is_unanswered, rows)) else _answer_of(rows[-1]))
+
     def stop(self) -> None:
         """End the delivery: calls under way finish, no other starts."""
         self.stopped = True
@@ -189,7 +249,7 @@ class Dispatcher:
         for attempt in self._attempts.values():
             calls.add(attempt.calls)
         now = self._clock()
-        active = [one for one in self._attempts.values() if not one.gone and now - one.heard < 2 * TERM]
+        active = self._active(now)
         latencies = [one.calls.latency for one in active if one.calls.answered] or [0.0]
         calls.latency = sum(latencies) / len(latencies)
         return Progress(**self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active))
@@ -200,7 +260,40 @@ class Dispatcher:
             return 0.0
         return self._target.rate()
 
-    def _learn(self, attempt: _Attempt, calls: Calls) -> None:
+    def _settle(self, rows: Iterable[Row]) -> None:
+        """Let outcomes stand: they are to be made durable."""
+        for row in rows:
+            self._events[row["status"]] += len(row["eventIds"])
+            self._rows.append(row)
+        if self._rows and self._undurable_since is None:
+            self._undurable_since = self._clock()
+
+    def _answers_others(self) -> bool:
+        """Whether requests without an answer are at fault themselves: others get one, or did and none are left."""
+        now, acknowledged = self._clock(), self._breaker.acknowledged
+        if acknowledged is not None and now - acknowledged < _ANSWERS:
+            return True
+        active = self._active(now)
+        if any(attempt.others for attempt in active) or (acknowledged is None and not self._trust.working):
+            return False
+        seen = sum(attempt.failing[0] for attempt in active)
+        unseen = sum(attempt.failing[1] for attempt in active)
+        return self._trust.working or unseen <= max(_FEW, seen)
+
+    def _may_call(self, name: str) -> bool:
+        attempt = self._attempts[name]
+        return attempt.owned and not attempt.gone
+
+    def _active(self, now: float) -> list[_Attempt]:
+        return [one for one in self._attempts.values() if not one.gone and now - one.heard < 2 * TERM]
+
+    def _learn(self, name: str, attempt: _Attempt, message: Message) -> None:
+        calls = Calls(**message["calls"])
+        if message["refusal"]:
+            self._refusal = Answer(**message["refusal"])
+        if self._breaker.hear(name, calls, ready=message["ready"]):
+            while self._provisional and self._provisional[0][0] <= self._clock() - _SETTLED_AFTER:
+                self._settle([self._provisional.popleft()[1]])
         throttled = calls.throttled - attempt.calls.throttled
         answered = calls.answered - attempt.calls.answered
         self._target.note(answered - throttled, throttled)
@@ -211,22 +304,34 @@ class Dispatcher:
     def _end_if(self, message: Message) -> None:
         """End the delivery for an answer that no retry can mend, or for want of any answer."""
         if message["ending"]:
-            self._end(message["ending"])
+            self._end(Answer(**message["ending"]))
+        if self._breaker.is_open:
+            self._end(self._refusal)
         if any(attempt.calls.answered for attempt in self._attempts.values()):
             self._unanswered_since = None
         elif message["unreachable"]:
             now = self._clock()
             self._unanswered_since = now if self._unanswered_since is None else self._unanswered_since
             if now - self._unanswered_since >= _UNREACHABLE:
-                self._end(message["unreachable"])
+                self._end(Answer(**message["unreachable"]))
 
-    def _end(self, answer: Message) -> None:
-        self.ending = self.ending or Answer(answer["httpStatus"], answer["errorCode"])
+    def _end(self, answer: Answer | None) -> None:
+        self.ending = self.ending or answer
         self.stop()
 
     def _go(self, name: str, attempt: _Attempt, *, complete: bool) -> None:
         self._budget.release(name)
+        self._breaker.leave(name)
         if complete:
             self._parts.complete(attempt.part)
         self._parts.gone(attempt.part, name)
         attempt.gone = True
+
+
+def _is_unanswered(row: Row) -> bool:
+    return bool(row["errorCode"] == UNANSWERED)
+
+
+def _answer_of(row: Row) -> Answer:
+    """Say how an unanswered event's last call ended; its words go to tables only."""
+    return Answer(row["httpStatus"], row["errorCode"])

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Final
 
-from delivery.budget.permit import Permit
+from delivery.budget.permit import CallLimit, Permit
 from delivery.channel.messages import Message
 from delivery.channel.parts import Done
 from delivery.records import Answer, Row
@@ -86,6 +86,10 @@ class Talk:
             "complete": self.complete,
             "ending": _brief(self._sender.ending),
             "unreachable": _brief(self._sender.unreachable),
+            "refusal": _with_words(self._sender.refusal),
+            "ready": self._sender.ready,
+            "failing": self._sender.failing,
+            "others": self._sender.has_others,
         }
 
     def obey(self, answer: Message) -> None:
@@ -100,6 +104,9 @@ class Talk:
             self._permit.stopped = self._permit.stopped or answer["stop"]
             if "done" in answer:
                 self._permit.done = Done.unpacked(**answer["done"])
+            limit = answer.get("limit")
+            self._permit.restrict(None if limit is None else CallLimit(**limit))
+            self._permit.finishing = answer["finishing"]
             self._heard = answer.get("to", self._heard)
             asked = self._asked.pop(answer.get("to", 0), None)
             self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
@@ -115,7 +122,7 @@ class Talk:
         starved, self._sender.starved = self._sender.starved, False
         if self._sender.exhausted:
             return 0.0
-        if not self._permit.rate:
+        if not self._permit.rate or self._permit.held:
             return None
         made, given = self._permit.last_second()
         # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.
@@ -124,3 +131,8 @@ class Talk:
 
 def _brief(answer: Answer | None) -> Message | None:
     return None if answer is None else {"httpStatus": answer.httpStatus, "errorCode": answer.errorCode}
+
+
+def _with_words(refusal: Answer | None) -> Message | None:
+    brief = _brief(refusal)
+    return None if refusal is None or brief is None else {**brief, "errorMessage": refusal.errorMessage}

@@ -19,6 +19,8 @@ CLOSED: Final = "ConnectionClosedError"
 NOT_ANSWERED_IN_TIME: Final = "ReadTimeoutError"
 BAD_ANSWER: Final = "BadAnswer"
 """What came is not HTTP, or larger than any answer of the service."""
+NO_ANSWER: Final = UNREACHABLE | {CLOSED, NOT_ANSWERED_IN_TIME, BAD_ANSWER}
+"""All of them: where no call ever had an answer, the endpoint may be wrong."""
 
 
 class NoAnswerError(Exception):

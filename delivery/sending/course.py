@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -14,13 +14,18 @@ from delivery.answers import Meaning, meaning
 from delivery.budget.permit import Permit
 from delivery.calls import Calls
 from delivery.http.faults import SourceSilentError
-from delivery.records import Answer, Outcome, Request
+from delivery.records import UNANSWERED, Answer, Outcome, Request
+from delivery.redaction import redact
 from delivery.sending.retry import RetryPolicy
 from delivery.sending.ways import Way, Ways
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks for credentials."""
 _SILENT: Final = Answer(None, "CredentialRetrievalError", "the source of the credentials gives none at the moment")
+
+
+_ABOUT_THE_REQUEST: Final = frozenset({Meaning.DELIVERED, Meaning.REFUSED, Meaning.FAULT})
+"""Answers that another request might not have had."""
 
 
 class Service(Protocol):
@@ -96,6 +101,8 @@ class Course:
         calls: what was called so far.
         ending: the answer that ended the sending before its end; None while none has.
         unreachable: the last call's answer where nobody was there to answer it; None where somebody was.
+        refusal: the last one, its words redacted; None while nothing was refused.
+        acknowledged: when the latest call that was acknowledged had started.
         waiting: whether credentials are being looked for: calls would be in vain, or go out all at once afterwards.
     """
 
@@ -107,6 +114,8 @@ class Course:
         self.calls = Calls()
         self.ending: Answer | None = None
         self.unreachable: Answer | None = None
+        self.refusal: Answer | None = None
+        self.acknowledged = float("-inf")
         self.waiting = False
 
     async def open(self) -> None:
@@ -133,13 +142,16 @@ class Course:
         self.calls.end(answer, way.latency)
         what = meaning(answer)
         self.unreachable = answer if what is Meaning.UNREACHABLE else None
+        if what in _ABOUT_THE_REQUEST:
+            ways.note(way, failed=what is Meaning.FAULT)
         match what:
             case Meaning.DELIVERED:
+                self.acknowledged = max(self.acknowledged, begun)
                 ended(way.outcome("delivered", answer))
-            case Meaning.REFUSED if len(way.request.events) > 1:
-                ways.split(way)
             case Meaning.REFUSED:
-                ended(way.outcome("refused", answer))
+                self._refuse(way, answer, ways, ended)
+            case Meaning.FAULT:
+                self._fail(way, answer, ways, ended)
             case Meaning.STOP:
                 self._stop(answer)
             case Meaning.EXPIRED:
@@ -147,9 +159,42 @@ class Course:
             case _:
                 self._try_again(way, answer, ways)
 
+    def _refuse(self, way: Way, answer: Answer, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        self._permit.note_refusal()
+        self.refusal = replace(answer, errorMessage=redact(answer.errorMessage, way.request))
+        if len(way.request.events) > 1:
+            ways.split(way)
+        else:
+            ended(way.outcome("refused", answer))
+
+    def _fail(self, way: Way, answer: Answer, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        """Call again what got no answer; where others get one, set it aside, then split it, then give it up."""
+        assert way.begun is not None
+        assert way.since is not None
+        now, alone = self._time.monotonic(), len(way.request.events) == 1
+        due = now + self._retry.pause(way.made, self._time.chance())
+        if self._permit.finishing:
+            patience = 0.0 if way.aside and not alone else self._retry.aside
+            if now < way.since + patience:
+                ways.again(way, due)
+            elif not way.aside:
+                ways.set_aside(way, now + self._retry.rest)
+            elif alone:
+                ended(way.outcome("refused", _unanswered(way, answer)))
+            else:
+                ways.split(way)
+        elif due <= way.begun + self._retry.budget:
+            ways.again(way, due)
+        elif alone or not self.calls.answered:
+            self._stop(answer)
+            ways.again(way, due)
+        else:
+            ways.split(way)  # part of it may get an answer, which tells a bad request from an outage
+
     def _try_again(self, way: Way, answer: Answer, ways: Ways) -> None:
+        assert way.since is not None
         due = self._time.monotonic() + self._retry.pause(way.made, self._time.chance())
-        if due > way.begun + self._retry.budget:
+        if due > way.since + self._retry.budget:
             self._stop(answer)
         ways.again(way, due)
 
@@ -179,3 +224,10 @@ class Course:
         """End the sending: calls under way finish."""
         self._permit.stopped = True
         self.ending = self.ending or answer
+
+
+def _unanswered(way: Way, answer: Answer) -> Answer:
+    """Say of a single event that the service gave no answer to it."""
+    last = answer.errorCode if answer.httpStatus is None else f"HTTP {answer.httpStatus} {answer.errorCode}"
+    words = f"no answer in {way.made} calls of this event alone; the last one ended with {last}"
+    return Answer(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)

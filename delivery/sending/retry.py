@@ -1,4 +1,4 @@
-"""When to call again: the one owner of retries (boto3's own are not used)."""
+"""When to call again, and when to set a request aside: the one owner of retries (boto3's own are not used)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ class RetryPolicy:
         budget: seconds after its first call in which a request may be called again.
         base: seconds; the first pause is at most this long.
         cap: seconds; no pause is longer.
+        aside: seconds after its first call in which a request that gets no answer, while others do, is called again;
+            then it is set aside. A single event that was set aside is tried for as long again before it is given up.
+        rest: seconds that a request that was set aside is not called, at the least.
         renewal: seconds, from when its call first met with expired credentials, in which others must have been found.
     """
 
     budget: float = 120.0
     base: float = 0.1
     cap: float = 10.0
+    aside: float = 10.0
+    rest: float = 5.0
     renewal: float = 15.0
 
     def pause(self, made: int, chance: float) -> float:

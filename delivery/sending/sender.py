@@ -21,8 +21,8 @@ _PATIENCE: Final = 5.0
 class Sender:
     """Sends requests in one event loop, as many side by side as the permitted rate needs at the latency there is.
 
-    A request out of retries, or an answer that means STOP, ends the sending: what is left keeps no outcome, and is for
-    the next run.
+    A request out of retries while the service answers no others, or an answer that means STOP, ends the sending: what
+    is left keeps no outcome, and is for the next run.
 
     Args:
         service: who answers.
@@ -33,7 +33,8 @@ class Sender:
 
     Attributes:
         starved: whether, since somebody last set it to False, a call waited for the rate alone.
-        when_exhausted: called when nothing is left to start while calls are under way: others may have the rate.
+        when_news: called when the driver is to hear at once: nothing is left to start while calls are under way, so
+            others may have the rate; a call was refused; a call ended, or cannot start, for the limit of calls.
     """
 
     def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time, in_flight: int) -> None:
@@ -46,9 +47,9 @@ class Sender:
         self._last_moment: asyncio.TimerHandle | None = None
         self._ways: Ways | None = None
         self._mistake: BaseException | None = None
-        self._was_exhausted = False
+        self._was_exhausted = self._was_held = self._has_news = False
         self.starved = True
-        self.when_exhausted: Callable[[], None] = lambda: None
+        self.when_news: Callable[[], None] = lambda: None
 
     @property
     def calls(self) -> Calls:
@@ -64,6 +65,26 @@ class Sender:
     def unreachable(self) -> Answer | None:
         """The last call's answer where nobody was there to answer it; None where somebody was."""
         return self._course.unreachable
+
+    @property
+    def refusal(self) -> Answer | None:
+        """The last refusal, its words redacted; None while nothing was refused."""
+        return self._course.refusal
+
+    @property
+    def failing(self) -> tuple[int, int]:
+        """The requests that got no answer so far: those that failed before a call that was acknowledged, the others."""
+        return self._ways.failing(self._course.acknowledged) if self._ways is not None else (0, 0)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is any request that has not failed."""
+        return self._ways is not None and self._ways.has_others(self.in_flight)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call could start now, were it not for the rate and the limit of calls."""
+        return self._ways is not None and self._may_start(self._ways) and self._wait_for_work(self._ways) == 0.0
 
     @property
     def exhausted(self) -> bool:
@@ -116,14 +137,20 @@ class Sender:
                 pass
         except Exception as error:  # whoever called this can do nothing about it
             self._fail(error)
-        self._tell_when_exhausted()
+        self._tell_news()
         if self._permit.stopped or self._ways.empty:
             self._wind_up()
 
-    def _tell_when_exhausted(self) -> None:
-        before, self._was_exhausted = self._was_exhausted, self.exhausted
-        if self.exhausted and not before and self._under_way:
-            self.when_exhausted()
+    def _tell_news(self) -> None:
+        was_exhausted, self._was_exhausted = self._was_exhausted, self.exhausted
+        was_held, self._was_held = self._was_held, self._permit.held and self.ready
+        has_news, self._has_news = self._has_news, False
+        is_exhausted = self.exhausted and not was_exhausted and bool(self._under_way)
+        if has_news or is_exhausted or (self._was_held and not was_held):
+            self.when_news()
+
+    def _wait_for_work(self, ways: Ways) -> float:
+        return ways.wait(singly=self._permit.singly)
 
     def _may_start(self, ways: Ways) -> bool:
         over = self._permit.stopped or ways.empty
@@ -131,13 +158,13 @@ class Sender:
 
     def _start_one(self, ways: Ways) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""
-        for_work, for_rate = ways.wait(), self._permit.wait()
+        for_work, for_rate = self._wait_for_work(ways), self._permit.wait()
         self.starved = self.starved or for_work == 0.0 < for_rate
         wait = max(for_work, for_rate)
         if wait > 0.0:
             self._call_again(wait)
             return False
-        way = ways.next(self._permit.done)
+        way = ways.next(self._permit.done, singly=self._permit.singly)
         if way is not None:
             self._permit.take()
             self._start(way, ways)
@@ -156,6 +183,7 @@ class Sender:
         self._under_way.discard(call)
         if not call.cancelled() and (error := call.exception()) is not None:
             self._fail(error)
+        self._has_news = self._permit.limit is not None or self.calls.refusedInARow > 0
         self.pump()
 
     def _fail(self, error: BaseException) -> None:

@@ -38,6 +38,8 @@ def add_service(parser: argparse.ArgumentParser, max_rate: int) -> None:
     add("--endpoint-url", type=endpoint_url, metavar="URL", help="another service than the region's, e.g. an emulator")
     add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
     add("--max-in-flight", type=in_flight, default="256", metavar="N", help="calls at once, in each task (256)")
+    accept = "events that the service refuses or never answers become dead letters even where it takes no other event"
+    add("--accept-failures", action="store_true", help=accept)
     add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
 
 

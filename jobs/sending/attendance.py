@@ -93,6 +93,7 @@ class Attendance:
                 self._server.call(partial(self._dispatcher.accept, attempt, number, row))
         else:
             self._wait_for_tasks()
+        self._server.call(self._dispatcher.conclude)
         self._keep_rest()
         if error is not None:
             raise error

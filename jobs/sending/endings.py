@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from delivery.answers import Meaning, meaning
+from delivery.calls import Calls
+from delivery.http.faults import NO_ANSWER
 from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
@@ -88,8 +90,11 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, 
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
     waits = waiting(counters)
     if sent is not None and sent.ending is not None:
-        if meaning(sent.ending) is Meaning.UNREACHABLE and not sent.progress.calls.answered:
+        calls = sent.progress.calls
+        if sent.ending.errorCode in NO_ANSWER and not calls.answered:
             raise _unreachable(sent.ending, waits, service)
+        if meaning(sent.ending) is Meaning.REFUSED:
+            raise _refused(sent.ending, waits, calls)
         raise _ended(sent.ending, waits)
     if interrupted:
         raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
@@ -110,6 +115,17 @@ def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationE
     if service.endpoint_url is not None:
         return ConfigurationError(f"{nobody}; check the endpoint and {way}, then run this again")
     return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {way}")
+
+
+def _refused(answer: Answer, waits: str, calls: Calls) -> ConfigurationError:
+    """Say that nothing shows that the service takes any event: it, not the events, is likely to be at fault."""
+    which = f"every call since it last acknowledged one, of {calls.attempts:,}" if calls.acknowledged else "every call"
+    words = f": {answer.errorMessage}" if answer.errorMessage else ""
+    return ConfigurationError(
+        f"the service refused {which}: {_said(answer)}{words}",
+        f"{waits}; no dead letter was written for them; check the tracking id, the region and the dataset's schema,"
+        " then run this again; if the events themselves are at fault, --accept-failures makes dead letters of them",
+    )
 
 
 def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:

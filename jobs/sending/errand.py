@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -153,7 +153,9 @@ def deliver(
             tell({"requestsMinimum": plan.requests if is_new else requests.count()})
             errand.display.begin(ready())
             errand.timeline.begin(manifest.batch)
-            sent = _send(errand, requests, lock, partial(ledger.write, plan, errand.run.runId))
+            keep = partial(ledger.write, plan, errand.run.runId)
+            trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+            sent = _send(replace(errand, pace=replace(errand.pace, trust=trust)), requests, lock, keep)
             after = ledger.tally(plan)
             sums = account(manifest, plan, before, after)
             tell(sums)

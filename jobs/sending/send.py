@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pyspark.sql import DataFrame
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from delivery.arrow import LEFT, TaskDelivery
 from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.dispatcher import Dispatcher, Trust
 from delivery.channel.server import serving
 from delivery.http.service import Service
 from delivery.task import Terms
@@ -36,11 +36,13 @@ class Pace:
         max_rate: calls a second, over all tasks.
         in_flight: calls under way at once, at the most, in each task.
         port: where the tasks reach the driver; 0 for any free one.
+        trust: what is known of the service before it is called.
     """
 
     max_rate: float
     in_flight: int
     port: int
+    trust: Trust = field(default_factory=Trust)
 
 
 def pace_words(max_rate: float) -> str:
@@ -91,7 +93,7 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
     context = parts.sparkSession.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1")
     static_rate = pace.max_rate / context.defaultParallelism  # at most so many tasks run at once
-    dispatcher = Dispatcher(target, static_rate)
+    dispatcher = Dispatcher(target, static_rate, trust=pace.trust)
     try:
         bind = context.getConf().get("spark.driver.bindAddress", host)
         with serving(dispatcher, host, bind, pace.port) as (server, address):

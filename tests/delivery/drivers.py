@@ -15,7 +15,7 @@ import pytest
 
 from delivery.answers import Meaning, meaning
 from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.dispatcher import Dispatcher, Trust
 from delivery.channel.messages import Address
 from delivery.channel.server import Server, serving
 from delivery.http.service import Service
@@ -78,6 +78,7 @@ class Driver:
         """Take in what a task gave back."""
         for number, row in left.rows:
             self.dispatcher.accept(left.attempt, number, row)
+        self.dispatcher.conclude()
         self.kept += self.dispatcher.take()
 
     def told(self) -> Counter[str]:
@@ -85,9 +86,9 @@ class Driver:
 
 
 @contextmanager
-def driving(limit: float = 2_000.0, static_rate: float = 10.0) -> Iterator[Driver]:
+def driving(limit: float = 2_000.0, static_rate: float = 10.0, trust: Trust = Trust()) -> Iterator[Driver]:
     """Have a driver for as long as the context lasts; what it was told is complete then."""
-    dispatcher = Dispatcher(Target(limit), static_rate)
+    dispatcher = Dispatcher(Target(limit), static_rate, trust=trust)
     ended = threading.Event()
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         driver = Driver(server, dispatcher, address, static_rate)
@@ -103,6 +104,7 @@ def driving(limit: float = 2_000.0, static_rate: float = 10.0) -> Iterator[Drive
         finally:
             ended.set()
             keeper.join()
+    dispatcher.conclude()
     driver.kept += dispatcher.take()
 
 

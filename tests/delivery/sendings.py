@@ -153,6 +153,11 @@ class Sending:
         self.permit.grant(rate, owns=True, asked=asked)
         self.sender.pump()
 
+    def hear(self, rate: float) -> None:
+        """The driver is heard, which says nothing new: calls that are refused do not go on for ever without it."""
+        if self.permit.held:
+            self.own(rate)
+
     def disown(self) -> None:
         """The driver gives the part to somebody else."""
         self.permit.grant(0.0, owns=False, asked=asyncio.get_running_loop().time())
@@ -177,6 +182,7 @@ def start(
     time = Time(lambda: START + timedelta(seconds=loop.time() - service.begun), loop.time, chance)
     sending = Sending(Sender(service, permit, retry, time, in_flight), permit, feed or closed_feed(source))
     sending.own(rate)
+    sending.sender.when_news = lambda: loop.call_soon(sending.hear, rate)
     loop.stall(1.0)
     service.begun = loop.time()
     sending.task = loop.create_task(_send(sending, service, ended or sending.outcomes.append))

@@ -106,7 +106,7 @@ class Task:
         time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
         self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
         self.talk = Talk(self.permit, self.sender, self.loop.time)
-        self.sender.when_exhausted = self.ask
+        self.sender.when_news = self.ask
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
 

@@ -8,9 +8,10 @@ import pytest
 from delivery.calls import Calls
 from delivery.records import Answer
 
-DELIVERED, THROTTLED, NOBODY = (
+DELIVERED, THROTTLED, REFUSED, NOBODY = (
     Answer(200, awsRequestId="aws"),
     Answer(400, "ThrottlingException"),
+    Answer(400, "InvalidInputException"),
     Answer(None, "Reset"),
 )
 
@@ -21,7 +22,15 @@ def test_calls_are_counted_by_what_became_of_them() -> None:
         calls.begin(again=again, at=100.0)
     for answer in (THROTTLED, NOBODY, DELIVERED):
         calls.end(answer, 0.1)
-    assert calls == Calls(2, 4, 2, 3, 1, 2, pytest.approx(0.1))
+    assert calls == Calls(2, 4, 2, 3, 1, 2, pytest.approx(0.1), acknowledged=1)
+
+
+def test_refusals_in_a_row_begin_anew_with_each_call_that_is_acknowledged() -> None:
+    calls, in_a_row = Calls(), []
+    for answer in (REFUSED, THROTTLED, REFUSED, DELIVERED, REFUSED, NOBODY):
+        calls.end(answer, 0.1)
+        in_a_row.append(calls.refusedInARow)
+    assert (in_a_row, calls.refused, calls.acknowledged) == ([1, 1, 2, 0, 1, 1], 3, 1)
 
 
 def test_the_latency_follows_the_newest_calls_by_a_tenth_each() -> None:
@@ -40,9 +49,9 @@ def test_a_call_that_nobody_answered_tells_nothing_of_the_latency() -> None:
 
 
 def test_counts_add_up_and_the_latency_stays() -> None:
-    calls = Calls(1, 2, 3, 4, 5, 6, 0.1)
-    calls.add(Calls(10, 20, 30, 40, 50, 60, 0.9))
-    assert calls == Calls(11, 22, 33, 44, 55, 66, 0.1)
+    calls = Calls(1, 2, 3, 4, 5, 6, 0.1, 7, 8, 9)
+    calls.add(Calls(10, 20, 30, 40, 50, 60, 0.9, 70, 80, 90))
+    assert calls == Calls(11, 22, 33, 44, 55, 66, 0.1, 77, 88, 9)
 
 
 def test_when_calls_began_is_told_by_slots_of_a_tenth_of_a_second_and_forgotten_in_time() -> None:

@@ -35,6 +35,10 @@ class Sender:
     exhausted: bool = False
     ending: Answer | None = None
     unreachable: Answer | None = None
+    refusal: Answer | None = None
+    ready: bool = False
+    failing: tuple[int, int] = (0, 0)
+    has_others: bool = True
 
     @property
     def in_flight(self) -> int:

@@ -26,7 +26,8 @@ def name(number: int) -> str:
 
 
 def row(number: int, status: str = "delivered", events: int = 1) -> Row:
-    return {"requestId": name(number), "status": status, "eventIds": [f"e{number}-{n}" for n in range(events)]}
+    ids = [f"e{number}-{n}" for n in range(events)]
+    return {"requestId": name(number), "status": status, "eventIds": ids, "errorCode": None, "httpStatus": 400}
 
 
 class Driver:
@@ -56,6 +57,10 @@ class Driver:
             "complete": False,
             "ending": None,
             "unreachable": None,
+            "refusal": None,
+            "ready": True,
+            "failing": [0, 0],
+            "others": True,
         }
         answer = self.dispatcher.hear(attempt, {**question, **said})
         if hears:
@@ -433,8 +438,10 @@ def test_progress_counts_events_and_the_calls_of_all_who_ever_came(pair: Driver)
     pair.ask("a", ended=[row(0, events=10), row(1, "refused")], calls=asdict(Calls(2, 5, 3, 4, 1, 4, 0.1)), gone=True)
     pair.ask("b", ended=[row(2, events=3)], calls=asdict(Calls(1, 1, 0, 1, 0, 1, 0.3)))
     progress = pair.dispatcher.progress()
-    assert (progress.delivered, progress.refused, progress.tasks) == (13, 1, 1)
+    assert (progress.delivered, progress.refused, progress.tasks) == (13, 0, 1), "the refusal is provisional"
     assert progress.calls == Calls(3, 6, 3, 5, 1, 5, 0.3)
+    pair.dispatcher.conclude()
+    assert pair.dispatcher.progress().refused == 1
 
 
 def test_who_was_not_heard_for_long_takes_no_part(pair: Driver) -> None:

@@ -54,6 +54,10 @@ class Sender:
     calls: Calls = field(default_factory=Calls)
     ending: Answer | None = None
     unreachable: Answer | None = None
+    refusal: Answer | None = None
+    ready: bool = False
+    failing: tuple[int, int] = (0, 0)
+    has_others: bool = False
     in_flight: int = 0
     starved: bool = True
     exhausted: bool = False
@@ -366,6 +370,10 @@ class Spoken:
             "complete": False,
             "ending": None,
             "unreachable": None,
+            "refusal": None,
+            "ready": False,
+            "failing": (0, 0),
+            "others": False,
         }
         self.writer.write(self._to_driver.close({**question, **said}))
         await self.writer.drain()

@@ -20,6 +20,10 @@ class Sender:
     calls: Calls = field(default_factory=Calls)
     ending: Answer | None = None
     unreachable: Answer | None = None
+    refusal: Answer | None = None
+    ready: bool = False
+    failing: tuple[int, int] = (0, 0)
+    has_others: bool = True
     in_flight: int = 0
     starved: bool = False
     exhausted: bool = False
@@ -42,7 +46,7 @@ class Task:
         return json.loads(json.dumps(self.talk.question()))
 
     def hear(self, **said: object) -> None:
-        self.talk.obey({"rate": 100.0, "owns": True, "got": 0, "stop": False, **said})
+        self.talk.obey({"rate": 100.0, "owns": True, "got": 0, "stop": False, "finishing": False, **said})
 
     def report(self, *numbers: int) -> None:
         for number in numbers:
