@@ -85,7 +85,7 @@ def present(value: Column, missing: Sequence[str]) -> Column:
 
 def _is_word(text: Column, words: Sequence[str]) -> Column:
     """Whether a text is one of some words, in any case of letters."""
-    # Only texts of the right length are looked at, and by a pattern: to lower-case one, Spark 4 loads all of Unicode's rules.
+    # Only texts of the right length are looked at, by a pattern: to lower-case, Spark 4 loads all of Unicode's rules.
     pattern = rf"(?iu)\A({'|'.join(map(re.escape, words))})\z"
     lengths = sorted({length for word in words for length in _byte_lengths(word)})
     return F.octet_length(text).isin(lengths) & text.rlike(pattern)

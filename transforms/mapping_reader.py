@@ -114,10 +114,9 @@ class _Reader:
         return {key: str(item).lower() if isinstance(item, bool) else str(item) for key, item in scalars.items()}
 
     def _missing_words(self, value: object) -> tuple[str, ...]:
-        words = value if isinstance(value, list) else [None]
-        if not all(isinstance(word, str) for word in words):
+        words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+        if not isinstance(value, list) or len(words) < len(value):
             self._note("source", "missing", 'must be an array of strings, e.g. ["-", "n/a"]')
-            return MISSING_WORDS
         if not all(word.strip() for word in words):
             self._note("source", "missing", "has an empty string: take it out, an empty value always counts as missing")
         return tuple(dict.fromkeys(word.strip() for word in words if word.strip()))

@@ -26,11 +26,13 @@ def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFra
         F.col(VISIT_SINCE).alias("since"),
         F.col(VISIT_FIRST).alias("first"),
         F.unix_micros("sentAt").alias("last"),
-        F.lit(batch).alias("touched"),
+        F.lit(None).cast("string").alias("touched"),
     )
     both = mine if visits is None else mine.unionByName(visits)
+    # Labels are not compared: of the known visits there is one row each, and a row of this batch has none.
+    touched = F.when(F.bool_or(F.col("touched").isNull()), F.lit(batch)).otherwise(F.max("touched"))
     return both.groupBy("visitor", "since").agg(
-        F.min("first").alias("first"), F.max("last").alias("last"), F.max("touched").alias("touched")
+        F.min("first").alias("first"), F.max("last").alias("last"), touched.alias("touched")
     )
 
 

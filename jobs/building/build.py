@@ -15,6 +15,7 @@ from expectations.rules import Judgement
 from expectations.verdict import judge, reasons, rule_set, stage
 from jobs.building.counting import conserve, count_rows, count_tables
 from jobs.building.history import History, Kept, Left
+from jobs.building.skew import warn_of_heavy_visitor
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.sources import unreadable
 from jobs.report.facts import Lengths
@@ -99,6 +100,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         ConfigurationError: an input file cannot be read.
     """
     lake, itself = slot.lake, history.itself
+    warn_of_heavy_visitor(records, recipe.mapping)
     events, visits = history.events(lake), history.visits(lake)
     judged = judged_candidates(records, recipe, events, visits)
     judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting

@@ -10,8 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 
 import pyarrow as pa
-import pyarrow.orc as orc
 import pyarrow.parquet as pq
+from pyarrow import orc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -19,14 +19,14 @@ from expectations.verdict import reasons, stage
 from jobs.building.build import Recipe, judged_candidates
 from jobs.lake.tables import Lake
 from jobs.reading.sources import read_records
-from transforms.bookkeeping import REFUSAL
+from transforms.bookkeeping import EVENT, REFUSAL
 from transforms.candidates import events_of
+from transforms.expressions import guarded
 from transforms.mapping import EventMapping
 from transforms.mapping_check import check_mapping
 from transforms.mapping_reader import read_mapping
-from transforms.outcomes import fates, remaining
 from transforms.packing import measure, pack_requests
-from transforms.schemas import EVENTS, RECEIPTS, VISITS
+from transforms.schemas import EVENTS
 from transforms.sessions import SessionLimits
 from transforms.visits import carry_on, fingerprint
 
@@ -61,64 +61,9 @@ impression = "slice(array_sort(array_distinct(shown)), 1, 25)"
 recommendationId = '''regexp_replace(sku, '^\\w+\\.', 'R-')'''
 eventAttributionSource = "page.url"
 [event.properties]
-arraySize = "size(shown)"
 mapSize = "cardinality(tags)"
-wholePage = "to_json(page)"
-wholeTags = "to_json(tags)"
-pageText = "CAST(page AS STRING)"
-tagsText = "CAST(map_concat(map('n', n), map('m', 1)) AS STRING)"
-shownText = "CAST(shown AS STRING)"
+stamp = "date_format(TIMESTAMP '2024-01-02 03:04:05', 'yyyy-MM-dd')"
 odd = "`odd name` / 3"
-oddProduct = "`odd name` * CAST(1.25 AS DECIMAL(30, 12)) * CAST(2.5 AS DECIMAL(30, 12))"
-hours = "timestampdiff(HOUR, TIMESTAMP '2024-01-01 00:00:00', seen)"
-instant = "unix_micros(seen) + unix_micros(TIMESTAMP '2024-01-01 00:00:00')"
-stamp = "date_format(seen, 'yyyy-MM-dd HH:mm:ss')"
-past = "seen < '2024-01-02 12:00:00'"
-day = "day + INTERVAL 1 DAY"
-sameDay = "day = '2024-01-02'"
-fromUnix = "from_unixtime(1704186900 + n)"
-typed = "typeof(coalesce(seen, TIMESTAMP '2024-01-01 00:00:00'))"
-scientific = "1e3 * n"
-scale = "typeof(1e3)"
-truncated = "CAST(CAST(price AS DECIMAL(20, 10)) AS STRING)"
-division = "n div 2"
-modulo = "n % 0"
-overflow = "CAST(n + 300 AS TINYINT)"
-notNumber = "CAST(sku AS INT)"
-comparison = "sku > 1"
-compareText = "n = '01'"
-elt = "elt(2, kind, sku)"
-binary = "CAST(concat(blob, blob) AS STRING)"
-base64 = "base64(CAST(repeat('x', 70) AS BINARY))"
-padded = "lpad(sku, 12, '*')"
-encoded = "hex(encode('é', 'UTF-16'))"
-encodedLatin = "decode(encode(sku, 'ISO-8859-1'), 'ISO-8859-1')"
-inserted = "array_join(array_insert(shown, -1, 'z'), ',')"
-someNull = "exists(shown, x -> x = 'none')"
-between = "n BETWEEN 2 AND 3"
-either = "NOT sku IN ('a', 'b')"
-literal = '''length('a\\.b')'''
-quoted = '''concat("double", 'quoted', sku)'''
-nothing = "array_join(array(), ',')"
-emptySplit = "size(split('abc', ''))"
-lookup = "tags['a']"
-lateral = "aggregate(shown, 0, (acc, x) -> acc + length(x))"
-digest = "hash(sku, n)"
-title = "initcap(lower(sku))"
-words = "format_string('%s-%05d', kind, n)"
-formatted = "format_number(price * 1000, 2)"
-parsed = "from_json('{\"a\":\"\", \"b\": 1, \"t\": \"2024-01-02T00:00:00Z\"}', 'a STRING, b INT, t TIMESTAMP').b"
-fromCsv = "from_csv('1,2024-01-02', 'a INT, d DATE').d"
-toCsv = "to_csv(named_struct('a', n, 'b', CAST(NULL AS STRING), 't', seen))"
-subtracted = "DATE '2024-01-02' - day"
-extracted = "extract(DAY FROM seen)"
-numbered = "to_number('454.00', '000.00')"
-xpath = "xpath_string('<a><b>c</b></a>', 'a/b')"
-url = "parse_url(page.url, 'HOST')"
-mapped = "map_from_arrays(array('x', 'y'), array(1, 2))['x']"
-zipped = "to_json(arrays_zip(shown, shown))"
-long = "CAST(9223372036854775807 AS STRING)"
-floating = "CAST(CAST(0.1 AS FLOAT) AS STRING)"
 """,
     "\n".join(
         [
@@ -157,6 +102,67 @@ floating = "CAST(CAST(0.1 AS FLOAT) AS STRING)"
     )
     + "\n",
 )
+EXPRESSIONS = (
+    r"""size(shown)""",
+    r"""cardinality(tags)""",
+    r"""to_json(page)""",
+    r"""to_json(tags)""",
+    r"""CAST(page AS STRING)""",
+    r"""CAST(map_concat(map('n', n), map('m', 1)) AS STRING)""",
+    r"""CAST(shown AS STRING)""",
+    r"""`odd name` / 3""",
+    r"""`odd name` * CAST(1.25 AS DECIMAL(30, 12)) * CAST(2.5 AS DECIMAL(30, 12))""",
+    r"""timestampdiff(HOUR, TIMESTAMP '2024-01-01 00:00:00', seen)""",
+    r"""unix_micros(seen) + unix_micros(TIMESTAMP '2024-01-01 00:00:00')""",
+    r"""date_format(seen, 'yyyy-MM-dd HH:mm:ss')""",
+    r"""seen < '2024-01-02 12:00:00'""",
+    r"""day + INTERVAL 1 DAY""",
+    r"""day = '2024-01-02'""",
+    r"""from_unixtime(1704186900 + n)""",
+    r"""typeof(coalesce(seen, TIMESTAMP '2024-01-01 00:00:00'))""",
+    r"""1e3 * n""",
+    r"""typeof(1e3)""",
+    r"""CAST(CAST(price AS DECIMAL(20, 10)) AS STRING)""",
+    r"""n div 2""",
+    r"""n % 0""",
+    r"""CAST(n + 300 AS TINYINT)""",
+    r"""CAST(sku AS INT)""",
+    r"""sku > 1""",
+    r"""n = '01'""",
+    r"""elt(2, kind, sku)""",
+    r"""CAST(concat(blob, blob) AS STRING)""",
+    r"""base64(CAST(repeat('x', 70) AS BINARY))""",
+    r"""lpad(sku, 12, '*')""",
+    r"""hex(encode('é', 'UTF-16'))""",
+    r"""decode(encode(sku, 'ISO-8859-1'), 'ISO-8859-1')""",
+    r"""array_join(array_insert(shown, -1, 'z'), ',')""",
+    r"""exists(shown, x -> x = 'none')""",
+    r"""n BETWEEN 2 AND 3""",
+    r"""NOT sku IN ('a', 'b')""",
+    r"""length('a\\.b')""",
+    r"""concat("double", 'quoted', sku)""",
+    r"""array_join(array(), ',')""",
+    r"""size(split('abc', ''))""",
+    r"""tags['a']""",
+    r"""aggregate(shown, 0, (acc, x) -> acc + length(x))""",
+    r"""hash(sku, n)""",
+    r"""initcap(lower(sku))""",
+    r"""format_string('%s-%05d', kind, n)""",
+    r"""format_number(price * 1000, 2)""",
+    r"""from_json('{"a":"", "b": 1, "t": "2024-01-02T00:00:00Z"}', 'a STRING, b INT, t TIMESTAMP').b""",
+    r"""from_csv('1,2024-01-02', 'a INT, d DATE').d""",
+    r"""to_csv(named_struct('a', n, 'b', CAST(NULL AS STRING), 't', seen))""",
+    r"""DATE '2024-01-02' - day""",
+    r"""extract(DAY FROM seen)""",
+    r"""to_number('454.00', '000.00')""",
+    r"""xpath_string('<a><b>c</b></a>', 'a/b')""",
+    r"""parse_url(page.url, 'HOST')""",
+    r"""map_from_arrays(array('x', 'y'), array(1, 2))['x']""",
+    r"""to_json(arrays_zip(shown, shown))""",
+    r"""CAST(9223372036854775807 AS STRING)""",
+    r"""CAST(CAST(0.1 AS FLOAT) AS STRING)""",
+)
+"""What a mapping may ask of the records of JSON; each is written as text."""
 CSV = (
     r"""
 [source]
@@ -177,7 +183,8 @@ next = "day + 1"
         f'v{n % 2},2024-01-02 09:{n:02}:00,view,"i,{n}",{"" if n % 2 else "u"},{n}.25000,a|b,2024-01-02\n'
         for n in range(9)
     )
-    + 'v1,2024-01-02T09:00:00+01:00,view,"",u,,,\nv1,nonsense,view,x,u,1e3,,\nv1,2024-01-02,view,x,u,1,a,1500-01-01\nv1\n',
+    + 'v1,2024-01-02T09:00:00+01:00,view,"",u,,,\nv1,nonsense,view,x,u,1e3,,\n'
+    + "v1,2024-01-02,view,x,u,1,a,1500-01-01\nv1\n",
 )
 TEXT = (
     r"""
@@ -231,7 +238,7 @@ options = { multiLine = "true" }
 )
 WHOLE_CSV = (
     CSV[0].replace('header = "true"', 'multiLine = "true"'),
-    'v1,2024-01-02 09:00:00,view,"a\nb",u,1.5,a|b,2024-01-02\nv1,2024-01-02 09:01:00,view,c,"",,,\nv1,never,view,c,u,1,a,\n',
+    'v1,2024-01-02 09:00:00,view,"a\nb",u,1.5,a|b,2024-01-02\nv1,2024-01-02 09:01:00,view,c,"",,,\nv1,-,view,c,,,,\n',
 )
 
 
@@ -252,7 +259,7 @@ def write_inputs(folder: Path) -> dict[str, tuple[EventMapping, str]]:
             "sku": f"item{n}",
             "price": Decimal(n) / 4,
             "shown": ["a", f"b{n}"] if n % 2 else None,
-            "local": datetime(2024, 1, 2, 9, n),
+            "local": (at + timedelta(minutes=n)).replace(tzinfo=None),
             "day": date(1500 if n == 3 else 2024, 1, 2),
             "tags": [("a", "1"), ("b", None)],
             "blob": b"\xff\x00",
@@ -285,32 +292,27 @@ def rows(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], folde
 
 
 def _lines(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], folder: Path) -> Iterator[str]:
-    fates_of, events_by_name = [], []
-    for name, (mapping, file) in inputs.items():
-        yield from (f"{name}: {fault.describe('mapping')}" for fault in check_mapping(mapping, spark))
-        judged = judged_candidates(read_records(spark, [file], mapping), Recipe(mapping, *RECIPE))
-        fates_of.append(_fates(judged, name))
-        events_by_name.append(events_of(judged).withColumn("sourceFile", F.lit(name)))
-        if name == "json":
-            cut = judged
-    for row in _union(fates_of).collect():
-        yield f"fate {row}"
-    lake = Lake(spark, str(folder))
-    _union(events_by_name).write.parquet(f"{folder}/events/batch=2024-01-02/runId=1")
-    events = lake.rows(f"{folder}/events/batch=2024-01-02/runId=1", EVENTS)
-    yield from (f"event {row}" for row in events.collect())
-    requests = pack_requests(events)
-    yield from (f"request {row}" for row in requests.collect())
-    yield from (f"measure {row}" for row in measure(cut.withColumn("sessionId", F.col("_session"))).collect())
-    carry_on(cut, None, "2024-01-02").write.parquet(f"{folder}/visits")
-    visits = lake.rows(f"{folder}/visits", VISITS)
-    yield from (f"visit {row}" for row in [*visits.collect(), *fingerprint(visits).collect()])
-    receipts = requests.where("number = 0").select(
-        "requestId", "eventIds", F.lit("delivered").alias("status"), F.lit(datetime(2024, 1, 3)).alias("startedAt")
+    judged = {
+        name: judged_candidates(read_records(spark, [file], mapping), Recipe(mapping, *RECIPE))
+        for name, (mapping, file) in inputs.items()
+    }
+    yield from (f"fate {row}" for row in _union([_fates(rows, name) for name, rows in judged.items()]).collect())
+    mapping, file = inputs["json"]
+    yield from (f"fault {fault.describe('mapping')}" for fault in check_mapping(mapping, spark))
+    records = read_records(spark, [file], mapping).withColumn("_fault", F.lit(None).cast("string"))
+    values = [guarded(text).cast("string").alias(text) for text in EXPRESSIONS]
+    yield from (
+        f"value {name}: {value}" for row in records.select(values).collect() for name, value in row.asDict().items()
     )
-    receipts.write.parquet(f"{folder}/receipts")
-    known = lake.rows(f"{folder}/receipts", RECEIPTS)
-    yield from (f"receipt {row}" for row in [*fates(known).collect(), *remaining(requests, known).collect()])
+    lake = Lake(spark, str(folder))
+    events_of(judged["parquet"]).unionByName(events_of(judged["csv"])).write.parquet(
+        f"{folder}/events/batch=2024-01-02"
+    )
+    events = lake.rows(f"{folder}/events/batch=2024-01-02", EVENTS)
+    yield from (f"request {row}" for row in pack_requests(events).collect())
+    cut = judged["json"]
+    yield from (f"measure {row}" for row in measure(cut.withColumn("sessionId", F.col("_session"))).collect())
+    yield from (f"visits {row}" for row in fingerprint(carry_on(cut, None, "2024-01-02")).collect())
 
 
 def _fates(judged: DataFrame, name: str) -> DataFrame:
@@ -321,6 +323,12 @@ def _fates(judged: DataFrame, name: str) -> DataFrame:
         F.when(broken.isNotNull(), stage(broken)).alias("stage"),
         reasons(broken)["code"].alias("codes"),
         F.col(REFUSAL)["_raw"].alias("record"),
+        "eventId",
+        F.unix_micros("sentAt").alias("sentAt"),
+        *(
+            F.col(EVENT)[field].alias(field)
+            for field in ("eventType", "eventValue", "itemId", "impression", "properties")
+        ),
     )
 
 
