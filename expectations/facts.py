@@ -152,7 +152,7 @@ def refused_samples(quarantine: DataFrame) -> DataFrame:
     slim = quarantine.select(
         F.explode("reasons.code").alias("code"), start.alias("record"), cut.alias("cut"), "sourceFile"
     )
-    first = Window.partitionBy("code").orderBy("sourceFile", "record")
+    first = Window.partitionBy("code").orderBy("sourceFile", "record", "cut")
     return slim.withColumn("place", F.row_number().over(first)).where(F.col("place") <= SAMPLE_RECORDS)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -34,9 +35,6 @@ from transforms.schemas import EVENTS
 from transforms.visitors import VISITOR, nobody, visitor_key
 from transforms.wire import properties_json
 
-_MISSING_WORDS = ("null", "undefined", "none", "nan")
-_LONGEST_WORD = max(map(len, _MISSING_WORDS))
-_MISSING = rf"(?i)\A({'|'.join(_MISSING_WORDS)})?\z"
 _CONTENT = (
     "visitorId",
     "userId",
@@ -58,22 +56,44 @@ _TEXTS: dict[str, Callable[[Column], Column]] = {
 DERIVED_ID_LENGTH: Final = 64
 """Hex digits of a SHA-256: a candidate without an eventId will have one of so many characters."""
 _KEYS = ("userId", "sessionId", "eventId", "sentAt", "sourceFile")
-_IDENTIFIERS = ("userId", "visitorId", "sessionId", "eventId", "itemId", "recommendationId")
+_WORDS = ("userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", "recommendationId")
+"""Fields whose value may be a word that means nothing."""
 
 
-def present(identifier: Column) -> Column:
-    """Take an identifier that is empty, or reads like nothing, for missing: null.
+def present(value: Column, missing: Sequence[str]) -> Column:
+    """Make a value null if it is empty or one of the words that mean nothing.
 
     Services that received `null` or `undefined` as an id have answered 200 and ignored the event.
 
+    Args:
+        value: an identifier or an event type.
+        missing: the words; the case of their letters does not matter.
+
     Examples:
-        >>> df = spark.createDataFrame([("u1",), (" ",), ("NaN",), ("undefined",), ("nano",)], "id STRING")
-        >>> [row[0] for row in df.select(present(F.col("id"))).collect()]
-        ['u1', None, None, None, 'nano']
+        >>> df = spark.createDataFrame([("u1",), (" ",), ("NaN",), ("-",), ("nano",), ("(Not Set)",)], "id STRING")
+        >>> [row[0] for row in df.select(present(F.col("id"), ["nan", "-", "(not set)"])).collect()]
+        ['u1', None, None, None, 'nano', None]
     """
-    bare = F.trim(identifier)
-    # Only the short ones are looked at, and by a pattern: to lower-case one, Spark 4 loads all of Unicode's rules.
-    return F.when((F.octet_length(bare) > _LONGEST_WORD) | ~bare.rlike(_MISSING), identifier)
+    bare = F.trim(value)
+    without_case = [word for word in missing if word.lower() == word.upper()]
+    is_missing = bare.isin("", *without_case)
+    with_case = [word for word in missing if word not in without_case]
+    if with_case:
+        is_missing |= _is_word(bare, with_case)
+    return F.when(~is_missing, value)
+
+
+def _is_word(text: Column, words: Sequence[str]) -> Column:
+    """Whether a text is one of some words, in any case of letters."""
+    # Only texts of the right length are looked at, by a pattern: to lower-case, Spark 4 loads all of Unicode's rules.
+    pattern = rf"(?iu)\A({'|'.join(map(re.escape, words))})\z"
+    lengths = sorted({length for word in words for length in _byte_lengths(word)})
+    return F.octet_length(text).isin(lengths) & text.rlike(pattern)
+
+
+def _byte_lengths(word: str) -> Iterable[int]:
+    """List how many bytes a word may have; other cases of its letters may have more or fewer, unless it is ASCII."""
+    return [len(word)] if word.isascii() else range(len(word), 4 * len(word) + 1)
 
 
 def content_id(fields: dict[str, Column]) -> Column:
@@ -164,11 +184,14 @@ def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
     if name not in mapping.event:
         return F.lit(None).cast(kind)
     value = guarded(mapping.event[name]).cast(kind)
-    if name in _IDENTIFIERS:
-        return present(value)
+    missing = mapping.source.missing
+    if name in _WORDS:
+        return present(value, missing)
     if name == "eventAttributionSource":
         return F.when(F.trim(value) != "", value)
-    return F.when(F.size(value) > 0, F.transform(value, present)) if name == "impression" else value
+    if name == "impression":
+        return F.when(F.size(value) > 0, F.transform(value, lambda item: present(item, missing)))
+    return value
 
 
 def _properties(mapping: EventMapping) -> Column:

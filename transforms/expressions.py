@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import DateTimeException, IllegalArgumentException, PySparkException, SparkUpgradeException
@@ -11,6 +14,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DateType, MapType, NumericType, StringType, StructType, TimestampType
 
 from transforms.bookkeeping import FAULT
+
+_TIME_LITERAL: Final = re.compile(r"\b(date|timestamp\w*)\b", re.IGNORECASE)
+_TIME_TYPE: Final = re.compile(r"date|timestamp")
+_IN_DIGITS: Final = re.compile(r"['\"]\s*[+-]?\d[^'\"]*['\"]\s*\Z")
 
 
 def parse(text: str, spark: SparkSession) -> Any:
@@ -44,6 +51,61 @@ def guarded(text: str) -> Column:
     from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - Spark 3 has no such module
 
     return ClassicColumn(jvm.org.apache.spark.sql.classic.ExpressionUtils.column(tried))
+
+
+def functions_of(text: str, spark: SparkSession) -> frozenset[str]:
+    """Name the functions that an expression calls, in lower case; of operators and other syntax there are no names."""
+    called = [node for node in _nodes(parse(text, spark)) if node["class"].endswith(".UnresolvedFunction")]
+    return frozenset(".".join(_name_parts(node["nameParts"])).lower() for node in called)
+
+
+def leaves_of(plan: Any) -> frozenset[str]:
+    """Name the classes of Catalyst that the one expression of an analysed Project begins with."""
+    nodes = _nodes(plan.projectList().head())
+    return frozenset(str(node["class"]).rpartition(".")[2] for node in nodes if node["num-children"] == 0)
+
+
+def has_time_word(text: str, plan: Any, spark: SparkSession) -> bool:
+    """Whether an expression holds a word that Spark takes for a time of the run: `TIMESTAMP 'now'`, `DATE('today')`.
+
+    Args:
+        text: the expression.
+        plan: the Project of it, analysed.
+        spark: parses it.
+    """
+    rules: Any = spark._jvm.org.apache.spark.sql.catalyst.optimizer  # type: ignore[union-attr]
+    replaced = rules.ReplaceExpressions.apply(plan)
+    if not rules.SpecialDatetimeValues.apply(replaced).fastEquals(replaced):  # Spark's own rule for texts that are cast
+        return True
+    # A literal's word is gone once it is parsed; its place in the text is not.
+    return _TIME_LITERAL.search(text) is not None and any(map(_is_time_word, _literals(parse(text, spark))))
+
+
+def _nodes(tree: Any) -> list[dict[str, Any]]:
+    """List all nodes of one of Catalyst's trees, by one call to the JVM."""
+    nodes: list[dict[str, Any]] = json.loads(tree.toJSON())
+    return nodes
+
+
+def _name_parts(parts: object) -> list[str]:
+    return [str(part) for part in parts] if isinstance(parts, list) else str(parts).strip("[]").split(", ")
+
+
+def _literals(tree: Any) -> Iterator[Any]:
+    children = tree.children()
+    if tree.getClass().getSimpleName() == "Literal":
+        yield tree
+    for place in range(children.size()):
+        yield from _literals(children.apply(place))
+
+
+def _is_time_word(literal: Any) -> bool:
+    """Whether a literal is a DATE or TIMESTAMP of which the text does not begin as a year does."""
+    origin = literal.origin()
+    if not origin.startIndex().isDefined() or not _TIME_TYPE.match(literal.dataType().typeName()):
+        return False
+    text = str(origin.sqlText().get())[origin.startIndex().get() : origin.stopIndex().get() + 1]
+    return not _IN_DIGITS.search(text)
 
 
 def sample(records: DataFrame) -> DataFrame:

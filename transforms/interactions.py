@@ -28,7 +28,8 @@ def name_users(events: DataFrame, others: DataFrame) -> DataFrame:
     """
     witnesses = others.where("userId IS NOT NULL").select("userId", "sessionId", "sentAt", "eventId")
     mine, theirs = events.withColumn("_asked", F.lit(True)), witnesses.withColumn("_asked", F.lit(False))
-    in_session = Window.partitionBy("sessionId").orderBy("sentAt", "eventId")
+    # Two batches may hold an event of one given id, each with another user: the rows' order must not choose.
+    in_session = Window.partitionBy("sessionId").orderBy("sentAt", "eventId", "userId")
     later = F.first("userId", ignorenulls=True).over(in_session.rowsBetween(0, Window.unboundedFollowing))
     earlier = F.last("userId", ignorenulls=True).over(in_session.rowsBetween(Window.unboundedPreceding, 0))
     named = mine.unionByName(theirs, allowMissingColumns=True).withColumn("userId", F.coalesce(later, earlier))

@@ -34,6 +34,20 @@ OWN_OPTIONS: Final = frozenset(
 )
 LINE_ENCODINGS: Final = {"utf-8": "UTF-8", "utf8": "UTF-8", "iso-8859-1": "ISO-8859-1", "latin1": "ISO-8859-1"}
 """In which a line's end is one byte, and which Spark's `decode` knows."""
+MISSING_WORDS: Final = (
+    "null",
+    "undefined",
+    "none",
+    "nan",
+    "-",
+    "(not set)",
+    "(none)",
+    "[object Object]",
+    r"\N",
+    "00000000-0000-0000-0000-000000000000",
+    "00000000000000000000000000000000",
+)
+"""What logs write for a value that is not there, in any case of letters; a mapping may list others."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
@@ -71,12 +85,14 @@ class Source:
         schema: Spark DDL of a record; None for text.
         options: Spark reader options.
         pattern: Java regular expression whose named groups become STRING columns; text only.
+        missing: words that count as a missing value, in any case of letters.
     """
 
     format: str
     schema: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
+    missing: tuple[str, ...] = MISSING_WORDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,13 +25,15 @@ from pyspark.sql.types import (
 )
 
 from transforms.bookkeeping import ELEMENT, RAW, RESERVED
-from transforms.expressions import folds, in_words, parse, sample, trial
+from transforms.expressions import folds, functions_of, has_time_word, in_words, leaves_of, parse, sample, trial
+from transforms.functions import ALLOWED, LEAVES
 from transforms.mapping import EventMapping, Fault
 from transforms.named_groups import named_groups
 from transforms.parsing import parse_csv
 
-# Functions whose value changes from run to run though Spark calls them deterministic within one.
-_CLOCK = re.compile(r"\b(current_timestamp|current_date|current_time|localtimestamp|now)\(\)")
+_ONE_VALUE = "must give one value for each record: aggregates, windows and generators do not belong here"
+_SAME_VALUE = "must give the same value on every run: take out what reads a clock, chance or the file's place"
+_TIME_WORD = "must give the same value on every run: write the time in digits instead of a word such as now or today"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class _Checker:
         except PySparkException as error:
             yield self._mapping.fault(table, key, in_words(error))
             return
-        misuses = list(_misuses(records, selected))
+        misuses = list(_misuses(text, records, selected))
         yield from (self._mapping.fault(table, key, problem) for problem in misuses)
         kind = selected.schema[0].dataType
         if not isinstance(kind, NullType) and not expected.fits(kind):
@@ -211,13 +212,23 @@ def _with_element(records: DataFrame, explode: str) -> DataFrame:
     return records.select("*", F.expr(explode).getItem(0).alias(ELEMENT))
 
 
-def _misuses(records: DataFrame, selected: DataFrame) -> Iterator[str]:
-    """Tell what would break one-value-a-record or determinism; sees Catalyst's plan, which has no public face."""
-    plan = _analysed(selected)
+def _misuses(text: str, records: DataFrame, selected: DataFrame) -> Iterator[str]:
+    """Say why an expression does not give one value a record, the same on every run: at the most one reason."""
+    spark, plan = records.sparkSession, _analysed(selected)
+    functions = functions_of(text, spark)
     if plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
-        yield "must give one value for each record: aggregates, windows and generators do not belong here"
-    elif not plan.deterministic() or _CLOCK.search(plan.toString()):
-        yield "must give the same value on every run: take out what reads a clock, chance or the file's place"
+        yield _ONE_VALUE
+    elif not plan.deterministic():
+        yield _SAME_VALUE
+    elif unknown := sorted(functions - ALLOWED):
+        yield (
+            f"uses {', '.join(unknown)}, which is not known to give the same value on every run: use the functions "
+            "that docs/mapping.md lists, or let the log bring the value"
+        )
+    elif not leaves_of(plan) <= LEAVES:
+        yield _SAME_VALUE
+    elif has_time_word(text, plan, spark):
+        yield _TIME_WORD
 
 
 def _analysed(frame: DataFrame) -> Any:

@@ -14,6 +14,7 @@ from transforms.mapping import (
     FORMATS,
     IDENTITY_FIELDS,
     LINE_ENCODINGS,
+    MISSING_WORDS,
     OWN_OPTIONS,
     EventMapping,
     Fault,
@@ -67,7 +68,7 @@ class _Reader:
 
     def _source(self) -> Source:
         table = self._table("source")
-        self._refuse_unknown("source", table, ("format", "schema", "options", "pattern"))
+        self._refuse_unknown("source", table, ("format", "schema", "options", "pattern", "missing"))
         kind = self._format(table)
         schema, pattern = self._text("source", table, "schema"), self._text("source", table, "pattern")
         if kind == "text" and schema is not None:
@@ -79,7 +80,13 @@ class _Reader:
         options = self._options(table.get("options", {}))
         if kind == "text" and encoding_of(options) not in LINE_ENCODINGS:
             self._note("source", "options", f"text is read as {' or '.join(sorted(set(LINE_ENCODINGS.values())))}")
-        return Source(kind, None if kind == "text" else schema, options, pattern if kind == "text" else None)
+        return Source(
+            kind,
+            None if kind == "text" else schema,
+            options,
+            pattern if kind == "text" else None,
+            self._missing_words(table.get("missing", list(MISSING_WORDS))),
+        )
 
     def _format(self, table: dict[str, Any]) -> str:
         value = self._text("source", table, "format")
@@ -105,6 +112,14 @@ class _Reader:
         for key in value.keys() - scalars.keys():
             self._note("source", "options", f"{key} must be a string")
         return {key: str(item).lower() if isinstance(item, bool) else str(item) for key, item in scalars.items()}
+
+    def _missing_words(self, value: object) -> tuple[str, ...]:
+        words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+        if not isinstance(value, list) or len(words) < len(value):
+            self._note("source", "missing", 'must be an array of strings, e.g. ["-", "n/a"]')
+        if not all(word.strip() for word in words):
+            self._note("source", "missing", "has an empty string: take it out, an empty value always counts as missing")
+        return tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
 
     def _properties(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):

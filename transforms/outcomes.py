@@ -48,7 +48,9 @@ def remaining(requests: DataFrame, receipts: DataFrame) -> DataFrame:
         The requests' columns, and `ended` ARRAY<STRING>: the ids of parts that have ended; null where none has.
     """
     whole = whole_id(F.col("requestId"))
-    ended = receipts.groupBy(whole.alias("requestId")).agg(F.collect_set("requestId").alias("ended"))
+    # Sorted: requests are dealt out to partitions by their bytes, and a task that runs again must deal them out alike.
+    ids = F.sort_array(F.collect_set("requestId"))
+    ended = receipts.groupBy(whole.alias("requestId")).agg(ids.alias("ended"))
     joined = requests.join(ended, "requestId", "left")
     return joined.where("ended IS NULL OR NOT array_contains(ended, requestId)")
 
@@ -76,7 +78,9 @@ def letters(events: DataFrame, receipts: DataFrame, refusals: DataFrame) -> Data
         The events' columns, and requestId, errorCode, errorMessage.
     """
     exploded = receipts.select(F.explode("eventIds").alias("eventId"), "status", "startedAt")
-    last = exploded.groupBy("eventId").agg(F.max_by("status", "startedAt").alias("status"))
+    # Of two answers to calls of one instant, that it was taken holds: what is delivered is no dead letter.
+    order = F.struct(F.col("startedAt"), F.col("status") == "delivered")
+    last = exploded.groupBy("eventId").agg(F.max_by("status", order).alias("status"))
     words = refusals.select(
         F.explode("eventIds").alias("eventId"),
         F.struct("startedAt", "requestId", "errorCode", "errorMessage").alias("word"),

@@ -100,6 +100,7 @@ def _rows(visits: DataFrame | None) -> DataFrame | None:
     return visits.select(
         F.col("visitor").alias(VISITOR),
         F.timestamp_micros("first").alias("sentAt"),
+        F.col("since").cast("string").alias("sourceFile"),  # parts two visits that begin at one instant
         F.lit(Fate.CARRIED).alias(FATE),
         F.struct("since", "first", "last").alias(_KNOWN),
     )

@@ -26,11 +26,11 @@ def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFra
         F.col(VISIT_SINCE).alias("since"),
         F.col(VISIT_FIRST).alias("first"),
         F.unix_micros("sentAt").alias("last"),
-        F.lit(batch).alias("touched"),
+        F.lit(None).cast("string").alias("touched"),
     )
     both = mine if visits is None else mine.unionByName(visits)
-    # A known visit is one row, so that there is one other label at the most; which comes first, labels do not say.
-    touched = F.coalesce(F.max(F.when(F.col("touched") == batch, F.col("touched"))), F.max("touched"))
+    # Labels are not compared: of the known visits there is one row each, and a row of this batch has none.
+    touched = F.when(F.bool_or(F.col("touched").isNull()), F.lit(batch)).otherwise(F.max("touched"))
     return both.groupBy("visitor", "since").agg(
         F.min("first").alias("first"), F.max("last").alias("last"), touched.alias("touched")
     )

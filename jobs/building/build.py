@@ -17,6 +17,7 @@ from expectations.rules import Judgement
 from expectations.verdict import judge, reasons, rule_set, stage
 from jobs.building.counting import conserve, conserve_headers, count_rows, count_tables
 from jobs.building.history import History, Kept, Left
+from jobs.building.skew import warn_of_heavy_visitor
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.sources import unreadable
@@ -109,6 +110,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         ConfigurationError: an input file cannot be read.
     """
     lake, itself = slot.lake, history.itself
+    warn_of_heavy_visitor(records, recipe.mapping)
     events, visits = history.events(lake), history.visits(lake)
     judged = judged_candidates(records, recipe, events, visits)
     judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting

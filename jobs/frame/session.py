@@ -3,24 +3,94 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
 
+STATIC_SETTINGS: Final = {
+    # Spark 4 notes for each Column which line of Python made it: thousands of calls to the JVM before the first job.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
+}
+"""What only a new session takes; none of it changes a row."""
 SETTINGS: Final = {
+    # --- What an expression, a type or a literal of a mapping means.
     # A value that does not convert becomes null and is judged; with ANSI on, one record could fail the job.
     "spark.sql.ansi.enabled": "false",
+    "spark.sql.ansi.doubleQuotedIdentifiers": "false",
+    "spark.sql.ansi.enforceReservedKeywords": "false",
+    "spark.sql.parser.escapedStringLiterals": "false",
+    "spark.sql.parser.quotedRegexColumnNames": "false",
+    "spark.sql.allowNamedFunctionArguments": "true",
+    "spark.sql.caseSensitive": "false",
+    # ${...} in a mapping is text: it must not read a setting.
+    "spark.sql.variable.substitute": "false",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
+    "spark.sql.charAsVarchar": "false",
+    "spark.sql.preserveCharVarcharTypeInfo": "false",
+    "spark.sql.mapKeyDedupPolicy": "EXCEPTION",
+    "spark.sql.decimalOperations.allowPrecisionLoss": "true",
+    "spark.sql.function.concatBinaryAsString": "false",
+    "spark.sql.function.eltOutputAsString": "false",
+    "spark.sql.chunkBase64String.enabled": "true",
+    "spark.sql.icu.caseMappings.enabled": "true",
+    "spark.sql.variant.allowDuplicateKeys": "false",
     # Times without an offset mean the same on every cluster.
     "spark.sql.session.timeZone": "UTC",
     # With the default, a time that Spark 2 read otherwise raises instead of becoming null.
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    # Errors are told in Spark's words, and recognised by them.
+    "spark.sql.error.messageFormat": "PRETTY",
+    # --- How text is read and written.
     # One bad value must not empty the record around it.
     "spark.sql.json.enablePartialResults": "true",
+    "spark.sql.json.enableExactStringParsing": "true",
+    "spark.sql.jsonGenerator.ignoreNullFields": "true",
+    "spark.sql.jsonGenerator.writeNullIfWithDefaultValue": "true",
+    "spark.sql.columnNameOfCorruptRecord": "_corrupt_record",
+    # Which columns a query asks for must not decide whether a line is malformed.
+    "spark.sql.csv.parser.columnPruning.enabled": "true",
+    "spark.sql.csv.filterPushdown.enabled": "true",
+    "spark.sql.json.filterPushdown.enabled": "true",
+    # Hadoop leaves out longer lines without a word.
+    "mapreduce.input.linerecordreader.line.maxlength": str(2**31 - 1),
+    # --- How files are found, read and written.
+    # Spark's newer readers do not tell which file a row is from.
+    "spark.sql.sources.useV1SourceList": "avro,csv,json,kafka,orc,parquet,text",
     # A batch called 2024-01-02 is a label, not a date.
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    # A file that cannot be read is an error to be told, never a smaller batch.
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.files.ignoreInvalidPartitionPaths": "false",
+    # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # Bytes that are no text of their encoding become U+FFFD, and every encoding that Java knows is read, as in Spark 3.
+    "spark.sql.legacy.codingErrorAction": "true",
+    "spark.sql.legacy.javaCharsets": "true",
+    "spark.sql.parquet.binaryAsString": "false",
+    "spark.sql.parquet.int96AsTimestamp": "true",
+    "spark.sql.parquet.int96TimestampConversion": "false",
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+    "spark.sql.parquet.fieldId.read.enabled": "false",
+    "spark.sql.parquet.respectSummaryFiles": "false",
+    "spark.sql.parquet.writeLegacyFormat": "false",
+    # Days of the years before 1582 are what their file says, on every version of Spark.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
+    # INT96, Spark 3's default, is not read alike by everybody.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.orc.impl": "native",
+    # Writes go to a folder of their own, that nobody reads before its manifest.
+    "spark.sql.sources.partitionOverwriteMode": "static",
+    # --- What a plan gives.
+    "spark.sql.retainGroupColumns": "true",
+    # Requests are dealt out one by one: a task that runs again must deal them out alike.
+    "spark.sql.execution.sortBeforeRepartition": "true",
     # What is persisted may be coalesced like any other plan: not 200 files for a small batch.
     "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
     # The JVM never compiles a longer method, which is then interpreted for every row: a plan with many rules makes one.
@@ -28,23 +98,16 @@ SETTINGS: Final = {
     "spark.sql.codegen.hugeMethodLimit": "8000",
     # What is persisted is read a few times within the minute: to look for ways to press it costs more than it saves.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
-    # Spark 4 notes for each Column which line of Python made it: thousands of calls to the JVM before the first job.
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
-    # INT96, Spark 3's default, is not read alike by everybody.
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    # A file that cannot be read is an error to be told, never a smaller batch.
-    "spark.sql.files.ignoreCorruptFiles": "false",
-    "spark.sql.files.ignoreMissingFiles": "false",
+    # Java's serializer keeps the last 100 batches in memory while it writes what is persisted: with Spark's 10,000 rows
+    # each, a task that holds a million rows of one visitor runs out of a heap of 1 GB.
+    "spark.sql.inMemoryColumnarStorage.batchSize": "1000",
     # A Python worker holds a batch of requests as objects, of up to 100 KB each.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
-    # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
-    "spark.sql.legacy.parquet.nanosAsLong": "true",
-    # Bytes that are no text of their encoding become U+FFFD, and every encoding that Java knows is read, as in Spark 3.
-    "spark.sql.legacy.codingErrorAction": "true",
-    "spark.sql.legacy.javaCharsets": "true",
-    # Writes go to a folder of their own, that nobody reads before its manifest.
-    "spark.sql.sources.partitionOverwriteMode": "static",
+    "spark.sql.execution.arrow.useLargeVarTypes": "false",
 }
+"""What rows, and the laws, rest on. Whatever spark-defaults.conf, --conf or a notebook says, these hold."""
+_LEGACY: Final = "spark.sql.legacy."
+"""Settings of this name bring back what expressions and formats meant once: only those above are ever set."""
 
 
 def open_session(app: str) -> SparkSession:
@@ -59,16 +122,27 @@ def open_session(app: str) -> SparkSession:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)  # it logs stack traces of what it raises too
     builder = SparkSession.builder.appName(app)
-    for key, value in SETTINGS.items():
+    for key, value in (STATIC_SETTINGS | SETTINGS).items():
         builder = builder.config(key, value)
     try:
-        return _quiet(builder.getOrCreate())
+        return _quiet(_pinned(builder.getOrCreate()))
     except PySparkException as error:
         if "JAVA_GATEWAY_EXITED" in str(error):
             raise _no_java() from error
         raise
     except FileNotFoundError as error:  # spark-class itself was not found
         raise _no_java() from error
+
+
+def _pinned(spark: SparkSession) -> SparkSession:
+    """Set on a session what rows rest on; one that was there already (a notebook's) may say otherwise."""
+    session: Any = spark._jsparkSession
+    for key in [str(key) for key in session.sessionState().conf().settings().keySet()]:
+        if key.startswith(_LEGACY) and key not in SETTINGS:
+            spark.conf.unset(key)
+    for key, value in SETTINGS.items():
+        spark.conf.set(key, value)
+    return spark
 
 
 def _quiet(spark: SparkSession) -> SparkSession:

@@ -24,8 +24,9 @@ from jobs.building.build import Recipe, judged_candidates
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
 from transforms.bookkeeping import BROKEN, EVENT, FATE, RAW, REFUSAL, SESSION, Fate
+from transforms.functions import FUNCTIONS
 from transforms.limits import RESERVED_PROPERTY_KEYS
-from transforms.mapping import EVENT_FIELDS, FORMATS, OWN_OPTIONS
+from transforms.mapping import EVENT_FIELDS, FORMATS, MISSING_WORDS, OWN_OPTIONS
 from transforms.sessions import SessionLimits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text("utf-8")
@@ -292,3 +293,15 @@ def test_links_lead_to_headings() -> None:
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^##+ (.*)$", PAGE, re.M)
     }
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+
+
+def test_the_page_lists_the_functions_that_may_be_used_and_no_others() -> None:
+    listed = {row["kind"]: tuple(re.findall(r"`(\w+)`", row["functions"])) for row in table_under("### Functions")}
+    named = {kind: tuple(name for name in names if name[0].isalpha()) for kind, names in FUNCTIONS.items()}
+    assert listed == {kind: names for kind, names in named.items() if names}
+
+
+def test_the_page_lists_the_words_that_count_as_missing() -> None:
+    section = PAGE.split("### What counts as missing")[1].split("```")[0].split("`missing` in")[0]
+    words = {word for word in MISSING_WORDS if not word.startswith("0000")}
+    assert set(re.findall(r"`([^`]+)`", section)) - set(EVENT_FIELDS) == words

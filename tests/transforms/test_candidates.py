@@ -54,10 +54,47 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("nothing", ["", " ", "null", "NULL", "undefined", "None", "nan", " NaN ", None])
-def test_identifiers_that_only_look_present_are_missing(spark: SparkSession, nothing: str | None) -> None:
-    row = candidate(spark, user=nothing, item=nothing, shown=["a", nothing])
-    assert (row.userId, row.itemId, row.impression) == (None, None, ["a", None])
+NOTHING = ["", " ", "null", "NULL", "undefined", "None", "nan", " NaN ", "-", " - ", "(not set)", "(Not Set)", "(none)"]
+NOTHING += ["[object Object]", "[OBJECT object]", r"\N", r"\n", f"{'0' * 8}-0000-0000-0000-{'0' * 12}", "0" * 32]
+
+
+@pytest.mark.parametrize("nothing", [*NOTHING, None])
+def test_values_that_only_look_present_are_missing(spark: SparkSession, nothing: str | None) -> None:
+    row = candidate(spark, user=nothing, item=nothing, kind=nothing, shown=["a", nothing], device=nothing)
+    assert (row.userId, row.itemId, row.eventType, row.impression) == (None, None, None, ["a", None])
+    assert (row.properties or {}).get("device") == nothing  # a property's value is the shop's own affair
+
+
+@pytest.mark.parametrize(
+    "something", ["--", "(not sets)", "object Object", "N", "0", "00000000-0000-0000-0000-000000000001"]
+)
+def test_values_that_are_nearly_nothing_stay(spark: SparkSession, something: str) -> None:
+    row = candidate(spark, user=something, kind=something)
+    assert (row.userId, row.eventType) == (something, something)
+
+
+@pytest.mark.parametrize(
+    ("value", "stays"),
+    [
+        ("n/a", False),
+        ("N/A", False),
+        ("NÉANT", False),
+        ("nullo", True),
+        ("null", True),
+        ("-", True),
+        ("", False),
+        (" ", False),
+    ],
+)
+def test_a_mapping_says_itself_what_is_missing(spark: SparkSession, value: str, stays: bool) -> None:
+    text = FORM.replace('format = "json"', 'format = "json"\nmissing = ["n/a", "néant"]')
+    row = candidate(spark, text, user=value, kind=value)
+    assert (row.userId, row.eventType) == ((value, value) if stays else (None, None))
+
+
+def test_with_an_empty_list_only_what_is_empty_is_missing(spark: SparkSession) -> None:
+    text = FORM.replace('format = "json"', 'format = "json"\nmissing = []')
+    assert (candidate(spark, text, user="null").userId, candidate(spark, text, user="").userId) == ("null", None)
 
 
 def test_identifiers_that_are_present_are_not_touched(spark: SparkSession) -> None:

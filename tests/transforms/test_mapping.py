@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pyspark.sql import SparkSession
 
+from transforms.functions import ALLOWED
+from transforms.mapping import MISSING_WORDS
 from transforms.mapping_check import check_mapping, record_schema
 from transforms.mapping_reader import read_mapping
 
@@ -96,6 +100,10 @@ Device = "id"
         ((SOURCE, CSV + '\noptions = { header = "yes" }'), "m.toml:5: [source] options: header must be"),
         (('"json"', '"csv"'), "m.toml:4: [source] schema: items is no plain type"),
         (('"json"', '"json"\npattern = "(?<a>.)"'), "m.toml:4: [source] pattern: has no meaning for json"),
+        (('"json"', '"json"\nmissing = "-"'), "m.toml:4: [source] missing: must be an array of strings"),
+        (('"json"', '"json"\nmissing = ["-", 0]'), "m.toml:4: [source] missing: must be an array of strings"),
+        (('"json"', '"json"\nmissing = ["-", " "]'), "m.toml:4: [source] missing: has an empty string"),
+        (('"json"', '"json"\nmising = ["-"]'), "m.toml:4: [source] mising: is not a known key; did you mean missing?"),
     ],
 )
 def test_each_fault_is_told_once_where_it_is(spark: SparkSession, change: tuple[str, str], line: str) -> None:
@@ -144,3 +152,137 @@ def test_schema_may_be_written_as_columns_or_as_a_struct(spark: SparkSession, dd
     found, _ = read_mapping(f'[source]\nformat = "json"\nschema = "{ddl}"\n[event]\neventType = "a"\n')
     assert found is not None
     assert record_schema(found, spark).simpleString() == "struct<a:string,b:int>"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "aes_encrypt(kind, '0000111122223333')",
+        "base64(aes_encrypt('x', '0000111122223333', 'CBC'))",
+        "rand()",
+        "rand(7)",
+        "CAST(uniform(1, 9) AS STRING)",
+        "concat(kind, uuid())",
+        "shuffle(array(kind))[0]",
+        "CAST(now() AS STRING)",
+        "CAST(current_timestamp AS STRING)",
+        "CAST(CURRENT_DATE AS STRING)",
+        "CAST(localtimestamp() AS STRING)",
+        "CAST(curdate() AS STRING)",
+        "CAST(unix_timestamp() AS STRING)",
+        "current_user()",
+        "version()",
+        "current_database()",
+        "input_file_name()",
+        "CAST(monotonically_increasing_id() AS STRING)",
+        "CAST(spark_partition_id() AS STRING)",
+        "java_method('java.util.UUID', 'randomUUID')",
+        "reflect('java.lang.System', 'nanoTime')",
+        "CAST(TIMESTAMP 'now' AS STRING)",
+        "CAST(TIMESTAMP  /* 2024 */ 'now' AS STRING)",
+        "CAST(timestamp r'Today' AS STRING)",
+        "CAST(TIMESTAMP_NTZ 'yesterday' AS STRING)",
+        "CAST(DATE'tomorrow' AS STRING)",
+        "CAST(CAST('now' AS TIMESTAMP) AS STRING)",
+        "CAST(to_timestamp('now') AS STRING)",
+        "CAST(to_date(' Today ') AS STRING)",
+        "CAST(date('yesterday') AS STRING)",
+        "IF(timestamp_millis(ts) > 'now', 'a', 'b')",
+        "CAST(CAST(concat('to', 'day') AS DATE) AS STRING)",
+        "(SELECT 'x')",
+        "IF(EXISTS(SELECT 1), 'a', 'b')",
+        "IF(kind IN (SELECT 'x'), 'a', 'b')",
+        "first(kind)",
+        "array_join(collect_list(kind), ',')",
+        "raise_error(kind)",
+    ],
+)
+def test_what_may_change_from_run_to_run_is_refused(spark: SparkSession, expression: str) -> None:
+    found = faults(GOOD.replace('"kind"', f'"""{expression}"""'), spark)
+    known = "Cannot resolve" if "uniform" in expression and spark.version.startswith("3.") else "must give|uses "
+    assert len(found) == 1 and re.match(rf"m.toml:7: \[event\] eventType: ({known})", found[0]), found
+
+
+def test_a_function_that_somebody_added_to_the_session_is_refused_with_what_to_do(spark: SparkSession) -> None:
+    spark.udf.register("own_split", lambda text: text)
+    try:
+        found = faults(GOOD.replace('"kind"', '"upper(OWN_split(kind))"'), spark)
+    finally:
+        spark.sql("DROP TEMPORARY FUNCTION own_split")
+    assert found == [
+        (
+            "m.toml:7: [event] eventType: uses own_split, which is not known to give the same value on every run: use "
+            "the functions that docs/mapping.md lists, or let the log bring the value"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "split(kind, '[.]')[0] || '-' || CAST(ts AS STRING)",
+        "CASE WHEN kind RLIKE 'a' THEN 'b' WHEN ts IN (1, 2) THEN 'c' ELSE trim(BOTH 'x' FROM kind) END",
+        "IF(kind IS NOT NULL AND NOT ts BETWEEN 1 AND 3, substring(kind FROM 2), position('a' IN kind)::string)",
+        "date_format(timestamp_millis(ts) + INTERVAL 1 DAY, 'yyyy-MM-dd')",
+        "CAST(timestampdiff(HOUR, TIMESTAMP '2024-01-02 00:00:00', timestamp_millis(ts)) AS STRING)",
+        "CAST(dateadd(DAY, 1, DATE '2024-01-02') AS STRING)",
+        "CAST(extract(YEAR FROM timestamp_millis(ts)) AS STRING)",
+        "array_join(transform(filter(items, x -> x.aid > 0), (x, i) -> CAST(x.aid + i AS STRING)), ',')",
+        "CAST(aggregate(items, 0L, (sum, x) -> sum + x.aid) AS STRING)",
+        "to_json(named_struct('a', kind, 'b', map('c', ts), 'd', array()))",
+        "from_json(kind, 'a STRING').a",
+        "get_json_object(kind, '$.a')",
+        "regexp_extract(kind, '([a-z]+)', 1)",
+        "CAST(items[0].aid AS STRING)",
+        "sha2(concat_ws('|', kind, CAST(ts AS STRING)), 256)",
+        "CAST(pi() * e() AS STRING)",
+        "CAST(try_cast(kind AS INT) AS STRING)",
+        "IF(kind LIKE ANY ('a%', 'b%') OR kind ILIKE 'C%', overlay(kind PLACING 'x' FROM 1), kind)",
+        "nullif(kind, '') -- a comment",
+        "_raw",
+        "'now'",
+        "IF(to_date(kind) = DATE '2024-01-02', 'today', kind)",
+        "CAST(ceil(ts / 1000.5) AS STRING)",
+        "CAST(to_timestamp('2024-01-02 03:04:05') AS STRING)",
+    ],
+)
+def test_what_hangs_on_the_record_alone_may_be_written(spark: SparkSession, expression: str) -> None:
+    assert faults(GOOD.replace('"kind"', f'"""{expression}"""'), spark) == []
+
+
+def test_every_function_that_may_be_used_gives_a_value_of_its_arguments_alone(spark: SparkSession) -> None:
+    """By Spark's word: none of the list is an aggregate, a window, a generator, or changes within a run."""
+    rows = spark.sql("SHOW SYSTEM FUNCTIONS").collect()
+    known = {
+        row[0]: spark.sql(f"DESCRIBE FUNCTION EXTENDED `{row[0]}`").collect()[1][0] for row in rows if row[0] in ALLOWED
+    }
+    assert len(known) > 250
+    assert not [name for name, its in known.items() if ".expressions.aggregate." in its]
+    assert not ALLOWED & {
+        "rand",
+        "uuid",
+        "now",
+        "explode",
+        "lag",
+        "aes_encrypt",
+        "current_date",
+        "java_method",
+        "version",
+    }
+
+
+def test_a_setting_cannot_be_read_by_an_expression(spark: SparkSession) -> None:
+    text = GOOD.replace('"kind"', "\"'${spark.app.name}'\"")
+    assert faults(text, spark) == []
+    found, _ = read_mapping(text)
+    assert found is not None
+    assert spark.range(1).selectExpr(found.event["eventType"]).collect()[0][0] == "${spark.app.name}"
+
+
+def test_a_mapping_lists_its_own_missing_words() -> None:
+    default, _ = read_mapping(GOOD)
+    own, _ = read_mapping(GOOD.replace('"json"', '"json"\nmissing = ["n/a", " - ", "n/a"]', 1))
+    none, _ = read_mapping(GOOD.replace('"json"', '"json"\nmissing = []', 1))
+    assert default is not None and default.source.missing == MISSING_WORDS
+    assert own is not None and own.source.missing == ("n/a", "-")
+    assert none is not None and none.source.missing == ()
