@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from expectations.checks import CHECKS
 from expectations.facts import Refused
@@ -36,6 +37,14 @@ def test_the_first_lines_say_what_broke() -> None:
     )
 
 
+def test_a_build_that_failed_over_a_good_one_says_what_stays() -> None:
+    told = replace(judged({"sentAt_missing": 3_012}), kept=Kept("run-0", "warned", 2_000))
+    text = visible(batch_page(told))
+    assert "Nothing of this build is sent: the batch stays as it was." in text
+    assert "What run run-0 published (warned, 2,000 events) is still what put_events sends." in text
+    assert "Nothing of this batch is sent" not in text
+
+
 def test_a_record_is_text_whatever_it_holds() -> None:
     record = Refused("sentAt_missing", '<script>alert("&")</script>', cut=True, sourceFile='"><img src=x>')
     page = batch_page(judged({"sentAt_missing": 3_012}, record))
@@ -55,7 +64,7 @@ def test_what_was_overruled_says_so() -> None:
 
 def test_every_check_is_in_the_table_also_without_a_violation() -> None:
     page = batch_page(judged({}))
-    assert page.count("<td><code>") == len(CHECKS) == 46 and "Nothing unusual." in page
+    assert page.count("<td><code>") == len(CHECKS) == 48 and "Nothing unusual." in page
 
 
 def test_a_failed_build_over_a_good_one_says_both() -> None:
