@@ -120,9 +120,11 @@ def set_to(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
     """Set what somebody's spark-defaults.conf or notebook would; then open the session as a job does."""
     session: Any = spark._jsparkSession
     before = {str(key): str(value) for key, value in dict(session.sessionState().conf().settings()).items()}
+    spark.sparkContext.setLogLevel("OFF")  # Spark warns of every old name
     for key, value in settings.items():
         spark.conf.set(key, value)
     open_session("tests")
+    spark.sparkContext.setLogLevel("OFF")
     try:
         yield
     finally:
@@ -132,6 +134,7 @@ def set_to(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
             else:
                 spark.conf.unset(key)
         open_session("tests")
+        spark.sparkContext.setLogLevel("ERROR")
 
 
 def outcome(spark: SparkSession, folder: Path) -> Outcome:
