@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -93,6 +94,9 @@ SETTINGS: Final = {
     "spark.sql.execution.sortBeforeRepartition": "true",
     # What is persisted may be coalesced like any other plan: not 200 files for a small batch.
     "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
+    # What Spark cannot compile, it interprets.
+    "spark.sql.codegen.fallback": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
     # The JVM never compiles a longer method, which is then interpreted for every row: a plan with many rules makes one.
     # Longer ones are cut into short ones by evaluating operator by operator.
     "spark.sql.codegen.hugeMethodLimit": "8000",
@@ -122,7 +126,7 @@ def open_session(app: str) -> SparkSession:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)  # it logs stack traces of what it raises too
     builder = SparkSession.builder.appName(app)
-    for key, value in (STATIC_SETTINGS | SETTINGS).items():
+    for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
     try:
         return _quiet(_pinned(builder.getOrCreate()))
@@ -141,8 +145,16 @@ def _pinned(spark: SparkSession) -> SparkSession:
         if key.startswith(_LEGACY) and key not in SETTINGS:
             spark.conf.unset(key)
     for key, value in SETTINGS.items():
-        spark.conf.set(key, value)
+        if _value(spark, key) != value:  # to set some, even to what they are, makes Spark warn
+            spark.conf.set(key, value)
     return spark
+
+
+def _value(spark: SparkSession, key: str) -> str | None:
+    try:
+        return spark.conf.get(key)
+    except (PySparkException, Py4JJavaError):  # this version of Spark has no such setting
+        return None
 
 
 def _quiet(spark: SparkSession) -> SparkSession:

@@ -49,6 +49,11 @@ _RULES = (
 )
 TEXTS: dict[str, tuple[str, ...]] = {
     "spark.sql.session.timeZone": ("Asia/Tokyo",),
+    "spark.sql.files.maxPartitionBytes": ("2048",),
+    "spark.sql.files.openCostInBytes": ("1",),
+    "spark.sql.shuffle.partitions": ("1", "7"),
+    "spark.sql.windowExec.buffer.in.memory.threshold": ("2",),
+    "spark.sql.windowExec.buffer.spill.threshold": ("4",),
     "spark.sql.columnNameOfCorruptRecord": ("sku",),
     "spark.sql.sources.useV1SourceList": ("",),
     "spark.sql.optimizer.excludedRules": (
@@ -90,7 +95,7 @@ def _entries(spark: SparkSession) -> Iterator[tuple[str, str | None, bool]]:
 
 
 def other_values(spark: SparkSession, key: str, default: str | None) -> list[str]:
-    """What a setting can be set to: the other truth, each word it knows, or a small and a large number."""
+    """What a setting can be set to: the other truth, each word it knows, or a smaller and a larger number."""
     if key in TEXTS:
         return list(TEXTS[key])
     refusal = _refusal(spark, key, "bogus")
@@ -100,10 +105,18 @@ def other_values(spark: SparkSession, key: str, default: str | None) -> list[str
         return [value for value in ("true", "false") if value != default]
     words = re.search(r"should be one of (.*?),? but was", refusal) or re.search(r"\[([A-Z0-9_, ]+)\]", refusal)
     named = [word for word in re.findall(r"[A-Za-z0-9_]+", words.group(1)) if word != default] if words else []
-    number, unit = re.match(r"(-?\d*\.?\d*)(.*)", default or "7").groups()  # type: ignore[union-attr]
-    doubled = f"{(int(number) if number.lstrip('-').isdigit() else float(number)) * 2}{unit}" if number else "7"
-    tried = [value for value in [*named, "1", doubled, "0.5"] if _refusal(spark, key, value) is None]
+    tried = [value for value in [*named, *_numbers(default or "7")] if _refusal(spark, key, value) is None]
     return list(dict.fromkeys(value for value in tried if value != default))
+
+
+def _numbers(default: str) -> list[str]:
+    """Half and twice as much, in the same unit: less would make thousands of tasks of a small file."""
+    number, unit = re.match(r"(-?\d*\.?\d*)(.*)", default).groups()  # type: ignore[union-attr]
+    if not number.lstrip("-"):
+        return []
+    if "." in number:
+        return [f"{float(number) / 2}{unit}", f"{float(number) * 2}{unit}"]
+    return [f"{max(int(number) // 2, 1)}{unit}", f"{max(int(number) * 2, 2)}{unit}"]
 
 
 def _refusal(spark: SparkSession, key: str, value: str) -> str | None:
@@ -120,9 +133,11 @@ def set_to(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
     """Set what somebody's spark-defaults.conf or notebook would; then open the session as a job does."""
     session: Any = spark._jsparkSession
     before = {str(key): str(value) for key, value in dict(session.sessionState().conf().settings()).items()}
+    spark.sparkContext.setLogLevel("OFF")  # Spark warns of every old name
     for key, value in settings.items():
         spark.conf.set(key, value)
     open_session("tests")
+    spark.sparkContext.setLogLevel("OFF")
     try:
         yield
     finally:
@@ -132,6 +147,7 @@ def set_to(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
             else:
                 spark.conf.unset(key)
         open_session("tests")
+        spark.sparkContext.setLogLevel("ERROR")
 
 
 def outcome(spark: SparkSession, folder: Path) -> Outcome:

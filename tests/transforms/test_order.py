@@ -156,8 +156,9 @@ def test_rows_that_are_made_again_after_they_were_lost_are_the_same(spark: Spark
     cut.persist()
     try:
         before = sorted(map(str, cut.collect()))
-        cached: Any = spark.sparkContext._jsc.sc()  # type: ignore[attr-defined]
-        for rdd in [cached.getPersistentRDDs().values().toSeq().apply(0)]:
+        persisted: Any = spark.sparkContext._jsc.getPersistentRDDs()  # type: ignore[attr-defined]
+        assert persisted
+        for rdd in persisted.values():
             rdd.unpersist(True)
         assert sorted(map(str, cut.collect())) == before
     finally:
