@@ -126,17 +126,21 @@ class Course:
         finally:
             self.waiting = False
 
+    def begin(self, way: Way) -> None:
+        """Note that a call of a request begins: when it was permitted, however late the event loop gets to it."""
+        now = self._time.now()
+        way.begin(self._time.monotonic(), now)
+        self.calls.begin(again=way.made > 1, at=now.timestamp())
+
     async def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> None:
-        """Make one call of a request.
+        """Make one call of a request that has begun.
 
         Args:
             way: the request's.
             ways: where it goes back to if it has not ended.
             ended: told of its outcome if it has.
         """
-        begun, now = self._time.monotonic(), self._time.now()
-        way.begin(begun, now)
-        self.calls.begin(again=way.made > 1, at=now.timestamp())
+        begun = self._time.monotonic()
         answer = await self._service.put(way.request)
         way.latency = self._time.monotonic() - begun
         self.calls.end(answer, way.latency)

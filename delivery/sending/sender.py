@@ -175,6 +175,7 @@ class Sender:
             self._timer = asyncio.get_running_loop().call_later(wait, self.pump)
 
     def _start(self, way: Way, ways: Ways) -> None:
+        self._course.begin(way)
         call = asyncio.get_running_loop().create_task(self._course.call(way, ways, self._ended))
         self._under_way.add(call)
         call.add_done_callback(self._settle)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +14,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from emulator import Server
-from jobs.errors import CountsError, Exit
+from jobs.errors import CountsError, Exit, UnfinishedError
 from jobs.sending.accounts import EVENTS, check_counts
+from jobs.sending.attendance import Sent
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
@@ -22,6 +25,14 @@ Serve = Callable[..., Server]
 
 DAY = days(1, 3, 25)[day(0)]
 """75 events."""
+
+
+class Planned(NamedTuple):
+    """A plan that waits: the service it is for, its delivery, the run that made it."""
+
+    server: Server
+    delivery: str
+    run: str
 
 
 def counts(*numbers: int) -> dict[str, int]:
@@ -51,54 +62,46 @@ def test_a_difference_is_a_fault_and_says_which(numbers: tuple[int, ...], unplan
     assert raised.value.exit_code is Exit.OUR_FAULT
 
 
-def stopped(put: Job, serve: Serve) -> None:
-    """Leave a plan behind of which nothing was sent: the service is not this one's."""
-    assert put(serve(secret_key="another").endpoint_url).code == 2
+@pytest.fixture
+def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Planned:
+    """A delivery whose plan was fixed, and that ended before its first call."""
 
+    def stop(*_: object) -> Sent:
+        raise UnfinishedError("stopped")
 
-def test_requests_of_a_plan_that_got_lost_are_missed(spark: SparkSession, put: Job, serve: Serve, lake: Path) -> None:
     lay(spark, lake, {"2024-01-02": DAY})
-    stopped(put, serve)
+    server = serve()
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.sending.errand._send", stop)
+        ended = put(server.endpoint_url)
+    assert ended.code == 5
+    (plan,) = (lake / "_plans").glob("*/*.json")
+    return Planned(server, ended.summary["deliveryId"], plan.name.split("~")[3])
+
+
+def test_requests_of_a_plan_that_got_lost_are_missed(planned: Planned, put: Job, lake: Path) -> None:
     files = sorted((lake / "_plans").rglob("*.parquet"))
     lost = sum(map(len, pq.read_table(files[0], columns=["eventIds"])["eventIds"].to_pylist()))
     assert lost > 0
     files[0].unlink()
-    server = serve()
-    ended = put(server.endpoint_url)
+    ended = put(planned.server.endpoint_url)
     assert (ended.code, ended.summary["pending"]) == (1, 75 - lost)
-    assert (
-        f"it has 75 events, but 0 alreadyDelivered + 0 delivered + 0 deadLettered + {75 - lost} pending"
-        in ended.said[0]
-    )
-    assert server.summary()["calls"] == 0
+    said = f"it has 75 events, but 0 alreadyDelivered + 0 delivered + 0 deadLettered + {75 - lost} pending"
+    assert said in ended.said[0]
+    assert planned.server.summary()["calls"] == 0
 
 
-def test_receipts_of_events_that_nobody_planned_are_found_out(
-    spark: SparkSession, put: Job, serve: Serve, lake: Path
-) -> None:
-    lay(spark, lake, {"2024-01-02": DAY})
-    server = serve()
-    assert put(server.endpoint_url, more=("--max-rate", "400")).code == 0
-    stopped_again = serve(secret_key="another")
-    assert put(stopped_again.endpoint_url, tracking_id="other").code == 2
-    own, other = sorted((lake / "receipts").rglob("*.parquet")), sorted((lake / "_plans").glob("*/*.json"))
-    assert own and other
-    # As if the receipts of one delivery had been copied to another's, renamed to its plan.
-    plan = next(path for path in other if not path.with_suffix(".done").exists())
-    tracker, run = plan.parent.name, plan.name.split("~")[3]
-    delivery = own[0].parent.name.removeprefix("deliveryId=")
-    folder = lake / "receipts" / "batch=2024-01-02" / f"deliveryId={tracker}-{delivery.split('-')[1]}"
+def test_receipts_of_events_that_nobody_planned_are_found_out(planned: Planned, put: Job, lake: Path) -> None:
+    folder = lake / "receipts" / "batch=2024-01-02" / f"deliveryId={planned.delivery}"
     folder.mkdir(parents=True)
-    table = pq.read_table(own[0], partitioning=None)
-    place = table.schema.get_field_index("eventIds")
-    strange = pa.array([[f"strange-{n}"] for n in range(len(table))], table.schema.field(place).type)
-    table = table.set_column(place, table.schema.field(place), strange)
-    pq.write_table(table, folder / "made")
+    at = pa.array([datetime(2024, 1, 2, tzinfo=UTC)] * 2, pa.timestamp("us", tz="UTC"))
+    rows = {"requestId": ["x", "y"], "eventIds": [["strange-1", "strange-2"], ["strange-3"]], "startedAt": at}
+    pq.write_table(pa.table({**rows, "sessionId": ["s", "s"], "status": ["delivered", "refused"]}), folder / "made")
     size = (folder / "made").stat().st_size
-    (folder / "made").rename(folder / f"{run}.{run}-000001-{size}.parquet")
-    ended = put(serve().endpoint_url, tracking_id="other")
+    (folder / "made").rename(folder / f"{planned.run}.{planned.run}-000001-{size}.parquet")
+    ended = put(planned.server.endpoint_url)
     assert ended.code == 1
-    assert f"receipts name {len(table)} events that its plan does not hold" in ended.said[0]
+    assert "receipts name 3 events that its plan does not hold" in ended.said[0]
 
 
 def test_what_became_of_a_batch_is_held_against_what_its_build_counted(
