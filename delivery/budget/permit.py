@@ -54,6 +54,7 @@ class Permit:
         self._pacer = Pacer(clock)
         self._lease_until = self._owned_until = clock()
         self._started = self._refused_unheard = 0
+        self._held_until = float("-inf")
         self.done = Done()
         self.stopped = self.finishing = False
         self.limit: CallLimit | None = None
@@ -74,6 +75,11 @@ class Permit:
         """Whether no call may start at whatever rate, until the driver has been heard."""
         used_up = self.limit is not None and self._started >= self.limit.calls
         return used_up or self._refused_unheard >= _REFUSED_UNHEARD
+
+    @property
+    def held_lately(self) -> bool:
+        """Whether it was so within the last second: how much of its rate the task used then, tells nothing."""
+        return self.held or self._clock() < self._held_until + TERM
 
     @property
     def singly(self) -> bool:
@@ -104,6 +110,7 @@ class Permit:
         """Take the limit of calls that the driver gives, beside the rate."""
         if self.held:
             self._pacer.forget_pause()
+            self._held_until = self._clock()
         self.limit = limit
 
     def wait(self) -> float:

@@ -14,7 +14,7 @@ from typing import Final
 from delivery.budget.permit import GRACE, CallLimit
 from delivery.calls import Calls
 
-MOST_REFUSED: Final = 120
+MOST_REFUSED: Final = 100
 """Calls that are refused in a row, over all tasks, before the delivery ends."""
 _DOUBTFUL: Final = 20
 """Calls that are refused in a row before each other is granted. The events of one bad request alone are 19 calls."""

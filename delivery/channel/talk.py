@@ -122,7 +122,7 @@ class Talk:
         starved, self._sender.starved = self._sender.starved, False
         if self._sender.exhausted:
             return 0.0
-        if not self._permit.rate or self._permit.held:
+        if not self._permit.rate or self._permit.held_lately:
             return None
         made, given = self._permit.last_second()
         # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.

@@ -24,6 +24,7 @@ from delivery.task import Left, Terms
 
 SOON = 30.0
 """Seconds that a test waits for what must happen, before it fails."""
+UNKNOWN = Trust()
 NOWHERE = Service("t-1", "eu-west-1", "http://127.0.0.1:9")
 
 
@@ -86,7 +87,7 @@ class Driver:
 
 
 @contextmanager
-def driving(limit: float = 2_000.0, static_rate: float = 10.0, trust: Trust = Trust()) -> Iterator[Driver]:
+def driving(limit: float = 2_000.0, static_rate: float = 10.0, trust: Trust = UNKNOWN) -> Iterator[Driver]:
     """Have a driver for as long as the context lasts; what it was told is complete then."""
     dispatcher = Dispatcher(Target(limit), static_rate, trust=trust)
     ended = threading.Event()

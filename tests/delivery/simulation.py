@@ -16,7 +16,7 @@ from delivery.budget.target import Target
 from delivery.channel.dispatcher import Dispatcher
 from delivery.channel.messages import Message
 from delivery.channel.talk import Talk
-from delivery.records import Answer, Request
+from delivery.records import Answer, Request, Row
 from delivery.sending.course import Time
 from delivery.sending.feed import Feed
 from delivery.sending.retry import RetryPolicy
@@ -45,6 +45,7 @@ class Service:
     Attributes:
         quota: calls a second, at a time.
         latency: seconds there and back, of a part's calls; the way there takes up to 2 ms more at times.
+        answer: to a call that is admitted, at the time when it arrives.
         started: when each call was sent.
         admitted: when each call that was let in arrived.
         throttled: when each other did.
@@ -52,6 +53,7 @@ class Service:
 
     quota: Callable[[float], float] = unlimited
     latency: Callable[[int], float] = lambda _part: 0.05
+    answer: Callable[[float, Request], Answer] = lambda _now, _request: DELIVERED
     started: list[float] = field(default_factory=list)
     admitted: list[float] = field(default_factory=list)
     throttled: list[float] = field(default_factory=list)
@@ -65,9 +67,9 @@ class Service:
         clock, latency = asyncio.get_running_loop().time, self.latency(int(request.sessionId))
         self.started.append(clock())
         await asyncio.sleep(latency / 2 + self._chance.random() * 0.002)
-        admitted = self._admits(clock())
+        answer = self.answer(clock(), request) if self._admits(clock()) else THROTTLED
         await asyncio.sleep(latency / 2)
-        return DELIVERED if admitted else THROTTLED
+        return answer
 
     async def renew(self) -> bool:
         return False
@@ -161,6 +163,7 @@ class Delivery:
     Attributes:
         tasks: all there ever were, in the order in which they came, by name.
         durable: whether outcomes can be made so.
+        kept: the outcomes that were.
     """
 
     def __init__(
@@ -178,6 +181,7 @@ class Delivery:
         self.numbers = itertools.count()
         self.tasks: dict[str, Task] = {}
         self.durable = True
+        self.kept: list[Row] = []
         self._slots = slots
 
     async def send(self, sizes: Sequence[int]) -> None:
@@ -193,6 +197,8 @@ class Delivery:
         keeping = asyncio.get_running_loop().create_task(self._keep())
         await asyncio.gather(*(slot() for _ in range(self._slots)))
         keeping.cancel()
+        self.dispatcher.conclude()
+        self.kept += self.dispatcher.take()
 
     @property
     def starts(self) -> list[float]:
@@ -204,7 +210,7 @@ class Delivery:
         while True:
             await asyncio.sleep(1.0)
             if self.durable:
-                self.dispatcher.take()
+                self.kept += self.dispatcher.take()
 
     def come(self, task: Task) -> None:
         self.tasks[task.name] = task

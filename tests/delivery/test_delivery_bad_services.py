@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +22,7 @@ from delivery.records import Answer, Request, Row
 from delivery.sending.retry import RetryPolicy
 from delivery.task import deliver
 from emulator import Faults, Server, Settings
-from tests.delivery.drivers import driving
+from tests.delivery.drivers import UNKNOWN, driving
 
 HASTY = RetryPolicy(budget=4.0, aside=1.0, rest=0.3)
 """As the default one, with a tenth of the time or less."""
@@ -67,7 +68,7 @@ class Result:
         return {row["errorCode"] for row in self.rows if row["status"] == "refused"}
 
 
-def send(url: str, parts: Parts, *, trust: Trust = Trust(), limit: float = 500.0, retry: RetryPolicy = HASTY) -> Result:
+def send(url: str, parts: Parts, *, trust: Trust = UNKNOWN, limit: float = 500.0, retry: RetryPolicy = HASTY) -> Result:
     """Deliver parts, each in a task of its own, all at once."""
     begun = time.monotonic()
     with driving(limit, limit / len(parts), trust) as driver:
@@ -77,7 +78,7 @@ def send(url: str, parts: Parts, *, trust: Trust = Trust(), limit: float = 500.0
             pieces = [parts[number][start : start + 20] for start in range(0, len(parts[number]), 20)]
             left = deliver(terms, number, pieces)
             for place, row in left.rows:
-                driver.server.call(lambda: driver.dispatcher.accept(left.attempt, place, row))
+                driver.server.call(partial(driver.dispatcher.accept, left.attempt, place, row))
 
         with ThreadPoolExecutor(len(parts)) as pool:
             list(pool.map(task, range(len(parts))))

@@ -67,13 +67,6 @@ def test_every_check_is_in_the_table_also_without_a_violation() -> None:
     assert page.count("<td><code>") == len(CHECKS) == 48 and "Nothing unusual." in page
 
 
-def test_a_failed_build_over_a_good_one_says_both() -> None:
-    text = visible(batch_page(judged({"sentAt_missing": 3_012}, kept=Kept("run-0", "warned", 2_514))))
-    assert "Nothing of this build is sent: the batch stays as it was." in text
-    assert "What run run-0 published (warned, 2,514 events) is still what put_events sends." in text
-    assert "Nothing of this batch is sent" not in text
-
-
 def test_warnings_for_whoever_goes_on_are_the_findings_and_that_they_were_overruled() -> None:
     found = judged({"sentAt_missing": 3_012, "itemId_too_long": 200}, overruled=True).warnings()
     assert found == [
