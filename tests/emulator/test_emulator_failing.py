@@ -48,10 +48,10 @@ def test_a_call_with_a_failing_item_never_gets_an_answer_and_others_do(
 
 
 def test_or_is_left_without_a_word(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(faults=Faults(fail_rate=1.0, fail_by="hang"))) as server:
+    with emulator.running(Settings(faults=Faults(fail_items=frozenset({"bad"}), fail_by="hang"))) as server:
         client = connect(server, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
         with pytest.raises(ReadTimeoutError):
-            client.put_events(**call())
+            client.put_events(**call(itemId="bad"))
         assert server.summary()["faults"] == {"hang-before": 1}
 
 
