@@ -46,10 +46,11 @@ def redact(message: str | None, request: Request) -> str | None:
     if message is None:
         return None
     values = sorted({value for value in _values(request) if value}, key=len, reverse=True)
-    hidden = _QUOTED.sub(_hide, message)
+    hidden = message
     for value in values:
         if value not in _FIELDS:
             hidden = re.sub(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", _HIDDEN, hidden, flags=re.IGNORECASE)
+    hidden = _QUOTED.sub(_hide, hidden)
     printable = " ".join("".join(each if each.isprintable() else " " for each in hidden).split())
     return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]}{_HIDDEN}"
 

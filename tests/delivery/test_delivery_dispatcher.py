@@ -10,7 +10,7 @@ import pytest
 from delivery.budget.permit import GRACE, TERM
 from delivery.budget.target import Target
 from delivery.calls import Calls
-from delivery.channel.dispatcher import Dispatcher
+from delivery.channel.dispatcher import Dispatcher, Trust
 from delivery.channel.messages import Message
 from delivery.channel.parts import Done
 from delivery.records import Answer, Row
@@ -18,6 +18,7 @@ from tests.delivery.clock import Clock
 
 LIMIT, STATIC = 90.0, 30.0
 DENIED = {"httpStatus": 403, "errorCode": "AccessDeniedException"}
+UNKNOWN = Trust()
 NOBODY = {"httpStatus": None, "errorCode": "EndpointConnectionError"}
 
 
@@ -33,9 +34,9 @@ def row(number: int, status: str = "delivered", events: int = 1) -> Row:
 class Driver:
     """A dispatcher, and attempts that ask it; an attempt hears each answer at once, unless a test says otherwise."""
 
-    def __init__(self, start: float = 100.0) -> None:
+    def __init__(self, start: float = 100.0, trust: Trust = UNKNOWN) -> None:
         self.clock = Clock(start)
-        self.dispatcher = Dispatcher(Target(LIMIT, self.clock), STATIC, self.clock)
+        self.dispatcher = Dispatcher(Target(LIMIT, self.clock), STATIC, self.clock, trust)
         self.numbers: dict[str, int] = {}
         self.heard: dict[str, int] = {}
 
@@ -464,3 +465,104 @@ def test_when_calls_began_is_handed_over_once_however_often_it_is_told(pair: Dri
     assert pair.dispatcher.take_begun() == {1000: 3, 1001: 9, 1002: 1}
     pair.ask("a", calls=asdict(Calls(begun={1001: 4, 1002: 2})))
     assert pair.dispatcher.take_begun() == {1002: 1, 1001: 0}
+
+
+# Refusals, and requests without an answer.
+
+
+def told_refused(number: int, code: str = "InvalidInputException") -> Row:
+    return {**row(number, "refused"), "errorCode": code}
+
+
+def kept(driver: Driver) -> list[str]:
+    return [each["requestId"] for each in driver.dispatcher.take()]
+
+
+def test_a_refusal_stands_when_another_call_is_acknowledged_later(driver: Driver) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[told_refused(0)])
+    for acknowledged in range(1, 11):
+        assert kept(driver) == []
+        driver.clock.move(0.21)
+        driver.ask("a", calls=asdict(Calls(acknowledged=acknowledged)), **{"from": 1})
+    assert kept(driver) == [name(0)]
+
+
+def test_an_acknowledgement_that_was_long_on_its_way_lets_no_refusal_stand(driver: Driver) -> None:
+    driver.come("a", part=1)
+    driver.come("b", part=2)
+    driver.ask("b")
+    driver.ask("a", ended=[told_refused(0)])
+    driver.clock.move(2.5)
+    driver.ask("b", calls=asdict(Calls(acknowledged=1)))
+    assert kept(driver) == []
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_at_the_end_refusals_stand_where_anything_was_acknowledged_and_nobody_ended_it(
+    driver: Driver, stopped: bool
+) -> None:
+    driver.come("a")
+    driver.ask("a", ended=[row(0), told_refused(1), told_refused(2, "unanswered")], gone=True, complete=True)
+    if stopped:
+        driver.dispatcher.stop()
+    driver.dispatcher.conclude()
+    assert kept(driver) == [name(number) for number in range(1 if stopped else 3)]
+    assert driver.dispatcher.ending is None
+
+
+@pytest.mark.parametrize(
+    ("trust", "stand", "ending"),
+    [
+        (Trust(), [], "InvalidInputException"),
+        (Trust(acknowledged=True), [1], "InvalidInputException"),
+        (Trust(working=True), [1, 2], None),
+    ],
+)
+def test_where_nothing_was_acknowledged_what_is_known_of_the_service_decides(
+    trust: Trust, stand: list[int], ending: str | None
+) -> None:
+    driver = Driver(trust=trust)
+    driver.come("a")
+    refusal = {"httpStatus": 400, "errorCode": "InvalidInputException", "errorMessage": "words"}
+    driver.ask("a", ended=[told_refused(1), told_refused(2, "unanswered")], refusal=refusal, gone=True, complete=True)
+    driver.dispatcher.conclude()
+    assert kept(driver) == [name(number) for number in stand]
+    assert (driver.dispatcher.ending and driver.dispatcher.ending.errorCode) == ending
+
+
+def test_requests_without_an_answer_may_be_given_up_while_others_get_one(pair: Driver) -> None:
+    assert not pair.ask("a")["finishing"]
+    pair.ask("b", calls=asdict(Calls(acknowledged=1)))
+    assert pair.ask("a", failing=[0, 5])["finishing"]
+    for _ in range(4):
+        pair.clock.move(0.9)
+        pair.ask("b", calls=asdict(Calls(acknowledged=1)))
+    assert not pair.ask("a", failing=[0, 5])["finishing"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "others", "finishing"),
+    [
+        ([0, 1], [0, 2], False, True),
+        ([0, 1], [0, 3], False, False),
+        ([0, 5], [5, 0], False, True),
+        ([0, 6], [5, 0], False, False),
+        ([5, 0], [5, 0], True, False),
+    ],
+)
+def test_or_where_none_are_left_and_few_have_not_seen_one(
+    pair: Driver, a: list[int], b: list[int], others: bool, finishing: bool
+) -> None:
+    acknowledged = asdict(Calls(acknowledged=1))
+    for _ in range(10):
+        pair.ask("a", failing=a, others=others, calls=acknowledged)
+        pair.ask("b", failing=b, others=False)
+        pair.clock.move(0.5)
+    assert pair.ask("b", failing=b, others=False)["finishing"] == finishing
+
+
+def test_never_where_nothing_was_ever_acknowledged(pair: Driver) -> None:
+    for attempt in "ab":
+        answer = pair.ask(attempt, failing=[0, 1], others=False)
+    assert not answer["finishing"]

@@ -81,6 +81,9 @@ def test_a_host_that_is_not_ours() -> None:
         (["--token-lifetime", "0"], "token lifetime must be more than 0 s"),
         (["--token-lifetime", "9", "--session-token", "t"], "session token and token lifetime exclude each other"),
         (["--poison-rate", "2"], "fault rates must be from 0 to 1"),
+        (["--fail-rate", "-0.1"], "fault rates must be from 0 to 1"),
+        (["--fail-by", "anger"], "argument --fail-by: invalid choice: 'anger'"),
+        (["--refuse-after", "-1"], "refuse-after must be 0 calls or more"),
         (["--hang-before-rate", "0.6", "--slow-body-rate", "0.6"], "fault rates must not add up to more than 1"),
         (["--slow-body-ms", "-1"], "a slow body must take 0 ms or more"),
         (["--colour"], "unrecognized arguments: --colour"),
@@ -111,7 +114,8 @@ def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     options = "host port quota other-rate latency-ms latency-p99-ms access-key secret-key session-token token-lifetime"
     options += " deny tracking-id error-rate reset-before-rate reset-after-rate hang-before-rate hang-after-rate"
-    options += " slow-body-rate slow-body-ms poison-item poison-rate seed"
+    options += " slow-body-rate slow-body-ms poison-item poison-rate fail-item fail-rate fail-by"
+    options += " refuse-after seed"
     listed = said.partition("options:")[2]
     assert [option for option in options.split() if f"\n  --{option} " not in listed] == []
     assert "None" not in listed and "False" not in listed and "[]" not in listed
@@ -145,7 +149,7 @@ def test_options_become_settings() -> None:
 def test_fault_options_become_faults() -> None:
     line = "--error-rate 0.1 --reset-before-rate 0.2 --reset-after-rate 0.3 --hang-before-rate 0.05"
     line += " --hang-after-rate 0.06 --slow-body-rate 0.07 --slow-body-ms 8 --poison-item x --poison-item y"
-    line += " --poison-rate 0.01 --seed 9"
+    line += " --poison-rate 0.01 --fail-item z --fail-rate 0.02 --fail-by hang --refuse-after 0 --seed 9"
     assert parse_settings(line.split()).faults == Faults(
         error_rate=0.1,
         reset_before_rate=0.2,
@@ -156,6 +160,10 @@ def test_fault_options_become_faults() -> None:
         slow_body_ms=8.0,
         poison_items=frozenset({"x", "y"}),
         poison_rate=0.01,
+        fail_items=frozenset({"z"}),
+        fail_rate=0.02,
+        fail_by="hang",
+        refuse_after=0,
         seed=9,
     )
 
