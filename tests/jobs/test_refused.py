@@ -60,7 +60,7 @@ def test_replay_says_it_of_all_batches_at_once(
 ) -> None:
     batches = days(3, 1, 12)
     batches[day(0)][3]["itemId"] = batches[day(2)][0]["itemId"] = batches[day(2)][5]["itemId"] = "bad"
-    root = tmp_path / "lake of {all} `days`"
+    root = tmp_path / "lake of `all` days"
     lay(spark, root, batches)
     server = serve(faults=Faults(poison_items=frozenset({"bad"})))
     assert replay(root, day(0), day(2), url=server.endpoint_url).code == 4
