@@ -222,7 +222,7 @@ def test_a_function_that_somebody_added_to_the_session_is_refused_with_what_to_d
     [
         "split(kind, '[.]')[0] || '-' || CAST(ts AS STRING)",
         "CASE WHEN kind RLIKE 'a' THEN 'b' WHEN ts IN (1, 2) THEN 'c' ELSE trim(BOTH 'x' FROM kind) END",
-        "IF(kind IS NOT NULL AND NOT ts BETWEEN 1 AND 3, substring(kind FROM 2), CAST(position('a' IN kind) AS STRING))",
+        "IF(kind IS NOT NULL AND NOT ts BETWEEN 1 AND 3, substring(kind FROM 2), hex(position('a' IN kind)))",
         "date_format(timestamp_millis(ts) + INTERVAL 1 DAY, 'yyyy-MM-dd')",
         "CAST(timestampdiff(HOUR, TIMESTAMP '2024-01-02 00:00:00', timestamp_millis(ts)) AS STRING)",
         "CAST(dateadd(DAY, 1, DATE '2024-01-02') AS STRING)",

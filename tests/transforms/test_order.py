@@ -23,8 +23,11 @@ from transforms.visits import carry_on
 
 AT = datetime(2024, 1, 2, 9, tzinfo=UTC)
 COLUMNS = StructType(
-    [*EVENTS.fields, *(StructField(name, StringType()) for name in ("_visitor", "_fate", "_content_id"))]
-    + [StructField("_spread", LongType())]
+    [
+        *EVENTS.fields,
+        *(StructField(name, StringType()) for name in ("_visitor", "_fate", "_content_id")),
+        StructField("_spread", LongType()),
+    ]
 )
 JUDGED = StructType([*COLUMNS.fields, *(StructField(name, LongType()) for name in ("_visit_since", "_visit_first"))])
 LIMITS = SessionLimits(timedelta(minutes=30), timedelta(hours=24))
