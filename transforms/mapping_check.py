@@ -218,15 +218,13 @@ def _misuses(text: str, records: DataFrame, selected: DataFrame) -> Iterator[str
     functions = functions_of(text, spark)
     if plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
         yield _ONE_VALUE
-    elif not plan.deterministic():
+    elif not plan.deterministic() or not leaves_of(plan) <= LEAVES:
         yield _SAME_VALUE
     elif unknown := sorted(functions - ALLOWED):
         yield (
             f"uses {', '.join(unknown)}, which is not known to give the same value on every run: use the functions "
             "that docs/mapping.md lists, or let the log bring the value"
         )
-    elif not leaves_of(plan) <= LEAVES:
-        yield _SAME_VALUE
     elif has_time_word(text, plan, spark):
         yield _TIME_WORD
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from expectations.facts import refused_samples
 from transforms.duplicates import drop_repeats_by_given_id
@@ -21,6 +22,14 @@ from transforms.sessions import SessionLimits, cut_sessions
 from transforms.visits import carry_on
 
 AT = datetime(2024, 1, 2, 9, tzinfo=UTC)
+COLUMNS = StructType(
+    [
+        *EVENTS.fields,
+        *(StructField(name, StringType()) for name in ("_visitor", "_fate", "_content_id")),
+        StructField("_spread", LongType()),
+    ]
+)
+JUDGED = StructType([*COLUMNS.fields, *(StructField(name, LongType()) for name in ("_visit_since", "_visit_first"))])
 LIMITS = SessionLimits(timedelta(minutes=30), timedelta(hours=24))
 ORDERS = range(6)
 Values = dict[str, Any]
@@ -57,16 +66,12 @@ def test_two_known_visits_that_begin_at_one_instant_are_told_apart_by_their_name
         }
         for late in range(8)
     ]
-    columns = EVENTS.add("_visitor", "string").add("_fate", "string")
-    rows = shuffled([event("e", 5, _visitor="v:a", _fate="valid") | {"sessionId": None}], columns)
+    rows = shuffled([event("e", 5, _visitor="v:a", _fate="valid") | {"sessionId": None}], COLUMNS)
     cut = cut_sessions(rows, LIMITS, shuffled(known, VISITS))
     assert [row["_visit_since"] for row in cut.collect()] == [micros]
 
 
 def test_of_records_with_one_given_id_the_same_one_stays(spark: SparkSession, shuffled: Shuffle) -> None:
-    columns = (
-        EVENTS.add("_visitor", "string").add("_fate", "string").add("_spread", "bigint").add("_content_id", "string")
-    )
     rows = [
         event(
             "e",
@@ -80,7 +85,7 @@ def test_of_records_with_one_given_id_the_same_one_stays(spark: SparkSession, sh
         )
         for n in range(8)
     ]
-    kept = drop_repeats_by_given_id(shuffled(rows, columns)).where("_fate = 'valid'").collect()
+    kept = drop_repeats_by_given_id(shuffled(rows, COLUMNS)).where("_fate = 'valid'").collect()
     assert [row["visitorId"] for row in kept] == ["0"]
 
 
@@ -133,18 +138,14 @@ def test_a_visit_is_touched_by_the_batch_that_is_built_whatever_its_label(
 ) -> None:
     known = [{"visitor": "v:a", "since": 1, "first": 1, "last": 5, "touched": "zz"}]
     known += [{"visitor": "v:b", "since": 1, "first": 1, "last": 5, "touched": "aa"}]
-    columns = EVENTS.add("_visitor", "string").add("_fate", "string").add("_visit_since", "bigint")
     rows = [event("e", _visitor="v:a", _fate="valid", _visit_since=1, _visit_first=1)]
-    judged = shuffled(rows, columns.add("_visit_first", "bigint"))
+    judged = shuffled(rows, JUDGED)
     touched = carry_on(judged, shuffled(known, VISITS), "mm").select("visitor", "touched").collect()
     assert {tuple(row) for row in touched} == {("v:a", "mm"), ("v:b", "aa")}
 
 
 def test_rows_that_are_made_again_after_they_were_lost_are_the_same(spark: SparkSession, shuffled: Shuffle) -> None:
     """A cached partition is lost with its executor: what the next action reads is computed anew."""
-    columns = (
-        EVENTS.add("_visitor", "string").add("_fate", "string").add("_spread", "bigint").add("_content_id", "string")
-    )
     rows = [
         event(
             f"e{n % 20}", n % 3, _visitor=f"v:{n % 4}", visitorId=f"{n % 4}", _fate="valid", _spread=n, sourceFile="f"
@@ -152,7 +153,7 @@ def test_rows_that_are_made_again_after_they_were_lost_are_the_same(spark: Spark
         | {"_content_id": f"{n % 5}", "sessionId": None}
         for n in range(60)
     ]
-    cut = cut_sessions(drop_repeats_by_given_id(shuffled(rows, columns)), LIMITS).withColumn("made", F.lit(1))
+    cut = cut_sessions(drop_repeats_by_given_id(shuffled(rows, COLUMNS)), LIMITS).withColumn("made", F.lit(1))
     cut.persist()
     try:
         before = sorted(map(str, cut.collect()))
