@@ -23,7 +23,7 @@ from jobs import build_events
 from jobs.building.build import Recipe, judged_candidates
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
-from transforms.bookkeeping import BROKEN, EVENT, FATE, RAW, REFUSAL, SESSION, Fate
+from transforms.bookkeeping import BROKEN, EVENT, FATE, FIRST, RAW, REFUSAL, SESSION, Fate
 from transforms.functions import FUNCTIONS
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping import EVENT_FIELDS, FORMATS, MISSING_WORDS, OWN_OPTIONS
@@ -99,7 +99,8 @@ def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
     micros = F.unix_micros("sentAt")
     codes = reasons(F.col(REFUSAL)[BROKEN])["code"]
     fields = {"sessionId": F.coalesce(SESSION, "sessionId"), "sentAt": F.col("sentAt").cast("string")}
-    whole = rows.withColumns({"micros": micros, "codes": codes}).withColumns(fields)
+    whole = rows.where(F.col(FIRST) | (F.col(FATE) != Fate.FILTERED))  # headers are no records
+    whole = whole.withColumns({"micros": micros, "codes": codes}).withColumns(fields)
     return whole.select("*", f"{EVENT}.*").collect()
 
 

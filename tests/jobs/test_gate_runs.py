@@ -123,7 +123,7 @@ def test_a_batch_is_held_against_the_median_of_those_before(
     gates = {}
     for day, count in (("01", 100), ("02", 300), ("03", 200), ("04", 39), ("05", 40)):
         label = f"2024-01-{day}"
-        records = [record(n, sku=f"{day}-{n}") for n in range(count)]
+        records = [record(n, sku=f"{day}-{n}", at=DAY + 86_400 * (int(day) - 2) + n) for n in range(count)]
         gates[label] = build(raw(tmp_path, *records), mapping=mapping, batch=label).summary["gate"]
     assert gates == {
         "2024-01-01": "passed",
