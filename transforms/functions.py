@@ -79,6 +79,7 @@ ALLOWED: Final = frozenset(name for names in FUNCTIONS.values() for name in name
 LEAVES: Final = frozenset(
     {
         "AttributeReference",
+        "CommonExpressionRef",  # what NULLIF and BETWEEN name once and use twice, from Spark 4 on
         "Literal",
         "NamedLambdaVariable",
         "CreateArray",
