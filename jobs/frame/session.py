@@ -100,6 +100,9 @@ SETTINGS: Final = {
     # The JVM never compiles a longer method, which is then interpreted for every row: a plan with many rules makes one.
     # Longer ones are cut into short ones by evaluating operator by operator.
     "spark.sql.codegen.hugeMethodLimit": "8000",
+    # An expression that others use is evaluated once: written out wherever it is used, the plan outgrows any heap.
+    "spark.sql.optimizer.collapseProjectAlwaysInline": "false",
+    "spark.sql.subexpressionElimination.enabled": "true",
     # What is persisted is read a few times within the minute: to look for ways to press it costs more than it saves.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # Java's serializer keeps the last 100 batches in memory while it writes what is persisted: with Spark's 10,000 rows

@@ -191,7 +191,7 @@ def test_schema_may_be_written_as_columns_or_as_a_struct(spark: SparkSession, dd
         "CAST(CAST(concat('to', 'day') AS DATE) AS STRING)",
         "CAST((SELECT max(id) FROM range(3)) AS STRING)",
         "IF(EXISTS(SELECT 1), 'a', 'b')",
-        "IF(kind IN (SELECT 'x'), 'a', 'b')",
+        "IF(kind IN (SELECT upper('x')), 'a', 'b')",
         "first(kind)",
         "array_join(collect_list(kind), ',')",
         "raise_error(kind)",
