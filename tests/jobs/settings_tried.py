@@ -36,6 +36,8 @@ OTHERS: dict[str, str] = {
     r"spark\.sql\.timeTravel.*Key": "names of options for versions of tables",
     r"spark\.sql\.variant\.forceShreddingSchemaForTest|spark\.sql\.udt\.allowedDynamicUDTClasses": "no such types",
     r"spark\.sql\.view\..*|spark\.sql\.legacy\..*[vV]iew.*": "no job makes a view",
+    r"spark\.sql\.(orc|parquet|avro)\.compression\.codec": "read alike; a missing codec fails aloud",
+    r"spark\.sql\.defaultCacheStorageLevel": "where somebody's own cache() keeps rows; jobs name where theirs lie",
     r"spark\.sql\.defaultColumn\.allowedProviders": "no table has default columns",
 }
 """Settings that are the user's affair, by a pattern of their names: why none of them changes a row silently."""
@@ -55,6 +57,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "spark.sql.windowExec.buffer.in.memory.threshold": ("2",),
     "spark.sql.windowExec.buffer.spill.threshold": ("4",),
     "spark.sql.columnNameOfCorruptRecord": ("sku",),
+    "spark.sql.codegen.aggregate.fastHashMap.capacityBit": ("10", "20"),
     "spark.sql.sources.useV1SourceList": ("",),
     "spark.sql.optimizer.excludedRules": (
         ",".join(f"org.apache.spark.sql.catalyst.optimizer.{rule}" for rule in _RULES),
@@ -103,7 +106,7 @@ def other_values(spark: SparkSession, key: str, default: str | None) -> list[str
         return []
     if _refusal(spark, key, "true") is None:
         return [value for value in ("true", "false") if value != default]
-    words = re.search(r"should be one of (.*?),? but was", refusal) or re.search(r"\[([A-Z0-9_, ]+)\]", refusal)
+    words = re.search(r"should be one of (.*?)(,? but was|\. SQLSTATE|$)", refusal)
     named = [word for word in re.findall(r"[A-Za-z0-9_]+", words.group(1)) if word != default] if words else []
     tried = [value for value in [*named, *_numbers(default or "7")] if _refusal(spark, key, value) is None]
     return list(dict.fromkeys(value for value in tried if value != default))
