@@ -106,7 +106,9 @@ class Lake:
         names = [folders] if isinstance(folders, str) else folders
         if not names:
             return self._spark.createDataFrame([], schema)
-        return self._spark.read.schema(schema).parquet(*map(literal, names))
+        # Folders below them, e.g. of runs, are no columns.
+        reader = self._spark.read.schema(schema).option("recursiveFileLookup", "true")
+        return reader.parquet(*map(literal, names))
 
     def publish(self, manifest: Manifest, *, adds: bool = False) -> None:
         """Write a run's manifest, then delete the rows of the batch that no reader follows now.

@@ -35,6 +35,7 @@ OTHERS: dict[str, str] = {
     r"spark\.sql\.sources\.default": "each read and write names its format",
     r"spark\.sql\.timeTravel.*Key": "names of options for versions of tables",
     r"spark\.sql\.variant\.forceShreddingSchemaForTest|spark\.sql\.udt\.allowedDynamicUDTClasses": "no such types",
+    r"spark\.sql\.ui\..*": "what the page of the application shows",
     r"spark\.sql\.view\..*|spark\.sql\.legacy\..*[vV]iew.*": "no job makes a view",
     r"spark\.sql\.(orc|parquet|avro)\.compression\.codec": "read alike; a missing codec fails aloud",
     r"spark\.sql\.defaultCacheStorageLevel": "where somebody's own cache() keeps rows; jobs name where theirs lie",

@@ -47,9 +47,11 @@ HALF_DAYS = (
 def log(build: Job, tmp_path: Path) -> Callable[..., Ended]:
     """Build a batch of views at these times, each of another item unless it is given."""
 
-    def run(batch: str, *times: str, of: str | None = None, item: str = "i", more: tuple[str, ...] = ()) -> Ended:
+    def run(
+        batch: str, *times: str, of: str | None = None, item: str = "i", visitors: int = 1, more: tuple[str, ...] = ()
+    ) -> Ended:
         (tmp_path / "m.toml").write_text(MAPPING)
-        records = [{"who": f"v{n % 9}", "at": f"{at}:00Z", "item": item} for n, at in enumerate(times)]
+        records = [{"who": f"v{n % visitors}", "at": f"{at}:00Z", "item": item} for n, at in enumerate(times)]
         (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
         given = ("--interval", of) if of else ()
         return build(tmp_path / "log.jsonl", mapping=tmp_path / "m.toml", batch=batch, more=(*given, *more))
@@ -239,12 +241,14 @@ def test_an_interval_is_utc_unless_it_says_otherwise() -> None:
 
 def test_the_gate_goes_by_the_interval_that_is_given_not_by_the_label(log: Callable[..., Ended], lake: Path) -> None:
     times = [f"2024-01-{day:02d}T12:{minute:02d}" for day in range(8, 15) for minute in range(20)]
-    named = log("2024-01-08", *times)
-    assert named.code == 3 and "sentAt_outside_interval: 80 of 140" in " ".join(named.said), "a day's label over a week"
-    given = log("2024-01-08", *times, of="2024-01-08/2024-01-15")
+    named = log("2024-01-08", *times, visitors=9)
+    assert named.code == 3 and "sentAt_outside_interval: 100 of 140" in " ".join(named.said), (
+        "a day's label over a week"
+    )
+    given = log("2024-01-08", *times, visitors=9, of="2024-01-08/2024-01-15")
     found = json.loads((lake / "quality/batches/2024-01-08.warned.json").read_text())
     assert given.code == 0 and found["checks"]["sentAt_outside_interval"]["value"] == 0
-    other = log("2024-01-08", *times, of="2024-02-08/2024-02-15")
+    other = log("2024-01-08", *times, visitors=9, of="2024-02-08/2024-02-15")
     assert other.code == 3 and "sentAt_outside_interval: 140 of 140" in " ".join(other.said)
 
 

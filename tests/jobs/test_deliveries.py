@@ -102,7 +102,9 @@ def test_a_receipt_that_a_crash_cut_short_is_none(built: Any, put: Any, serve: S
 
 def test_what_another_batch_delivered_is_not_sent_again(built: Any, put: Any, serve: Serve) -> None:
     server, _ = serve(), built()
-    built(batch="2024-01-03", each=30, more=("--look-back", "0"))  # 75 of its 90 events are the other's
+    built(
+        batch="2024-01-03", each=30, more=("--look-back", "0", "--interval", "2024-01-01/2024-01-04")
+    )  # 75 of its 90 events are the other's
     put(server.endpoint_url)
     ended = put(server.endpoint_url, batch="2024-01-03")
     assert (ended.summary["alreadyDelivered"], ended.summary["delivered"]) == (75, 15)
