@@ -72,6 +72,7 @@ STATIC: dict[str, str] = {
     r"spark\.sql\..*(maxThreadThreshold|RelationCacheSize|schemaStringLengthThreshold)": "sizes of pools and caches",
     r"spark\.sql\.(warehouse\.dir|globalTempDatabase|sources\.disabledJdbcConnProviderList)": "no tables",
     r"spark\.sql\.(extensions|queryExecutionListeners|defaultUrlStreamHandlerFactory).*": "code of the platform's",
+    r"spark\.sql\.(metadataCacheTTLSeconds|legacy\.sessionInitWithConfigDefaults)": "how a session starts",
     r"spark\.sql\.cache\.serializer": "how what is persisted lies on disk",
     r"spark\.python\.sql\.dataFrameDebugging\.enabled": "which line of Python an error names; jobs set it",
 }

@@ -94,7 +94,8 @@ def test_sessions_are_those_of_the_definition_whatever_the_partitioning(
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
     spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", False)
     try:
-        build(write(tmp_path / "raw", lines, files=partitions), mapping=tmp_path / "m.toml")
+        raw = write(tmp_path / "raw", lines, files=partitions)
+        build(raw, mapping=tmp_path / "m.toml", more=("--interval", "2024-01-01/2024-01-10"))
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", 4)
         spark.conf.set("spark.sql.adaptive.coalescePartitions.enabled", True)
@@ -107,7 +108,8 @@ def test_every_record_is_accounted_for(
     mapping = tmp_path / "m.toml"
     mapping.write_text(MAPPING.replace("EVENT_ID", ""))
     lines = log_lines(3)
-    summary = build(write(tmp_path / "raw", lines, 3), mapping=mapping).summary
+    ended = build(write(tmp_path / "raw", lines, 3), mapping=mapping, more=("--on-gate-failure", "warn"))
+    summary = ended.summary
     records = [json.loads(line) if line.endswith("}") else None for line in lines]
     heartbeats = sum(1 for record in records if record and record["kind"] == "heartbeat")
     broken = records.count(None)
