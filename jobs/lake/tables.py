@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from expectations.interval import Interval
@@ -105,7 +106,9 @@ class Lake:
         """Read the Parquet files of folders, or files; of none there are no rows."""
         names = [folders] if isinstance(folders, str) else folders
         if not names:
-            return self._spark.createDataFrame([], schema)
+            # Of no list of Python's: that would need a Python on the executors, and start it.
+            nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
+            return self._spark.range(0).select(*nothing)
         # Folders below them, e.g. of runs, are no columns.
         reader = self._spark.read.schema(schema).option("recursiveFileLookup", "true")
         return reader.parquet(*map(literal, names))
