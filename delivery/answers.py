@@ -15,7 +15,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from delivery.http.faults import UNREACHABLE
+from delivery.http.faults import NOT_THE_SERVICE, UNREACHABLE
 from delivery.records import Answer
 
 
@@ -57,7 +57,7 @@ _BY_CODE: Final = {
     "MissingAuthenticationToken": Meaning.STOP,
     "MissingAuthenticationTokenException": Meaning.STOP,
     "NotAuthorized": Meaning.STOP,
-    "NotTheService": Meaning.STOP,
+    NOT_THE_SERVICE: Meaning.STOP,
     "OptInRequired": Meaning.STOP,
     "RequestExpired": Meaning.STOP,
     "ResourceNotFoundException": Meaning.STOP,
@@ -65,6 +65,8 @@ _BY_CODE: Final = {
     "UnrecognizedClientException": Meaning.STOP,
     **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
 }
+_NEVER: Final = frozenset({501, 505})
+"""Whoever answers so knows neither the method nor the protocol: it is not the service, and will not be."""
 _MAY_PASS: Final = (
     CredentialRetrievalError,
     HTTPClientError,
@@ -100,6 +102,8 @@ def meaning(answer: Answer) -> Meaning:
 
 
 def _by_status(status: int | None, named: bool) -> Meaning:
+    if status in _NEVER:
+        return Meaning.STOP
     if status is None or status == 408 or status >= 500:
         return Meaning.FAULT
     if status == 429:

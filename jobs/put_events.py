@@ -110,7 +110,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
         errand = Errand(lake, service, pace, run, display, timeline, Target(pace.max_rate))
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
-        counters.update(calls(sent), achievedRate=sent.full.rate)
+        counters.update(calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None)
     code = ending(sent, counters, service, interrupted=run.interruption.came)
     if code is Exit.DEAD_LETTERS:
         tell_dead_letters(DeadLetters(lake, service), [arguments.batch])
