@@ -161,7 +161,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
         campaign.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
-    tell_dead_letters(DeadLetters(lake, service), campaign.refused)
+    tell_dead_letters(DeadLetters(lake, service, arguments.pace), campaign.refused)
     return Exit.DEAD_LETTERS
 
 
