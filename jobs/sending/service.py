@@ -17,7 +17,7 @@ from delivery.http.keys import find_credentials, may_come
 from delivery.http.service import Service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
-from jobs.sending.regions import check_region
+from jobs.sending.regions import check_region, check_spelling
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
         raise _wrong(error) from None
     if region is None:
         faults.append(_NO_REGION)
+    elif typo := check_spelling(region):
+        raise ConfigurationError(typo)
     try:
         if region is None:
             wait([look := run_beside(lambda: find_credentials(Session()))], _GLANCE)

@@ -14,9 +14,9 @@ from botocore.session import Session
 import emulator
 from delivery.sending.retry import RetryPolicy
 from emulator import Server, Settings
-from jobs.errors import JobError, UnfinishedError
+from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from jobs.put_events import main
-from jobs.sending.regions import check_region, known_regions
+from jobs.sending.regions import check_region, check_spelling, known_regions
 from jobs.sending.service import resolve_service, wait_for
 
 HOST = "personalize-events.{}.amazonaws.com"
@@ -49,6 +49,17 @@ def test_of_a_known_region_nobody_asks_for_the_address() -> None:
 
 def test_a_region_that_only_signs_may_have_any_name() -> None:
     assert check_region(Session(), "local", "http://127.0.0.1:8080/events", lambda _host: False) is None
+
+
+@pytest.mark.parametrize("endpoint_url", [None, "http://127.0.0.1:8080"])
+@pytest.mark.parametrize("region", ["EU-WEST-1", "eu_west_1", "eu west 1", " eu-west-1", "Eu-West-1"])
+def test_a_region_that_is_only_spelt_wrongly_is_told_at_once(region: str, endpoint_url: str | None) -> None:
+    with pytest.raises(ConfigurationError, match=r"^region .*: did you mean eu-west-1\? Set it by --region"):
+        resolve_service("t", region, endpoint_url)
+
+
+def test_no_known_region_is_spelt_wrongly() -> None:
+    assert not [region for region in known_regions(Session()) if check_spelling(region)]
 
 
 def test_a_run_with_such_a_region_ends_with_2_and_says_so(
