@@ -175,6 +175,8 @@ def parse(argv: Sequence[str]) -> Arguments:
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
     load_great_expectations()
+    # True until this run publishes: a run that ends before says what the batch still is.
+    run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
         recipe, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
@@ -192,6 +194,10 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     if judged.gate == FAILED:
         raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
     return Exit.DONE
+
+
+def _passed_run(current: Manifest | None) -> str | None:
+    return current.runId if current is not None and current.gate != FAILED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +235,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
     current = found.current if found.current is not None and found.current.gate != FAILED else None
     before = retriable(lake, found.current, arguments.batch, recipe) if arguments.retry_quarantine else None
     if before is not None and not before.quarantined:
-        run.counters["gate"] = before.gate
+        run.counters.update(gate=before.gate, kept=None)
         return None
     slot = Slot(lake, arguments.batch, run.runId)
     given = given_interval(arguments, found.current)
@@ -244,8 +250,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
             run.counters["attempts"] = count_attempts(built.quarantine)
         earlier = lake.manifests.alike_before(order, arguments.batch, setting.gate.thresholds.settings.batches)
         judged = judge_rows(built, history, setting, current, earlier)
-        kept = judged.kept.runId if judged.kept else None
-        run.counters.update(gate=judged.gate, merged=judged.counts["merged"], kept=kept)
+        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
         run.report.judged, run.report.lengths = judged, built.lengths
         run.report.flow = run.report.found(lambda: find_flow(built.events, judged, history.interval))
         if before is not None and judged.gate == FAILED:
@@ -256,6 +261,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         manifest = manifest_of(judged, version, recipe, built, history)
         times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
         lake.publish(replace(manifest, interval=times), adds=before is not None)
+        run.counters["kept"] = judged.kept.runId if judged.kept else None
     return judged
 
 

@@ -304,3 +304,18 @@ def test_a_long_name_leaves_room_for_its_numbers() -> None:
     text = told(BUILD, flow=flow(("v" * 60, (5,))))
     assert re.search(r"\.names td:first-child \{[^}]*overflow-wrap: anywhere", text)
     assert re.search(r'<table class="names">\s*<thead><tr><th scope="col">event type', text)
+
+
+def test_a_build_that_ended_before_it_built_shows_whose_page_and_whose_events_the_batch_has() -> None:
+    nothing = {
+        **dict.fromkeys(BUILD, 0),
+        "job": "build_events",
+        "batch": "2024-01-02",
+        "reasons": {},
+        "gate": None,
+        **ENDS,
+    }
+    text = seen(told({**nothing, "exitCode": 2, "kept": "run-1"}, docs={"2024-01-02"}, documentedRun="run-2"))
+    assert "Something must be mended first. What run run-1 published stays as it is." in text
+    assert "The batch's page in the Data Docs is that of run run-2: it shows every check" in text
+    assert "that of run" not in seen(told(BUILD, docs={"2024-01-02"})), "it is this build's own"
