@@ -49,6 +49,7 @@ from jobs.building.history import History, check_history, find_history, warn_of_
 from jobs.building.quality import (
     Batch,
     Gate,
+    check_thresholds_file,
     count_batch,
     earlier_batches,
     find_out,
@@ -64,7 +65,7 @@ from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock
 from jobs.locking.locks import Lock, held
-from jobs.reading.mappings import checked_mapping, find_mapping
+from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
 from transforms.schemas import QUARANTINE
 from transforms.sessions import SessionLimits
@@ -155,6 +156,10 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
     given = parser.parse_args(argv)
+    all_or_faults(
+        lambda: check_mapping_file(given.mapping),
+        lambda: check_thresholds_file(given.thresholds),
+    )
     return Arguments(
         input=tuple(given.input),
         mapping=given.mapping,

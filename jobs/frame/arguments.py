@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import unicodedata
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -130,6 +133,26 @@ def batch_label(text: str) -> str:
             "if it is no date, put a word before it"
         )
     return text
+
+
+def given_batch(argv: Sequence[str]) -> str | None:
+    """Find the label of a command line that is wrong elsewhere, for its summary; None where there is none.
+
+    Examples:
+        >>> given_batch(["--batch", "2024-01-02", "--interval", "x"]), given_batch(["--batch=b"])
+        ('2024-01-02', 'b')
+        >>> given_batch(["--batch"]), given_batch(["--batch", "2024-02-30"])
+        (None, None)
+    """
+    found = None
+    for word, following in pairwise([*argv, ""]):
+        label = (
+            following if word == "--batch" else word.removeprefix("--batch=") if word.startswith("--batch=") else None
+        )
+        if label is not None:
+            with suppress(argparse.ArgumentTypeError):
+                found = batch_label(label)
+    return found
 
 
 def interval(text: str) -> Interval:

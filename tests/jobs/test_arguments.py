@@ -12,7 +12,13 @@ from jobs.errors import ConfigurationError
 
 Parse = Callable[[Sequence[str]], object]
 
-BUILD = {"--input": "in", "--mapping": "retail", "--lake": "/lake", "--batch": "2024-01-02", "--thresholds": "t.toml"}
+BUILD = {
+    "--input": "in",
+    "--mapping": "apache_combined",
+    "--lake": "/lake",
+    "--batch": "2024-01-02",
+    "--thresholds": __file__,
+}
 PUT = {"--lake": "/lake", "--batch": "2024-01-02", "--tracking-id": "t", "--region": "eu-west-1"}
 PUT |= {"--endpoint-url": "http://localhost:8080"}
 REPLAY = {**PUT, "--from": "2024-01", "--to": "2024-02"}
@@ -55,3 +61,45 @@ def test_a_tracking_id_that_is_no_text_ends_the_run_with_2(capfd: pytest.Capture
 @pytest.mark.parametrize("lake", ["/tmp/café", "/tmp/a b", "/tmp/\N{NO-BREAK SPACE}", "/tmp/👩\N{ZERO WIDTH JOINER}🚀"])
 def test_any_other_text_may_stand_in_a_path(lake: str) -> None:
     assert put_events.parse(argv(PUT | {"--lake": lake})).lake == lake
+
+
+@pytest.mark.parametrize(
+    ("wrong", "lines"),
+    [
+        ({"--mapping": "/no/such.toml"}, ["--mapping /no/such.toml: no such file, and no mapping of that name ships"]),
+        ({"--thresholds": "/no/such.toml"}, ["--thresholds /no/such.toml: cannot be read as UTF-8 text"]),
+        (
+            {"--mapping": "retial", "--thresholds": "/"},
+            ["--mapping retial: no such file", "--thresholds /: cannot be read as UTF-8 text"],
+        ),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_before_spark_is_started(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], wrong: dict[str, str], lines: list[str]
+) -> None:
+    monkeypatch.setattr("jobs.frame.run.open_session", pytest.fail)
+    assert build_events.main(argv(BUILD | wrong)) == 2
+    out, err = capfd.readouterr()
+    told = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]
+    assert len(told) == len(lines) and all(map(str.startswith, told, lines))
+    assert json.loads(out.splitlines()[-1])["batch"] == BUILD["--batch"]
+
+
+def test_files_that_only_spark_can_read_are_left_to_it() -> None:
+    uris = {"--mapping": "s3a://conf/shop.toml", "--thresholds": "s3a://conf/gate.toml"}
+    assert build_events.parse(argv(BUILD | uris)).mapping == uris["--mapping"]
+
+
+@pytest.mark.parametrize(
+    ("words", "batch"),
+    [
+        (["--interval", "yesterday"], "2024-01-02"),
+        (["--batch", "2024-02-30"], "2024-01-02"),
+        (["--no-such-option"], "2024-01-02"),
+    ],
+)
+def test_a_summary_names_the_batch_though_another_option_is_wrong(
+    capfd: pytest.CaptureFixture[str], words: list[str], batch: str
+) -> None:
+    assert build_events.main([*argv(BUILD), *words]) == 2
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["batch"] == batch

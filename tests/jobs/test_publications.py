@@ -87,6 +87,7 @@ def test_a_build_that_cannot_begin_says_whose_events_and_whose_page_the_batch_ha
 ) -> None:
     run = shop(40, 1).summary["runId"]
     failed = shop(400, 600).summary["runId"]
+    (tmp_path / "none.toml").write_text("[source]\n")
     ended = build(tmp_path, mapping=tmp_path / "none.toml", batch=BATCH)
     assert (ended.code, ended.summary["kept"], ended.summary["gate"]) == (2, run, None)
     page = next(text for text in reports(BATCH) if ended.summary["runId"] in text)
