@@ -156,10 +156,6 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
     given = parser.parse_args(argv)
-    all_or_faults(
-        lambda: check_mapping_file(given.mapping),
-        lambda: check_thresholds_file(given.thresholds),
-    )
     return Arguments(
         input=tuple(given.input),
         mapping=given.mapping,
@@ -175,6 +171,17 @@ def parse(argv: Sequence[str]) -> Arguments:
         allow_empty=given.allow_empty,
         rekey=given.rekey,
     )
+
+
+def parse_and_check(argv: Sequence[str]) -> Arguments:
+    """Read the command line; see that the files that it names are there, before Spark takes its time to start.
+
+    Raises:
+        ConfigurationError: it is not right, or they are not there.
+    """
+    arguments = parse(argv)
+    all_or_faults(lambda: check_mapping_file(arguments.mapping), lambda: check_thresholds_file(arguments.thresholds))
+    return arguments
 
 
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
@@ -410,7 +417,7 @@ def main(argv: Sequence[str]) -> int:
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     counters: dict[str, Any] = {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}
     run = Run("build_events", counters, if_interrupted="nothing was published; run it again: it starts over")
-    return run_job(run, parse, build, argv, Lake)
+    return run_job(run, parse_and_check, build, argv, Lake)
 
 
 if __name__ == "__main__":

@@ -190,10 +190,11 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
 def _words_of_changed(order: BatchOrder, one: Manifest, changed: Sequence[str]) -> str:
     """Say what a batch may have wrong because others were published since, as far as it applies, and what to do."""
     later = set(order.after(one.batch))
-    wrong = ["sessions that cross the border between them may be cut or joined wrongly"] * any(
-        label not in later for label in changed
-    )
-    wrong += ["events that count as repeats of theirs may be missing"] * (one.lookBack > 0)
+    wrong = []
+    if any(label not in later for label in changed):
+        wrong.append("sessions that cross the border between them may be cut or joined wrongly")
+    if one.lookBack:
+        wrong.append("events that count as repeats of theirs may be missing")
     return (
         f"batch {one.batch}: was built on {', '.join(changed)}, published anew since: {', and '.join(wrong)}. "
         f"To mend it, build {one.batch} again, then each batch after it in order; eventIds stay as they are"

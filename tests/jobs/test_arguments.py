@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_is_told_before_spark_is_started(
 
 def test_files_that_only_spark_can_read_are_left_to_it() -> None:
     uris = {"--mapping": "s3a://conf/shop.toml", "--thresholds": "s3a://conf/gate.toml"}
-    assert build_events.parse(argv(BUILD | uris)).mapping == uris["--mapping"]
+    assert build_events.parse_and_check(argv(BUILD | uris)).mapping == uris["--mapping"]
 
 
 @pytest.mark.parametrize(
