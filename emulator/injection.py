@@ -10,6 +10,7 @@ _ERRORS: Final = {
     Fault.INTERNAL_ERROR: Refusal("InternalServerException", "An internal error occurred."),
     Fault.UNAVAILABLE: Refusal("ServiceUnavailable", "The service is unavailable."),
 }
+_DONE: Final = Reply()
 BEFORE: Final = frozenset({*_ERRORS, Fault.RESET_BEFORE, Fault.HANG_BEFORE})
 """The faults that strike before anything is accepted."""
 
@@ -27,7 +28,7 @@ def inject(fault: Fault | None, delay: float, slow_body_ms: float) -> Reply:
         slow_body_ms: milliseconds that the body takes, if that is the fault.
     """
     if fault is None:
-        return Reply(delay=delay)
+        return Reply(delay=delay) if delay else _DONE
     if fault in _ERRORS:
         return refuse(_ERRORS[fault], delay)
     if fault is Fault.SLOW_BODY:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from emulator.refusal import Refusal
@@ -67,17 +68,18 @@ def render_head(reply: Reply, request_id: str, keep_alive: bool, chunked: bool =
 
     The length of a body is told by `Content-Length`, that of a stream by its chunks or the connection's end.
     """
-    lines = [
-        f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
-        f"x-amzn-RequestId: {request_id}",
-        "Content-Type: application/json",
-    ]
+    head = f"{_status_line(reply.status)}\r\nx-amzn-RequestId: {request_id}\r\nContent-Type: application/json\r\n"
     if reply.error:
-        lines.append(f"x-amzn-ErrorType: {reply.error}")
+        head += f"x-amzn-ErrorType: {reply.error}\r\n"
     if isinstance(reply.body, bytes):
-        lines.append(f"Content-Length: {len(reply.body)}")
+        head += f"Content-Length: {len(reply.body)}\r\n"
     elif chunked:
-        lines.append("Transfer-Encoding: chunked")
+        head += "Transfer-Encoding: chunked\r\n"
     if not keep_alive:
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        head += "Connection: close\r\n"
+    return f"{head}\r\n".encode()
+
+
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"

@@ -17,7 +17,10 @@ _STATUS: Final = {
     "InvalidSignatureException": 403,
     "ResourceNotFoundException": 404,
     "UnknownOperationException": 404,
+    "RequestTimeoutException": 408,
     "RequestEntityTooLargeException": 413,
+    "RequestHeaderSectionTooLargeException": 431,
+    "InternalFailure": 500,
     "InternalServerException": 500,
     "ServiceUnavailable": 503,
 }

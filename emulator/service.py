@@ -1,6 +1,7 @@
 """PutEvents: what becomes of a call."""
 
 import random
+import traceback
 from dataclasses import replace
 from typing import Any
 
@@ -73,8 +74,15 @@ class Service:
             self._check_rights()
             return self._admit(request, now, steady)
         except Refusal as refusal:
-            self.book.refused[refusal.code] += 1
-            return refuse(refusal, next(self._delays))
+            return self._refuse(refusal)
+        except Exception:
+            # Our fault, whatever the call holds: the client has an answer, and the call is counted.
+            traceback.print_exc()
+            return self._refuse(Refusal("InternalFailure", "The emulator failed: its standard error says why."))
+
+    def _refuse(self, refusal: Refusal) -> Reply:
+        self.book.refused[refusal.code] += 1
+        return refuse(refusal, next(self._delays))
 
     def _check_rights(self) -> None:
         if self.settings.deny:
