@@ -19,6 +19,7 @@ from emulator.tokens import Tokens
 
 _ALGORITHM = b"AWS4-HMAC-SHA256"
 _SERVICE = b"personalize"
+_CLAIM = frozenset({b"Credential", b"SignedHeaders", b"Signature"})
 _TIMESTAMP = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
 _REGION = re.compile(rb"[a-z0-9-]+")
 # AWS takes signatures from 15 minutes before to 15 minutes after its own clock.
@@ -72,15 +73,11 @@ def _parse_authorization(value: bytes | None) -> _Claim:
     algorithm, _, rest = value.partition(b" ")
     pairs = [part.strip().partition(b"=")[::2] for part in rest.split(b",")]
     parts = dict(pairs)
-    try:
-        claim = _Claim(parts[b"Credential"], parts[b"SignedHeaders"], parts[b"Signature"])
-    except KeyError:
-        claim = None
-    if claim is None or len(pairs) != len(parts):
-        raise _incomplete("Authorization header requires Credential, SignedHeaders and Signature.")
+    if len(pairs) != len(_CLAIM) or parts.keys() != _CLAIM:
+        raise _incomplete("Authorization header requires Credential, SignedHeaders and Signature, each once.")
     if algorithm != _ALGORITHM:
         raise _incomplete("Unsupported AWS 'algorithm' in Authorization header.")
-    return claim
+    return _Claim(parts[b"Credential"], parts[b"SignedHeaders"], parts[b"Signature"])
 
 
 @lru_cache(maxsize=64)
