@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, decode_json
 from emulator.shapes import Findings, compile_put_events
-from emulator.strictjson import decode_json
 
 MAX_EVENT_BYTES: Final = 10 * 1024
 """The service's quotas say that an event has 10 KB at most, and not how these are counted. Here they are the bytes of

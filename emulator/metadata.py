@@ -13,8 +13,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from emulator.messages import Reply, Request, refuse
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Reply, Request, refuse
 from emulator.settings import Settings
 
 FAULTS: Final = ("none", "slow", "missing", "throttled", "broken")

@@ -6,8 +6,7 @@ from itertools import count
 
 import httptools
 
-from emulator.messages import Request
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Request
 
 # Ours, to bound memory and time: what the real service takes in one request is documented nowhere. What the model
 # allows comes to well under 1 MB, its headers to some 3 kB beside a session token.

@@ -6,13 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.book import Book
-from emulator.faults import FAILURES, Fault, draw_fault, lay_out
-from emulator.injection import BEFORE, inject
+from emulator.faults import BEFORE, FAILURES, Fault, draw_fault, inject, is_failing, is_poisoned, lay_out
 from emulator.judge import load_judge
 from emulator.latency import draw_latencies
-from emulator.messages import Reply, Request, refuse
-from emulator.poison import is_failing, is_poisoned
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Reply, Request, refuse
 from emulator.settings import Clock, Settings
 from emulator.signature import Verifier
 from emulator.window import Window

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.loaders import Loader
 
-from emulator.strictjson import decode_json
+from emulator.messages import decode_json
 
 _SERVICE = "personalize-events"
 _API_VERSION = "2018-03-22"

@@ -12,10 +12,8 @@ import time
 from functools import lru_cache
 from typing import NamedTuple
 
-from emulator.messages import Request
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Request
 from emulator.settings import Settings
-from emulator.tokens import Tokens
 
 _ALGORITHM = b"AWS4-HMAC-SHA256"
 _SERVICE = b"personalize"
@@ -24,6 +22,31 @@ _TIMESTAMP = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
 _REGION = re.compile(rb"[a-z0-9-]+")
 # AWS takes signatures from 15 minutes before to 15 minutes after its own clock.
 _TOLERANCE_SECONDS = 15 * 60
+
+
+class Tokens:
+    """The session tokens that are taken: a certain one, none at all, or any for its lifetime."""
+
+    def __init__(self, token: str | None, lifetime: float | None) -> None:
+        """Take `token` (None: calls must bear none), or with a `lifetime` any token, for so many seconds."""
+        self._token = token.encode() if token else None
+        self._lifetime = lifetime
+        self._first_used: dict[bytes, float] = {}
+
+    def knows(self, token: bytes | None) -> bool:
+        """Tell whether a call may bear `token`, None standing for no token; it may have expired all the same."""
+        return token == self._token if self._lifetime is None else bool(token)
+
+    def use(self, token: bytes | None, now: float) -> None:
+        """Take a known token at `now` (Unix time in seconds); its lifetime starts with its first use.
+
+        Raises:
+            Refusal: ExpiredTokenException if its lifetime is over.
+        """
+        if self._lifetime is None or token is None:
+            return
+        if now - self._first_used.setdefault(token, now) >= self._lifetime:
+            raise Refusal("ExpiredTokenException", "The security token included in the request is expired")
 
 
 class Verifier:

@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from emulator.book import Accepted, Tally, read_events
-from emulator.changes import read_changes, tell_changeable
-from emulator.messages import Reply, Request, refuse
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Reply, Request, refuse
 from emulator.service import Service
+from emulator.settings import read_changes, tell_changeable
 
 # Accepted requests handled between two looks at the sockets: 1 to 2 ms of work.
 _SLICE = 20

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.judge import load_judge
-from emulator.refusal import Refusal
+from emulator.messages import Refusal
 from emulator.shapes import _LINEAR
 
 EVENT = {"eventType": "view", "sentAt": 1704067200}

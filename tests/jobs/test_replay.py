@@ -281,7 +281,11 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert ended.code == 0
     assert ended.summary["bulkExport"] == {
-        "exported": 3, "withoutUser": 1, "withoutItem": 1, "withSeparator": 0, "leftOut": [],
+        "exported": 3,
+        "withoutUser": 1,
+        "withoutItem": 1,
+        "withSeparator": 0,
+        "leftOut": [],
     }
     assert (ended.summary["events"], ended.summary["pending"]) == (5, 5)
     rest = {"EVENT_TYPE": "view", "EVENT_VALUE": "", "NOTE": "", "NUMBER_OF_RATINGS": ""}
@@ -363,7 +367,11 @@ def test_an_impression_that_an_import_would_take_for_another_is_left_out_and_cou
     ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert ended.code == 0
     assert ended.summary["bulkExport"] == {
-        "exported": 3, "withoutUser": 1, "withoutItem": 0, "withSeparator": 3, "leftOut": []
+        "exported": 3,
+        "withoutUser": 1,
+        "withoutItem": 0,
+        "withSeparator": 3,
+        "leftOut": [],
     }
     assert (ended.summary["events"], ended.summary["pending"]) == (7, 7)
     found = {row["ITEM_ID"]: row["IMPRESSION"] for row in exported(tmp_path / "out")}
