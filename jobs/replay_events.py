@@ -197,6 +197,7 @@ def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
             "exported": found.exported,
             "withoutUser": found.withoutUser,
             "withoutItem": found.withoutItem,
+            "withSeparator": found.withSeparator,
             "leftOut": list(found.leftOut),
         },
     )

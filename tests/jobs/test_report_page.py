@@ -108,7 +108,13 @@ EXPORT = {
     **REPLAY,
     "delivered": 0,
     "alreadyDelivered": 3100,
-    "bulkExport": {"exported": 800, "withoutUser": 60, "withoutItem": 10, "leftOut": ["eventValue", "itemId"]},
+    "bulkExport": {
+        "exported": 800,
+        "withoutUser": 60,
+        "withoutItem": 10,
+        "withSeparator": 7,
+        "leftOut": ["eventValue", "itemId"],
+    },
 }
 
 EVERYTHING: dict[str, str] = {
@@ -258,7 +264,12 @@ def test_a_plans_page_and_an_exports_say_so_and_tell_their_figures() -> None:
         assert words in plan
     for words in (
         *("Nothing was sent: what waits was written for a bulk import.", "800 events written"),
-        *("60 left out: nobody knows their user", "10 left out: without an item", "taken: eventValue, itemId."),
+        *(
+            "60 left out: nobody knows their user",
+            "10 left out: without an item",
+            "7 left out: | in",
+            "taken: eventValue, itemId.",
+        ),
     ):
         assert words in export
     failed = seen(told({**REPLAY, "exitCode": 2, "error": "no"}))
