@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any, Final
 
 from delivery.budget.permit import GRACE
 from delivery.records import Request, Row
+from tests.simulation.network import End
 from tests.simulation.scenario import Scenario
 from tests.simulation.service import Call, Service
 from tests.simulation.world import Process, World
 
 _BOUND: Final = 2.0
 """Seconds of acknowledged calls that may be without a receipt: half a second to tell, a second and a half to write."""
+_ANSWER: Final = 500
+_BYTES_A_REQUEST: Final = 150
+"""What an attempt may be told that another has ended: 11 bytes, or the names of the parts that it was split into."""
+_SETTLING: Final = 1.5
+"""Seconds after a task has begun or ended in which the limit need not be used."""
 _NEARLY: Final = 1e-6
 
 
@@ -44,6 +51,8 @@ class Judge:
     """Attempts that were killed, or may not have been heard."""
     unheard: set[Process] = field(default_factory=set)
     """Attempts whose clock stood still, and that have not heard the driver since."""
+    parts: dict[Process, str] = field(default_factory=dict)
+    """Which part each attempt is at."""
     _recent: deque[float] = field(default_factory=deque)
     _acknowledged: dict[str, Call] = field(default_factory=dict)
     _exposed: dict[str, Call] = field(default_factory=dict)
@@ -110,6 +119,16 @@ class Judge:
         self.fullest = max(self.fullest, len(self._recent))
         if len(self._recent) > self.most_in_a_second:
             self.complain(f"{len(self._recent)} calls in a second, at a limit of {self.scenario.limit:g}")
+
+    def written(self, end: End, data: bytes) -> None:
+        """Bytes go between a task and the driver: the driver's do not grow with what the attempt itself has ended."""
+        attempt = end.peer.process
+        if attempt not in self.parts:
+            return
+        part = self.parts[attempt]
+        others = sum(call.request.sessionId == part and call.attempt is not attempt for call in self.service.calls)
+        if len(data) > _ANSWER + _BYTES_A_REQUEST * others:
+            self.complain(f"{attempt.name} is told {len(data)} bytes at once, and {others} calls of its part by others")
 
     def acknowledged(self, call: Call) -> None:
         """The service takes a call's events."""
@@ -207,13 +226,18 @@ class Judge:
             self._judge_use()
 
     def _judge_use(self) -> None:
-        """The limit is used where nothing is in the way: from shortly after the first answer until little is left."""
-        times = [call.sent for call in self.service.calls]
-        begin = next(call.acknowledged for call in self.service.calls if call.acknowledged is not None) + 1.5
-        last = times[-max(int(self.scenario.limit), 2)]
-        inside = sum(begin <= at <= last for at in times)
-        if last - begin >= 2.0 and inside + 1 < 0.95 * self.scenario.limit * (last - begin):
-            self.complain(f"{inside} calls in {last - begin:.1f} s, at a limit of {self.scenario.limit:g} and nothing else")
+        """The limit is used where nothing is in the way: from the first answer on, but while tasks end, to the last."""
+        limit, calls = self.scenario.limit, self.service.calls
+        settling = _SETTLING + 4.0 * self.scenario.weather.longest
+        last_calls = sorted({call.attempt: call.sent for call in calls}.values())
+        first = next(call.acknowledged for call in calls if call.acknowledged is not None)
+        used = possible = 0.0
+        for begin, end in pairwise([first, *last_calls]):
+            if end - begin > settling + 1.0:
+                made = sum(begin + settling < call.sent <= end for call in calls)
+                used, possible = used + made + 1, possible + (end - begin - settling) * limit
+        if used < 0.95 * possible:
+            self.complain(f"{used:.0f} calls of {possible:.0f} that the limit of {limit:g} gives, and nothing is in the way")
 
 
 def short(trace: list[tuple[float, str, Any]], last: int = 40) -> str:

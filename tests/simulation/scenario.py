@@ -97,6 +97,7 @@ _CLUSTER: Final = (
     "kill task", "kill driver", "vanish", "pause task", "pause driver", "suspend", "partition", "cut", "speculate",
     "interrupt", "slow store", "no store", "connections stall",
 )  # fmt: skip
+_MOST_REQUESTS: Final = 300
 _LONGEST: Final[dict[str, float]] = {
     "pause task": 6.0,
     "pause driver": 5.0,
@@ -114,17 +115,17 @@ def draw(seed: int) -> Scenario:
     """Draw a scenario: one of eight is calm, the others have some kinds of trouble each."""
     chance = random.Random(f"scenario {seed}")
     slots = chance.choice((1, 1, 2, 2, 3, 4, 6))
-    limit = chance.choice((3.0, 5.0, 7.5, 10.0, 12.0, 20.0, 20.0, 30.0, 50.0))
+    limit = chance.choice((3.0, 5.0, 7.5, 10.0, 12.0, 20.0, 20.0, 30.0, 50.0, 100.0))
     calm = chance.random() < 0.125
     length = chance.uniform(7.0, 9.0) if calm else chance.uniform(2.0, 7.0)
-    requests = max(int(limit * length), 4)
-    parts = chance.choice((slots, slots, slots + 1, 2 * slots))
+    requests = min(max(int(limit * length), 4), _MOST_REQUESTS)
+    parts = slots if calm else chance.choice((slots, slots, slots + 1, 2 * slots))
     scenario = Scenario(
         seed,
         limit,
         slots,
         _sizes(chance, requests, parts),
-        in_flight=chance.choice((8, 64, 256)),
+        in_flight=256 if calm else chance.choice((8, 64, 256)),
         weather=Weather(chance.choice((0.0005, 0.0005, 0.005, 0.05, 0.2)), chance.choice((0.0, 0.002, 0.05))),
         latency=chance.choice(((0.01, 0.02), (0.02, 0.06), (0.05, 0.2), (0.1, 0.9))),
         wrong_clocks=chance.choice((0.0, 0.0, 10.0, 600.0)),

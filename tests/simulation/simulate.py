@@ -104,7 +104,7 @@ class Campaign:
         self.judge = Judge(world, scenario, self.service, {one.requestId: one for one in self.requests})
         self.service.on_sent, self.service.on_acknowledged = self.judge.sent, self.judge.acknowledged
         self.store.on_durable = self.judge.durable
-        self.network.on_receive = self._heard
+        self.network.on_receive, self.network.on_write = self._heard, self.judge.written
         skew = scenario.wrong_clocks
         self.hosts = [(f"executor {slot}", self.chance.uniform(-skew, skew)) for slot in range(scenario.slots)]
         self.names: Iterator[int] = itertools.count()
@@ -267,6 +267,7 @@ class Campaign:
 
     def _attempt_starts(self, one: Running) -> None:
         self.judge.note("attempt", one.process.name)
+        self.judge.parts[one.process] = str(one.part)
         if self.scenario.weather.loss or self.scenario.weather.longest > 0.4:
             self.judge.disturbed.add(one.process)
 

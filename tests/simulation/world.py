@@ -70,6 +70,8 @@ class World(asyncio.AbstractEventLoop):
         self._number = 0
         self._running = False
         self._ending = False
+        self._held: set[Process] = set()
+        """Processes that do not run."""
 
     # What asyncio asks of an event loop.
 
@@ -156,6 +158,7 @@ class World(asyncio.AbstractEventLoop):
     def pause(self, process: Process, *, stands_still: bool = False) -> None:
         """Let a process do nothing until it is told to go on."""
         process.running = False
+        self._held.add(process)
         if stands_still and process.stood_still is None:
             process.stood_still = self.now
 
@@ -165,6 +168,7 @@ class World(asyncio.AbstractEventLoop):
             process.lost += self.now - process.stood_still
             process.stood_still = None
         process.running = True
+        self._held.discard(process)
         withheld, process.withheld = process.withheld, []
         for handle in withheld:
             if isinstance(handle, asyncio.TimerHandle):
@@ -175,6 +179,7 @@ class World(asyncio.AbstractEventLoop):
     def kill(self, process: Process) -> None:
         """Let a process never act again."""
         process.running = process.alive = False
+        self._held.add(process)
 
     # Time.
 
@@ -227,6 +232,8 @@ class World(asyncio.AbstractEventLoop):
     def _end(self) -> None:
         """Leave no task and no thread behind."""
         self._ending = self.network.over = True
+        for process in self._held:
+            self._ready.extend((process, handle) for handle in process.withheld)
         for _ in range(100):
             left = asyncio.all_tasks(self)
             if not left:
