@@ -12,7 +12,9 @@ from tests.simulation.sweep import sweep
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", default="0:1000", metavar="A:B", help="from A up to B, B left out; or one seed alone")
+    parser.add_argument(
+        "--seeds", default="0:1000", metavar="A:B", help="from A up to B, B left out; or one seed alone"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--failures", type=int, default=10, help="end after so many seeds that fail")
     options = parser.parse_args()
@@ -27,7 +29,9 @@ def main() -> int:
             print(result.report(), flush=True)
         if failures >= options.failures:
             break
-    print(f"{seen:,} seeds, {calls:,} calls, {twice:,} of them twice, {failures} seeds fail, {time.monotonic() - begun:.0f} s")
+    print(
+        f"{seen:,} seeds, {calls:,} calls, {twice:,} of them twice, {failures} seeds fail, {time.monotonic() - begun:.0f} s"
+    )
     return 1 if failures else 0
 
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Any, Final
 
-from delivery.budget.permit import GRACE
 from delivery.records import Request, Row
 from tests.simulation.network import End
 from tests.simulation.scenario import Scenario
@@ -23,6 +22,8 @@ _BYTES_A_REQUEST: Final = 150
 """What an attempt may be told that another has ended: 11 bytes, or the names of the parts that it was split into."""
 _SETTLING: Final = 1.5
 """Seconds after a task has begun or ended in which the limit need not be used."""
+_UNHEARD: Final = 4.0
+"""Seconds more, where a task may not be heard: it goes on until its lease ends, and is then heard late."""
 _NEARLY: Final = 1e-6
 
 
@@ -58,23 +59,19 @@ class Judge:
     _exposed: dict[str, Call] = field(default_factory=dict)
     _receipts: Counter[str] = field(default_factory=Counter)
     _judged: Counter[str] = field(default_factory=Counter)
+    _most_in_a_second: int = 0
+    _most_without_receipt: float = 0.0
     _run: int = 0
     _before: frozenset[str] = frozenset()
     _broken_runs: set[int] = field(default_factory=set)
 
-    @property
-    def most_in_a_second(self) -> int:
-        limit = self.scenario.limit
-        return max(ceil(limit - _NEARLY), floor(1.02 * limit + _NEARLY))
-
-    @property
-    def most_without_receipt(self) -> float:
-        """Calls; a task that is not heard goes on for a while, and is then heard late."""
+    def __post_init__(self) -> None:
         scenario = self.scenario
-        seconds = _BOUND + scenario.weather.longest + scenario.latency[1]
+        self._most_in_a_second = max(ceil(scenario.limit - _NEARLY), floor(1.02 * scenario.limit + _NEARLY))
+        seconds = _BOUND + 2.0 * scenario.weather.longest + scenario.latency[1]
         if scenario.channel_breaks:
-            seconds += GRACE + 1.0
-        return scenario.limit * seconds + 1.0
+            seconds += _UNHEARD
+        self._most_without_receipt = scenario.limit * seconds + 1.0
 
     def note(self, what: str, detail: str = "") -> None:
         self.trace.append((round(self.world.now, 6), what, detail))
@@ -117,13 +114,13 @@ class Judge:
             self._recent.popleft()
         self._recent.append(now)
         self.fullest = max(self.fullest, len(self._recent))
-        if len(self._recent) > self.most_in_a_second:
+        if len(self._recent) > self._most_in_a_second:
             self.complain(f"{len(self._recent)} calls in a second, at a limit of {self.scenario.limit:g}")
 
     def written(self, end: End, data: bytes) -> None:
         """Bytes go between a task and the driver: the driver's do not grow with what the attempt itself has ended."""
         attempt = end.peer.process
-        if attempt not in self.parts:
+        if len(data) <= _ANSWER or attempt not in self.parts:
             return
         part = self.parts[attempt]
         others = sum(call.request.sessionId == part and call.attempt is not attempt for call in self.service.calls)
@@ -142,7 +139,7 @@ class Judge:
         if call.attempt.alive and call.run == self._run and call.run not in self._broken_runs:
             self._exposed[call.request.requestId] = call
             self.most_exposed = max(self.most_exposed, len(self._exposed))
-            if len(self._exposed) > self.most_without_receipt:
+            if len(self._exposed) > self._most_without_receipt:
                 self.complain(
                     f"{len(self._exposed)} acknowledged calls without a receipt, the oldest for"
                     f" {self.world.now - next(iter(self._exposed.values())).sent:.1f} s"
@@ -219,7 +216,9 @@ class Judge:
 
     def conclude(self) -> None:
         """Everything has ended."""
-        lost = [event for event, status in self.ended.items() if status == "delivered" and event not in self._acknowledged]
+        lost = [
+            event for event, status in self.ended.items() if status == "delivered" and event not in self._acknowledged
+        ]
         if len(self.ended) != self.events or lost:
             self.complain(f"{self.events - len(self.ended) + len(lost)} events are lost")
         if self.scenario.calm:
@@ -237,7 +236,9 @@ class Judge:
                 made = sum(begin + settling < call.sent <= end for call in calls)
                 used, possible = used + made + 1, possible + (end - begin - settling) * limit
         if used < 0.95 * possible:
-            self.complain(f"{used:.0f} calls of {possible:.0f} that the limit of {limit:g} gives, and nothing is in the way")
+            self.complain(
+                f"{used:.0f} calls of {possible:.0f} that the limit of {limit:g} gives, and nothing is in the way"
+            )
 
 
 def short(trace: list[tuple[float, str, Any]], last: int = 40) -> str:

@@ -116,7 +116,8 @@ class World(asyncio.AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        self.complaints.append(context)
+        if not self._ending:
+            self.complaints.append(context)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Leave it in the heap: it is passed over when it is due."""
