@@ -57,10 +57,14 @@ class Service:
     started: list[float] = field(default_factory=list)
     admitted: list[float] = field(default_factory=list)
     throttled: list[float] = field(default_factory=list)
+    ready: bool = True
     _window: deque[float] = field(default_factory=deque)
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     async def open(self) -> None:
+        pass
+
+    async def connect(self) -> None:
         pass
 
     async def put(self, request: Request) -> Answer:
@@ -87,8 +91,8 @@ class Service:
 class NotedPermit(Permit):
     """A permit that notes when calls started."""
 
-    def __init__(self, clock: Callable[[], float], static_rate: float) -> None:
-        super().__init__(clock, static_rate)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self.starts: list[float] = []
 
     def take(self) -> None:
@@ -104,7 +108,7 @@ class Task:
         self.delivery = delivery
         self.name = f"part {part}, attempt {next(delivery.numbers)}"
         self.part = part
-        self.permit = NotedPermit(self.loop.time, delivery.static_rate)
+        self.permit = NotedPermit(self.loop.time)
         time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
         self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
         self.talk = Talk(self.permit, self.sender, self.loop.time)
@@ -173,11 +177,10 @@ class Delivery:
         service: Service | None = None,
         in_flight: Callable[[int], int] = lambda _part: 256,
     ) -> None:
-        self.static_rate = limit / slots
         self.service = service or Service()
         self.in_flight = in_flight
         clock = asyncio.get_running_loop().time
-        self.dispatcher = Dispatcher(Target(limit, clock), self.static_rate, clock)
+        self.dispatcher = Dispatcher(Target(limit, clock), clock)
         self.numbers = itertools.count()
         self.tasks: dict[str, Task] = {}
         self.durable = True
@@ -198,7 +201,7 @@ class Delivery:
         await asyncio.gather(*(slot() for _ in range(self._slots)))
         keeping.cancel()
         self.dispatcher.conclude()
-        self.kept += self.dispatcher.take()
+        self.keep()
 
     @property
     def starts(self) -> list[float]:
@@ -210,7 +213,11 @@ class Delivery:
         while True:
             await asyncio.sleep(1.0)
             if self.durable:
-                self.kept += self.dispatcher.take()
+                self.keep()
+
+    def keep(self) -> None:
+        self.kept += self.dispatcher.take()
+        self.dispatcher.kept()
 
     def come(self, task: Task) -> None:
         self.tasks[task.name] = task

@@ -61,6 +61,7 @@ class Sender:
     in_flight: int = 0
     starved: bool = True
     exhausted: bool = False
+    when_news: Callable[[], None] = lambda: None
 
     def pump(self) -> None:
         pass
@@ -72,7 +73,7 @@ class Task:
     def __init__(self, address: Address, name: str, part: int = 0) -> None:
         loop = asyncio.get_running_loop()
         self.name = name
-        self.permit = Permit(loop.time, 1.0)
+        self.permit = Permit(loop.time)
         self.talk = Talk(self.permit, Sender(), loop.time)  # type: ignore[arg-type]
         self.talk._wants = lambda: None  # type: ignore[method-assign] - as much as there is
         self.line = Line(address, Attempt(name, part), self.talk, loop.time)
@@ -119,7 +120,7 @@ async def until(holds: Callable[[], Any]) -> None:
 
 @contextmanager
 def driving() -> Iterator[tuple[Server, Dispatcher, Address]]:
-    dispatcher = Dispatcher(Target(LIMIT), 1.0)
+    dispatcher = Dispatcher(Target(LIMIT))
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         yield server, dispatcher, address
 
@@ -335,7 +336,7 @@ def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
     """Have so many of a part's requests ended before."""
     dispatcher.come("before", part)
     for number in range(count):
-        dispatcher._parts.end(part, f"{number:016x}")
+        dispatcher._parts.ended(part).add(f"{number:016x}")
 
 
 # Strangers.
@@ -567,7 +568,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
         other.listen()
         with (
             pytest.raises(OSError, match="in use"),
-            serving(Dispatcher(Target(LIMIT), 1.0), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
+            serving(Dispatcher(Target(LIMIT)), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
         ):
             pytest.fail("it serves")
     assert set(threading.enumerate()) == before
@@ -575,7 +576,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
 
 def test_a_port_can_be_chosen_and_every_delivery_has_a_secret_of_its_own() -> None:
     port = unused_port()
-    with serving(Dispatcher(Target(LIMIT), 1.0), "driver", "127.0.0.1", port) as (server, address):
+    with serving(Dispatcher(Target(LIMIT)), "driver", "127.0.0.1", port) as (server, address):
         assert (address.host, address.port, server.port) == ("driver", port, port)
     with driving() as (_, _, other):
         assert other.secret != address.secret
