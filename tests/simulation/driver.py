@@ -63,9 +63,8 @@ class Driver:
         over: whether it has ended; not so where it was killed.
     """
 
-    def __init__(self, world: World, process: Process, store: Store, limit: float, slots: int, trust: Trust) -> None:
+    def __init__(self, world: World, process: Process, store: Store, limit: float, trust: Trust) -> None:
         self.world, self.process, self.store = world, process, store
-        self.static_rate = limit / slots
         self.asked = threading.Event()
         self.lock_lost = False
         self.sent: Sent | None = None
@@ -73,7 +72,7 @@ class Driver:
         self.over = False
         self.ended_at = 0.0
         with world.acting(process):
-            self.dispatcher = Dispatcher(Target(limit, world.time), self.static_rate, world.time, trust)
+            self.dispatcher = Dispatcher(Target(limit, world.time), world.time, trust)
             self.server = _Server(self.dispatcher, "secret", world)
 
     async def listen(self) -> Address:
@@ -121,7 +120,7 @@ def replaced(world: World) -> Iterator[None]:
     clock = SimpleNamespace(monotonic=world.time, sleep=world.sleep)
     with (
         patch.multiple(attendance, time=clock, wait=wait, _beside=lambda job: job.start()),
-        patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world)),
+        patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world), _seconds=world.boot_time),
         _quiet(attendance.log),
     ):
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from delivery.records import Answer, Request
@@ -119,12 +119,27 @@ class Client:
         self._idle = 0
         self._keys_until = 0.0
 
+    @property
+    def ready(self) -> bool:
+        """Whether a connection is at hand."""
+        return self._idle > 0
+
     async def open(self) -> None:
+        """Find the way to the service, and the keys."""
         await asyncio.sleep(0.01)
 
-    async def put(self, request: Request) -> Answer:
+    async def connect(self) -> Answer | None:
+        """Open a connection."""
+        await asyncio.sleep(self._service.scenario.connecting)
+        while self._service.trouble("connections stall"):
+            await asyncio.sleep(0.05)
+        self._idle += 1
+        return None
+
+    def put(self, request: Request) -> Awaitable[Answer]:
+        """Make a call, over a connection that is at hand: its bytes go now."""
         service, world = self._service, self._service.world
-        await self._connect()
+        self._idle -= 1
         call = Call(request, self._process, self._run, world.now)
         service.calls.append(call)
         service.on_sent(call)
@@ -132,11 +147,14 @@ class Client:
         latency = service.chance.uniform(shortest, longest)
         answered: asyncio.Future[Answer] = world.create_future()
         world.after(latency / 2, world.outside, self._arrive, call, answered, latency / 2)
+        return self._wait(call, answered)
+
+    async def _wait(self, call: Call, answered: asyncio.Future[Answer]) -> Answer:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await answered
         except TimeoutError:
-            service.unanswered.update(request.eventIds)
+            self._service.unanswered.update(call.request.eventIds)
             return Answer(None, "ReadTimeoutError", "no answer")
         if answer.httpStatus is not None:
             self._idle += 1
@@ -149,14 +167,6 @@ class Client:
 
     async def close(self) -> None:
         """Nothing is open."""
-
-    async def _connect(self) -> None:
-        if self._idle:
-            self._idle -= 1
-            return
-        await asyncio.sleep(self._service.scenario.connecting)
-        while self._service.trouble("connections stall"):
-            await asyncio.sleep(0.05)
 
     def _arrive(self, call: Call, answered: asyncio.Future[Answer], back: float) -> None:
         answer = self._service.answer(call)

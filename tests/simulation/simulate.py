@@ -132,10 +132,8 @@ class Campaign:
 
     def _left(self) -> list[Request]:
         """Plan: what has no receipt."""
-        ids = {row["requestId"] for row in self.store.durable}
-        split = Done((), [name for name in ids if "." in name])
-        whole = (request for request in self.requests if request.requestId not in ids)
-        return [part for request in whole for part in remaining(request, split)]
+        ended = Done(row["requestId"] for row in self.store.durable)
+        return [part for request in self.requests for part in remaining(request, ended)]
 
     async def _run(self, left: list[Request]) -> None:
         world, number = self.world, self.runs
@@ -144,10 +142,9 @@ class Campaign:
         # A vanished machine's delivery is taken over by another one.
         process = Process(f"driver {number}", f"driver {number}")
         trust = Trust(any(row["status"] == "delivered" for row in self.store.durable), number >= _MOST_RUNS - 4)
-        driver = self.driver = Driver(world, process, self.store, self.scenario.limit, self.scenario.slots, trust)
+        driver = self.driver = Driver(world, process, self.store, self.scenario.limit, trust)
         address = await world.ask(process, driver.listen())
-        static_rate = driver.static_rate
-        terms = lambda client: Terms(client, address, static_rate, self.scenario.in_flight, _RETRY)  # noqa: E731
+        terms = lambda client: Terms(client, address, self.scenario.in_flight, _RETRY)  # noqa: E731
         self.job = Job(
             world, self.network, self.service, self.chance, number, self._parts(left), self.hosts,
             self.scenario.fed_at_once, self.names, terms, self._attempt_starts, self._attempt_dies,

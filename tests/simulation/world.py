@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.network import Network
 
 _T = TypeVar("_T")
+_NEARLY = 1e-9
 
 
 class Process:
@@ -66,7 +67,7 @@ class World(asyncio.AbstractEventLoop):
         self.network: Network
         self.stopped = False
         self._ready: deque[tuple[Process, asyncio.Handle]] = deque()
-        self._timers: list[tuple[float, int, Process, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Process, asyncio.Handle]] = []
         self._number = 0
         self._running = False
         self._ending = False
@@ -91,7 +92,7 @@ class World(asyncio.AbstractEventLoop):
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self._push(self.current, handle)
+        self._push(self.current, handle, when + self.current.lost)
         return handle
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -122,6 +123,10 @@ class World(asyncio.AbstractEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Leave it in the heap: it is passed over when it is due."""
 
+    def boot_time(self) -> float:
+        """A clock that goes on while the machine is suspended."""
+        return self.now
+
     # Processes.
 
     @contextmanager
@@ -139,8 +144,7 @@ class World(asyncio.AbstractEventLoop):
 
     def after(self, delay: float, process: Process, callback: Callable[..., object], *args: Any) -> None:
         """Have a process do something after seconds of the world, or as soon as it runs again."""
-        handle = asyncio.TimerHandle(self.now + delay - process.lost, callback, args, self)
-        self._push(process, handle, due=self.now + delay)
+        self._push(process, asyncio.Handle(callback, args, self), self.now + delay)
 
     def start(self, process: Process, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Start a coroutine in a process."""
@@ -173,7 +177,7 @@ class World(asyncio.AbstractEventLoop):
         withheld, process.withheld = process.withheld, []
         for handle in withheld:
             if isinstance(handle, asyncio.TimerHandle):
-                self._push(process, handle)
+                self._push(process, handle, handle.when() + process.lost)
             else:
                 self._ready.append((process, handle))
 
@@ -218,17 +222,18 @@ class World(asyncio.AbstractEventLoop):
             if handle._cancelled:  # type: ignore[attr-defined]
                 continue
             self.now = max(self.now, due)
-            if process.stood_still is not None and not self._ending:
-                process.withheld.append(handle)
-            elif handle.when() + process.lost > self.now + 1e-9:
-                self._push(process, handle)  # its clock stood still meanwhile
-            else:
-                self._ready.append((process, handle))
+            if isinstance(handle, asyncio.TimerHandle) and not self._ending:
+                if process.stood_still is not None:
+                    process.withheld.append(handle)
+                    continue
+                if handle.when() + process.lost > self.now + _NEARLY:  # its clock stood still meanwhile
+                    self._push(process, handle, handle.when() + process.lost)
+                    continue
+            self._ready.append((process, handle))
 
-    def _push(self, process: Process, handle: asyncio.TimerHandle, due: float | None = None) -> None:
+    def _push(self, process: Process, handle: asyncio.Handle, due: float) -> None:
         self._number += 1
-        when = handle.when() + process.lost if due is None else due
-        heapq.heappush(self._timers, (when, self._number, process, handle))
+        heapq.heappush(self._timers, (due, self._number, process, handle))
 
     def _end(self) -> None:
         """Leave no task and no thread behind."""
