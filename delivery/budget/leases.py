@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from math import ceil, floor, inf
 from typing import Final
@@ -91,13 +91,18 @@ class Budget:
         share = self._shares(target)[task]
         free = self._free(target, [holder for name, holder in self._holders.items() if name != task])
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))
-        mine.leases.append(Lease(rate, number, self._clock() + self._term))
+        mine.leases.append(Lease(rate, number, self._after_one_call(rate) + self._term))
         return rate
 
     def confirm(self, task: str, number: int) -> None:
         """A task has heard an answer: it uses no lease of an earlier one any more."""
         if (holder := self._holders.get(task)) is not None:
-            holder.leases = [lease for lease in holder.leases if lease.number >= number]
+            rate = max((lease.rate for lease in holder.leases if lease.number >= number), default=0.0)
+            given_up = [lease for lease in holder.leases if lease.number < number and lease.rate > rate]
+            ending = [
+                replace(lease, until=min(lease.until, self._after_one_call(lease.rate - rate))) for lease in given_up
+            ]
+            holder.leases = ending + [lease for lease in holder.leases if lease.number >= number]
 
     def short(self, target: float) -> list[str]:
         """Name the tasks that would now be leased notably more than they are: somebody else has given it back."""
@@ -109,12 +114,18 @@ class Budget:
 
     def release(self, task: str) -> None:
         """Take back what a task holds: it has said that it makes no more calls."""
-        self._holders.pop(task, None)
+        if (holder := self._holders.get(task)) is not None:
+            until = min(self._after_one_call(holder.held), self._clock() + self._term)
+            holder.wants, holder.leases = 0.0, [Lease(holder.held, 0, until)] if holder.held else []
 
     def lose(self, task: str) -> None:
         """Share nothing out to a task that cannot be heard; it keeps what it holds until that ends."""
         if task in self._holders:
             self._holders[task].wants = 0.0
+
+    def _after_one_call(self, rate: float) -> float:
+        """When what a task has given up is free: its last call counts for as long as it takes to the next one."""
+        return self._clock() + (1.0 / rate if rate > 0.0 else 0.0)
 
     def _shares(self, target: float) -> dict[str, float]:
         wants = [holder.wants for holder in self._holders.values()]
