@@ -74,7 +74,10 @@ class Line:
                 if self._reached:  # nobody listens where the driver did: it is dead, and what is sent now is sent again
                     self._talk.give_up()
                 await asyncio.sleep(_AGAIN)
-            except (OSError, TimeoutError, ChannelError):
+            except (ConnectionError, ChannelError):
+                self._talk.hung_up()
+                await asyncio.sleep(_AGAIN)
+            except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN)
 
     def leave(self, *, complete: bool) -> None:

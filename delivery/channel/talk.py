@@ -121,6 +121,14 @@ class Talk:
         self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
         self._sender.pump()
 
+    def hung_up(self) -> None:
+        """Make no call until the driver has been heard again: it has ended, or has not heard this task for long.
+
+        So a task whose machine stood still together with its clock learns that its lease has ended.
+        """
+        self._permit.grant(0.0, owns=False, asked=None)
+        self._sender.pump()
+
     def give_up(self) -> None:
         """Stop: the driver has been silent for too long."""
         self._permit.stopped = True

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from delivery.budget.permit import Permit
 from delivery.budget.target import Target
@@ -26,7 +27,7 @@ from delivery.task import row
 BEAT = 0.2
 """Seconds between a task's questions."""
 WAY = 0.001
-"""Seconds that a message between task and driver is under way."""
+"""Seconds that a message between task and driver is under way, unless a test says otherwise."""
 START = 0.15
 """Seconds that it takes a slot to start its next task."""
 
@@ -115,6 +116,8 @@ class Task:
         self.sender.when_news = self.ask
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
+        self._arrivals = {"to driver": 0.0, "to task": 0.0}
+        """When the last message arrives, in each direction: none overtakes another."""
 
     async def live(self) -> None:
         """Send everything, and say so."""
@@ -127,18 +130,24 @@ class Task:
             await self.sender.send(feed, lambda outcome: self.talk.report(row(outcome)))
             self.talk.leave(complete=not self.permit.stopped)
             self.ask()
-            await asyncio.sleep(4 * WAY)
+            while self.connected and not self.talk.over:
+                await asyncio.sleep(WAY)
         finally:
             beat.cancel()
 
     def ask(self) -> None:
         question = self.talk.question()
         if self.connected:
-            self.loop.call_later(WAY, self.delivery.hear, self, question)
+            self._bring("to driver", self.delivery.hear, self, question)
 
     def hear(self, answer: Message) -> None:
         if self.connected:
-            self.loop.call_later(WAY, self._obey, answer)
+            self._bring("to task", self._obey, answer)
+
+    def _bring(self, direction: str, hear: Callable[..., None], *what: Any) -> None:
+        at = max(self.loop.time() + self.delivery.way(), self._arrivals[direction] + 1e-6)
+        self._arrivals[direction] = at
+        self.loop.call_at(at, hear, *what)
 
     def cut(self, *, noticed_after: float = 0.0) -> None:
         """Let no message through any more; the driver notices now, or after so many seconds of silence."""
@@ -163,6 +172,7 @@ class Delivery:
         slots: tasks at once.
         service: who is called.
         in_flight: calls under way at once, in a part's task.
+        way: seconds that a message is under way, of each anew.
 
     Attributes:
         tasks: all there ever were, in the order in which they came, by name.
@@ -176,9 +186,11 @@ class Delivery:
         slots: int = 2,
         service: Service | None = None,
         in_flight: Callable[[int], int] = lambda _part: 256,
+        way: Callable[[], float] = lambda: WAY,
     ) -> None:
         self.service = service or Service()
         self.in_flight = in_flight
+        self.way = way
         clock = asyncio.get_running_loop().time
         self.dispatcher = Dispatcher(Target(limit, clock), clock)
         self.numbers = itertools.count()

@@ -243,6 +243,22 @@ def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
     run(scenario)
 
 
+def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_again(hasty: pytest.MonkeyPatch) -> None:
+    """It had been silent for so long that its lease has ended, whatever its own clock says: its machine stood still."""
+    hasty.setattr("delivery.budget.permit.TERM", NEVER)
+    hasty.setattr(line_module, "_AGAIN", NEVER)
+    hasty.setattr(line_module, "_LOST", NEVER)
+
+    async def scenario(server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
+            await until(lambda: not task.permit.owned)
+            assert (task.permit.rate, task.permit.stopped) == (0.0, False)
+
+    run(scenario)
+
+
 def test_a_message_that_was_tampered_with_breaks_the_line_and_changes_nothing() -> None:
     async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
@@ -468,6 +484,7 @@ def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
             await task.go()
             overheard = relay
         dispatcher.take()
+        dispatcher.kept()
         reader, writer = await asyncio.open_connection(address.host, address.port)
         await reader.readline()
         writer.write(bytes(overheard.to_driver[0]))
@@ -539,10 +556,11 @@ def test_a_server_that_is_closed_leaves_nothing_behind(caplog: pytest.LogCapture
             tell_of(dispatcher, 9, 1_000_000)
             deaf = await Spoken(address, "deaf", 9).__aenter__()
             deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            await deaf.say(number=1)
+            for number in range(60):  # each is answered by a piece of a million requests
+                await deaf.say(number=number)
             some = [Task(address, f"task-{number}", number) for number in range(5)]
             await until(lambda: all(task.line._reached for task in some))
-            assert server._ways["deaf"][0].transport.get_write_buffer_size()
+            await until(lambda: server.call(server._ways["deaf"][0].transport.get_write_buffer_size))
             connections = [await asyncio.open_connection(address.host, address.port) for _ in range(5)]
         for reader, writer in connections:
             await reader.readline()

@@ -241,6 +241,15 @@ def test_who_is_told_to_stop_does_not_start_again(task: Task) -> None:
     assert task.permit.stopped
 
 
+def test_who_was_hung_up_on_makes_no_call_until_the_driver_is_heard_again(task: Task) -> None:
+    task.lease(100.0)
+    task.talk.hung_up()
+    assert (task.permit.owned, task.permit.rate, task.permit.stopped, task.sender.pumped) == (False, 0.0, False, 2)
+    task.talk.start()
+    task.lease(100.0)
+    assert (task.permit.owned, task.permit.rate) == (True, 100.0)
+
+
 def test_who_gives_the_driver_up_stops(task: Task) -> None:
     task.talk.give_up()
     assert (task.permit.stopped, task.sender.pumped) == (True, 1)
