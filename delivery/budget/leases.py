@@ -91,7 +91,7 @@ class Budget:
         share = self._shares(target)[task]
         free = self._free(target, [holder for name, holder in self._holders.items() if name != task])
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))
-        mine.leases.append(Lease(rate, number, self._after_one_call(rate) + self._term))
+        mine.leases.append(Lease(rate, number, self._clock() + self._term))
         return rate
 
     def confirm(self, task: str, number: int) -> None:

@@ -10,6 +10,8 @@ from delivery.budget.leases import Budget, shares
 from tests.delivery.clock import Clock
 
 TERM, LIMIT = 3.0, 90.0
+ONE_CALL = 0.125
+"""Seconds, at the least: what a task gives up is free when its next call would have been due."""
 ROUNDING = 1e-5
 
 WANTS = st.one_of(st.just(inf), st.just(0.0), st.floats(0.1, 2000.0), st.integers(1, 600).map(float))
@@ -28,21 +30,26 @@ def budget(clock: Clock) -> Budget:
 class Ask:
     """Tasks ask for what is to be had; each hears an answer, and confirms it when it asks again."""
 
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
+    def __init__(self, budget: Budget, clock: Clock, pause: float = ONE_CALL) -> None:
+        self.budget, self.clock, self.pause = budget, clock, pause
         self.answers: dict[str, int] = {}
 
     def __call__(self, task: str, wants: float = inf, target: float = LIMIT, *, hears: bool = True) -> float:
         number = self.answers.get(task, 0)
         if hears:
             self.budget.confirm(task, number)
+            self.clock.move(self.pause)
         self.answers[task] = number + 1
         return self.budget.ask(task, wants, target, number + 1)
 
+    def again(self, task: str) -> float:
+        """Ask at once, and confirm nothing."""
+        return self(task, hears=False)
+
 
 @pytest.fixture
-def ask(budget: Budget) -> Ask:
-    return Ask(budget)
+def ask(budget: Budget, clock: Clock) -> Ask:
+    return Ask(budget, clock)
 
 
 # Shares.
@@ -130,10 +137,23 @@ def test_a_target_of_nothing_stops_all_and_all_go_on_then(ask: Ask) -> None:
     assert (ask("a"), ask("b")) == (60.0, 30.0)
 
 
-def test_what_is_released_is_free_at_once(budget: Budget, ask: Ask) -> None:
+def test_what_is_released_is_free_when_its_next_call_would_have_been_due(
+    budget: Budget, clock: Clock, ask: Ask
+) -> None:
     ask("a"), ask("b")
     budget.release("a")
-    assert ask("b") == 90.0
+    assert ask.again("b") == 0.0
+    clock.move(1.0 / 90.0)
+    assert ask.again("b") == 90.0
+
+
+def test_so_is_what_is_lowered_when_the_difference_would_have_been(clock: Clock, ask: Ask) -> None:
+    settle(ask)
+    ask("a", 50.0)
+    ask.budget.confirm("a", ask.answers["a"])
+    assert ask.again("b") == 30.0
+    clock.move(1.0 / 10.0)
+    assert ask.again("b") == 40.0
 
 
 def test_nobody_is_missed_who_never_came(budget: Budget) -> None:
@@ -186,11 +206,11 @@ def test_nobody_is_confirmed_who_never_came(budget: Budget, ask: Ask) -> None:
 
 def test_what_a_dead_task_held_is_free_when_its_lease_has_ended(clock: Clock, ask: Ask) -> None:
     ask("dead")
-    assert ask("a") == 0.0
+    assert ask.again("a") == 0.0
     clock.move(TERM - 0.01)
-    assert ask("a") == 0.0
+    assert ask.again("a") == 0.0
     clock.move(0.01)
-    assert ask("a") == 90.0
+    assert ask.again("a") == 90.0
 
 
 def test_a_task_whose_line_broke_keeps_its_lease_to_its_end_and_gets_no_share(
@@ -226,6 +246,8 @@ def test_who_is_leased_notably_less_than_there_is_is_short(budget: Budget, ask: 
     settle(ask)
     assert budget.short(90.0) == []
     budget.release("a")
+    assert budget.short(90.0) == []
+    ask.clock.move(ONE_CALL)
     assert budget.short(90.0) == ["b"]
     assert ask("b") == 90.0
     assert budget.short(90.0) == []
@@ -250,6 +272,7 @@ def test_who_cannot_be_told_is_not_short(budget: Budget, clock: Clock, ask: Ask)
     settle(ask, "a", "lost", "silent")
     budget.release("a")
     budget.lose("lost")
+    clock.move(ONE_CALL)
     assert budget.short(90.0) == ["silent"]
     clock.move(TERM)
     assert budget.short(90.0) == []
@@ -326,9 +349,11 @@ def test_tasks_together_never_believe_that_they_may_make_more_than_the_limit(
 
 
 @given(st.lists(WANTS.filter(bool), min_size=1, max_size=8))
-def test_when_all_have_asked_thrice_nothing_is_left_that_anybody_wants(wants: list[float]) -> None:
-    ask = Ask(Budget(Clock(), LIMIT, TERM))
-    for _ in range(3):
+def test_when_all_have_asked_for_some_seconds_nothing_is_left_that_anybody_wants(wants: list[float]) -> None:
+    clock = Clock()
+    ask = Ask(Budget(clock, LIMIT, TERM), clock, pause=0.0)
+    for _ in range(6):
         leased = [ask(str(number), want) for number, want in enumerate(wants)]
+        clock.move(1.0)
     assert sum(leased) == pytest.approx(min(90.0, sum(wants)), abs=len(wants))
     assert ask.budget.short(90.0) == []

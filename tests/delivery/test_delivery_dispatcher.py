@@ -17,6 +17,8 @@ from delivery.records import Answer, Row
 from tests.delivery.clock import Clock
 
 LIMIT = 90.0
+ONE_CALL = 0.125
+"""Seconds, at the least: what a task gives up is free when its next call would have been due."""
 DENIED = {"httpStatus": 403, "errorCode": "AccessDeniedException"}
 UNKNOWN = Trust()
 NOBODY = {"httpStatus": None, "errorCode": "EndpointConnectionError"}
@@ -111,6 +113,7 @@ def test_who_wants_less_leaves_it_to_the_others_who_are_told_when_it_has_confirm
     pair.ask("a", wants=10.0)
     assert pair.dispatcher.short() == []
     pair.ask("a", wants=10.0)
+    pair.clock.move(ONE_CALL)
     assert pair.dispatcher.short() == ["b"]
     assert pair.dispatcher.answer("b")["rate"] == 80.0
     assert pair.dispatcher.short() == []
@@ -119,11 +122,14 @@ def test_who_wants_less_leaves_it_to_the_others_who_are_told_when_it_has_confirm
 def test_who_is_told_unasked_gets_no_more_than_it_said_that_it_wants(pair: Driver) -> None:
     pair.ask("b", wants=40.0)
     pair.ask("a", wants=10.0), pair.ask("a", wants=10.0)
+    pair.clock.move(ONE_CALL)
     assert pair.dispatcher.answer("b")["rate"] == 40.0
 
 
-def test_what_an_attempt_held_that_has_gone_is_free_at_once(pair: Driver) -> None:
+def test_what_an_attempt_held_that_has_gone_is_free_when_its_next_call_would_have_been_due(pair: Driver) -> None:
     pair.ask("a", gone=True)
+    assert pair.ask("b")["rate"] == 30.0
+    pair.clock.move(ONE_CALL)
     assert pair.ask("b")["rate"] == LIMIT
 
 
@@ -445,6 +451,7 @@ def test_what_an_attempt_held_whose_part_was_taken_is_free_when_it_has_let_go(pa
     assert pair.ask("a")["rate"] == 0.0
     assert pair.ask("b")["rate"] == 30.0  # a's answer is on its way
     pair.ask("a")
+    pair.clock.move(ONE_CALL)
     assert pair.ask("b")["rate"] == LIMIT
 
 

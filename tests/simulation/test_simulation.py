@@ -13,7 +13,7 @@ from tests.simulation.scenario import draw
 from tests.simulation.simulate import simulate
 from tests.simulation.sweep import sweep
 
-SEEDS = 4_000
+SEEDS = 2_000
 """What two minutes allow; `make simulate` runs more."""
 AT_ONCE = 500
 SOON = 400

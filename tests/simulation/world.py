@@ -1,8 +1,8 @@
 """One seeded scheduler for all processes of a delivery: an event loop in virtual time that knows which process acts.
 
 Real asyncio code runs in it unchanged: tasks, futures, timeouts, streams. A callback belongs to the process that asked
-for it. A process can be paused (SIGSTOP: its timers fire late, all at once), suspended (its monotonic clock stands still
-too) or killed. Blocking code lets the world go on while it sleeps.
+for it. A process can be paused (SIGSTOP: its timers fire late, all at once), suspended (its monotonic clock stands
+still too) or killed. Blocking code lets the world go on while it sleeps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Process:
         """What it would do now, and does when it runs again."""
 
 
-class Stopped(BaseException):  # noqa: N818 - nobody is to catch it as an error
+class Stopped(BaseException):
     """Ends blocking code whose process was killed."""
 
 
@@ -104,7 +104,7 @@ class World(asyncio.AbstractEventLoop):
     async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
         return await self.network.connect(factory, host, port)
 
-    async def create_server(self, factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]
+    async def create_server(self, factory: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override]
         return self.network.listen(factory, self.current)
 
     def get_debug(self) -> bool:
@@ -270,7 +270,5 @@ class World(asyncio.AbstractEventLoop):
         self.current = process
 
     def _block(self, work: Callable[[], None]) -> None:
-        try:
+        with suppress(Stopped):  # its process was killed meanwhile
             work()
-        except Stopped:
-            pass  # its process was killed meanwhile
