@@ -29,9 +29,8 @@ def main() -> int:
             print(result.report(), flush=True)
         if failures >= options.failures:
             break
-    print(
-        f"{seen:,} seeds, {calls:,} calls, {twice:,} of them twice, {failures} seeds fail, {time.monotonic() - begun:.0f} s"
-    )
+    seconds = time.monotonic() - begun
+    print(f"{seen:,} seeds, {calls:,} calls, {twice:,} of them twice, {failures} seeds fail, {seconds:.0f} s")
     return 1 if failures else 0
 
 

@@ -1,4 +1,4 @@
-"""Scenarios that have found a fault, each shortened to what it needs. They stay: a fault that was mended is not to return."""
+"""Scenarios that have found a fault, each shortened to what it needs: a fault that was mended is not to return."""
 
 from __future__ import annotations
 

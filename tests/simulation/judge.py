@@ -1,4 +1,4 @@
-"""What must hold after each step, reckoned from what the service took and the store kept, never by the code under test."""
+"""What must hold after each step, reckoned from what the service took and the store kept, never by the code itself."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Service:
                 return trouble
         return None
 
-    def answer(self, call: Call) -> Answer | None:
+    def answer(self, call: Call) -> Answer | None:  # noqa: PLR0911 - one fault each
         """Judge a call that arrives; None where no answer will ever come."""
         if self.trouble("denied"):
             return Answer(403, "AccessDeniedException", "no")

@@ -199,7 +199,7 @@ class Campaign:
 
     # What befalls a run.
 
-    def _befall(self, trouble: Trouble, driver: Driver) -> None:
+    def _befall(self, trouble: Trouble, driver: Driver) -> None:  # noqa: PLR0912 - a table of what may happen
         if driver is not self.driver or driver.over or not driver.process.alive:
             return
         world, running = self.world, [one for one in self.job.running if one.process.alive]

@@ -11,9 +11,9 @@ from tests.simulation.network import Network, Weather
 from tests.simulation.world import Process, World
 
 
-def world_with(weather: Weather = Weather()) -> World:
+def world_with(weather: Weather | None = None) -> World:
     world = World()
-    world.network = Network(world, random.Random(1), weather)
+    world.network = Network(world, random.Random(1), weather or Weather())
     return world
 
 
