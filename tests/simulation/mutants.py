@@ -15,9 +15,8 @@ from unittest.mock import patch
 from delivery.budget.leases import Budget, _Holder
 from delivery.budget.pacing import Pacer
 from delivery.budget.permit import Permit
-from delivery.channel import dispatcher
 from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.parts import Done, Parts
+from delivery.channel.parts import Done
 from delivery.channel.talk import Talk
 from delivery.sending.course import Course
 from delivery.sending.ways import Ways
@@ -36,13 +35,6 @@ def _take_less(self: Any) -> Any:
     return rows[:-1] if len(rows) > 5 else rows
 
 
-def _own_early(self: Any, number: int, attempt: str) -> bool:
-    part = self._parts[number]
-    if part.heir == attempt:
-        part.owner = attempt
-    return bool(_HEARD(self, number, attempt))
-
-
 def _split_in_one(self: Any, way: Any) -> None:
     _SPLIT(self, way)
     self._parts.pop()
@@ -52,16 +44,12 @@ def _never_resend(self: Any) -> None:
     self._asked.clear()
 
 
-def _always_complete(self: Any, *, complete: bool) -> None:
-    _LEAVE(self, complete=True)
-
-
 def _wait_for_rate_alone(self: Any) -> float:
     return float("inf") if self.stopped else self._pacer.wait()
 
 
-_ACCEPT, _TAKE, _HEARD = Dispatcher.accept, Dispatcher.take, Parts.heard
-_SPLIT, _LEAVE = Ways.split, Talk.leave
+_ACCEPT, _TAKE = Dispatcher.accept, Dispatcher.take
+_SPLIT = Ways.split
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "a task counts with its newest lease, though it may use an older one": lambda: patch.object(
@@ -74,23 +62,17 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "a pacer lets what it earned go at once": lambda: patch.object(Pacer, "_room", lambda self, now, usual: 0.0),
     "a call needs no ownership and no lease that holds": lambda: patch.object(Permit, "wait", _wait_for_rate_alone),
-    "a task's lease never ends": lambda: patch.object(Permit, "_let_end", lambda self: None),
     "an outcome counts as often as it is told": lambda: patch.object(Dispatcher, "accept", _accept_any_number),
     "a receipt is dropped now and then": lambda: patch.object(Dispatcher, "take", _take_less),
     "what the store refuses is forgotten": lambda: patch.object(
         Dispatcher, "give_back", lambda self, rows: self.kept()
     ),
-    "sending does not wait for the store": lambda: patch.object(dispatcher, "_DURABLE_WITHIN", 1e9),
-    "a part goes to its heir before its owner has ended": lambda: patch.object(Parts, "heard", _own_early),
     "what others have ended is sent again": lambda: patch.object(Done, "has", lambda self, requestId: False),
     "what was told on a lost connection is not told again": lambda: patch.object(Talk, "start", _never_resend),
-    "a task that was stopped says that its part is complete": lambda: patch.object(Talk, "leave", _always_complete),
     "half of a split request is lost": lambda: patch.object(Ways, "split", _split_in_one),
-    "a request without an answer is not called again": lambda: patch.object(Ways, "again", lambda self, way, due: None),
     "a refusal of several events is one of each": lambda: patch.object(
         Course, "_refuse", lambda self, way, answer, ways, ended: ended(way.outcome("refused", answer))
     ),
-    "refusals stand whatever the service does": lambda: patch.object(dispatcher, "_SETTLED_AFTER", -1e9),
     "the driver ends nothing": lambda: patch.object(Dispatcher, "stop", lambda self: None),
 }
 """By what they do."""
