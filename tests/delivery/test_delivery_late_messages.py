@@ -82,4 +82,4 @@ def test_one_lower_lease_that_is_heard_late_makes_no_second_too_full(late: float
     assert fullest_second(delivery.starts) <= 1.02 * LIMIT
     assert between(delivery.starts, 4.0, 8.0) >= 0.95 * LIMIT
     shares = [between(task.permit.starts, 6.0, 8.0) for task in delivery.tasks.values()]
-    assert shares == sorted(shares, reverse=True) and min(shares) > 0.0
+    assert min(shares) > 0.0 and max(shares) < 0.95 * LIMIT
