@@ -83,8 +83,8 @@ class Talk:
             "ended": rows,
             "wants": self._wants(),
             "calls": asdict(self._sender.calls),
-            "idle": not self._sender.in_flight,
-            "gone": self.leaving,
+            "idle": not self._sender.in_flight and not self._has_more,
+            "gone": self.leaving and not self._has_more,
             "complete": self.complete,
             "ending": _brief(self._sender.ending),
             "unreachable": _brief(self._sender.unreachable),
@@ -100,13 +100,13 @@ class Talk:
             self._rows.popleft()
             self._got += 1
         self._told = max(self._told, self._got)
-        has_more = self._told < self._got + len(self._rows)
+        ask = self._has_more
         if self.leaving:
             self.over = self.over or ("rate" not in answer and not self._rows)
         elif "rate" in answer:
-            has_more = has_more or "done" in answer or answer["rate"] < _LOWER * self._permit.rate
+            ask = ask or "done" in answer or answer["rate"] < _LOWER * self._permit.rate
             self._take(answer)
-        if has_more:
+        if ask:
             self._sender.when_news()
 
     def _take(self, answer: Message) -> None:
@@ -133,6 +133,11 @@ class Talk:
         """Stop: the driver has been silent for too long."""
         self._permit.stopped = True
         self._sender.pump()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is more to tell than the last question held: who has the part next must know of all of it."""
+        return self._told < self._got + len(self._rows)
 
     def _to_tell(self) -> Iterator[Row]:
         """Give the outcomes that the driver has not been told on this connection, as many as a question holds."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.delivery.simulation import WAY, Delivery, between, fullest_second
+from tests.delivery.simulation import WAY, Delivery, Task, between, fullest_second
 from tests.delivery.virtual import run
 
 LIMIT = 1_000.0
@@ -60,18 +60,26 @@ def test_the_limit_is_kept_and_used_whatever_the_distance(way: float, tasks: int
     assert between(delivery.starts, 1.0 + 6 * way, 12.0) >= 0.95 * LIMIT
 
 
-def test_one_lower_lease_that_is_late_makes_no_second_too_full() -> None:
-    """The newcomer gets its share when the other has confirmed that it makes fewer calls, and not before."""
+@pytest.mark.parametrize("tasks", [2, 10])
+@pytest.mark.parametrize("late", [0.2, 0.4, 0.9])
+def test_one_lower_lease_that_is_heard_late_makes_no_second_too_full(late: float, tasks: int) -> None:
+    """The newcomers get their shares when the first has confirmed that it makes fewer calls, and not before."""
 
     async def scenario() -> Delivery:
-        late = 0.0
-        delivery = Delivery(LIMIT, 2, way=lambda: WAY + late)
-        sending = asyncio.create_task(delivery.send([8_000, 4_000]))
-        await asyncio.sleep(0.16)
-        late = 0.9
-        await asyncio.sleep(0.5)
-        late = 0.0
-        await sending
+        loop, delivery = asyncio.get_running_loop(), Delivery(LIMIT, tasks)
+        first, *others = (Task(delivery, part, 20_000) for part in range(tasks))
+        lives = [loop.create_task(delivery._keep()), loop.create_task(first.live())]
+        await asyncio.sleep(2.0)
+        hear = first.hear
+        first.hear = lambda answer: loop.call_later(late, hear, answer)  # type: ignore[method-assign,assignment]
+        lives += [loop.create_task(other.live()) for other in others]
+        await asyncio.sleep(6.0)
+        for life in lives:
+            life.cancel()
         return delivery
 
-    assert fullest_second(run(scenario()).starts) <= 1.02 * LIMIT
+    delivery = run(scenario())
+    assert fullest_second(delivery.starts) <= 1.02 * LIMIT
+    assert between(delivery.starts, 4.0, 8.0) >= 0.95 * LIMIT
+    shares = [between(task.permit.starts, 6.0, 8.0) for task in delivery.tasks.values()]
+    assert min(shares) > 0.0 and max(shares) < 0.95 * LIMIT

@@ -348,6 +348,28 @@ def test_what_takes_long_to_come_is_no_silence() -> None:
     run(scenario)
 
 
+def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.MonkeyPatch) -> None:
+    """However much has ended: told by others before, or by the task itself."""
+
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        tell_of(dispatcher, 0, 200_000)
+        async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+            task.report(5_000)
+            await until(lambda: task.told)
+            for _ in range(3):
+                relay.cut()
+                before = relay.connections
+                await until(lambda before=before: relay.connections > before and task.permit.owned)
+                await until(lambda: task.permit.rate == LIMIT)
+            assert len(relay.to_task[0]) > 2_000_000
+            assert all(len(said) < 20_000 for said in relay.to_task[1:])
+            await task.go()
+            assert events(server.call(dispatcher.take)) == task.expected
+
+    run(scenario)
+
+
 def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
     """Have so many of a part's requests ended before."""
     dispatcher.come("before", part)

@@ -102,5 +102,5 @@ def test_where_the_clock_stood_still_the_drivers_word_ends_the_lease(driver: tup
 def test_leases_are_counted_by_a_clock_that_goes_on_while_the_machine_is_suspended() -> None:
     """Linux's does not stand still under the name of boot time, macOS's under that of monotonic."""
     awake = {"linux": "CLOCK_BOOTTIME", "darwin": "CLOCK_MONOTONIC"}[sys.platform]
-    assert task_module._CLOCK == getattr(time, awake)
+    assert getattr(time, awake) == task_module._CLOCK
     assert abs(task_module._seconds() - time.clock_gettime(getattr(time, awake))) < 1.0

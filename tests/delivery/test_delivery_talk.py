@@ -223,6 +223,20 @@ def test_many_outcomes_are_told_in_questions_of_bounded_length_one_after_the_oth
     assert len(sizes) > 3 and max(sizes) < 300_000
 
 
+def test_who_has_more_to_tell_than_a_question_holds_is_neither_idle_nor_gone_before_it_has_told_it(task: Task) -> None:
+    """Whoever has the part next is told what the driver knows."""
+    for number in range(1_000):
+        task.talk.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
+    task.talk.leave(complete=True)
+    said = []
+    while list(task.talk.untold()):
+        question = task.ask()
+        said.append((question["idle"], question["gone"]))
+        task.talk.obey({"got": question["from"] + len(question["ended"])})
+    assert len(said) > 2 and said == [(False, False)] * (len(said) - 1) + [(True, True)]
+    assert task.talk.over
+
+
 def test_the_longest_question_fits_a_line(task: Task) -> None:
     """Whatever its outcomes hold: JSON makes twelve bytes of some characters."""
     worst = "\U0001f6d2" * 256
