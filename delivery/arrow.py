@@ -60,7 +60,7 @@ def left(what: Left) -> Iterator[pa.RecordBatch]:
 def _requests(row: dict[str, Any]) -> list[Request]:
     ended = row.pop("ended", None)
     request = Request(row["requestId"], row["userId"], row["sessionId"], tuple(row["eventIds"]), tuple(row["events"]))
-    return list(remaining(request, Done((), ended))) if ended else [request]
+    return list(remaining(request, Done(ended))) if ended else [request]
 
 
 def remaining(request: Request, done: Done) -> Iterator[Request]:

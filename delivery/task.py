@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,6 +25,8 @@ from delivery.sending.retry import RetryPolicy
 from delivery.sending.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine is suspended: a lease ends meanwhile. Linux names it so; macOS's monotonic one does so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,12 @@ class Terms:
     Attributes:
         service: where requests go.
         address: of the driver.
-        static_rate: calls a second that a task goes on at while it cannot hear the driver.
         in_flight: calls under way at once, at the most, in each task.
         retry: when to call again.
     """
 
     service: Service
     address: Address
-    static_rate: float
     in_flight: int = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
@@ -96,12 +97,11 @@ def _read(pieces: Iterable[list[Request]], feed: Feed) -> None:
 async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[tuple[int, Row]]:
     loop = asyncio.get_running_loop()
     service = connect(terms.service, terms.in_flight)
-    permit = Permit(loop.time, terms.static_rate)
-    time = Time(lambda: datetime.now(UTC), loop.time)
-    sender = Sender(service, permit, terms.retry, time, terms.in_flight)
+    permit = Permit(_seconds)
+    sender = Sender(service, permit, terms.retry, Time(lambda: datetime.now(UTC), loop.time), terms.in_flight)
     feed = Feed(lambda: _soon(loop, sender.pump))
-    talk = Talk(permit, sender, loop.time)
-    line = Line(terms.address, attempt, talk, loop.time)
+    talk = Talk(permit, sender, _seconds)
+    line = Line(terms.address, attempt, talk, _seconds)
     sender.when_news = line.ask
     started.set_result(feed)
     sending = loop.create_task(sender.send(feed, lambda outcome: talk.report(row(outcome))))
@@ -137,6 +137,11 @@ def row(outcome: Outcome) -> Row:
         "startedAt": round(outcome.startedAt.timestamp() * _MICROSECONDS),
         "latencyMs": outcome.latencyMs,
     }
+
+
+def _seconds() -> float:
+    """Tell the time that leases are counted by."""
+    return time.clock_gettime(_CLOCK)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:

@@ -140,7 +140,7 @@ def by_boto3(url: str, calls: list[Arguments], threads: int) -> Run:
 
 def by_task(url: str, requests: list[Request], driver: Address) -> Run:
     """Send as a Spark task does: from Arrow batches, leased, told to the driver."""
-    terms = Terms(Service(TRACKER, REGION, url), driver, static_rate=1.0, in_flight=IN_FLIGHT)
+    terms = Terms(Service(TRACKER, REGION, url), driver, in_flight=IN_FLIGHT)
     rows = [{**_row(each), "requestId": f"{number:064x}"} for number, each in enumerate(requests)]
     parts = itertools.count()
 
@@ -177,11 +177,12 @@ def driver() -> Iterator[Address]:
 
 
 def _drive(pipe: Any) -> None:
-    dispatcher = Dispatcher(Target(1e6), 1.0)
+    dispatcher = Dispatcher(Target(1e6))
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         pipe.send(address)
         while not pipe.poll(0.5):
             server.call(dispatcher.take)
+            server.call(dispatcher.kept)
 
 
 def unsigned(url: str, requests: list[Request]) -> Run:

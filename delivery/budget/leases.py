@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from math import ceil, floor, inf
 from typing import Final
 
 _NOTABLE: Final = 0.02
-"""Of the limit."""
+"""Of the target."""
 _ROUNDING: Final = 1e-6
 """Calls a second that are no call, only the end of a reckoning with fractions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Calls a second that a task may make.
+
+    Attributes:
+        rate: calls a second.
+        number: of the answer that brings it to the task.
+        until: when it has ended for certain; the task counts from its question, so there it ends earlier.
+    """
+
+    rate: float
+    number: int
+    until: float
 
 
 @dataclass(slots=True)
@@ -19,104 +34,114 @@ class _Holder:
     """A task that takes part.
 
     Attributes:
-        wants: calls a second that it could make.
-        asked: when it last asked.
-        leases: when each that may not have ended was given, and its calls a second.
-        lost: the task cannot be heard: nobody knows whether the last lease reached it.
+        wants: calls a second that it could make; 0 while it cannot be heard.
+        leases: those that it may be using: the newest, and those before it that it may not have given up yet.
     """
 
     wants: float
-    asked: float = 0.0
-    leases: list[tuple[float, float]] = field(default_factory=list)
-    lost: bool = False
+    leases: list[Lease] = field(default_factory=list)
+
+    @property
+    def held(self) -> float:
+        """Calls a second that it may be making, whichever answers have reached it."""
+        return max((lease.rate for lease in self.leases), default=0.0)
+
+    @property
+    def newest(self) -> float:
+        """Calls a second that it is to make."""
+        return self.leases[-1].rate if self.leases else 0.0
 
 
 class Budget:
     """Leases of calls a second, to tasks in the order in which they came.
 
-    A lease ends by itself, so what a task that died held comes back. Together the leases that have not ended never
-    pass the limit: what one is to have more, another has first to give back, or to let end. A task that does not ask
-    goes on for a while, at its static rate or its lease if that is less; that is set aside for it.
+    There is one rule: a task counts with the largest lease that it may be using. A lease may be used until it has
+    ended, or until the task confirms a later answer. All that tasks may be using together never passes the limit,
+    however late a message comes: what one is to have more, another has first to confirm that it makes no more.
 
     Leases are whole calls, but for one task's: then the calls of any second together are no more than the limit, too.
 
     Args:
         clock: seconds, monotonic.
-        static_rate: calls a second that a task goes on at when its lease ends.
+        limit: calls a second that are never passed.
         term: seconds that a lease lasts.
-        grace: seconds after it last asked that a task goes on, at the most.
     """
 
-    def __init__(self, clock: Callable[[], float], static_rate: float, term: float, grace: float) -> None:
+    def __init__(self, clock: Callable[[], float], limit: float, term: float) -> None:
         self._clock = clock
-        self._static_rate = static_rate
+        self._limit = limit
         self._term = term
-        self._grace = grace
         self._holders: dict[str, _Holder] = {}
 
-    def ask(self, task: str, wants: float, limit: float, *, unasked: bool = False) -> float:
+    def ask(self, task: str, wants: float, target: float, number: int) -> float:
         """Lease a task its share.
 
         Args:
-            task: who asks, again well before its lease ends.
+            task: who is answered; again well before its lease ends.
             wants: calls a second that it could make; infinity if only its lease holds it back.
-            limit: calls a second of all tasks together, now.
-            unasked: the task is told without having asked: it is leased no less than it holds, since nobody else may
-                have the difference before it has heard of it.
+            target: calls a second that all tasks are to make together now, at the most the limit.
+            number: of the answer; each is greater than the last.
 
         Returns:
-            Calls a second, for one term from now on; in place of what it was leased before.
+            Calls a second, for one term from now on, in place of what the task was leased before.
         """
-        now = self._clock()
-        self._tidy(now)
+        self._tidy()
         mine = self._holders.setdefault(task, _Holder(wants))
-        mine.wants, mine.lost = wants if wants == inf else float(ceil(wants)), False
-        share = self._shares(limit)[task]
-        free = limit - sum(self._held(held, now) for name, held in self._holders.items() if name != task)
+        mine.wants = wants if wants == inf else float(ceil(wants))
+        share = self._shares(target)[task]
+        free = self._free(target, [holder for name, holder in self._holders.items() if name != task])
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))
-        rate = max(rate, self._held(mine, now)) if unasked else rate
-        mine.asked, mine.leases = now, [*self._running(mine, now), (now, rate)]
+        mine.leases.append(Lease(rate, number, self._clock() + self._term))
         return rate
 
-    def short(self, limit: float) -> list[str]:
+    def confirm(self, task: str, number: int) -> None:
+        """A task has heard an answer: it uses no lease of an earlier one any more."""
+        if (holder := self._holders.get(task)) is not None:
+            rate = max((lease.rate for lease in holder.leases if lease.number >= number), default=0.0)
+            given_up = [lease for lease in holder.leases if lease.number < number and lease.rate > rate]
+            ending = [
+                replace(lease, until=min(lease.until, self._after_one_call(lease.rate - rate))) for lease in given_up
+            ]
+            holder.leases = ending + [lease for lease in holder.leases if lease.number >= number]
+
+    def short(self, target: float) -> list[str]:
         """Name the tasks that would now be leased notably more than they are: somebody else has given it back."""
-        now = self._clock()
-        held = {name: self._held(holder, now) for name, holder in self._holders.items()}
-        if limit - sum(held.values()) < _NOTABLE * limit:
+        self._tidy()
+        if self._free(target, list(self._holders.values())) < _NOTABLE * target:
             return []
-        heard = (name for name, holder in self._holders.items() if self._running(holder, now) and not holder.lost)
-        shares = self._shares(limit)
-        return [name for name in heard if shares[name] - held[name] > _NOTABLE * limit]
+        shares = self._shares(target)
+        return [name for name, holder in self._holders.items() if shares[name] - holder.newest > _NOTABLE * target]
 
     def release(self, task: str) -> None:
         """Take back what a task holds: it has said that it makes no more calls."""
-        self._holders.pop(task, None)
+        if (holder := self._holders.get(task)) is not None:
+            until = min(self._after_one_call(holder.held), self._clock() + self._term)
+            holder.wants, holder.leases = 0.0, [Lease(holder.held, 0, until)] if holder.held else []
 
     def lose(self, task: str) -> None:
-        """Lease a task no more that cannot be heard, or that was told to make no more calls and has not yet said so."""
+        """Share nothing out to a task that cannot be heard; it keeps what it holds until that ends."""
         if task in self._holders:
-            self._holders[task].wants, self._holders[task].lost = 0.0, True
+            self._holders[task].wants = 0.0
 
-    def _shares(self, limit: float) -> dict[str, float]:
+    def _after_one_call(self, rate: float) -> float:
+        """When what a task has given up is free: its last call counts for as long as it takes to the next one."""
+        return self._clock() + (1.0 / rate if rate > 0.0 else 0.0)
+
+    def _shares(self, target: float) -> dict[str, float]:
         wants = [holder.wants for holder in self._holders.values()]
-        return dict(zip(self._holders, shares(limit, wants), strict=True))
+        return dict(zip(self._holders, shares(target, wants), strict=True))
 
-    def _running(self, holder: _Holder, now: float) -> list[tuple[float, float]]:
-        return [(since, rate) for since, rate in holder.leases if since + self._term > now]
+    def _free(self, target: float, others: Sequence[_Holder]) -> float:
+        """Calls a second that nobody may be using, of the limit; that nobody is to make, of the target."""
+        in_use, to_be_made = sum(holder.held for holder in others), sum(holder.newest for holder in others)
+        return min(self._limit - in_use, target - to_be_made)
 
-    def _held(self, holder: _Holder, now: float) -> float:
-        """Calls a second that a task may be making."""
-        running = [rate for _, rate in self._running(holder, now)]
-        if running:
-            return max(running) if holder.lost else running[-1]
-        ended = max((rate for _, rate in holder.leases), default=0.0)
-        return min(ended, self._static_rate) if holder.asked + self._grace > now else 0.0
-
-    def _tidy(self, now: float) -> None:
-        """Share nothing out to who has not asked for long; forget who, for that, goes on no more."""
-        self._holders = {name: held for name, held in self._holders.items() if held.asked + self._grace > now}
+    def _tidy(self) -> None:
+        """Forget leases that have ended, and tasks that have no other."""
+        now = self._clock()
         for holder in self._holders.values():
-            holder.wants = holder.wants if self._running(holder, now) else 0.0
+            holder.leases = [lease for lease in holder.leases if lease.until > now]
+        self._holders = {name: holder for name, holder in self._holders.items() if holder.leases}
 
 
 def shares(limit: float, wants: Sequence[float]) -> list[float]:

@@ -76,6 +76,11 @@ class Pacer:
         wait = max((1.0 - self._credit) * usual, spaced, self._room(now, usual))
         return wait if wait > _ROUNDING else 0.0
 
+    def due(self) -> int:
+        """Count the calls that were earned and not made, one at the least."""
+        self._earn(self._clock())
+        return max(1, int(self._credit))
+
     def take(self) -> None:
         """A call starts now."""
         now = self._clock()
@@ -120,13 +125,3 @@ class Pacer:
         ends = [*[since for since, _ in self._rates][1:], now]
         spans = ((rate, end - max(since, begin)) for (since, rate), end in zip(self._rates, ends, strict=True))
         return sum(rate * span for rate, span in spans) / _SECOND
-
-
-def whole(rate: float) -> float:
-    """Leave out what is no whole call a second; a rate of less than one stays as it is.
-
-    Examples:
-        >>> whole(166.7), whole(0.25)
-        (166.0, 0.25)
-    """
-    return float(floor(rate)) if rate >= 1.0 else rate

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from delivery.budget.permit import GRACE, CallLimit
+from delivery.budget.permit import TERM, CallLimit
 from delivery.calls import Calls
 
 MOST_REFUSED: Final = 100
@@ -162,5 +162,5 @@ class CircuitBreaker:
     def _under_way(self) -> int:
         """Calls that were granted and have not ended, as far as is heard, of tasks that may still make them."""
         now = self._clock()
-        heard = (caller for caller in self._callers.values() if now - caller.heard < GRACE)
+        heard = (caller for caller in self._callers.values() if now - caller.heard < TERM)
         return sum(max(caller.granted, caller.calls.attempts) - caller.calls.ended for caller in heard)

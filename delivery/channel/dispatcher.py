@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from delivery.budget.leases import Budget
-from delivery.budget.permit import GRACE, TERM
+from delivery.budget.permit import TERM
 from delivery.budget.target import Target
 from delivery.calls import Calls
 from delivery.channel.circuit_breaker import CircuitBreaker
@@ -22,8 +22,11 @@ from delivery.records import UNANSWERED, Answer, Row
 
 _UNREACHABLE: Final = 5.0
 """Seconds after which a service that never answered counts as one that is not there."""
-_DURABLE_WITHIN: Final = 5.0
-"""Seconds; while an older outcome is not durable yet, no call starts: it bounds what a crash can send twice."""
+_DURABLE_WITHIN: Final = 1.5
+"""Seconds; while an outcome that was heard longer ago is not durable yet, no call starts: it bounds what a crash can
+send twice. Receipts are written every second: a store that takes up to 0.4 s for it holds nothing up."""
+_ACTIVE: Final = 2.0
+"""Seconds since it was last heard in which a task takes part."""
 _ANSWERS: Final = 3.0
 """Seconds after an acknowledgement in which a service counts as one that answers."""
 _SETTLED_AFTER: Final = 2.0
@@ -40,8 +43,12 @@ class _Attempt:
     Attributes:
         part: which.
         got: how many of its outcomes have come.
-        owned: whether its last answer let it send.
-        granted: the number of its last question that was answered so.
+        answers: how many answers it was given: each bears its number.
+        owned: the number of the last that gave it the part.
+        may_send: whether the last one let it send.
+        told: how many of the part's requests that have ended it has told itself, or was told on this connection.
+        known: how many of these it has for certain; on another connection it is told the rest.
+        piece: the number of the last answer that told it some.
         wants: calls a second that it could make; infinity where only its lease holds it back.
         gone: it makes no more calls.
         heard: when it was last heard.
@@ -52,8 +59,12 @@ class _Attempt:
 
     part: int
     got: int = 0
-    owned: bool = False
-    granted: int = 0
+    answers: int = 0
+    owned: int = 0
+    may_send: bool = False
+    told: int = 0
+    known: int = 0
+    piece: int = 0
     wants: float = 0.0
     gone: bool = False
     heard: float = 0.0
@@ -101,7 +112,6 @@ class Dispatcher:
 
     Args:
         target: calls a second to aim at, of all tasks together; one that goes on from sending to sending has learnt.
-        static_rate: calls a second that a task goes on at when it loses the driver.
         clock: seconds, monotonic.
         trust: what is known of the service.
 
@@ -113,7 +123,6 @@ class Dispatcher:
     def __init__(
         self,
         target: Target,
-        static_rate: float,
         clock: Callable[[], float] = time.monotonic,
         trust: Trust = Trust(),
     ) -> None:
@@ -121,14 +130,17 @@ class Dispatcher:
         self._trust = trust
         self._breaker = CircuitBreaker(clock, trusted=trust.working)
         self._target = target
-        self._budget = Budget(clock, static_rate, TERM, GRACE)
-        self._parts = Parts(clock, GRACE)
+        self._budget = Budget(clock, target.limit, TERM)
+        self._parts = Parts(clock, TERM)
         self._attempts: dict[str, _Attempt] = {}
         self._rows: list[Row] = []
+        self._writing: list[Row] = []
+        """Handed over, and not durable yet."""
         self._provisional: deque[tuple[float, Row]] = deque()
         """Refusals, each with when it was heard: the service may be refusing everything."""
         self._refusal: Answer | None = None
-        self._undurable_since: float | None = None
+        self._rows_since = self._writing_since = float("inf")
+        """When the oldest of them was heard."""
         self._unanswered_since: float | None = None
         self._events = {"delivered": 0, "refused": 0}
         self._begun: Counter[int] = Counter()
@@ -136,17 +148,21 @@ class Dispatcher:
         self.ending: Answer | None = None
 
     def come(self, name: str, part: int) -> None:
-        """An attempt is there, for the first time or again."""
+        """An attempt is there, for the first time or on another connection."""
         if name not in self._attempts:
             self._attempts[name] = _Attempt(part)
             self._parts.come(part, name)
+        self.lose(name)
 
     def hear(self, name: str, message: Message) -> Message:
         """Take in what an attempt tells, and answer it."""
         attempt = self._attempts[name]
         attempt.heard = self._clock()
+        self._budget.confirm(name, message["heard"])
         for number, row in enumerate(message["ended"], message["from"]):
             self.accept(name, number, row)
+        if message["heard"] >= attempt.piece:
+            attempt.known = attempt.told
         attempt.failing, attempt.others = tuple(message["failing"]), message["others"]
         self._learn(name, attempt, message)
         self._end_if(message)
@@ -154,30 +170,28 @@ class Dispatcher:
             self._go(name, attempt, complete=message["complete"])
         if attempt.gone:
             return {"got": attempt.got}
-        if message["idle"] and message["heard"] > attempt.granted:
-            self._budget.release(name)
+        if message["idle"] and message["heard"] > attempt.owned:
             self._parts.leave(attempt.part, name)
         attempt.wants = float("inf") if message["wants"] is None else message["wants"]
-        if self._parts.heard(attempt.part, name):
-            attempt.granted = message["number"]
-        return self.answer(name, unasked=False)
+        self._parts.heard(attempt.part, name)
+        return self.answer(name)
 
-    def answer(self, name: str, *, unasked: bool = True) -> Message:
+    def answer(self, name: str) -> Message:
         """Tell an attempt what it may do from now on, whether it has asked or not."""
         attempt = self._attempts[name]
-        owns = self._parts.owns(attempt.part, name)
-        answer: Message = {"rate": 0.0, "owns": owns, "got": attempt.got, "stop": self.stopped}
-        answer["finishing"] = self._answers_others()
-        if owns and not self.stopped:
-            answer["rate"] = self._budget.ask(name, attempt.wants, self._rate(), unasked=unasked)
+        attempt.answers += 1
+        answer: Message = {"number": attempt.answers, "got": attempt.got, "finishing": self._answers_others()}
+        answer["owns"] = self._parts.owns(attempt.part, name)
+        answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)
+        if answer["owns"]:
+            attempt.owned = attempt.answers
+            self._tell_ended(attempt, answer)
+        attempt.may_send = answer["owns"] and not self.stopped and attempt.told == len(self._parts.ended(attempt.part))
+        wants = attempt.wants if attempt.may_send else 0.0
+        answer["rate"] = self._budget.ask(name, wants, self._rate(), attempt.answers)
+        if attempt.may_send:
             limit = self._breaker.grant(name, may_call=answer["rate"] > 0.0)
             answer["limit"] = limit and asdict(limit)
-            if not attempt.owned:
-                answer["done"] = self._parts.ended(attempt.part).packed()
-        else:
-            self._budget.lose(name)
-            answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)
-        attempt.owned = owns
         return answer
 
     def short(self) -> list[str]:
@@ -191,7 +205,8 @@ class Dispatcher:
     def lose(self, name: str) -> None:
         """An attempt's connection broke: it may go on for a while, or be dead."""
         self._budget.lose(name)
-        self._attempts[name].owned = False
+        attempt = self._attempts[name]
+        attempt.may_send, attempt.told, attempt.piece = False, attempt.known, 0
 
     def accept(self, name: str, number: int, row: Row) -> None:
         """Take in an attempt's outcome by its number, unless it came before."""
@@ -199,7 +214,10 @@ class Dispatcher:
         if number != attempt.got:
             return
         attempt.got += 1
-        self._parts.end(attempt.part, row["requestId"])
+        ended = self._parts.ended(attempt.part)
+        has_all = attempt.told == len(ended)
+        ended.add(row["requestId"])
+        attempt.told = len(ended) if has_all else attempt.told
         if row["status"] == "delivered" or self._trust.working:
             self._settle([row])
         else:
@@ -207,8 +225,13 @@ class Dispatcher:
 
     def take(self) -> list[Row]:
         """Hand over the outcomes that came since the last time, to be made durable."""
-        rows, self._rows, self._undurable_since = self._rows, [], None
-        return rows
+        self._writing, self._writing_since = self._rows, self._rows_since
+        self._rows, self._rows_since = [], float("inf")
+        return self._writing
+
+    def kept(self) -> None:
+        """Learn that what was handed over is durable."""
+        self._writing, self._writing_since = [], float("inf")
 
     def take_begun(self) -> Mapping[int, int]:
         """Hand over how many calls began in which slot of time, as far as it was heard of since the last time."""
@@ -217,12 +240,12 @@ class Dispatcher:
 
     def has_rows(self) -> bool:
         """Whether there are outcomes to be made durable."""
-        return bool(self._rows)
+        return bool(self._rows or self._writing)
 
-    def give_back(self, rows: list[Row], since: float) -> None:
-        """Take outcomes back that could not be made durable since a time of the clock."""
-        self._rows = rows + self._rows
-        self._undurable_since = since
+    def give_back(self, rows: list[Row]) -> None:
+        """Take outcomes back that were handed over and could not be made durable."""
+        self._rows, self._rows_since = rows + self._rows, min(self._writing_since, self._rows_since)
+        self.kept()
 
     def conclude(self) -> None:
         """Decide what becomes of refusals that are provisional when all tasks have ended.
@@ -255,18 +278,23 @@ class Dispatcher:
         return Progress(**self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active))
 
     def _rate(self) -> float:
-        since = self._undurable_since
-        if since is not None and self._clock() - since > _DURABLE_WITHIN:
-            return 0.0
-        return self._target.rate()
+        oldest = min(self._writing_since, self._rows_since)
+        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._target.rate()
 
     def _settle(self, rows: Iterable[Row]) -> None:
         """Let outcomes stand: they are to be made durable."""
         for row in rows:
             self._events[row["status"]] += len(row["eventIds"])
             self._rows.append(row)
-        if self._rows and self._undurable_since is None:
-            self._undurable_since = self._clock()
+        if self._rows:
+            self._rows_since = min(self._rows_since, self._clock())
+
+    def _tell_ended(self, attempt: _Attempt, answer: Message) -> None:
+        """Tell some of what has ended of a part, if its owner lacks any: it sends when it has all."""
+        ended = self._parts.ended(attempt.part)
+        if attempt.told < len(ended):
+            answer["done"], attempt.told = ended.piece(attempt.told)
+            attempt.piece = attempt.answers
 
     def _answers_others(self) -> bool:
         """Whether requests without an answer are at fault themselves: others get one, or did and none are left."""
@@ -282,10 +310,10 @@ class Dispatcher:
 
     def _may_call(self, name: str) -> bool:
         attempt = self._attempts[name]
-        return attempt.owned and not attempt.gone
+        return attempt.may_send and not attempt.gone
 
     def _active(self, now: float) -> list[_Attempt]:
-        return [one for one in self._attempts.values() if not one.gone and now - one.heard < 2 * TERM]
+        return [one for one in self._attempts.values() if not one.gone and now - one.heard < _ACTIVE]
 
     def _learn(self, name: str, attempt: _Attempt, message: Message) -> None:
         calls = Calls(**message["calls"])

@@ -12,8 +12,8 @@ from delivery.channel.talk import Talk
 
 _BEAT: Final = 0.2
 """Seconds between two questions."""
-_SILENT: Final = 1.0
-"""Seconds without an answer after which the line counts as broken."""
+_SILENT: Final = 2.0
+"""Seconds without an answer after which the line counts as broken; a lease lasts longer."""
 _AGAIN: Final = 0.3
 """Seconds before the line is tried anew."""
 _NEVER: Final = 15.0
@@ -74,7 +74,10 @@ class Line:
                 if self._reached:  # nobody listens where the driver did: it is dead, and what is sent now is sent again
                     self._talk.give_up()
                 await asyncio.sleep(_AGAIN)
-            except (OSError, TimeoutError, ChannelError):
+            except (ConnectionError, ChannelError):
+                self._talk.hung_up()
+                await asyncio.sleep(_AGAIN)
+            except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN)
 
     def leave(self, *, complete: bool) -> None:

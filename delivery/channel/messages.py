@@ -17,8 +17,8 @@ from typing import Any, Final
 
 Message = dict[str, Any]
 
-LONGEST_LINE: Final = 256 * 1024 * 1024
-"""Bytes. The longest message tells a task what another attempt at its part has sent: 11 bytes a request."""
+LONGEST_LINE: Final = 4 * 1024 * 1024
+"""Bytes. The longest messages tell outcomes, 256 Ki characters at once, of which JSON makes up to 12 bytes each."""
 LONGEST_GREETING: Final = 1024
 """Bytes. Before a task has proved that it knows the secret, nothing longer is listened to."""
 _MAC: Final = 64

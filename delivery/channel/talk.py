@@ -10,7 +10,6 @@ from typing import Final
 
 from delivery.budget.permit import CallLimit, Permit
 from delivery.channel.messages import Message
-from delivery.channel.parts import Done
 from delivery.records import Answer, Row
 from delivery.sending.sender import Sender
 
@@ -22,6 +21,10 @@ _USED_UP: Final = 0.95
 """Of a lease: from here on it is the lease that holds back."""
 _STEP: Final = 3.0
 """Times its lease: what a task is to have next that its lease holds back."""
+_LOWER: Final = 0.98
+"""Times its last lease: the driver is to hear at once that a task makes so much less, since others wait for it."""
+_MOST_TOLD: Final = 262_144
+"""Characters of outcomes in a question, and what the last one has beyond them."""
 
 
 class Talk:
@@ -69,11 +72,10 @@ class Talk:
 
     def question(self) -> Message:
         """Ask for the next lease, and tell what is new."""
-        now = self._clock()
-        rows = list(islice(self._rows, self._told - self._got, None))
+        rows = list(self._to_tell())
         first, self._told = self._told, self._told + len(rows)
         self._number += 1
-        self._asked[self._number] = now
+        self._asked[self._number] = self._clock()
         return {
             "number": self._number,
             "heard": self._heard,
@@ -81,8 +83,8 @@ class Talk:
             "ended": rows,
             "wants": self._wants(),
             "calls": asdict(self._sender.calls),
-            "idle": not self._sender.in_flight,
-            "gone": self.leaving,
+            "idle": not self._sender.in_flight and not self._has_more,
+            "gone": self.leaving and not self._has_more,
             "complete": self.complete,
             "ending": _brief(self._sender.ending),
             "unreachable": _brief(self._sender.unreachable),
@@ -93,29 +95,58 @@ class Talk:
         }
 
     def obey(self, answer: Message) -> None:
-        """Take what the driver gives."""
+        """Take what the driver gives; ask again at once where there is more to tell, to be told or to be confirmed."""
         while self._got < answer["got"]:
             self._rows.popleft()
             self._got += 1
         self._told = max(self._told, self._got)
+        ask = self._has_more
         if self.leaving:
             self.over = self.over or ("rate" not in answer and not self._rows)
         elif "rate" in answer:
-            self._permit.stopped = self._permit.stopped or answer["stop"]
-            if "done" in answer:
-                self._permit.done = Done.unpacked(**answer["done"])
-            limit = answer.get("limit")
-            self._permit.restrict(None if limit is None else CallLimit(**limit))
-            self._permit.finishing = answer["finishing"]
-            self._heard = answer.get("to", self._heard)
-            asked = self._asked.pop(answer.get("to", 0), None)
-            self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
-            self._sender.pump()
+            ask = ask or "done" in answer or answer["rate"] < _LOWER * self._permit.rate
+            self._take(answer)
+        if ask:
+            self._sender.when_news()
+
+    def _take(self, answer: Message) -> None:
+        self._heard = answer["number"]
+        if "done" in answer:
+            self._permit.done.add(answer["done"])
+        self._permit.stopped = self._permit.stopped or answer["stop"]
+        limit = answer.get("limit")
+        self._permit.restrict(None if limit is None else CallLimit(**limit))
+        self._permit.finishing = answer["finishing"]
+        asked = self._asked.pop(answer.get("to", 0), None)
+        self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
+        self._sender.pump()
+
+    def hung_up(self) -> None:
+        """Make no call until the driver has been heard again: it has ended, or has not heard this task for long.
+
+        So a task whose machine stood still together with its clock learns that its lease has ended.
+        """
+        self._permit.grant(0.0, owns=False, asked=None)
+        self._sender.pump()
 
     def give_up(self) -> None:
         """Stop: the driver has been silent for too long."""
         self._permit.stopped = True
         self._sender.pump()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is more to tell than the last question held: who has the part next must know of all of it."""
+        return self._told < self._got + len(self._rows)
+
+    def _to_tell(self) -> Iterator[Row]:
+        """Give the outcomes that the driver has not been told on this connection, as many as a question holds."""
+        room = _MOST_TOLD
+        for row in islice(self._rows, self._told - self._got, None):
+            if room <= 0:
+                return
+            room -= _length(row)
+            yield row
 
     def _wants(self) -> float | None:
         """Calls a second that would be made; None where nobody can say, because none may be."""
@@ -127,6 +158,12 @@ class Talk:
         made, given = self._permit.last_second()
         # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.
         return _MORE + (_STEP * self._permit.rate if starved and made + 1 > _USED_UP * given else _SPARE * made)
+
+
+def _length(row: Row) -> int:
+    """Say about how many characters an outcome takes in a message."""
+    texts = (each for value in row.values() for each in (value if isinstance(value, list | tuple) else [value]))
+    return sum(len(text) + 20 if isinstance(text, str) else 20 for text in texts)
 
 
 def _brief(answer: Answer | None) -> Message | None:

@@ -11,6 +11,8 @@ from delivery.http.answer import HttpAnswer
 from delivery.http.faults import NOT_THE_SERVICE
 from delivery.records import Answer, Request
 
+LONGEST_MESSAGE: Final = 4_096
+"""Characters of the service's words that are kept: PutEvents' own have some hundred."""
 _REQUEST_ID: Final = b"x-amzn-requestid"
 _PARSER: Final = create_parser("rest-json")
 _NO_SHAPE: Final[Any] = None
@@ -55,4 +57,4 @@ def _read_error(answer: HttpAnswer) -> tuple[str, str | None]:
     except Exception:  # botocore chokes on a body that is JSON but no object, in many ways
         error = {}
     message = error.get("Message")
-    return str(error.get("Code") or answer.status), None if message is None else str(message)
+    return str(error.get("Code") or answer.status), None if message is None else str(message)[:LONGEST_MESSAGE]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from botocore.session import Session
 
 from delivery.answers import Meaning, meaning
 from delivery.http.body import read_answer, render_body
+from delivery.http.connection import Connection
 from delivery.http.faults import NoAnswerError
 from delivery.http.flight import Flight
 from delivery.http.key_ring import KeyRing
@@ -74,16 +75,37 @@ class Client:
         with suppress(Exception):
             await self._open()
 
-    async def put(self, request: Request) -> Answer:
-        """Make one call. Whatever the service and the way to it do is an answer, no exception."""
+    @property
+    def ready(self) -> bool:
+        """Whether a connection is at hand, so that a call that starts now goes out now."""
+        return self._line is not None and self._line.pool.ready
+
+    async def connect(self) -> Answer | None:
+        """Open a connection for a call to come; the answer that the call would have had if it cannot be opened."""
+        line = await self._opened()
+        if isinstance(line, Answer):
+            return line
         try:
-            line = self._line or await self._open()
-        except Exception as error:  # of boto3, or of whatever finds credentials
-            return Answer(None, type(error).__name__, str(error))
+            await line.pool.open()
+        except NoAnswerError as fault:
+            return Answer(None, fault.code, str(fault))
+        return None
+
+    def put(self, request: Request) -> Awaitable[Answer]:
+        """Make one call. Whatever the service and the way to it do is an answer, no exception.
+
+        The call has its connection when this returns; it opens one only where none was `ready`.
+        """
+        return self._put(request, None if self._line is None else self._line.pool.take())
+
+    async def _put(self, request: Request, connection: Connection | None) -> Answer:
+        line = await self._opened()
+        if isinstance(line, Answer):
+            return line
         keys = line.ring.keys()
         message = line.signer.sign(render_body(self._service.trackingId, request), keys)
         try:
-            answer = line.stranger.judge(read_answer(await line.pool.call(message)))
+            answer = line.stranger.judge(read_answer(await line.pool.call(message, connection)))
         except NoAnswerError as fault:
             return Answer(None, fault.code, str(fault))
         if meaning(answer) is Meaning.EXPIRED:
@@ -117,6 +139,12 @@ class Client:
         self.abort()
         if self._line is not None:
             await self._line.pool.close()
+
+    async def _opened(self) -> _Line | Answer:
+        try:
+            return self._line or await self._open()
+        except Exception as error:  # of boto3, or of whatever finds credentials
+            return Answer(None, type(error).__name__, str(error))
 
     async def _open(self) -> _Line:
         seconds = self._patience.credentials

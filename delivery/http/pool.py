@@ -33,6 +33,8 @@ class Patience:
 class Pool:
     """Kept-alive connections: a call takes the one used last, or opens another. Lives in one event loop.
 
+    Who starts a call only where `ready` says so, and takes a connection for it at once, never waits for one.
+
     Args:
         endpoint: where they go.
         size: of them at the most; calls beyond it wait.
@@ -48,14 +50,40 @@ class Pool:
         self._openings: set[asyncio.Timeout] = set()
         self._aborted = False
 
-    async def call(self, message: bytes) -> HttpAnswer:
+    @property
+    def ready(self) -> bool:
+        """Whether a connection is at hand."""
+        oldest = asyncio.get_running_loop().time() - self._patience.idle
+        while self._idle and not (self._idle[-1].open and self._idle[-1].idle_since >= oldest):
+            self._idle.pop().abort()
+        return bool(self._idle)
+
+    def take(self) -> Connection | None:
+        """Take the connection that was used last, for a call; None if none is at hand."""
+        return self._idle.pop() if self.ready else None
+
+    async def open(self) -> None:
+        """Open a connection, for a call to come.
+
+        Raises:
+            NoAnswerError: it cannot be opened.
+        """
+        connection = await self._open()
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+    async def call(self, message: bytes, connection: Connection | None = None) -> HttpAnswer:
         """Send a request and wait for its answer.
+
+        Args:
+            message: the whole request.
+            connection: that was taken for it.
 
         Raises:
             NoAnswerError: there is none.
         """
         async with self._free:
-            connection = self._take() or await self._open()
+            connection = connection or self.take() or await self._open()
             answer = await connection.exchange(message)
             if connection.open:
                 self._idle.append(connection)
@@ -78,15 +106,6 @@ class Pool:
         self.abort()
         if self._connections:
             await asyncio.wait([connection.lost for connection in self._connections])
-
-    def _take(self) -> Connection | None:
-        oldest = asyncio.get_running_loop().time() - self._patience.idle
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.open and connection.idle_since >= oldest:
-                return connection
-            connection.abort()
-        return None
 
     async def _open(self) -> Connection:
         self._check()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from delivery.answers import Meaning, meaning
 from delivery.budget.permit import Permit
@@ -35,8 +35,17 @@ class Service(Protocol):
         """Make ready for calls; what fails is left to them to tell."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether a call that starts now goes out now."""
+        ...
+
+    def connect(self) -> Awaitable[Answer | None]:
+        """Make ready for one more call; what came instead of its answer where that fails."""
+        ...
+
     def put(self, request: Request) -> Awaitable[Answer]:
-        """Make one call."""
+        """Make one call, over what is ready now."""
         ...
 
     def renew(self) -> Awaitable[bool]:
@@ -126,22 +135,50 @@ class Course:
         finally:
             self.waiting = False
 
-    def begin(self, way: Way) -> None:
-        """Note that a call of a request begins: when it was permitted, however late the event loop gets to it."""
-        now = self._time.now()
-        way.begin(self._time.monotonic(), now)
-        self.calls.begin(again=way.made > 1, at=now.timestamp())
+    @property
+    def ready(self) -> bool:
+        """Whether a call that starts now goes out now."""
+        return self._service.ready
 
-    async def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> None:
-        """Make one call of a request that has begun.
+    async def connect(self, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        """Make ready for one more call. What fails is the answer to the next one that may start.
+
+        Args:
+            ways: where that one comes from, and goes back to.
+            ended: told of its outcome if it has ended.
+        """
+        fault = await self._service.connect()
+        if fault is None or self._permit.wait() == float("inf"):
+            return
+        way = ways.next(self._permit.done, singly=self._permit.singly)
+        if way is not None:
+            self._begin(way)
+            await self._take_answer(way, fault, self._time.monotonic(), ways, ended)
+
+    def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> Coroutine[Any, Any, None]:
+        """Make one call of a request: it begins when this returns, however late the event loop gets to the rest.
 
         Args:
             way: the request's.
             ways: where it goes back to if it has not ended.
             ended: told of its outcome if it has.
         """
+        self._begin(way)
+        return self._call(way, self._service.put(way.request), ways, ended)
+
+    def _begin(self, way: Way) -> None:
+        self._permit.take()
+        now = self._time.now()
+        way.begin(self._time.monotonic(), now)
+        self.calls.begin(again=way.made > 1, at=now.timestamp())
+
+    async def _call(self, way: Way, coming: Awaitable[Answer], ways: Ways, ended: Callable[[Outcome], None]) -> None:
         begun = self._time.monotonic()
-        answer = await self._service.put(way.request)
+        await self._take_answer(way, await coming, begun, ways, ended)
+
+    async def _take_answer(
+        self, way: Way, answer: Answer, begun: float, ways: Ways, ended: Callable[[Outcome], None]
+    ) -> None:
         way.latency = self._time.monotonic() - begun
         self.calls.end(answer, way.latency)
         what = meaning(answer)

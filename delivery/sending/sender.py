@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from delivery.budget.permit import Permit
 from delivery.calls import Calls
@@ -12,10 +12,12 @@ from delivery.records import Answer, Outcome
 from delivery.sending.course import Course, Service, Time
 from delivery.sending.feed import Feed
 from delivery.sending.retry import RetryPolicy
-from delivery.sending.ways import Way, Ways
+from delivery.sending.ways import Ways
 
 _PATIENCE: Final = 5.0
 """Seconds that calls under way may take when the sending is to end."""
+_NEXT_DUE: Final = 0.01
+"""Seconds after which calls that wait for connections are counted again."""
 
 
 class Sender:
@@ -43,6 +45,7 @@ class Sender:
         self._clock = time.monotonic
         self._in_flight = in_flight
         self._under_way: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._last_moment: asyncio.TimerHandle | None = None
         self._ways: Ways | None = None
@@ -154,7 +157,8 @@ class Sender:
 
     def _may_start(self, ways: Ways) -> bool:
         over = self._permit.stopped or ways.empty
-        return len(self._under_way) < self._in_flight and not self._course.waiting and not over
+        at_once = len(self._under_way) + len(self._connecting)
+        return at_once < self._in_flight and not self._course.waiting and not over
 
     def _start_one(self, ways: Ways) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""
@@ -164,24 +168,33 @@ class Sender:
         if wait > 0.0:
             self._call_again(wait)
             return False
+        if not self._course.ready:
+            return self._connect(ways)
         way = ways.next(self._permit.done, singly=self._permit.singly)
         if way is not None:
-            self._permit.take()
-            self._start(way, ways)
+            self._run(self._course.call(way, ways, self._ended), self._under_way)
         return True
+
+    def _connect(self, ways: Ways) -> bool:
+        """Open a connection for each call that is due. The call starts when one is there, if it still may."""
+        if len(self._connecting) < self._permit.due():
+            self._run(self._course.connect(ways, self._ended), self._connecting)
+            return True
+        self._call_again(_NEXT_DUE)
+        return False
 
     def _call_again(self, wait: float) -> None:
         if wait < float("inf"):
             self._timer = asyncio.get_running_loop().call_later(wait, self.pump)
 
-    def _start(self, way: Way, ways: Ways) -> None:
-        self._course.begin(way)
-        call = asyncio.get_running_loop().create_task(self._course.call(way, ways, self._ended))
-        self._under_way.add(call)
-        call.add_done_callback(self._settle)
+    def _run(self, work: Coroutine[Any, Any, None], beside: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        beside.add(task)
+        task.add_done_callback(self._settle)
 
     def _settle(self, call: asyncio.Task[None]) -> None:
         self._under_way.discard(call)
+        self._connecting.discard(call)
         if not call.cancelled() and (error := call.exception()) is not None:
             self._fail(error)
         self._has_news = self._permit.limit is not None or self.calls.refusedInARow > 0
@@ -201,7 +214,7 @@ class Sender:
 
     def _abort(self) -> None:
         """Give up the calls that are under way: nobody knows what became of them, so they are sent again."""
-        for call in self._under_way:
+        for call in self._under_way | self._connecting:
             call.cancel()
 
     async def _clear(self) -> None:
@@ -210,4 +223,4 @@ class Sender:
             if timer is not None:
                 timer.cancel()
         self._abort()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._under_way, *self._connecting, return_exceptions=True)

@@ -131,9 +131,10 @@ class Attendance:
         try:
             if rows:
                 self._watch.keep(rows)
+            self._server.call(self._dispatcher.kept)
             self._failing_since = now
         except OSError as error:
-            self._server.call(partial(self._dispatcher.give_back, rows, self._failing_since))
+            self._server.call(partial(self._dispatcher.give_back, rows))
             log.warning("receipts could not be written: %s", error)
             if now - self._failing_since > _GIVE_UP:
                 raise UnfinishedError(f"receipts cannot be written ({error}): run this again, it resumes") from None

@@ -92,12 +92,11 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
     """
     context = parts.sparkSession.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1")
-    static_rate = pace.max_rate / context.defaultParallelism  # at most so many tasks run at once
-    dispatcher = Dispatcher(target, static_rate, trust=pace.trust)
+    dispatcher = Dispatcher(target, trust=pace.trust)
     try:
         bind = context.getConf().get("spark.driver.bindAddress", host)
         with serving(dispatcher, host, bind, pace.port) as (server, address):
-            terms = Terms(service, address, static_rate, pace.in_flight)
+            terms = Terms(service, address, pace.in_flight)
             return Attendance(dispatcher, server, watch).through(lambda: _run(parts, terms))
     except OSError as error:
         raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None

@@ -58,15 +58,15 @@ class Driver:
     server: Server
     dispatcher: Dispatcher
     address: Address
-    static_rate: float
     kept: list[Row] = field(default_factory=list)
 
     def terms(self, service: Service = NOWHERE, in_flight: int = 16) -> Terms:
-        return Terms(service, self.address, self.static_rate, in_flight)
+        return Terms(service, self.address, in_flight)
 
     def keep(self) -> None:
         """Take what came, as the driver does about once a second: where it does not, no task may call any more."""
         self.kept += self.server.call(self.dispatcher.take)
+        self.server.call(self.dispatcher.kept)
 
     def wait_for(self, tasks: int) -> None:
         """Wait until so many attempts are heard."""
@@ -87,12 +87,12 @@ class Driver:
 
 
 @contextmanager
-def driving(limit: float = 2_000.0, static_rate: float = 10.0, trust: Trust = UNKNOWN) -> Iterator[Driver]:
+def driving(limit: float = 2_000.0, trust: Trust = UNKNOWN) -> Iterator[Driver]:
     """Have a driver for as long as the context lasts; what it was told is complete then."""
-    dispatcher = Dispatcher(Target(limit), static_rate, trust=trust)
+    dispatcher = Dispatcher(Target(limit), trust=trust)
     ended = threading.Event()
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
-        driver = Driver(server, dispatcher, address, static_rate)
+        driver = Driver(server, dispatcher, address)
 
         def keep() -> None:
             while not ended.wait(0.1):
@@ -124,10 +124,14 @@ class Instant:
         self.calls: list[Request] = []
         self.delivered: Counter[str] = Counter()
         """How often which request was acknowledged."""
+        self.ready = True
         self.clients = 0
         """How many are not closed."""
 
     async def open(self) -> None:
+        pass
+
+    async def connect(self) -> None:
         pass
 
     async def put(self, each: Request) -> Answer:

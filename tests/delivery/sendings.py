@@ -65,6 +65,7 @@ class Script:
         renewals: whether there are other credentials, look by look; True from then on.
         look: seconds that a look for credentials takes; 0 for one that has its answer at hand.
         opening: seconds until it is ready for calls; HANG for one that never is.
+        connecting: seconds that a connection takes; None where each call has one at hand.
     """
 
     def __init__(
@@ -74,12 +75,17 @@ class Script:
         renewals: Iterable[bool] = (),
         look: float = 0.0,
         opening: float = 0.0,
+        connecting: float | None = None,
     ) -> None:
         self._answer = answer
         self._latency = latency if callable(latency) else lambda _: latency
         self._renewals = iter(renewals)
         self._look = look
         self._opening = opening
+        self.connecting = connecting
+        self.connections = 0
+        """At hand."""
+        self.opened = self.most_connecting = self._being_opened = 0
         self.begun = 0.0
         self.called: list[tuple[float, str]] = []
         """When, in seconds from the start, which request."""
@@ -99,7 +105,27 @@ class Script:
         if self._opening:
             await _pass(self._opening)
 
-    async def put(self, each: Request) -> Answer:
+    @property
+    def ready(self) -> bool:
+        return self.connecting is None or self.connections > 0
+
+    async def connect(self) -> Answer | None:
+        assert self.connecting is not None
+        self._being_opened += 1
+        self.most_connecting = max(self.most_connecting, self._being_opened)
+        try:
+            await _pass(self.connecting)
+        finally:
+            self._being_opened -= 1
+        self.opened += 1
+        self.connections += 1
+        return None
+
+    def put(self, each: Request) -> Coroutine[Any, Any, Answer]:
+        self.connections -= 1
+        return self._put(each)
+
+    async def _put(self, each: Request) -> Answer:
         self.called.append((self._now(), each.requestId))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -111,6 +137,7 @@ class Script:
             raise
         finally:
             self.at_once -= 1
+            self.connections += 1
         return answer
 
     async def renew(self) -> bool:
@@ -170,7 +197,6 @@ def start(
     *,
     in_flight: int = 1,
     rate: float = FAST,
-    static_rate: float = 0.0,
     retry: RetryPolicy = PATIENT,
     chance: Callable[[], float] = lambda: 1.0,
     ended: Callable[[Outcome], None] | None = None,
@@ -178,7 +204,7 @@ def start(
 ) -> Sending:
     """Begin to send; the permit has held the rate for a second already, so the pacer's first second is over."""
     loop = cast(virtual.VirtualLoop, asyncio.get_running_loop())
-    permit = Permit(loop.time, static_rate)
+    permit = Permit(loop.time)
     time = Time(lambda: START + timedelta(seconds=loop.time() - service.begun), loop.time, chance)
     sending = Sending(Sender(service, permit, retry, time, in_flight), permit, feed or closed_feed(source))
     sending.own(rate)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from delivery.budget.permit import Permit
 from delivery.budget.target import Target
@@ -26,7 +27,7 @@ from delivery.task import row
 BEAT = 0.2
 """Seconds between a task's questions."""
 WAY = 0.001
-"""Seconds that a message between task and driver is under way."""
+"""Seconds that a message between task and driver is under way, unless a test says otherwise."""
 START = 0.15
 """Seconds that it takes a slot to start its next task."""
 
@@ -57,10 +58,14 @@ class Service:
     started: list[float] = field(default_factory=list)
     admitted: list[float] = field(default_factory=list)
     throttled: list[float] = field(default_factory=list)
+    ready: bool = True
     _window: deque[float] = field(default_factory=deque)
     _chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     async def open(self) -> None:
+        pass
+
+    async def connect(self) -> None:
         pass
 
     async def put(self, request: Request) -> Answer:
@@ -87,8 +92,8 @@ class Service:
 class NotedPermit(Permit):
     """A permit that notes when calls started."""
 
-    def __init__(self, clock: Callable[[], float], static_rate: float) -> None:
-        super().__init__(clock, static_rate)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self.starts: list[float] = []
 
     def take(self) -> None:
@@ -104,13 +109,15 @@ class Task:
         self.delivery = delivery
         self.name = f"part {part}, attempt {next(delivery.numbers)}"
         self.part = part
-        self.permit = NotedPermit(self.loop.time, delivery.static_rate)
+        self.permit = NotedPermit(self.loop.time)
         time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
         self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
         self.talk = Talk(self.permit, self.sender, self.loop.time)
         self.sender.when_news = self.ask
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
+        self._arrivals = {"to driver": 0.0, "to task": 0.0}
+        """When the last message arrives, in each direction: none overtakes another."""
 
     async def live(self) -> None:
         """Send everything, and say so."""
@@ -123,18 +130,24 @@ class Task:
             await self.sender.send(feed, lambda outcome: self.talk.report(row(outcome)))
             self.talk.leave(complete=not self.permit.stopped)
             self.ask()
-            await asyncio.sleep(4 * WAY)
+            while self.connected and not self.talk.over:
+                await asyncio.sleep(WAY)
         finally:
             beat.cancel()
 
     def ask(self) -> None:
         question = self.talk.question()
         if self.connected:
-            self.loop.call_later(WAY, self.delivery.hear, self, question)
+            self._bring("to driver", self.delivery.hear, self, question)
 
     def hear(self, answer: Message) -> None:
         if self.connected:
-            self.loop.call_later(WAY, self._obey, answer)
+            self._bring("to task", self._obey, answer)
+
+    def _bring(self, direction: str, hear: Callable[..., None], *what: Any) -> None:
+        at = max(self.loop.time() + self.delivery.way(), self._arrivals[direction] + 1e-6)
+        self._arrivals[direction] = at
+        self.loop.call_at(at, hear, *what)
 
     def cut(self, *, noticed_after: float = 0.0) -> None:
         """Let no message through any more; the driver notices now, or after so many seconds of silence."""
@@ -159,6 +172,7 @@ class Delivery:
         slots: tasks at once.
         service: who is called.
         in_flight: calls under way at once, in a part's task.
+        way: seconds that a message is under way, of each anew.
 
     Attributes:
         tasks: all there ever were, in the order in which they came, by name.
@@ -172,12 +186,13 @@ class Delivery:
         slots: int = 2,
         service: Service | None = None,
         in_flight: Callable[[int], int] = lambda _part: 256,
+        way: Callable[[], float] = lambda: WAY,
     ) -> None:
-        self.static_rate = limit / slots
         self.service = service or Service()
         self.in_flight = in_flight
+        self.way = way
         clock = asyncio.get_running_loop().time
-        self.dispatcher = Dispatcher(Target(limit, clock), self.static_rate, clock)
+        self.dispatcher = Dispatcher(Target(limit, clock), clock)
         self.numbers = itertools.count()
         self.tasks: dict[str, Task] = {}
         self.durable = True
@@ -198,7 +213,7 @@ class Delivery:
         await asyncio.gather(*(slot() for _ in range(self._slots)))
         keeping.cancel()
         self.dispatcher.conclude()
-        self.kept += self.dispatcher.take()
+        self.keep()
 
     @property
     def starts(self) -> list[float]:
@@ -210,7 +225,11 @@ class Delivery:
         while True:
             await asyncio.sleep(1.0)
             if self.durable:
-                self.kept += self.dispatcher.take()
+                self.keep()
+
+    def keep(self) -> None:
+        self.kept += self.dispatcher.take()
+        self.dispatcher.kept()
 
     def come(self, task: Task) -> None:
         self.tasks[task.name] = task

@@ -135,7 +135,7 @@ def test_what_has_ended_and_what_remains_are_the_whole(events: int, data: st.Dat
             parts = [part for part in parts if part is not split] + list(split.halves())
     ended = [part for part in parts if part is not whole and data.draw(st.booleans())]
 
-    left_over = list(remaining(whole, Done((), [part.requestId for part in ended])))
+    left_over = list(remaining(whole, Done(part.requestId for part in ended)))
 
     assert Counter(event for part in [*ended, *left_over] for event in part.eventIds) == Counter(whole.eventIds)
     assert not {part.requestId for part in ended} & {part.requestId for part in left_over}
@@ -216,7 +216,6 @@ def test_an_exception_of_spark_surfaces(monkeypatch: pytest.MonkeyPatch) -> None
 TERMS = Terms(
     service=Service("t-1", "eu-west-1", "http://127.0.0.1:9"),
     address=Address("127.0.0.1", 9, "secret-of-the-delivery"),
-    static_rate=12.5,
     in_flight=3,
     retry=RetryPolicy(budget=7.0),
 )
@@ -225,8 +224,8 @@ TERMS = Terms(
 def test_a_task_goes_to_the_executors_as_plain_values() -> None:
     text = pickle.dumps(TaskDelivery(TERMS))
     copy = pickle.loads(text)
-    assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, static_rate=1.0))
-    assert (copy.terms.static_rate, copy.terms.in_flight, copy.terms.retry.budget) == (12.5, 3, 7.0)
+    assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, in_flight=4))
+    assert (copy.terms.in_flight, copy.terms.retry.budget) == (3, 7.0)
     assert copy.terms.address.secret == "secret-of-the-delivery"
     assert b"emulator-secret" not in text and b"AKIDEMULATOR" not in text
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from delivery.budget.permit import GRACE
+from delivery.budget.permit import TERM
 from delivery.calls import Calls
 from delivery.channel.circuit_breaker import MOST_REFUSED, CircuitBreaker
 from tests.delivery.clock import Clock
@@ -115,7 +115,7 @@ def test_a_call_that_hangs_holds_the_others_up_for_a_second(tasks: Tasks) -> Non
 
 def test_what_a_task_was_granted_that_is_silent_is_free_when_its_time_is_over(tasks: Tasks) -> None:
     tasks.tell("a")
-    tasks.clock.move(GRACE)
+    tasks.clock.move(TERM)
     assert tasks.tell("b") == 1
 
 

@@ -380,3 +380,26 @@ def test_the_clock_of_signatures_may_be_another() -> None:
 
     with emulator.running(Settings(), Clock(wall=lambda: 1_704_067_200.0 + 800)) as server:
         assert asyncio.run(live(server.endpoint_url)).httpStatus == 200
+
+
+# Connections ahead of calls.
+
+
+def test_a_client_opens_a_connection_ahead_of_a_call_and_says_what_it_met() -> None:
+    async def scenario(url: str) -> tuple[list[object], Answer]:
+        client = connect(Service("t-1", "eu-west-1", url), 8)
+        try:
+            seen: list[object] = [client.ready, await client.connect(), client.ready]
+            coming = client.put(request(1))
+            seen.append(client.ready)
+            answer = await coming
+            return [*seen, client.ready], answer
+        finally:
+            await client.close()
+
+    with emulator.running() as server:
+        seen, answer = asyncio.run(scenario(server.endpoint_url))
+    assert (seen, answer.httpStatus) == ([False, None, True, False, True], 200)
+    seen, answer = asyncio.run(scenario("http://127.0.0.1:9"))
+    assert seen[1] == answer and meaning(answer) is Meaning.UNREACHABLE
+    assert not seen[2]

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from delivery.http.faults import UNREACHABLE
+from delivery.http.faults import UNREACHABLE, NoAnswerError
 from delivery.http.pool import Patience
 from tests.delivery.listeners import OK, POST, answering, code, jump, listening, pool, read_call, run, silence
 
@@ -353,3 +353,40 @@ def test_an_abort_ends_all_at_once_and_for_good() -> None:
             assert await code(opening) == "ConnectionClosedError"
 
     run(live())
+
+
+# Connections that are opened ahead of their calls.
+
+
+def test_a_call_takes_the_connection_that_was_opened_for_it() -> None:
+    async def scenario() -> None:
+        async with listening(answering(OK)) as server, pool(server.port) as calls:
+            assert not calls.ready
+            await asyncio.gather(calls.open(), calls.open())
+            assert (calls.ready, server.connections) == (True, 2)
+            first, second = calls.take(), calls.take()
+            assert (calls.ready, calls.take()) == (False, None)
+            answers = await asyncio.gather(calls.call(POST, first), calls.call(POST, second))
+            assert ([answer.status for answer in answers], calls.ready, server.connections) == ([200, 200], True, 2)
+
+    run(scenario())
+
+
+def test_a_connection_that_was_not_used_for_long_is_not_at_hand() -> None:
+    async def scenario() -> None:
+        async with listening(answering(OK)) as server, pool(server.port) as calls:
+            await calls.open()
+            jump(21.0)
+            assert (calls.ready, calls.take()) == (False, None)
+
+    run(scenario())
+
+
+def test_a_connection_that_cannot_be_opened_says_why() -> None:
+    async def scenario() -> None:
+        async with pool(1) as calls:
+            with pytest.raises(NoAnswerError) as raised:
+                await calls.open()
+            assert (raised.value.code, calls.ready) == ("EndpointConnectionError", False)
+
+    run(scenario())

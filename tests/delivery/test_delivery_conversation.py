@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 import pytest
 
-from delivery.budget.permit import GRACE, Permit
+from delivery.budget.permit import TERM, Permit
 from delivery.budget.target import Target
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Dispatcher
@@ -39,6 +40,7 @@ class Sender:
     ready: bool = False
     failing: tuple[int, int] = (0, 0)
     has_others: bool = True
+    when_news: Callable[[], None] = lambda: None
 
     @property
     def in_flight(self) -> int:
@@ -62,7 +64,7 @@ class Attempt:
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name = name
-        self.permit = Permit(clock, 1.0)
+        self.permit = Permit(clock)
         self.sender = Sender(self.permit, deque(NAMES))
         self.talk = Talk(self.permit, self.sender, clock)  # type: ignore[arg-type]
         self.reported: list[Row] = []
@@ -93,7 +95,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.dispatcher = Dispatcher(Target(100.0, self.clock), 1.0, self.clock)
+        self.dispatcher = Dispatcher(Target(100.0, self.clock), self.clock)
         self.attempts: list[Attempt] = []
         self.everybody: list[Attempt] = []
         self.told: list[Row] = []
@@ -104,7 +106,7 @@ class Conversation:
         if what == "come":
             self.come()
         elif what == "wait":
-            self.clock.move(GRACE / 5)
+            self.clock.move(TERM / 5)
         elif self.attempts:
             getattr(self, what)(self.attempts[which % len(self.attempts)])
         self.check()
@@ -219,6 +221,7 @@ class Conversation:
 
     def make_durable(self) -> None:
         self.told += self.dispatcher.take()
+        self.dispatcher.kept()
 
     def lives(self, attempt: Attempt) -> bool:
         return attempt in self.attempts or attempt.talk.over

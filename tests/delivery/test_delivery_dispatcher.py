@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from delivery.budget.permit import GRACE, TERM
+from delivery.budget.permit import TERM
 from delivery.budget.target import Target
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Dispatcher, Trust
@@ -16,7 +16,9 @@ from delivery.channel.parts import Done
 from delivery.records import Answer, Row
 from tests.delivery.clock import Clock
 
-LIMIT, STATIC = 90.0, 30.0
+LIMIT = 90.0
+ONE_CALL = 0.125
+"""Seconds, at the least: what a task gives up is free when its next call would have been due."""
 DENIED = {"httpStatus": 403, "errorCode": "AccessDeniedException"}
 UNKNOWN = Trust()
 NOBODY = {"httpStatus": None, "errorCode": "EndpointConnectionError"}
@@ -36,7 +38,7 @@ class Driver:
 
     def __init__(self, start: float = 100.0, trust: Trust = UNKNOWN) -> None:
         self.clock = Clock(start)
-        self.dispatcher = Dispatcher(Target(LIMIT, self.clock), STATIC, self.clock, trust)
+        self.dispatcher = Dispatcher(Target(LIMIT, self.clock), self.clock, trust)
         self.numbers: dict[str, int] = {}
         self.heard: dict[str, int] = {}
 
@@ -64,15 +66,17 @@ class Driver:
             "others": True,
         }
         answer = self.dispatcher.hear(attempt, {**question, **said})
-        if hears:
-            self.heard[attempt] = number
+        if hears and "number" in answer:
+            self.heard[attempt] = answer["number"]
         return json.loads(json.dumps(answer))
 
     def rates(self, *attempts: str) -> list[float]:
         return [self.ask(attempt)["rate"] for attempt in attempts]
 
     def done(self, answer: Message) -> Done:
-        return Done.unpacked(**answer["done"])
+        done = Done()
+        done.add(answer["done"])
+        return done
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def pair(driver: Driver) -> Driver:
     driver.come("b", part=2)
     for _ in range(5):
         driver.rates("a", "b")
-        driver.clock.move(TERM / 2)
+        driver.clock.move(0.5)
     driver.rates("a", "b")
     return driver
 
@@ -105,8 +109,11 @@ def test_attempts_at_different_parts_share_the_limit(pair: Driver) -> None:
     assert pair.rates("a", "b") == [60.0, 30.0]
 
 
-def test_who_wants_less_leaves_it_to_the_others_who_are_told(pair: Driver) -> None:
+def test_who_wants_less_leaves_it_to_the_others_who_are_told_when_it_has_confirmed(pair: Driver) -> None:
     pair.ask("a", wants=10.0)
+    assert pair.dispatcher.short() == []
+    pair.ask("a", wants=10.0)
+    pair.clock.move(ONE_CALL)
     assert pair.dispatcher.short() == ["b"]
     assert pair.dispatcher.answer("b")["rate"] == 80.0
     assert pair.dispatcher.short() == []
@@ -114,28 +121,27 @@ def test_who_wants_less_leaves_it_to_the_others_who_are_told(pair: Driver) -> No
 
 def test_who_is_told_unasked_gets_no_more_than_it_said_that_it_wants(pair: Driver) -> None:
     pair.ask("b", wants=40.0)
-    pair.ask("a", wants=10.0)
+    pair.ask("a", wants=10.0), pair.ask("a", wants=10.0)
+    pair.clock.move(ONE_CALL)
     assert pair.dispatcher.answer("b")["rate"] == 40.0
 
 
-def test_what_an_attempt_held_that_has_gone_is_free_at_once(pair: Driver) -> None:
+def test_what_an_attempt_held_that_has_gone_is_free_when_its_next_call_would_have_been_due(pair: Driver) -> None:
     pair.ask("a", gone=True)
+    assert pair.ask("b")["rate"] == 30.0
+    pair.clock.move(ONE_CALL)
     assert pair.ask("b")["rate"] == LIMIT
 
 
-def test_an_attempt_whose_line_broke_keeps_a_lease_then_its_static_rate_then_nothing(pair: Driver) -> None:
+def test_an_attempt_whose_line_broke_keeps_its_lease_to_its_end(pair: Driver) -> None:
     pair.dispatcher.lose("a")
     assert pair.ask("b")["rate"] == 30.0
     pair.clock.move(TERM)
-    assert pair.ask("b")["rate"] == LIMIT - STATIC
-    pair.clock.move(GRACE - TERM)
     assert pair.ask("b")["rate"] == LIMIT
 
 
 def test_an_attempt_that_dies_without_a_word_gives_its_lease_back_as_well(pair: Driver) -> None:
     pair.clock.move(TERM)
-    assert pair.ask("b")["rate"] == LIMIT - STATIC
-    pair.clock.move(GRACE - TERM)
     assert pair.ask("b")["rate"] == LIMIT
 
 
@@ -212,7 +218,7 @@ def test_outcomes_that_could_not_be_made_durable_come_again_before_later_ones(dr
     driver.ask("a", ended=[row(0), row(1)])
     rows = driver.dispatcher.take()
     driver.ask("a", **{"from": 2}, ended=[row(2)])
-    driver.dispatcher.give_back(rows, driver.clock.now)
+    driver.dispatcher.give_back(rows)
     assert driver.dispatcher.has_rows()
     assert [each["requestId"] for each in driver.dispatcher.take()] == [name(0), name(1), name(2)]
 
@@ -220,36 +226,66 @@ def test_outcomes_that_could_not_be_made_durable_come_again_before_later_ones(dr
 # The pause while outcomes are not durable.
 
 
-def test_no_call_starts_while_an_outcome_has_not_been_durable_for_five_seconds(pair: Driver) -> None:
-    pair.ask("a", ended=[row(0)])
-    for _ in range(25):
+def told_until(driver: Driver, until: float, begin: int = 0) -> int:
+    """Have an attempt tell an outcome every 0.1 s; say how many it has told."""
+    while driver.clock.now < until - 1e-9:
+        driver.ask("a", **{"from": begin}, ended=[row(begin)])
+        begin += 1
+        driver.clock.move(0.1)
+    return begin
+
+
+def test_no_call_starts_while_an_outcome_has_not_been_durable_for_a_second_and_a_half(pair: Driver) -> None:
+    pair.ask("a", ended=[row(0)], calls=asdict(Calls(acknowledged=1)))
+    for _ in range(15):
         assert pair.rates("a", "b") == [60.0, 30.0]
-        pair.clock.move(0.2)
-    pair.clock.move(0.1)
+        pair.clock.move(0.1)
+    pair.clock.move(0.01)
     assert pair.rates("a", "b") == [0.0, 0.0]
     assert pair.dispatcher.short() == []
     assert pair.dispatcher.progress().target == 0.0
     pair.dispatcher.take()
+    assert pair.rates("a", "b") == [0.0, 0.0], "it is written now, and not durable yet"
+    pair.dispatcher.kept()
     assert pair.rates("a", "b") == [60.0, 30.0]
 
 
-def test_later_outcomes_do_not_put_the_pause_off(driver: Driver) -> None:
+def test_the_oldest_outcome_counts_whatever_came_later(driver: Driver) -> None:
     driver.come("a")
-    for number in range(30):
-        driver.ask("a", **{"from": number}, ended=[row(number)])
-        driver.clock.move(0.2)
-    assert driver.ask("a")["rate"] == 0.0
+    told_until(driver, driver.clock.now + 1.6)
+    assert driver.ask("a", **{"from": 16})["rate"] == 0.0
 
 
-def test_outcomes_given_back_count_since_they_should_have_been_durable(driver: Driver) -> None:
+def test_outcomes_that_are_being_written_count_since_they_were_heard(driver: Driver) -> None:
+    """A store that needs long: what comes meanwhile waits behind it, and does not start the time anew."""
+    driver.come("a")
+    begin = driver.clock.now
+    number = told_until(driver, begin + 1.0)
+    rows = driver.dispatcher.take()
+    number = told_until(driver, begin + 1.5, number)
+    assert driver.ask("a", **{"from": number})["rate"] == LIMIT
+    number = told_until(driver, begin + 1.6, number)
+    assert driver.ask("a", **{"from": number})["rate"] == 0.0
+    driver.dispatcher.kept()
+    assert driver.ask("a", **{"from": number})["rate"] == LIMIT, "the oldest that is left came at 1.0"
+    driver.clock.move(0.8)
+    assert driver.ask("a", **{"from": number})["rate"] == LIMIT
+    driver.clock.move(0.2)
+    assert driver.ask("a", **{"from": number})["rate"] == 0.0
+    assert len(rows) == 10 and len(driver.dispatcher.take()) == 6
+
+
+def test_outcomes_given_back_count_since_they_were_heard(driver: Driver) -> None:
     driver.come("a")
     driver.ask("a", ended=[row(0)])
-    since = driver.clock.now
-    driver.clock.move(4.0)
-    driver.dispatcher.give_back(driver.dispatcher.take(), since)
-    assert driver.ask("a")["rate"] == LIMIT
-    driver.clock.move(1.1)
-    assert driver.ask("a")["rate"] == 0.0
+    driver.clock.move(1.0)
+    rows = driver.dispatcher.take()
+    driver.ask("a", **{"from": 1}, ended=[row(1)])
+    driver.clock.move(0.4)
+    driver.dispatcher.give_back(rows)
+    assert driver.ask("a", **{"from": 2})["rate"] == LIMIT
+    driver.clock.move(0.2)
+    assert driver.ask("a", **{"from": 2})["rate"] == 0.0
 
 
 def test_nothing_pauses_while_there_is_nothing_to_be_made_durable(driver: Driver) -> None:
@@ -307,13 +343,61 @@ def test_a_second_attempt_is_told_what_the_first_has_sent(driver: Driver) -> Non
     assert (done.has(name(0)), done.has_part_of(name(1)), done.has(name(2))) == (True, True, False)
 
 
-def test_what_was_sent_is_told_once_and_again_after_the_line_broke(driver: Driver) -> None:
+def test_what_an_attempt_told_itself_it_is_not_told_on_another_line(driver: Driver) -> None:
+    """Three million requests, and a driver that was silent for a moment."""
     driver.come("a")
-    assert "done" in driver.ask("a")
-    assert "done" not in driver.ask("a", ended=[row(0)])
-    driver.dispatcher.lose("a")
-    driver.come("a")
-    assert driver.done(driver.ask("a")).has(name(0))
+    driver.ask("a")
+    for number in range(50):
+        assert "done" not in driver.ask("a", **{"from": number}, ended=[row(number)])
+        if number % 7 == 0:
+            driver.dispatcher.lose("a")
+            driver.come("a")
+    assert driver.ask("a", **{"from": 50})["rate"] == LIMIT
+
+
+def test_what_an_attempt_was_told_is_told_again_until_it_has_confirmed(driver: Driver) -> None:
+    driver.come("a", "b")
+    driver.ask("a", ended=[row(0)])
+    driver.ask("a", **{"from": 1}, gone=True)
+    assert driver.done(driver.ask("b", hears=False)).has(name(0))
+    driver.come("b")  # its line broke, which the driver has not noticed
+    assert driver.done(driver.ask("b")).has(name(0))
+    assert "done" not in driver.ask("b")
+    driver.come("b")
+    assert "done" not in driver.ask("b")
+
+
+def test_on_another_line_an_attempt_is_told_what_others_have_told_meanwhile_and_no_more(driver: Driver) -> None:
+    """An earlier attempt's last outcomes come late, among its own."""
+    driver.come("a", "b")
+    driver.ask("a", ended=[row(0)])
+    driver.ask("a", **{"from": 1}, idle=True)
+    driver.ask("b")
+    driver.ask("b", ended=[row(1)])
+    driver.ask("a", **{"from": 1}, ended=[row(2)])  # its call was under way for long
+    answer = driver.ask("b", **{"from": 1}, ended=[row(3)])
+    done = driver.done(answer)
+    assert (answer["rate"], done.has(name(0)), done.has(name(2))) == (LIMIT, False, True)
+    driver.ask("b", **{"from": 2}, ended=[row(4)])
+    driver.dispatcher.lose("b")
+    driver.come("b")
+    assert "done" not in driver.ask("b", **{"from": 3})
+
+
+def test_a_long_list_is_told_in_pieces_and_nothing_is_sent_before_it_is_complete(driver: Driver) -> None:
+    driver.come("a", "b")
+    driver.ask("a")
+    for number in range(40_000):
+        driver.dispatcher._parts.ended(0).add(f"{number:064x}"[::-1])
+    driver.ask("a", gone=True)
+    answers = [driver.ask("b") for _ in range(4)]
+    assert [len(answer.get("done", "")) for answer in answers] == [174_764, 174_764, 77_144, 0]
+    assert [answer["rate"] for answer in answers] == [0.0, 0.0, LIMIT, LIMIT]
+    assert all(answer["owns"] for answer in answers)
+    done = Done()
+    for answer in answers[:3]:
+        done.add(answer["done"])
+    assert all(done.has(f"{number:064x}"[::-1]) for number in range(40_000))
 
 
 def test_an_attempt_that_gets_its_part_back_is_told_what_the_other_has_sent(driver: Driver) -> None:
@@ -333,7 +417,7 @@ def test_a_part_whose_owner_is_not_heard_is_the_seconds_after_the_grace(driver: 
     driver.come("b")
     if silence == "lost":
         driver.dispatcher.lose("a")
-    for _ in range(round(GRACE / 0.5)):
+    for _ in range(round(TERM / 0.5)):
         assert not driver.ask("b")["owns"]
         driver.clock.move(0.5)
     answer = driver.ask("b")
@@ -346,7 +430,7 @@ def test_a_first_attempt_gets_its_part_back_from_a_second_that_died(driver: Driv
     driver.come("b")
     driver.ask("a"), driver.ask("a", idle=True), driver.ask("b")
     driver.dispatcher.lose("b")
-    for _ in range(round(GRACE / 0.25)):
+    for _ in range(round(TERM / 0.25)):
         assert not driver.ask("a", idle=True)["owns"]
         driver.clock.move(0.25)
     assert driver.ask("a", idle=True)["owns"]
@@ -356,7 +440,7 @@ def test_word_without_a_question_keeps_no_silent_owner_alive(driver: Driver) -> 
     driver.come("a")
     driver.ask("a")
     driver.come("b")
-    for _ in range(round(GRACE / 0.5)):
+    for _ in range(round(TERM / 0.5)):
         driver.dispatcher.answer("a")
         driver.clock.move(0.5)
     assert driver.ask("b")["owns"]
@@ -366,7 +450,8 @@ def test_what_an_attempt_held_whose_part_was_taken_is_free_when_it_has_let_go(pa
     pair.come("c", part=1)
     assert pair.ask("a")["rate"] == 0.0
     assert pair.ask("b")["rate"] == 30.0  # a's answer is on its way
-    pair.ask("a", idle=True)
+    pair.ask("a")
+    pair.clock.move(ONE_CALL)
     assert pair.ask("b")["rate"] == LIMIT
 
 

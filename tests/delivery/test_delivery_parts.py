@@ -4,7 +4,7 @@ import tracemalloc
 from hashlib import sha256
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -246,11 +246,20 @@ TestContention = Contention.TestCase
 # What has ended.
 
 
+def told(ended: Ended, start: int = 0) -> Done:
+    """Tell it from a place on, piece by piece."""
+    done = Done()
+    while start < len(ended):
+        piece, start = ended.piece(start)
+        done.add(piece)
+    return done
+
+
 def test_whole_requests_and_parts_of_split_ones_that_have_ended_are_not_to_be_sent() -> None:
     ended = Ended()
     for each in (name(1), name(2), f"{name(3)}.2", f"{name(4)}.1.2"):
         ended.add(each)
-    done = Done.unpacked(**ended.packed())
+    done = told(ended)
     assert [done.has(name(number)) for number in range(5)] == [False, True, True, False, False]
     assert [done.has_part_of(name(number)) for number in range(5)] == [False, False, False, True, True]
     assert [done.has(f"{name(3)}.{half}") for half in (1, 2)] == [False, True]
@@ -262,28 +271,56 @@ def test_whole_requests_and_parts_of_split_ones_that_have_ended_are_not_to_be_se
 
 
 def test_nothing_has_ended_at_first() -> None:
-    done = Done.unpacked(**Ended().packed())
-    assert not done.has(name(1)) and not done.has_part_of(name(1))
+    assert len(Ended()) == 0
+    assert not Done().has(name(1)) and not Done().has_part_of(name(1))
 
 
 def test_parts_keep_what_has_ended_of_each(parts: Parts) -> None:
-    parts.end(1, name(1))
-    parts.end(2, name(2))
-    assert Done.unpacked(**parts.ended(1).packed()).has(name(1))
-    assert not Done.unpacked(**parts.ended(1).packed()).has(name(2))
+    for part in (1, 2):
+        parts.come(part, "a")
+        parts.ended(part).add(name(part))
+    assert told(parts.ended(1)).has(name(1))
+    assert not told(parts.ended(1)).has(name(2))
 
 
 def test_an_id_counts_with_its_first_64_bits() -> None:
     assert key("ffffffffffffffff" + "0" * 48) == 2**64 - 1
 
 
-def test_a_million_requests_that_have_ended_cost_9_bytes_each_and_11_to_tell() -> None:
-    ids = [f"{number:016x}" for number in range(1_000_000)]
-    tracemalloc.start()
+def test_what_was_told_from_a_place_on_is_what_was_added_since() -> None:
     ended = Ended()
+    for number in range(10):
+        ended.add(name(number))
+    place = len(ended)
+    ended.add(name(10)), ended.add(f"{name(11)}.1")
+    done = told(ended, place)
+    assert [done.has(name(number)) for number in (9, 10)] == [False, True]
+    assert done.has_part_of(name(11))
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=200), st.integers(1, 7), st.integers(1, 4))
+def test_pieces_together_hold_what_was_told_and_nothing_else(keys: list[int], piece: int, longest: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("delivery.channel.parts._PIECE", piece)
+        patch.setattr("delivery.channel.parts._LONGEST_RUN", piece * longest)
+        ended = Ended()
+        for each in keys[::2]:
+            ended.add(f"{each:016x}" + "e" * 48)
+        done = told(ended)
+    assert [done.has(f"{each:016x}") for each in keys] == [each in set(keys[::2]) for each in keys]
+
+
+def test_three_million_requests_that_have_ended_cost_9_bytes_each_on_either_side() -> None:
+    ended = Ended()
+    ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(3_000_000)]
+    tracemalloc.start()
     for each in ids:
         ended.add(each)
     kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    done = told(ended)
+    both, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept <= 9.5e6
-    assert len(ended.packed()["whole"]) <= 11e6
+    assert kept <= 9 * len(ids)
+    assert both - kept <= 9 * len(ids) and most - both <= 20e6
+    assert done.has(ids[-1]) and not done.has("0" * 15 + "1")

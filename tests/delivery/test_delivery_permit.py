@@ -1,11 +1,10 @@
-"""What a task may do: nothing before the driver has said so, its lease, its static rate for a while, nothing again."""
+"""What a task may do: nothing before the driver has said so, its lease while it holds, nothing again."""
 
 import pytest
 
-from delivery.budget.permit import GRACE, TERM, Permit
+from delivery.budget.permit import TERM, CallLimit, Permit
 from tests.delivery.clock import Clock
 
-STATIC = 10.0
 NEVER = float("inf")
 
 
@@ -16,7 +15,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def permit(clock: Clock) -> Permit:
-    return Permit(clock, STATIC)
+    return Permit(clock)
 
 
 def calls(permit: Permit, clock: Clock, seconds: float) -> int:
@@ -68,7 +67,7 @@ def test_a_lease_holds_from_the_question_on_not_from_the_answer(permit: Permit, 
     permit.grant(100.0, owns=True, asked=clock.now - 0.7)
     assert permit.rate == 100.0
     clock.move(TERM - 0.7)
-    assert permit.rate == STATIC
+    assert (permit.rate, permit.owned) == (0.0, False)
 
 
 def test_word_without_a_question_changes_the_rate_and_not_how_long_it_holds(permit: Permit, clock: Clock) -> None:
@@ -77,16 +76,33 @@ def test_word_without_a_question_changes_the_rate_and_not_how_long_it_holds(perm
     permit.grant(100.0, owns=True, asked=None)
     assert permit.rate == 100.0
     clock.move(TERM - 0.5)
-    assert permit.rate == STATIC
-    clock.move(GRACE - TERM)
-    assert not permit.owned
+    assert (permit.rate, permit.owned) == (0.0, False)
 
 
 def test_word_that_comes_when_the_lease_has_ended_revives_nothing(permit: Permit, clock: Clock) -> None:
     permit.grant(50.0, owns=True, asked=clock.now)
     clock.move(TERM)
     permit.grant(100.0, owns=True, asked=None)
-    assert permit.rate == STATIC
+    assert calls(permit, clock, 1.0) == 0
+
+
+def test_an_answer_that_comes_when_its_lease_has_ended_gives_nothing(permit: Permit, clock: Clock) -> None:
+    permit.grant(50.0, owns=True, asked=clock.now - TERM)
+    assert (permit.owned, permit.rate, calls(permit, clock, 1.0)) == (False, 0.0, 0)
+
+
+def test_calls_that_are_due_are_those_earned_and_granted(permit: Permit, clock: Clock) -> None:
+    assert permit.due() == 0
+    permit.grant(100.0, owns=True, asked=clock.now)
+    clock.move(0.1)
+    assert permit.due() == 9
+    permit.restrict(CallLimit(3, singly=False))
+    assert permit.due() == 3
+    permit.take()
+    clock.move(0.1)
+    assert permit.due() == 2
+    permit.stopped = True
+    assert permit.due() == 0
 
 
 def test_who_has_to_stop_stops_at_once(permit: Permit, clock: Clock) -> None:
@@ -114,60 +130,21 @@ def test_a_part_that_comes_back_is_sent_on(permit: Permit, clock: Clock) -> None
 # When the driver is not heard any more.
 
 
-def test_without_a_word_calls_go_on_at_the_static_rate_until_the_part_may_be_anothers(
-    permit: Permit, clock: Clock
-) -> None:
+def test_without_a_word_calls_go_on_until_the_lease_ends(permit: Permit, clock: Clock) -> None:
     permit.grant(100.0, owns=True, asked=clock.now)
-    assert calls(permit, clock, TERM) == pytest.approx(98, abs=3)
-    assert calls(permit, clock, GRACE - TERM) == pytest.approx(STATIC * (GRACE - TERM), abs=3)
+    assert calls(permit, clock, TERM) == pytest.approx(98 * TERM, abs=4)
     assert calls(permit, clock, 60.0) == 0
-
-
-def test_a_lease_of_less_than_the_static_rate_does_not_grow_by_its_end(permit: Permit, clock: Clock) -> None:
-    permit.grant(4.0, owns=True, asked=clock.now)
-    assert calls(permit, clock, GRACE) == pytest.approx(4 * GRACE, abs=2)
 
 
 def test_a_lease_of_nothing_stays_nothing(permit: Permit, clock: Clock) -> None:
     permit.grant(0.0, owns=True, asked=clock.now)
-    assert calls(permit, clock, GRACE) == 0
-
-
-def test_a_static_rate_is_whole_calls_if_it_is_a_call_at_all(clock: Clock) -> None:
-    for static_rate, expected in ((166.7, 166.0), (1.9, 1.0), (0.6, 0.6)):
-        permit = Permit(clock, static_rate)
-        permit.grant(500.0, owns=True, asked=clock.now - TERM)
-        assert permit.rate == expected
+    assert calls(permit, clock, TERM) == 0
 
 
 def test_who_slept_through_the_end_of_its_lease_makes_up_for_none_of_it(permit: Permit, clock: Clock) -> None:
     permit.grant(500.0, owns=True, asked=clock.now)
     calls(permit, clock, 0.9)
-    clock.move(GRACE - 1.0)
-    assert calls(permit, clock, 0.1) <= 3  # of the static rate; others have had the lease meanwhile
-
-
-def test_who_slept_through_the_end_of_its_lease_has_a_second_of_the_static_rate_like_any_other(clock: Clock) -> None:
-    permit = Permit(clock, 250.0)
-    permit.grant(500.0, owns=True, asked=clock.now)
-    calls(permit, clock, 0.7)
-    clock.move(TERM + 0.3)
-    assert calls(permit, clock, 1.0) <= 250
-
-
-def test_who_slept_through_the_end_of_its_time_makes_up_for_none_of_it(permit: Permit, clock: Clock) -> None:
-    permit.grant(500.0, owns=True, asked=clock.now)
-    calls(permit, clock, 0.9)
     clock.move(60.0)
+    assert calls(permit, clock, 1.0) == 0
     permit.grant(20.0, owns=True, asked=clock.now)
     assert calls(permit, clock, 0.5) <= 10
-
-
-def test_who_waited_long_for_less_has_had_less_since_it_asked(permit: Permit, clock: Clock) -> None:
-    """While the answer was under way the process slept, and what was taken from it was somebody else's."""
-    permit.grant(500.0, owns=True, asked=clock.now)
-    calls(permit, clock, 0.4)
-    asked = clock.now
-    clock.move(0.2)
-    permit.grant(300.0, owns=True, asked=asked)
-    assert calls(permit, clock, 0.5) <= (0.2 + 0.5) * 300

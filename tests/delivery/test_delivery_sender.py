@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delivery.answers import Meaning, meaning
-from delivery.budget.permit import GRACE, TERM
+from delivery.budget.permit import TERM
 from delivery.calls import Calls
-from delivery.channel.parts import Done, key
+from delivery.channel.parts import Done
 from delivery.http.faults import SourceSilentError
 from delivery.records import Answer, Outcome, Request
 from delivery.sending.feed import Feed
@@ -584,7 +584,7 @@ def test_who_does_not_own_its_part_any_more_starts_nothing_and_goes_on_when_it_d
         in_flight = [sending.sender.in_flight]
         await asyncio.sleep(100.0)
         in_flight.append(sending.sender.in_flight)
-        sending.permit.done = Done([key(name) for name in "abd"])
+        sending.permit.done = Done("abd")
         sending.own()
         await sending.task
         return script, in_flight, sending
@@ -604,7 +604,7 @@ def test_retries_and_parts_wait_for_the_ownership_and_those_that_others_ended_ar
         await asyncio.sleep(0.5)
         sending.disown()
         await asyncio.sleep(50.0)
-        sending.permit.done = Done([key("a")], ["b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
+        sending.permit.done = Done(["a", "b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
         sending.own()
         await sending.task
         return script, sending
@@ -615,10 +615,10 @@ def test_retries_and_parts_wait_for_the_ownership_and_those_that_others_ended_ar
     assert sent.event_ids("delivered") == ["b-2", "c-0", "d-0", "e-2", "e-3"]
 
 
-def test_a_driver_that_falls_silent_leaves_the_sender_its_grace() -> None:
+def test_a_driver_that_falls_silent_leaves_the_sender_its_lease() -> None:
     async def scenario() -> tuple[Script, Sending]:
         script = Script()
-        sending = start(script, [request(f"{number:x}") for number in range(200)], rate=10.0, static_rate=2.0)
+        sending = start(script, [request(f"{number:x}") for number in range(200)], rate=10.0)
         sending.own(10.0, asked=asyncio.get_running_loop().time())
         await asyncio.sleep(100.0)
         sending.disown()
@@ -628,10 +628,8 @@ def test_a_driver_that_falls_silent_leaves_the_sender_its_grace() -> None:
         return script, sending
 
     script, _ = run(scenario())
-    leased = [at for at in script.times if at < TERM]
-    assert len(leased) == pytest.approx(10.0 * TERM, abs=1)
-    assert len(script.times) - len(leased) == pytest.approx(2.0 * (GRACE - TERM), abs=1)
-    assert max(script.times) < GRACE
+    assert len(script.times) == pytest.approx(10.0 * TERM, abs=1)
+    assert max(script.times) < TERM
 
 
 # What others have ended.
@@ -641,7 +639,7 @@ def test_what_others_ended_is_skipped_and_of_a_split_one_what_is_left_is_called(
     async def scenario() -> tuple[Script, Sending]:
         script = Script()
         sending = start(script, [request("a"), request("b", events=8), request("c"), request("d", events=2)])
-        sending.permit.done = Done([key("a")], ["b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
+        sending.permit.done = Done(["a", "b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
         await sending.task
         return script, sending
 
@@ -655,7 +653,7 @@ def test_what_is_skipped_takes_nothing_of_the_rate() -> None:
     async def scenario() -> tuple[Script, float]:
         script = Script()
         sending = start(script, [request(f"{number:x}") for number in range(400)], rate=1.0)
-        sending.permit.done = Done(range(399))
+        sending.permit.done = Done(f"{number:x}" for number in range(399))
         await sending.task
         return script, sending.ended_after
 
@@ -879,7 +877,7 @@ def test_with_what_others_ended_every_event_ends_once(data: st.DataObject, sizes
 
     async def scenario() -> Sending:
         sending = start(Script(refuse(*poison)), source, in_flight=in_flight)
-        sending.permit.done = Done(map(key, (n for n in names if "." not in n)), [n for n in names if "." in n])
+        sending.permit.done = Done(names)
         await sending.task
         return sending
 

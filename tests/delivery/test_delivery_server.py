@@ -61,6 +61,7 @@ class Sender:
     in_flight: int = 0
     starved: bool = True
     exhausted: bool = False
+    when_news: Callable[[], None] = lambda: None
 
     def pump(self) -> None:
         pass
@@ -72,7 +73,7 @@ class Task:
     def __init__(self, address: Address, name: str, part: int = 0) -> None:
         loop = asyncio.get_running_loop()
         self.name = name
-        self.permit = Permit(loop.time, 1.0)
+        self.permit = Permit(loop.time)
         self.talk = Talk(self.permit, Sender(), loop.time)  # type: ignore[arg-type]
         self.talk._wants = lambda: None  # type: ignore[method-assign] - as much as there is
         self.line = Line(address, Attempt(name, part), self.talk, loop.time)
@@ -119,7 +120,7 @@ async def until(holds: Callable[[], Any]) -> None:
 
 @contextmanager
 def driving() -> Iterator[tuple[Server, Dispatcher, Address]]:
-    dispatcher = Dispatcher(Target(LIMIT), 1.0)
+    dispatcher = Dispatcher(Target(LIMIT))
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         yield server, dispatcher, address
 
@@ -242,6 +243,22 @@ def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
     run(scenario)
 
 
+def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_again(hasty: pytest.MonkeyPatch) -> None:
+    """It had been silent for so long that its lease has ended, whatever its own clock says: its machine stood still."""
+    hasty.setattr("delivery.budget.permit.TERM", NEVER)
+    hasty.setattr(line_module, "_AGAIN", NEVER)
+    hasty.setattr(line_module, "_LOST", NEVER)
+
+    async def scenario(server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        async with tasks(address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
+            await until(lambda: not task.permit.owned)
+            assert (task.permit.rate, task.permit.stopped) == (0.0, False)
+
+    run(scenario)
+
+
 def test_a_message_that_was_tampered_with_breaks_the_line_and_changes_nothing() -> None:
     async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
@@ -331,11 +348,33 @@ def test_what_takes_long_to_come_is_no_silence() -> None:
     run(scenario)
 
 
+def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.MonkeyPatch) -> None:
+    """However much has ended: told by others before, or by the task itself."""
+
+    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+        tell_of(dispatcher, 0, 200_000)
+        async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+            task.report(5_000)
+            await until(lambda: task.told)
+            for _ in range(3):
+                relay.cut()
+                before = relay.connections
+                await until(lambda before=before: relay.connections > before and task.permit.owned)
+                await until(lambda: task.permit.rate == LIMIT)
+            assert len(relay.to_task[0]) > 2_000_000
+            assert all(len(said) < 20_000 for said in relay.to_task[1:])
+            await task.go()
+            assert events(server.call(dispatcher.take)) == task.expected
+
+    run(scenario)
+
+
 def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
     """Have so many of a part's requests ended before."""
     dispatcher.come("before", part)
     for number in range(count):
-        dispatcher._parts.end(part, f"{number:016x}")
+        dispatcher._parts.ended(part).add(f"{number:016x}")
 
 
 # Strangers.
@@ -467,6 +506,7 @@ def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
             await task.go()
             overheard = relay
         dispatcher.take()
+        dispatcher.kept()
         reader, writer = await asyncio.open_connection(address.host, address.port)
         await reader.readline()
         writer.write(bytes(overheard.to_driver[0]))
@@ -538,10 +578,11 @@ def test_a_server_that_is_closed_leaves_nothing_behind(caplog: pytest.LogCapture
             tell_of(dispatcher, 9, 1_000_000)
             deaf = await Spoken(address, "deaf", 9).__aenter__()
             deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            await deaf.say(number=1)
+            for number in range(60):  # each is answered by a piece of a million requests
+                await deaf.say(number=number)
             some = [Task(address, f"task-{number}", number) for number in range(5)]
             await until(lambda: all(task.line._reached for task in some))
-            assert server._ways["deaf"][0].transport.get_write_buffer_size()
+            await until(lambda: server.call(server._ways["deaf"][0].transport.get_write_buffer_size))
             connections = [await asyncio.open_connection(address.host, address.port) for _ in range(5)]
         for reader, writer in connections:
             await reader.readline()
@@ -567,7 +608,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
         other.listen()
         with (
             pytest.raises(OSError, match="in use"),
-            serving(Dispatcher(Target(LIMIT), 1.0), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
+            serving(Dispatcher(Target(LIMIT)), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
         ):
             pytest.fail("it serves")
     assert set(threading.enumerate()) == before
@@ -575,7 +616,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
 
 def test_a_port_can_be_chosen_and_every_delivery_has_a_secret_of_its_own() -> None:
     port = unused_port()
-    with serving(Dispatcher(Target(LIMIT), 1.0), "driver", "127.0.0.1", port) as (server, address):
+    with serving(Dispatcher(Target(LIMIT)), "driver", "127.0.0.1", port) as (server, address):
         assert (address.host, address.port, server.port) == ("driver", port, port)
     with driving() as (_, _, other):
         assert other.secret != address.secret

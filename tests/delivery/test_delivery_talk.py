@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
-from delivery.budget.permit import GRACE, TERM, Permit
+from delivery.budget.permit import TERM, Permit
 from delivery.calls import Calls
-from delivery.channel.messages import Message
+from delivery.channel.messages import LONGEST_LINE, Message, Seal
 from delivery.channel.talk import Talk
-from delivery.records import Answer, Row
+from delivery.http.body import LONGEST_MESSAGE
+from delivery.records import Answer, Outcome, Request, Row
+from delivery.task import row as outcome_row
 from tests.delivery.clock import Clock
 
 
@@ -28,6 +31,10 @@ class Sender:
     starved: bool = False
     exhausted: bool = False
     pumped: int = 0
+    news: int = 0
+
+    def when_news(self) -> None:
+        self.news += 1
 
     def pump(self) -> None:
         self.pumped += 1
@@ -38,7 +45,8 @@ class Task:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.permit = Permit(self.clock, 10.0)
+        self.answers = 0
+        self.permit = Permit(self.clock)
         self.sender = Sender()
         self.talk = Talk(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
 
@@ -46,7 +54,9 @@ class Task:
         return json.loads(json.dumps(self.talk.question()))
 
     def hear(self, **said: object) -> None:
-        self.talk.obey({"rate": 100.0, "owns": True, "got": 0, "stop": False, "finishing": False, **said})
+        self.answers += 1
+        usual = {"number": self.answers, "rate": 100.0, "owns": True, "got": 0, "stop": False, "finishing": False}
+        self.talk.obey({**usual, **said})
 
     def report(self, *numbers: int) -> None:
         for number in numbers:
@@ -132,14 +142,12 @@ def test_an_answer_gives_a_lease_and_the_part_from_its_question_on(task: Task) -
     task.hear(to=number)
     assert (task.permit.rate, task.permit.owned, task.sender.pumped) == (100.0, True, 1)
     task.clock.move(TERM - 0.6)
-    assert task.permit.rate == 10.0
-    task.clock.move(GRACE - TERM)
-    assert not task.permit.owned
+    assert (task.permit.rate, task.permit.owned) == (0.0, False)
 
 
 def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task) -> None:
     first = task.ask()["number"]
-    task.clock.move(GRACE)
+    task.clock.move(TERM)
     second = task.ask()["number"]
     task.hear(to=first)
     assert not task.permit.owned
@@ -158,30 +166,102 @@ def test_word_without_a_question_and_answers_to_another_lines_questions_give_no_
 def test_an_answer_is_good_once(task: Task) -> None:
     number = task.ask()["number"]
     task.hear(to=number)
-    task.clock.move(GRACE)
+    task.clock.move(TERM)
     task.hear(to=number)
     assert not task.permit.owned
 
 
 def test_the_driver_learns_which_answer_was_heard_last(task: Task) -> None:
+    """Whether it was asked for or not, and on whatever line."""
     first, second = task.ask(), task.ask()
-    task.hear(to=first["number"])
-    task.hear()
-    assert (first["heard"], second["heard"], task.ask()["heard"]) == (0, 0, 1)
+    task.hear(to=first["number"], number=7)
+    third = task.ask()
+    task.hear(number=9)
+    task.talk.start()
+    assert [each["heard"] for each in (first, second, third, task.ask())] == [0, 0, 7, 9]
 
 
-def test_what_others_have_sent_is_left_out_from_then_on(task: Task) -> None:
-    task.hear(done={"whole": "//////////8=", "split": ["ab" * 32 + ".1"]})  # eight bytes of ones
-    assert task.permit.done.has("f" * 64)
-    assert task.permit.done.has_part_of("ab" * 32)
+def test_what_has_ended_before_is_left_out_piece_by_piece(task: Task) -> None:
+    task.hear(done="//////////8=", rate=0.0)  # eight bytes of ones
+    assert task.permit.done.has("f" * 64) and not task.permit.done.has("0" * 64)
+    task.hear(done="AAAAAAAAAAA=")
+    assert task.permit.done.has("f" * 64) and task.permit.done.has("0" * 64)
+
+
+# What is asked at once.
+
+
+def test_who_was_told_a_piece_asks_for_the_next_one_at_once(task: Task) -> None:
+    task.hear(done="AAAAAAAAAAA=", rate=0.0)
+    assert task.sender.news == 1
     task.hear()
-    assert task.permit.done.has("f" * 64)
+    assert task.sender.news == 1
+
+
+def test_who_is_to_make_fewer_calls_confirms_it_at_once(task: Task) -> None:
+    """Others wait for them."""
+    task.lease(100.0)
+    task.lease(99.0)
+    assert task.sender.news == 0
+    task.lease(90.0)
+    assert task.sender.news == 1
+    task.lease(200.0)
+    assert task.sender.news == 1
+
+
+def test_many_outcomes_are_told_in_questions_of_bounded_length_one_after_the_other(task: Task) -> None:
+    sizes, count = [], 2_000
+    for number in range(count):
+        task.talk.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
+    while list(task.talk.untold()):
+        before = task.sender.news
+        question = task.ask()
+        sizes.append(len(json.dumps(question)))
+        more = question["from"] + len(question["ended"])
+        task.hear(got=more, to=question["number"])
+        assert task.sender.news == before + (more < count)
+    assert len(sizes) > 3 and max(sizes) < 300_000
+
+
+def test_who_has_more_to_tell_than_a_question_holds_is_neither_idle_nor_gone_before_it_has_told_it(task: Task) -> None:
+    """Whoever has the part next is told what the driver knows."""
+    for number in range(1_000):
+        task.talk.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
+    task.talk.leave(complete=True)
+    said = []
+    while list(task.talk.untold()):
+        question = task.ask()
+        said.append((question["idle"], question["gone"]))
+        task.talk.obey({"got": question["from"] + len(question["ended"])})
+    assert len(said) > 2 and said == [(False, False)] * (len(said) - 1) + [(True, True)]
+    assert task.talk.over
+
+
+def test_the_longest_question_fits_a_line(task: Task) -> None:
+    """Whatever its outcomes hold: JSON makes twelve bytes of some characters."""
+    worst = "\U0001f6d2" * 256
+    refusal = Answer(400, "InvalidInputException", "\U0001f6d2" * LONGEST_MESSAGE, "aws")
+    request = Request("f" * 64, worst, worst, (worst,) * 10, ("{}",) * 10)
+    for _ in range(200):
+        task.talk.report(outcome_row(Outcome(request, "refused", refusal, 3, datetime.now(UTC), 7)))
+    task.sender.refusal = refusal
+    line = Seal(b"key").close(task.talk.question())
+    assert 1_000_000 < len(line) <= LONGEST_LINE
 
 
 def test_who_is_told_to_stop_does_not_start_again(task: Task) -> None:
     task.hear(stop=True)
     task.hear(stop=False)
     assert task.permit.stopped
+
+
+def test_who_was_hung_up_on_makes_no_call_until_the_driver_is_heard_again(task: Task) -> None:
+    task.lease(100.0)
+    task.talk.hung_up()
+    assert (task.permit.owned, task.permit.rate, task.permit.stopped, task.sender.pumped) == (False, 0.0, False, 2)
+    task.talk.start()
+    task.lease(100.0)
+    assert (task.permit.owned, task.permit.rate) == (True, 100.0)
 
 
 def test_who_gives_the_driver_up_stops(task: Task) -> None:

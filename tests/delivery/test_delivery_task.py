@@ -339,8 +339,8 @@ def test_what_a_driver_that_fell_silent_for_good_did_not_hear_is_given_back(serv
 def test_a_driver_that_falls_silent_for_a_while_is_not_missed(
     service: Instant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("delivery.budget.permit.GRACE", SOON)  # however slow the machine
-    with driving(limit=20.0, static_rate=20.0) as driver, ThreadPoolExecutor(1) as pool:
+    monkeypatch.setattr("delivery.budget.permit.TERM", SOON)  # however slow the machine
+    with driving(limit=20.0) as driver, ThreadPoolExecutor(1) as pool:
         work = pool.submit(deliver, driver.terms(), 0, pieces(70))
         service.wait_for(5)
         with silent(driver):

@@ -1,0 +1,39 @@
+"""Scenarios that have found a fault, each shortened to what it needs: a fault that was mended is not to return."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.simulation.network import Weather
+from tests.simulation.scenario import Scenario, Trouble
+
+FOUND: Final[dict[str, Scenario]] = {
+    "each reconnect told an attempt again what it had ended itself": Scenario(
+        1, 50.0, 2, (100, 100), troubles=((Trouble(2.5, 0.0, "cut", 0),),)
+    ),
+    "a driver that is silent breaks all connections at once": Scenario(
+        2, 50.0, 3, (90, 90, 90), troubles=((Trouble(2.5, 2.5, "pause driver"),),)
+    ),
+    "a lowered lease was heard late, and the difference was leased to another at once": Scenario(
+        11, 100.0, 3, (100, 10, 10, 10, 100, 50), weather=Weather(loss=0.1, retransmission=(0.9,)), troubles=((),)
+    ),
+    "connections that opened late let all permits go at once": Scenario(
+        4, 50.0, 1, (300,), in_flight=256, troubles=((Trouble(0.0, 4.5, "connections stall"),),)
+    ),
+    "each new connection took a while, and calls came closer together than they were permitted": Scenario(
+        5, 20.0, 2, (60, 60), connecting=0.3, latency=(0.1, 0.9), troubles=((),)
+    ),
+    "a store that takes 1 s for a file": Scenario(6, 50.0, 2, (150, 150), write=1.0, troubles=((),)),
+    "a store that takes 2.5 s for a file": Scenario(7, 50.0, 2, (150, 150), write=2.5, troubles=((),)),
+    "a store that takes 4.5 s for a file": Scenario(8, 50.0, 2, (150, 150), write=4.5, troubles=((),)),
+    "a store that takes nothing for a while": Scenario(
+        9, 50.0, 2, (150, 150), troubles=((Trouble(1.5, 6.0, "no store"),),)
+    ),
+    "a machine was suspended, and its monotonic clock stood still": Scenario(
+        10, 50.0, 2, (150, 150), troubles=((Trouble(2.0, 8.0, "suspend", 0),),)
+    ),
+    "a task is killed": Scenario(11, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill task", 0),),)),
+    "the driver is killed": Scenario(12, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill driver", 0),),)),
+    "the driver's machine vanishes": Scenario(13, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "vanish", 0),),)),
+}
+"""By what went wrong. An empty run of troubles says that the limit need not be used up."""

@@ -1,0 +1,60 @@
+"""A delivery keeps its promises whatever the network, the store, the clocks and the cluster do: seed by seed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.found import FOUND
+from tests.simulation.mutants import MUTANTS, hunt
+from tests.simulation.scenario import draw
+from tests.simulation.simulate import simulate
+from tests.simulation.sweep import sweep
+
+SEEDS = 2_000
+"""What two minutes allow; `make simulate` runs more."""
+AT_ONCE = 500
+SOON = 400
+"""Seeds in which a fault is to be found."""
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_no_seed_breaks_a_promise(first: int) -> None:
+    failed = [result.report() for result in sweep(range(first, first + AT_ONCE), processes=1) if result.violation]
+    assert not failed, "\n\n".join(failed[:3])
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_was_found_once_stays_mended(what: str) -> None:
+    result = simulate(FOUND[what])
+    assert result.violation is None, result.report()
+
+
+@pytest.mark.parametrize("what", MUTANTS)
+def test_a_fault_in_the_code_is_found(what: str) -> None:
+    assert hunt(MUTANTS[what], range(SOON)) is not None
+
+
+def test_a_seed_is_the_same_world_each_time() -> None:
+    program = "from tests.simulation.simulate import simulate; print(*(simulate(seed).digest for seed in range(20)))"
+    here = [simulate(seed).digest for seed in range(20)]
+    for hashes in ("0", "1"):
+        there = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert there.stdout.split() == here
+
+
+def test_the_seeds_differ_and_one_of_eight_is_calm() -> None:
+    scenarios = [draw(seed) for seed in range(800)]
+    assert len({(scenario.limit, scenario.sizes) for scenario in scenarios}) > 600
+    assert 60 < sum(scenario.calm for scenario in scenarios) < 140
+    drawn = {trouble.what for scenario in scenarios for run in scenario.troubles for trouble in run}
+    assert len(drawn) == 21
