@@ -275,8 +275,9 @@ def test_what_is_killed_is_made_good_by_the_next_run(
         again = run_here(scene, lake, url)
         with capsys.disabled():
             act = expected.acts[point.number - 1]
+            place = f"{point.moment} act {point.number} of {len(expected.acts)}"
             what = f"{act.method} {'/'.join(Path(act.path).parts[-3:])}"
-            sys.stdout.write(f"\n{job} {by} {point.moment} act {point.number} of {len(expected.acts)} ({what}): {code} ")
+            sys.stdout.write(f"\n{job} {by} {place} ({what}): {code} ")
         found = rows_of(spark, lake, server)
         twice = sum(count - 1 for count in Counter(str(event["eventId"]) for event in server.events("t")).values())
     assert told(again) == expected.summary
