@@ -286,6 +286,5 @@ def test_what_is_killed_is_made_good_by_the_next_run(
     assert found.keys() == expected.tables.keys()
     assert twice <= TWICE
     assert not list((lake / "_locks").glob("*/*.claim"))
-    assert not [path for path in (lake / "_plans").glob("*/*/*") if path.is_dir()]
     with suppress(FileNotFoundError):
         shutil.rmtree(tmp_path)  # hundreds of lakes
