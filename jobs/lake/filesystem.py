@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 NO_UTF8: Final = "Java was started in a locale without UTF-8 and cannot open such names: set LC_ALL=C.UTF-8"
 
 
+_WHOLE: Final = 2**31 - 1
 _CHECKSUM_FAULTS: Final = ("org.apache.hadoop.fs.ChecksumException", "java.io.EOFException")
 
 
@@ -185,7 +186,7 @@ class FileSystem:
                 of = name.removeprefix(".").removesuffix(".crc")
                 if f".{of}.crc" == name and of in sizes:
                     path = self._jvm.org.apache.hadoop.fs.Path(hadoop_path, name)
-                    if not _is_checksum_file(self._content(unchecked, path) if size else b"", sizes[of]):
+                    if not _is_checksum_file(size, self._content(unchecked, path, 8) if size else b"", sizes[of]):
                         log.warning("%s/%s: cut short, as by a power loss: it is deleted", folder, name)
                         unchecked.delete(path, False)
                         broken += 1
@@ -211,10 +212,10 @@ class FileSystem:
         keeps = self._jvm.java.lang.Class.forName("org.apache.hadoop.fs.ChecksumFileSystem")
         return fs.getRawFileSystem() if keeps.isInstance(fs) else None
 
-    def _content(self, fs: Any, hadoop_path: Any) -> bytes:
+    def _content(self, fs: Any, hadoop_path: Any, limit: int = _WHOLE) -> bytes:
         stream = fs.open(hadoop_path)
         try:
-            return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
+            return bytes(stream.readNBytes(limit))
         finally:
             stream.close()
 
@@ -246,16 +247,21 @@ def _status(status: Any) -> FileStatus:
     return FileStatus(str(status.getPath().toString()), bool(status.isDirectory()), int(status.getLen()))
 
 
-def _is_checksum_file(content: bytes, size: int) -> bool:
+def _is_checksum_file(size: int, header: bytes, of: int) -> bool:
     """Whether a `.crc` file has the form of one that belongs to a file of so many bytes.
+
+    Args:
+        size: in bytes.
+        header: its first eight bytes.
+        of: the size of the file.
 
     Examples:
         >>> header = b"crc\\0" + (512).to_bytes(4)
-        >>> [_is_checksum_file(each, 600) for each in (header + bytes(8), header + bytes(4), b"", bytes(16))]
+        >>> [_is_checksum_file(*each, 600) for each in ((16, header), (12, header), (0, b""), (16, bytes(8)))]
         [True, False, False, False]
     """
-    each = int.from_bytes(content[4:8])
-    return content.startswith(b"crc\0") and each > 0 and len(content) == 8 + 4 * -(-size // each)
+    each = int.from_bytes(header[4:])
+    return header.startswith(b"crc\0") and each > 0 and size == 8 + 4 * -(-of // each)
 
 
 def _is_checksum_fault(java_exception: Any) -> bool:

@@ -248,7 +248,7 @@ class Lake:
             gone = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
             raise self._explain_gone(gone, folders[gone], 0) from None
         counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
-        if len(counted) < len(folders) or bytes_of(rows) != sum(counted.values()):
+        if counted and (len(counted) < len(folders) or bytes_of(rows) != sum(counted.values())):
             for folder, size in counted.items():
                 there = _data_bytes(self.files.sizes(folder))
                 if there != size:
