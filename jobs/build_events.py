@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 if __name__ == "__main__":
     # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
@@ -68,6 +68,9 @@ from jobs.reading.mappings import checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
 from transforms.schemas import QUARANTINE
 from transforms.sessions import SessionLimits
+
+_MOST_PERMITTED: Final = 5
+"""Checks that an error says how to permit: whoever breaks more of them has another fault."""
 
 log = logging.getLogger(__name__)
 
@@ -386,6 +389,12 @@ def failure(judged: Judged) -> list[str]:
         lines.append(
             f"batch {judged.batch}: what changes an event's content changes its eventId, so the service would take "
             "what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
+        )
+    if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
+        more = " ..." if len(permitted) > _MOST_PERMITTED else ""
+        lines.append(
+            f"batch {judged.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
+            f"{', '.join(permitted[:_MOST_PERMITTED])}{more}"
         )
     if judged.kept is not None:
         lines.append(
