@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from emulator import Server
+from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
+from jobs.lake.manifests import Publications
 from jobs.lake.tables import Lake
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
+from transforms.schemas import EVENTS, QUARANTINE, VISITS
 
 BATCH = "2024-01-02"
 
@@ -62,41 +65,50 @@ def data_of(lake: Path, table: str, batch: str = BATCH) -> Path:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_half_a_manifest_is_none_and_is_named(
-    spark: SparkSession,
-    built: Callable[..., dict[str, Any]],
-    put: Job,
-    serve: Callable[..., Server],
-    lake: Path,
-    caplog: pytest.LogCaptureFixture,
-    damage: str,
+    spark: SparkSession, lake: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    run = built(each=4)["runId"]
+    manifests = lay(spark, lake, days(1, 1, 4)).manifests
+    whole = manifests.current(day(0))
+    assert whole is not None
+    manifests.write(replace(whole, version=2, runId="30000101T000000000000Z-power"))
+    path = manifests_of(lake, day(0))[1]
+    DAMAGES[damage](path)
+    caplog.clear()
+    for _ in range(2):
+        assert manifests.publications(day(0)) == Publications(whole, whole)
+    assert [path.name in line and "not a whole manifest" in line for line in caplog.messages if ".crc" not in line] == [
+        True
+    ], "once"
+    assert manifests.next_version(day(0)) == 3
+
+
+def test_half_a_manifest_blocks_no_build_and_no_delivery(
+    spark: SparkSession, built: Callable[..., dict[str, Any]], put: Job, serve: Callable[..., Server], lake: Path
+) -> None:
+    built(each=4)
     first = manifests_of(lake)[0]
     second = first.with_name("00000002-30000101T000000000000Z-power.json")
-    FileSystem(spark).create(str(second), json.dumps({**json.loads(first.read_text()), "version": 2, "runId": "power"}))
-    DAMAGES[damage](second)
-    caplog.set_level(logging.WARNING)
+    FileSystem(spark).create(str(second), first.read_text().replace('"version": 1', '"version": 2'))
+    DAMAGES["half of it"](second)
     sent = put(serve().endpoint_url)
     assert (sent.code, sent.summary["delivered"]) == (0, 12)
-    assert [line for line in caplog.messages if second.name in line and "not a whole manifest" in line]
-    assert built("2024-01-03", each=4)["exitCode"] == 0, "what looks back on it is not blocked"
+    assert built("2024-01-03", each=4)["exitCode"] == 0, "what looks back on it"
     again = built(each=5)
     assert (again["exitCode"], again["events"]) == (0, 15)
     assert [path.name[:8] for path in manifests_of(lake)] == ["00000001", "00000002", "00000003"]
     assert {path.name for path in (lake / "events" / f"batch={BATCH}").iterdir()} == {f"runId={again['runId']}"}
-    assert run != again["runId"]
     assert spark.read.parquet(str(lake / "events")).where(f"batch = '{BATCH}'").count() == 15
 
 
 @pytest.mark.parametrize("damage", CHECKSUMS)
 def test_a_whole_manifest_counts_whatever_its_checksums_are(
-    spark: SparkSession, built: Callable[..., dict[str, Any]], lake: Path, damage: str, caplog: pytest.LogCaptureFixture
+    spark: SparkSession, lake: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = built(each=4)["runId"]
-    path = manifests_of(lake)[0]
+    manifests = lay(spark, lake, days(1, 1, 4)).manifests
+    (path,) = manifests_of(lake, day(0))
     CHECKSUMS[damage](path)
-    found = Lake(spark, str(lake)).manifests.current(BATCH)
-    assert found is not None and (found.runId, found.events) == (run, 12)
+    found = manifests.current(day(0))
+    assert found is not None and found.events == 4
     assert [line for line in caplog.messages if path.name in line and ".crc" in line]
 
 
@@ -143,24 +155,45 @@ LOSSES: dict[str, Damage] = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("table", ["events", "_visits"])
-def test_a_build_does_not_look_back_on_less_than_was_published(
-    built: Callable[..., dict[str, Any]], lake: Path, table: str, loss: str
+def test_whoever_reads_less_or_more_than_was_published_is_told(
+    spark: SparkSession, built: Callable[..., dict[str, Any]], lake: Path, tmp_path: Path
 ) -> None:
     built(each=4)
-    path = data_of(lake, table)
-    LOSSES[loss](path)
+    manifest = Lake(spark, str(lake)).manifests.current(BATCH)
+    assert manifest is not None and set(manifest.dataBytes) == {"events", "quarantine", "_visits"}
+    for number, loss in enumerate(LOSSES):
+        root = tmp_path / f"{number}"
+        shutil.copytree(lake, root)
+        store = Lake(spark, str(root))
+        reads: dict[str, Callable[[], DataFrame]] = {
+            "events": lambda store=store: store.published_events([manifest], EVENTS),
+            "quarantine": lambda store=store: store.published_quarantine(manifest, QUARANTINE),
+            "_visits": lambda store=store: store.published_visits(manifest, VISITS),
+        }
+        for table, read in reads.items():
+            assert read().count() == {"events": 12, "quarantine": 0, "_visits": 3}[table]
+            path = data_of(root, table)
+            LOSSES[loss](path)
+            with pytest.raises(ConfigurationError) as refused:
+                read()
+            assert f"batch {BATCH}: {path.parent} holds" in str(refused.value), loss
+            assert "build the batch again, from its --input" in str(refused.value)
+
+
+def test_a_build_does_not_look_back_on_less_than_was_published(
+    built: Callable[..., dict[str, Any]], lake: Path
+) -> None:
+    built(each=4)
+    path = data_of(lake, "_visits")
+    path.unlink()
     refused = built("2024-01-03", each=4)
-    assert refused["exitCode"] == 2
-    assert f"batch {BATCH}: {path.parent} holds" in refused["error"]
-    assert "build the batch again, from its --input" in refused["error"]
-    assert not list((lake / table / "batch=2024-01-03").glob("runId=*"))
+    assert refused["exitCode"] == 2 and f"batch {BATCH}: {path.parent} holds 0 bytes" in refused["error"]
+    assert not list((lake / "events" / "batch=2024-01-03").glob("runId=*"))
     assert built(each=4)["exitCode"] == 0, "what is lost keeps no build from making it good"
     assert built("2024-01-03", each=4)["exitCode"] == 0
 
 
-@pytest.mark.parametrize("loss", ["cut to nothing", "one deleted", "all deleted"])
+@pytest.mark.parametrize("loss", ["cut to nothing", "all deleted"])
 def test_no_delivery_and_no_export_is_of_fewer_events_than_were_published(
     built: Callable[..., dict[str, Any]],
     put: Job,
@@ -200,16 +233,15 @@ def test_a_batch_that_was_delivered_and_lost_is_built_again(
     built(each=4)
     url = serve().endpoint_url
     assert put(url).summary["delivered"] == 12
-    for table in ("events", "receipts"):
+    for table, damage in (("events", "half of it, and no .crc"), ("receipts", "zeroes")):
         path = next((lake / table).glob("batch=*/*/*.parquet"))
-        LOSSES["cut"](path)
-        if table == "events":
-            assert built(each=4)["exitCode"] == 0
-            assert [line for line in caplog.messages if "cannot be compared" in line and str(path.parent) in line]
+        DAMAGES[damage](path)
+        caplog.clear()
+        assert built(each=4)["exitCode"] == 0
+        assert [line for line in caplog.messages if "cannot be compared" in line and str(path.parent) in line]
 
 
-@pytest.mark.parametrize("damage", CHECKSUMS)
-@pytest.mark.parametrize("table", ["receipts", "events"])
+@pytest.mark.parametrize(("table", "damage"), [("receipts", "empty"), ("receipts", "zeroes"), ("events", "cut")])
 def test_broken_checksums_of_a_table_are_dropped_and_the_next_run_goes_on(
     built: Callable[..., dict[str, Any]], put: Job, serve: Callable[..., Server], lake: Path, table: str, damage: str
 ) -> None:
@@ -243,9 +275,7 @@ def test_a_file_whose_bytes_are_others_is_named_with_what_to_do(
     url = serve().endpoint_url
     assert put(url).summary["delivered"] == 12
     path = next((lake / table).glob("batch=*/*/*.parquet"))
-    content = bytearray(path.read_bytes())
-    content[:] = bytes(len(content))
-    path.write_bytes(content)
+    DAMAGES["zeroes"](path)
     ended = put(url, tracking_id="t", more=("--resend",)) if table == "receipts" else put(url, tracking_id="other")
     assert ended.code == 2, ended
     assert len(ended.said) == 1 and str(path) in ended.said[0] and remedy in ended.said[0]

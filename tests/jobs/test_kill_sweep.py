@@ -35,7 +35,7 @@ from tests.jobs.processes import ROOT, end, environment
 
 POINTS: Final = int(os.environ.get("KILL_POINTS", "0"))
 """Places of each job with each signal; 0 for the few that CI tries."""
-IN_CI: Final[dict[str, tuple[float, ...]]] = {"SIGKILL": (0.6,), "SIGTERM": (0.3, 0.75)}
+IN_CI: Final[dict[str, tuple[float, ...]]] = {"SIGKILL": (0.6,), "SIGTERM": (0.4,)}
 """Those few, as shares of a job's places."""
 MAPPING: Final = """
 [source]
