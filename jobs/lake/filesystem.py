@@ -44,6 +44,7 @@ class FileSystem:
     def __init__(self, spark: SparkSession) -> None:
         self._jvm: Any = spark._jvm
         self._conf: Any = spark._jsc.hadoopConfiguration()
+        self._named: set[str] = set()
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or folder of exactly this name."""
@@ -151,7 +152,9 @@ class FileSystem:
                 unchecked = self._unchecked(fs)
                 if unchecked is None or not _is_checksum_fault(error.java_exception):
                     raise
-                log.warning("%s: differs from its .crc file, as after a power loss: its content counts", path)
+                if path not in self._named:
+                    self._named.add(path)
+                    log.warning("%s: differs from its .crc file, as after a power loss: its content counts", path)
                 return self._content(unchecked, hadoop_path)
 
     def sizes(self, path: str) -> dict[str, int]:
