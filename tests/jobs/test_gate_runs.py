@@ -110,7 +110,7 @@ def test_the_lines_that_an_error_gives_let_the_batch_pass(
     build: Any, tmp_path: Path, mapping: Path, thresholds: Any
 ) -> None:
     """The log of somebody who tries it alone: one visitor, and a property that nobody has used yet."""
-    mapping.write_text(MAPPING + '[event.properties]\ncoupon = "NULLIF(kind, \'view\')"\n')
+    mapping.write_text(MAPPING + "[event.properties]\ncoupon = \"NULLIF(kind, 'view')\"\n")
     folder = raw(tmp_path, *[record(n, who="v", user="u") for n in range(800)])
     ended = build(folder, mapping=mapping)
     assert ended.code == 3, ended
