@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from unittest import mock
@@ -70,9 +70,13 @@ class Acts:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Count while the block runs."""
-        with mock.patch.multiple(FileSystem, **{name: self._wrapped(name) for name in _METHODS}):  # noqa: SIM117
-            with mock.patch.object(DataFrameWriter, "parquet", self._wrapped_table(DataFrameWriter.parquet)):
-                yield
+        with ExitStack() as patches:
+            for name in _METHODS:
+                patches.enter_context(mock.patch.object(FileSystem, name, self._wrapped(name)))
+            patches.enter_context(
+                mock.patch.object(DataFrameWriter, "parquet", self._wrapped_table(DataFrameWriter.parquet))
+            )
+            yield
 
     def _wrapped(self, name: str) -> Callable[..., Any]:
         method = getattr(FileSystem, name)
