@@ -182,7 +182,8 @@ def run_and_die(scene: Scene, lake: Path, url: str, point: KillPoint, log: Path)
         try:
             return process.wait(300)
         finally:
-            end(process)
+            if process.poll() is None:
+                end(process)
 
 
 def told(summary: dict[str, Any]) -> dict[str, Any]:
