@@ -286,6 +286,7 @@ def test_what_is_killed_is_made_good_by_the_next_run(
         assert found[table] == rows, table
     assert found.keys() == expected.tables.keys()
     assert twice <= TWICE
-    assert not list((lake / "_locks").glob("*/*.claim"))
+    if job == "build":  # a delivery of which nothing is left takes no lock, and leaves what a dead one held
+        assert not list((lake / "_locks").glob("*/*.claim"))
     with suppress(FileNotFoundError):
         shutil.rmtree(tmp_path)  # hundreds of lakes
