@@ -275,7 +275,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         run.interruption.check(run.if_interrupted)
         manifest = manifest_of(judged, version, recipe, built, history)
         times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
-        lake.publish(replace(manifest, interval=times), adds=before is not None)
+        lake.publish(replace(manifest, interval=times))
         run.counters["kept"] = judged.kept.runId if judged.kept else None
     return judged
 
@@ -395,6 +395,7 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe, built: Built, hist
         lookBack=history.look_back,
         upon=history.upon,
         until=left.until,
+        dataBytes=built.data_bytes,
     )
 
 

@@ -18,7 +18,7 @@ from expectations.verdict import judge, reasons, rule_set, stage
 from jobs.building.counting import conserve, conserve_headers, count_rows, count_tables
 from jobs.building.history import History, Kept, Left
 from jobs.building.skew import warn_of_heavy_visitor
-from jobs.lake.tables import VISITS_TABLE, Lake
+from jobs.lake.tables import VISITS_TABLE, Lake, bytes_of
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.sources import unreadable
 from jobs.report.facts import Lengths
@@ -85,6 +85,7 @@ class Built:
         given: events whose eventId, or sessionId, the log gave; of each that the mapping gives. None where the run only
             adds to the batch, since nobody knows it of the events that were there.
         repeated: the eventId that most of its duplicates bear; None where it has none.
+        data_bytes: of the files that it wrote, by table.
     """
 
     events: DataFrame
@@ -95,6 +96,7 @@ class Built:
     lengths: Lengths
     given: dict[str, int]
     repeated: Repeated | None
+    data_bytes: dict[str, int]
 
 
 def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
@@ -125,16 +127,20 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         counters |= {name: counters[name] - known for name in ("candidates", "events")}
         conserve(counters)
         carried = carry_on(judged, visits, slot.batch)
-        left = write_visits(carried, slot, history.kept(counted.newest, recipe.limits), history.ids(counted.ids))
+        kept = history.kept(counted.newest, recipe.limits)
+        left, left_visits = write_visits(carried, slot, kept, history.ids(counted.ids))
         repeated = find_repeated(judged) if counters["duplicates"] else None
     except BaseException as error:
-        if found := unreadable(error):
+        if found := lake.explain(error) or unreadable(error):
             raise found from None
         raise
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
-    return Built(events, quarantine, counters, known, left, counted.lengths, {} if known else counted.given, repeated)
+    tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: left_visits}
+    sizes = {table: bytes_of(rows) for table, rows in tables.items()}
+    given = {} if known else counted.given
+    return Built(events, quarantine, counters, known, left, counted.lengths, given, repeated, sizes)
 
 
 def tell_headers(headers: int, files: int) -> None:
@@ -197,12 +203,13 @@ def find_repeated(judged: DataFrame) -> Repeated:
     return Repeated(row["hash"], row["rows"])
 
 
-def write_visits(visits: DataFrame, slot: Slot, kept: Kept, ids: int) -> Left:
-    """Write what the batch leaves for those after it, where nobody reads yet."""
+def write_visits(visits: DataFrame, slot: Slot, kept: Kept, ids: int) -> tuple[Left, DataFrame]:
+    """Write what the batch leaves for those after it, where nobody reads yet, and read it back."""
     folder = slot.folder(VISITS_TABLE)
     visits.where(kept.condition).write.parquet(folder)
-    row = fingerprint(slot.lake.rows(folder, VISITS)).collect()[0]
-    return Left(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until)
+    rows = slot.lake.rows(folder, VISITS)
+    row = fingerprint(rows).collect()[0]
+    return Left(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until), rows
 
 
 def written(slot: Slot) -> tuple[DataFrame, DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,12 +10,15 @@ from pyspark.sql import DataFrame
 
 from expectations.observations import Observation
 from expectations.thresholds import Threshold, Thresholds
+from jobs.errors import ConfigurationError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.receipts import Receipts
 from transforms.outcomes import fates
 from transforms.rebuilds import compare_builds
 from transforms.schemas import EVENTS, RECEIPTS
+
+log = logging.getLogger(__name__)
 
 GONE: Final = "delivered_events_gone"
 REKEYED: Final = "delivered_events_rekeyed"
@@ -29,16 +33,18 @@ class Redelivery:
         delivered: how many events of the publication that is replaced were delivered, to whatever trackingId.
         rekeyed: of these, are there under new eventIds, and so would be sent again.
         gone: of these, are not there any more.
+        unknown: why nothing of it is known, where files of that publication, or receipts, are lost.
     """
 
     delivered: int = 0
     rekeyed: int = 0
     gone: int = 0
+    unknown: str | None = None
 
     def observations(self) -> dict[str, Observation]:
         """Tell it to the gate, by its checks' names."""
         if not self.delivered:
-            none = Observation(None, "no event of an earlier build was delivered")
+            none = Observation(None, self.unknown or "no event of an earlier build was delivered")
             return {GONE: none, REKEYED: none}
         return {
             GONE: self._share(self.gone, "are not there any more"),
@@ -52,7 +58,8 @@ class Redelivery:
 def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFrame) -> Redelivery:
     """Compare a batch's new events with those that were delivered of its current publication.
 
-    It costs one listing where nothing of the batch was ever delivered.
+    It costs one listing where nothing of the batch was ever delivered. Lost files of the publication stop no build: to
+    build the batch again is what mends them.
 
     Args:
         lake: the tables.
@@ -63,7 +70,14 @@ def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFra
     if current is None or not paths:
         return Redelivery()
     delivered = fates(lake.rows(paths, RECEIPTS)).where("status = 'delivered'").select("eventId")
-    counted = compare_builds(lake.published_events([current], EVENTS), events, delivered).collect()[0]
+    try:
+        counted = compare_builds(lake.published_events([current], EVENTS), events, delivered).collect()[0]
+    except Exception as error:
+        lost = error if isinstance(error, ConfigurationError) else lake.explain(error)
+        if lost is None:
+            raise
+        log.warning("batch %s: its delivered events cannot be compared with these: %s", current.batch, lost)
+        return Redelivery(unknown="the files of the earlier build, or its receipts, cannot be read")
     return Redelivery(**counted.asDict())
 
 

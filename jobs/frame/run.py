@@ -127,6 +127,9 @@ def _run(
         if run.interruption.came or is_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _tell([error])
+        elif known := lake.explain(failure) if lake is not None else None:
+            code, error = known.exit_code, str(known)
+            _tell(known.lines)
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
             _tell([error, *_where(failure)])

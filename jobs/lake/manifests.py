@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from jobs.errors import ConfigurationError
 from jobs.lake.batch_order import BatchOrder, IntervalNotes
@@ -16,6 +18,13 @@ LAYOUT: Final = 3
 """Grows when an older version of this project could not read, or would misread, what a newer one writes."""
 _FAILED: Final = ".failed.json"
 """The end of a manifest's name whose build failed its gate. In layout 2 the name did not tell."""
+_REQUIRED: Final = {"batch": str, "version": int, "runId": str, "gate": str, "events": int, "quarantined": int}
+"""What every manifest has held since the first layout."""
+_NAME: Final = re.compile(r"(?P<version>[0-9]{8,})-(?P<run>.+?)(?P<failed>\.failed)?\.json")
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a batch's label may be; folders of other names in `_batches` are somebody else's."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Manifest:
         upon: `left` of the batches that it rests on, by label.
         until: where time has come to with it, in microseconds; None where no event was ever seen.
         interval: start and end that the batch was given, in ISO 8601, UTC; None where its label says them, or nobody.
+        dataBytes: of the files in the run's folder of each table, by table; an older version did not count them.
         layout: of the lake.
     """
 
@@ -64,12 +74,29 @@ class Manifest:
     upon: dict[str, str | None] = field(default_factory=dict)
     until: int | None = None
     interval: tuple[str, str] | None = None
+    dataBytes: dict[str, int] = field(default_factory=dict)
     layout: int = field(default=LAYOUT)
 
     @property
     def candidates(self) -> int:
         """All that the batch's records held; of a failed batch, whose events are gone, it says nothing."""
         return self.events + self.quarantined + self.duplicates
+
+
+class ManifestName(NamedTuple):
+    """The name of a manifest's file. The version orders a batch's manifests; a run id is a time of some host's clock.
+
+    Attributes:
+        version: of the manifest.
+        text: the name itself.
+        run: the id of the run that wrote it.
+        has_failed: whether the name says that the build failed its gate.
+    """
+
+    version: int
+    text: str
+    run: str
+    has_failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +131,7 @@ class Manifests:
 
     def __init__(self, files: FileSystem, root: str) -> None:
         self._files = files
+        self._named: set[str] = set()
         self.root = root
         self.notes = IntervalNotes(files, root)
 
@@ -137,13 +165,12 @@ class Manifests:
         """
         newest = None
         try:
-            for name in reversed(self._files.children(self.folder(batch))):
-                if newest is not None and name.endswith(_FAILED):
+            for name in reversed(self._names(batch)):
+                if newest is not None and name.has_failed:
                     continue
-                values = _parsed(self._files.read(f"{self.folder(batch)}/{name}"))
-                if values is None:
+                manifest = self._read(batch, name)
+                if manifest is None:
                     continue
-                manifest = self._checked(values)
                 newest = newest or manifest
                 if manifest.gate != "failed":
                     return Publications(manifest, newest)
@@ -158,7 +185,8 @@ class Manifests:
             ConfigurationError: the lake cannot be read.
         """
         try:
-            return BatchOrder(tuple(self._files.children(f"{self.root}/_batches")), self.notes.read())
+            names = self._files.folders(f"{self.root}/_batches")
+            return BatchOrder(tuple(filter(_LABEL.fullmatch, names)), self.notes.read())
         except OSError as error:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
@@ -180,8 +208,7 @@ class Manifests:
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
-        names = self._files.children(self.folder(batch))
-        return max((int(name[:8]) for name in names if name[:8].isdigit()), default=0) + 1
+        return max((name.version for name in self._names(batch)), default=0) + 1
 
     def write(self, manifest: Manifest) -> None:
         """Write a manifest.
@@ -201,27 +228,65 @@ class Manifests:
 
     def rivals(self, manifest: Manifest) -> list[str]:
         """Find other runs' manifests that came since the run of `manifest` chose its version."""
-        names = self._files.children(self.folder(manifest.batch))
-        return [name for name in names if name[:8] >= f"{manifest.version:08d}" and manifest.runId not in name]
+        names = self._names(manifest.batch)
+        return [name.text for name in names if name.version >= manifest.version and name.run != manifest.runId]
+
+    def _names(self, batch: str) -> list[ManifestName]:
+        """List a batch's manifests, the oldest first; other files in their folder are nobody's."""
+        found = map(parse_name, self._files.children(self.folder(batch)))
+        return sorted(name for name in found if name is not None)
+
+    def _read(self, batch: str, name: ManifestName) -> Manifest | None:
+        """Read a manifest; None, and the file is named in the log, where it is none or only half of one."""
+        path = f"{self.folder(batch)}/{name.text}"
+        try:
+            text = self._files.read(path)
+        except OSError:
+            if self._files.exists(path):
+                raise
+            return None  # withdrawn meanwhile
+        manifest = self._checked(text)
+        if manifest is None and path not in self._named:
+            self._named.add(path)
+            log.warning(
+                "%s: not a whole manifest, as after a crash or a power loss: batch %s is what the last whole one says; "
+                "build it again if that is not what it should hold",
+                *(path, batch),
+            )
+        return manifest
 
     def _path(self, manifest: Manifest) -> str:
         ending = _FAILED if manifest.gate == "failed" else ".json"
         return f"{self.folder(manifest.batch)}/{manifest.version:08d}-{manifest.runId}{ending}"
 
-    def _checked(self, values: dict[str, Any]) -> Manifest:
-        if values.get("layout", 0) > LAYOUT:
+    def _checked(self, text: str) -> Manifest | None:
+        """Parse a manifest; None where a crash left half of one, or it never was one."""
+        try:
+            values = json.loads(text)
+        except ValueError:
+            return None
+        if not isinstance(values, dict):
+            return None
+        layout = values.get("layout", 0)
+        if isinstance(layout, int) and layout > LAYOUT:
             raise ConfigurationError(
-                f"--lake {self.root}: its layout is {values['layout']}, this version knows {LAYOUT}: upgrade"
+                f"--lake {self.root}: its layout is {layout}, this version knows {LAYOUT}: upgrade"
             )
         known = {item.name: values[item.name] for item in fields(Manifest) if item.name in values}
+        if any(not isinstance(known.get(name), kind) for name, kind in _REQUIRED.items()):
+            return None
         interval = known.get("interval")
         return Manifest(**known | {"interval": tuple(interval) if interval else None})
 
 
-def _parsed(text: str) -> dict[str, Any] | None:
-    """Parse a manifest; None where a crash left half of one."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
+def parse_name(text: str) -> ManifestName | None:
+    """Read the name of a manifest's file; None where it is no manifest's.
+
+    Examples:
+        >>> parse_name("00000012-run-1.failed.json")
+        ManifestName(version=12, text='00000012-run-1.failed.json', run='run-1', has_failed=True)
+        >>> parse_name("notes.json"), parse_name("20240102.json")
+        (None, None)
+    """
+    match = _NAME.fullmatch(text)
+    return match and ManifestName(int(match["version"]), text, match["run"], match["failed"] is not None)

@@ -2,24 +2,29 @@
 
 A run writes into folders of its own, `<table>/batch=<label>/runId=<run>`, and publishes them by writing one small file
 last: `_batches/<label>/<version>-<run>.json`. Readers follow the newest manifest of a build that did not fail its gate,
-so they never see half a batch, on any store; nothing is renamed or overwritten. Once the manifest stands, all rows of
-the batch are deleted but those that readers follow.
+so they never see half a batch, on any store; nothing is renamed or overwritten.
+
+Once the manifest stands, the rows of the batch that no reader follows are deleted, of those that were there before it
+was written. No clock has part in this. They belong to runs that have ended, or to runs that chose their version before
+this manifest stood; and these never publish, since a run gives way to every manifest of its own version or a later one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from expectations.interval import Interval
-from jobs.errors import ConfigurationError, GateFailedError, UnfinishedError
+from jobs.errors import ConfigurationError, GateFailedError, JobError, UnfinishedError
+from jobs.lake.damage import explain_unreadable
 from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
 
@@ -77,18 +82,6 @@ class Lake:
         """
         self._make(self.manifests.folder(batch))
 
-    @contextmanager
-    def staging(self, batch: str, run_id: str) -> Iterator[str]:
-        """Lend a run a folder where nobody else reads. What fails in it is left there, for somebody to look at.
-
-        Raises:
-            ConfigurationError: the lake cannot be written.
-        """
-        folder = f"{self.root}/_staging/{batch}/{run_id}"
-        self._make(folder)
-        yield folder
-        self._forget(folder)
-
     def folder(self, table: str, batch: str, part: str = "") -> str:
         """Where a table's rows of a batch lie; `part` is the folder below, e.g. `runId=...`."""
         return "/".join(filter(None, [self.root, table, f"batch={batch}", part]))
@@ -98,9 +91,14 @@ class Lake:
         return [name for name in self.files.children(self.folder(table, batch)) if "=" in name]
 
     def published_events(self, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
-        """Read the events of published batches."""
-        some = [manifest for manifest in manifests if manifest.events]  # an object store keeps no empty folder
-        return self.rows([self.folder("events", one.batch, f"runId={one.runId}") for one in some], schema)
+        """Read the events of published batches.
+
+        Raises:
+            UnfinishedError: a batch was built again meanwhile.
+            ConfigurationError: files of them are gone.
+        """
+        # An object store keeps no empty folder.
+        return self._published("events", [manifest for manifest in manifests if manifest.events], schema)
 
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
         """Read the Parquet files of folders, or files; of none there are no rows."""
@@ -113,7 +111,7 @@ class Lake:
         reader = self._spark.read.schema(schema).option("recursiveFileLookup", "true")
         return reader.parquet(*map(literal, names))
 
-    def publish(self, manifest: Manifest, *, adds: bool = False) -> None:
+    def publish(self, manifest: Manifest) -> None:
         """Write a run's manifest, then delete the rows of the batch that no reader follows now.
 
         A run that did not fail its gate becomes the batch's publication. One that failed is noted, and what was there
@@ -121,18 +119,19 @@ class Lake:
 
         Args:
             manifest: the run's. Its version was chosen before the run read anything: of two runs at once, both have
-                the same, and the younger one wins.
-            adds: whether the run has added to the batch's publication, which must be what it was.
+                the same, and the one whose manifest stands first wins.
 
         Raises:
             UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
                 are no batch's.
         """
+        before = self._runs(manifest.batch)
         try:
             self._note_interval(manifest)
-            self.manifests.write(manifest)
-            if adds and self.manifests.rivals(manifest):
-                self.manifests.withdraw(manifest)
+            if not self.manifests.rivals(manifest):
+                self.manifests.write(manifest)
+                if self.manifests.rivals(manifest):
+                    self.manifests.withdraw(manifest)
         except OSError as error:
             log.warning("writing the manifest: %s", error)  # it may stand all the same: see what there is
         found = self.manifests.publications(manifest.batch)
@@ -142,7 +141,7 @@ class Lake:
                 f"batch {manifest.batch}: another run published it meanwhile, or the manifest could not be written; "
                 "nothing was changed: run this again"
             )
-        self._sweep(found.current)
+        self._sweep(found.current, before)
 
     def _note_interval(self, manifest: Manifest) -> None:
         """Note the interval that a publication was given, before it can be seen; a failed build moves no good one."""
@@ -207,8 +206,13 @@ class Lake:
             self._forget(self.folder(table, batch, f"runId={run_id}"))
 
     def published_quarantine(self, manifest: Manifest, schema: StructType) -> DataFrame:
-        """Read the quarantine of a published batch."""
-        return self.rows(self.folder("quarantine", manifest.batch, f"runId={manifest.runId}"), schema)
+        """Read the quarantine of a published batch.
+
+        Raises:
+            UnfinishedError: it was built again meanwhile.
+            ConfigurationError: files of it are gone.
+        """
+        return self._published("quarantine", [manifest], schema)
 
     def has_quarantine(self, manifest: Manifest) -> bool:
         """Whether the rows of a published batch's quarantine are there.
@@ -222,8 +226,51 @@ class Lake:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
     def published_visits(self, manifest: Manifest, schema: StructType) -> DataFrame:
-        """Read the visits that a published batch leaves for those after it."""
-        return self.rows(self.folder(VISITS_TABLE, manifest.batch, f"runId={manifest.runId}"), schema)
+        """Read the visits that a published batch leaves for those after it.
+
+        Raises:
+            UnfinishedError: it was built again meanwhile.
+            ConfigurationError: files of them are gone.
+        """
+        return self._published(VISITS_TABLE, [manifest], schema)
+
+    def _published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
+        """Read rows that manifests name, and see that all their files are there: Spark reads what is left of a folder.
+
+        A file that is cut to nothing is no file to Spark. It costs no listing beside the one that Spark makes.
+        """
+        folders = {self.folder(table, one.batch, f"runId={one.runId}"): one for one in manifests}
+        try:
+            rows = self.rows(list(folders), schema)
+        except AnalysisException as error:
+            if "PATH_NOT_FOUND" not in str(error):
+                raise
+            gone = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
+            raise self._explain_gone(gone, folders[gone], 0) from None
+        counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
+        if counted and (len(counted) < len(folders) or bytes_of(rows) != sum(counted.values())):
+            for folder, size in counted.items():
+                there = _data_bytes(self.files.sizes(folder))
+                if there != size:
+                    raise self._explain_gone(folder, folders[folder], there)
+        return rows
+
+    def _explain_gone(self, folder: str, manifest: Manifest, there: int) -> JobError:
+        if self._rebuilt([manifest]) is not None:
+            return UnfinishedError(f"batch {manifest.batch}: it was built again just now: run this again")
+        wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
+        what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
+        return ConfigurationError(
+            f"batch {manifest.batch}: {folder} holds {there:,} bytes of data, and {what}: files were deleted, cut "
+            "short or added since; build the batch again, from its --input"
+        )
+
+    def explain(self, error: BaseException) -> JobError | None:
+        """Say what to do where an error is about a file of the lake that cannot be read; None where it is not."""
+        try:
+            return explain_unreadable(self.files, self.manifests, error)
+        except (JobError, OSError):  # nothing can be read: the error itself says more
+            return None
 
     def note_run(self, batch: str, job: str, run_id: str, ending: str, content: str) -> str:
         """Keep something of a run under `runs/`.
@@ -249,19 +296,26 @@ class Lake:
         """List what runs of a batch have left under `runs/`, by the end of its name."""
         return [name for name in self.files.children(f"{self.root}/runs/{batch}") if name.endswith(ending)]
 
-    def _sweep(self, current: Manifest) -> None:
-        """Delete a batch's rows but those of its current publication; of one that failed, also its events and visits.
-
-        What older, failed and killed runs have left goes by what the manifest names: run ids are clocks' words.
-        """
+    def _runs(self, batch: str) -> dict[str, list[str]]:
+        """List the folders of runs that hold rows of a batch, by table."""
+        found: dict[str, list[str]] = {}
         for table in REBUILT_TABLES:
-            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _NOT_OF_FAILED else set()
             try:
-                parts = set(self.parts(table, current.batch))
+                found[table] = self.parts(table, batch)
             except OSError as error:
                 log.warning("what older runs left of %s cannot be listed: %s", table, error)
-                continue
-            for part in sorted(parts - kept):
+        return found
+
+    def _sweep(self, current: Manifest, before: Mapping[str, Iterable[str]]) -> None:
+        """Delete a batch's rows but those of its current publication; of one that failed, also its events and visits.
+
+        Args:
+            current: the batch's publication.
+            before: the folders of runs by table, listed before the newest manifest was written.
+        """
+        for table, parts in before.items():
+            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _NOT_OF_FAILED else set()
+            for part in sorted(set(parts) - kept):
                 self._forget(self.folder(table, current.batch, part))
 
     def _make(self, folder: str) -> None:
@@ -278,3 +332,17 @@ class Lake:
             self.files.delete(folder)
         except OSError as error:
             log.warning("%s could not be deleted: %s", folder, error)
+
+
+def bytes_of(rows: DataFrame) -> int:
+    """Sum up the sizes of the files that are read for rows, as Spark has listed them: it costs no listing.
+
+    Args:
+        rows: as a reader gives them.
+    """
+    java: Any = rows._jdf
+    return int(java.queryExecution().analyzed().relation().location().sizeInBytes())
+
+
+def _data_bytes(sizes: Mapping[str, int]) -> int:
+    return sum(size for name, size in sizes.items() if not name.startswith(("_", ".")))

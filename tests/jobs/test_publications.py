@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from pyspark.sql import SparkSession
 
 from emulator import Server
 from jobs import build_events
+from jobs.errors import UnfinishedError
 from jobs.lake.filesystem import FileSystem
-from jobs.lake.manifests import Manifest
+from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
 from jobs.locking.claims import Claims, batch_lock
 from jobs.locking.holders import this_process
@@ -44,6 +45,14 @@ BATCH = "2024-01-02"
 TABLES = ("events", "quarantine", "_visits")
 
 Day = Callable[..., Ended]
+
+
+class AheadByTenMinutes(datetime):
+    """The clock of another host."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(minutes=10)
 
 
 @pytest.fixture
@@ -159,6 +168,76 @@ def test_what_killed_runs_left_is_swept_whatever_their_clocks_said(
         shutil.copytree(lake / table / f"batch={BATCH}" / f"runId={good}", lake / table / f"batch={BATCH}/runId={name}")
     ended = shop(400, 600) if fails else shop(6)
     assert runs_of(lake) == only(good if fails else ended.summary["runId"])
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_builds_of_a_host_whose_clock_is_ahead_are_older_all_the_same(
+    spark: SparkSession, shop: Day, lake: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Also of the second host, whose clock is right, and of the quarantine."""
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.frame.run.datetime", AheadByTenMinutes)
+        ahead = shop(30, 3).summary["runId"]
+    assert ahead > shop(40, 4).summary["runId"], "as the clocks say"
+    last = shop(50, 5).summary["runId"]
+    if fails:
+        with monkeypatch.context() as patch:
+            patch.setattr("jobs.frame.run.datetime", AheadByTenMinutes)
+            assert shop(400, 600).code == 3
+    current = Lake(spark, str(lake)).manifests.current(BATCH)
+    assert current is not None and current.runId == last
+    assert runs_of(lake) == only(last)
+    assert events(spark, lake) == 50
+    assert spark.read.parquet(str(lake / "quarantine")).count() == 5
+
+
+def test_of_two_builds_of_one_version_the_one_that_stands_first_stays_whatever_the_clocks_say(
+    spark: SparkSession, shop: Day, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a build is suspended right after it has looked at its lock, and another one takes that over."""
+    shop(2)
+    store = Lake(spark, str(lake))
+    rows = lake / "events" / f"batch={BATCH}"
+    late = Manifest(BATCH, store.manifests.next_version(BATCH), "30000101T000000000000Z-late", "passed", 2, 0)
+    shutil.copytree(next(rows.iterdir()), rows / f"runId={late.runId}")
+    first = shop(3).summary["runId"]
+    looks = iter([False, True])
+    look = store.manifests.rivals
+    for sees_it_at_once in (True, False):
+        shutil.copytree(rows / f"runId={first}", rows / f"runId={late.runId}")
+        with monkeypatch.context() as patch:
+            if not sees_it_at_once:  # it comes between the look and the write
+                patch.setattr(store.manifests, "rivals", lambda one: look(one) if next(looks) else [])
+            with pytest.raises(UnfinishedError, match="another run published it meanwhile"):
+                store.publish(late)
+        current = store.manifests.current(BATCH)
+        assert current is not None and current.runId == first
+        assert runs_of(lake) == only(first)
+    assert events(spark, lake) == 3
+
+
+def test_a_publication_sweeps_nothing_that_came_after_it_and_nothing_of_other_batches(
+    spark: SparkSession, shop: Day, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop(2)
+    shop(2, batch="2024-01-03")
+    half = lake / "events/batch=2024-01-03/runId=being-written"
+    younger = lake / f"events/batch={BATCH}/runId=00000000T000000000000Z-younger"
+    half.mkdir()
+    write = Manifests.write
+
+    def write_and_be_succeeded(self: Manifests, manifest: Manifest) -> None:
+        write(self, manifest)
+        younger.mkdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifests, "write", write_and_be_succeeded)
+        ended = shop(3)
+    assert ended.code == 0
+    assert half.exists() and younger.exists()
+    assert runs_of(lake)["events"] == {ended.summary["runId"], "00000000T000000000000Z-younger"}
+    last = shop(4)
+    assert runs_of(lake) == only(last.summary["runId"])
 
 
 def test_a_failed_build_that_is_killed_before_it_sweeps_changes_nothing_for_readers(
