@@ -12,6 +12,7 @@ from delivery.http.faults import NO_ANSWER
 from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
+from jobs.ledger.plans import Kind
 from jobs.sending.attendance import Sent
 
 _ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
@@ -73,7 +74,9 @@ _CAUSES: Final = (
 """The first that is found counts."""
 
 
-def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool) -> Exit:
+def ending(
+    sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool, kind: Kind = "batch"
+) -> Exit:
     """Say how a delivery ended.
 
     Args:
@@ -81,6 +84,7 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, 
         counters: of the summary.
         service: that it was sent to.
         interrupted: whether somebody asked it to end.
+        kind: which events it was to send.
 
     Raises:
         ConfigurationError: somebody must mend something first.
@@ -100,6 +104,10 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, 
         raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
     if sent is not None and sent.failure is not None:
         raise _failed(sent.failure, waits)
+    if kind == "dead-letters":
+        raise UnfinishedError(
+            f"{waits}, which an earlier run has left: run put_events without --retry-dead-letters, it sends them"
+        )
     raise UnfinishedError(f"{waits}; run this again, it resumes")
 
 
@@ -112,7 +120,7 @@ def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationE
     """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
     nobody = f"nobody answers at the service ({_said(answer)}): {waits}"
     way = "the executors' way to it (network, proxy, certificates)"
-    if service.endpoint_url is not None:
+    if not service.regional:
         return ConfigurationError(f"{nobody}; check the endpoint and {way}, then run this again")
     return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {way}")
 

@@ -12,13 +12,15 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
 from delivery.http.keys import find_credentials, may_come
-from delivery.http.service import Service, resolve
+from delivery.http.service import Service, find_service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.sending.regions import check_region
 
 log = logging.getLogger(__name__)
 
+TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("trackingId", "region", "endpoint"))
+"""What names a tracker in a summary, not known yet."""
 RETRY: Final = RetryPolicy(base=2.0)
 """How long, and how often, a source of credentials is asked that does not give any now."""
 _NO_REGION: Final = "no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region"
@@ -28,17 +30,14 @@ _NO_CREDENTIALS: Final = (
 
 
 def resolve_service(trackingId: str, region: str | None, endpoint_url: str | None) -> Service:
-    """Resolve region and credentials by the AWS default chain, before anything is read or sent.
+    """Resolve endpoint, region and credentials by the AWS default chain, before anything is read or sent.
 
     Raises:
-        ConfigurationError: one is missing or wrong, or the endpoint is no URL.
+        ConfigurationError: one is missing or wrong.
         UnfinishedError: a source of credentials gave none for as long as requests are retried.
     """
-    session, faults = Session(), []
-    try:
-        region = region or session.get_config_variable("region")
-    except BotoCoreError as error:  # a profile that is not there
-        raise _wrong(error) from None
+    faults = []
+    region = region or _configured_region()
     if region is None:
         faults.append(_NO_REGION)
     try:
@@ -51,9 +50,43 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
             raise
     except BotoCoreError as error:
         raise _wrong(error) from None
-    if faults or region is None:
+    if faults:
         raise ConfigurationError(*faults)
-    return _checked(Service(trackingId, region, endpoint_url), session)
+    service = locate_service(trackingId, region, endpoint_url)
+    try:
+        resolve(service)
+    except BotoCoreError as error:
+        if may_come(error):  # it gave them a moment ago
+            raise UnfinishedError(f"no AWS credentials now: {error}; nothing was sent; run it again") from None
+        raise _wrong(error) from None
+    return service
+
+
+def locate_service(trackingId: str, region: str | None, endpoint_url: str | None) -> Service:
+    """Resolve endpoint and region by the AWS default chain, for a run that calls nobody: it needs no credentials.
+
+    Raises:
+        ConfigurationError: one is missing or wrong.
+    """
+    region = region or _configured_region()
+    if region is None:
+        raise ConfigurationError(_NO_REGION)
+    try:
+        service = find_service(trackingId, region, endpoint_url)
+    except BotoCoreError as error:
+        raise ConfigurationError(
+            f"the region {region} or the endpoint is not right: {error}; look at --region, --endpoint-url, "
+            "AWS_ENDPOINT_URL and the profile"
+        ) from None
+    fault = check_region(Session(), service.region, service.endpoint_url)
+    if fault is not None:
+        raise ConfigurationError(fault)
+    return service
+
+
+def name_tracker(service: Service) -> dict[str, str | None]:
+    """Name a tracker as the summary does: the three together; no password is in the endpoint."""
+    return dict(zip(TRACKER, (service.trackingId, service.region, service.endpoint), strict=True))
 
 
 def wait_for(find: Callable[[], object], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -83,17 +116,11 @@ def wait_for(find: Callable[[], object], retry: RetryPolicy, sleep: Callable[[fl
             return
 
 
-def _checked(service: Service, session: Session) -> Service:
+def _configured_region() -> str | None:
     try:
-        url = resolve(service).endpoint.url
-    except (BotoCoreError, ValueError) as error:
-        if isinstance(error, BotoCoreError) and may_come(error):  # it gave them a moment ago
-            raise UnfinishedError(f"no AWS credentials now: {error}; nothing was sent; run it again") from None
-        raise ConfigurationError(f"--region {service.region} or --endpoint-url is not right: {error}") from None
-    fault = check_region(session, service.region, url)
-    if fault is not None:
-        raise ConfigurationError(fault)
-    return service
+        return Session().get_config_variable("region")  # type: ignore[no-any-return]
+    except BotoCoreError as error:  # a profile that is not there
+        raise _wrong(error) from None
 
 
 def _wrong(error: BotoCoreError) -> ConfigurationError:
