@@ -24,12 +24,12 @@ from delivery.http.trust import find_ca_bundle, open_trust
 PORTS: Final = {"http": 80, "https": 443}
 """Of the schemes by which a service can be spoken to, where its URL names none."""
 _SCOPE: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=[^,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request,")
-
-
 _NO_KEYS: Final = {"aws_access_key_id": "-", "aws_secret_access_key": "-"}
 """What keeps boto3 from looking for credentials where none are needed."""
-_AS_GIVEN: Final = Config(ignore_configured_endpoint_urls=True, use_fips_endpoint=False, use_dualstack_endpoint=False)
-"""What keeps boto3 from looking for another endpoint in the environment or in a profile."""
+_UNCONFIGURED: Final = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # the stubs lack it
+"""What keeps boto3 from taking a URL from the environment or a profile."""
+_AS_GIVEN: Final = _UNCONFIGURED.merge(Config(use_fips_endpoint=False, use_dualstack_endpoint=False))
+"""What keeps boto3 from taking another kind of endpoint, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,13 @@ def find_service(trackingId: str, region: str, endpoint_url: str | None = None) 
     """
     session = Session()
     try:
-        client = _client(session, region, endpoint_url, **_NO_KEYS)
+        client = _client(session, region, endpoint_url, None, **_NO_KEYS)
         url = client.meta.endpoint_url
         _check_scheme(url)
     except ValueError as error:
         said = str(error) if "@" not in str(error) else "it is no URL that can be called"
         raise InvalidConfigError(error_msg=said) from None
-    own = _client(session, region, None, Config(ignore_configured_endpoint_urls=True), **_NO_KEYS)
+    own = _client(session, region, None, _UNCONFIGURED, **_NO_KEYS)
     try:
         regional = comparable(url) == comparable(own.meta.endpoint_url)
     except ValueError:  # its words quote what stands where the port should, which may be a password
@@ -180,7 +180,7 @@ def _signed_call(session: Session, service: Service) -> AWSPreparedRequest:
     return taken[0]
 
 
-def _client(session: Session, region: str, endpoint_url: str | None, config: Config | None = None, **keys: str) -> Any:
+def _client(session: Session, region: str, endpoint_url: str | None, config: Config | None, **keys: str) -> Any:
     made = boto3.Session(botocore_session=session)
     return made.client("personalize-events", region_name=region, endpoint_url=endpoint_url, config=config, **keys)
 

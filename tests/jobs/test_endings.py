@@ -18,7 +18,7 @@ class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's
     pass
 
 
-AMAZON = Service("t", "eu-west-1")
+AMAZON = Service("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com", regional=True)
 """The region's own endpoint."""
 GIVEN = Service("t", "eu-west-1", "http://127.0.0.1:9")
 NO_ZIP = (
