@@ -74,7 +74,7 @@ class Ledger:
             UnfinishedError: the batch was rebuilt meanwhile, or another run holds the tracker.
         """
         self._epoch = self._tracker.next_epoch()
-        self._receipts.sweep(self._epoch)
+        self._receipts.sweep()
         left = self._plans.find_open(self._batch)
         kept = [each for each in left if each.kind == "batch" and each.source == manifest.runId][-1:]
         if kind == "batch":

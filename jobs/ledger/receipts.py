@@ -97,12 +97,11 @@ class Receipts:
         found = filter(None, map(_NAME.fullmatch, self._files.sizes(self._folder)))
         return {match["plan"] for match in found if int(match["epoch"]) >= epoch}
 
-    def sweep(self, epoch: int) -> None:
-        """Delete what crashes cut short in epochs before this: a run of a later one may be writing here."""
+    def sweep(self) -> None:
+        """Delete what crashes cut short. Nobody else may be writing here."""
         for folder in (self._folder, self._refusals):
             for name, size in self._files.sizes(folder).items():
-                match = _NAME.fullmatch(name)
-                if match is not None and int(match["epoch"]) < epoch and _is_cut(name, size):
+                if _is_cut(name, size):
                     self._files.delete(f"{folder}/{name}")
 
     def _put(self, folder: str, prefix: str, data: bytes) -> None:

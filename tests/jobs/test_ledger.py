@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -15,11 +16,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
+from delivery.http.service import Service
 from emulator import Faults, Server, Settings
-from jobs.lake.filesystem import FileSystem
-from jobs.ledger.receipts import Receipts
+from jobs.lake.tables import Lake
+from jobs.ledger.tracker import Tracker
 from tests.jobs.conftest import Ended, Job
-from tests.jobs.lakes import Event, day, days, lay
+from tests.jobs.lakes import DAY_ONE, Event, day, days, event, lay
 from tests.jobs.processes import end, start, wait_for
 
 Serve = Callable[..., Server]
@@ -63,11 +65,11 @@ def counts(ended: Ended) -> tuple[int, ...]:
 
 
 def received(server: Server) -> Counter[str]:
-    return Counter(event["eventId"] for event in server.events())
+    return Counter(each["eventId"] for each in server.events())
 
 
 def bad(events: list[Event], *places: int) -> list[Event]:
-    return [{**event, "itemId": "bad"} if place in places else event for place, event in enumerate(events)]
+    return [{**each, "itemId": "bad"} if place in places else each for place, each in enumerate(events)]
 
 
 def letters(spark: SparkSession, lake: Path, batch: str) -> set[str]:
@@ -112,7 +114,7 @@ def test_a_plan_that_is_taken_up_sends_what_nobody_else_has_and_counts_what_othe
     assert (other.code, other.summary["deadLettered"]) == (4, 2)
     before = received(server)
     ended = put(server.endpoint_url, day(0))
-    known = {event["eventId"] for event in events} & set(before)
+    known = {each["eventId"] for each in events} & set(before)
     assert counts(ended) == (4, 600, len(known), 598 - len(known), 2, 0)
     assert set(mine) < known and set(received(server).values()) == {1}
     assert len(received(server)) == 618
@@ -227,24 +229,26 @@ def test_a_dead_letter_of_two_batches_is_one_of_both_until_it_is_taken(
 def test_a_retry_of_dead_letters_counts_what_still_waits_of_the_batch(
     spark: SparkSession, put: Job, serve: Serve, lake: Path
 ) -> None:
-    events = [{**event, "itemId": f"i{place}"} for place, event in enumerate(EVENTS)]
+    """Thirteen bad events stand alone in their requests, and come first."""
+    alone = [event(f"bad-{n}", DAY_ONE, session=f"a-{n}", userId="a", itemId="bad") for n in range(13)]
+    events = alone + days(1, 3, 600)[day(0)]
     lay(spark, lake, {day(0): events})
-    with emulator.running(Settings(latency_ms=50.0, faults=Faults(poison_rate=0.05, seed=7))) as server:
+    with emulator.running(Settings(latency_ms=20.0, faults=POISON)) as server:
         at = port(server)
-        with interrupted_at(server, 25):
-            first = put(server.endpoint_url, day(0), more=SLOW)
+        with interrupted_at(server, 110):
+            first = put(server.endpoint_url, day(0), more=("--max-rate", "30"))
     was = first.summary
     assert first.code == 5 and was["pending"] > 0 and was["deadLettered"] > 0
     mended = serve(port=at)
     ended = put(mended.endpoint_url, day(0), more=RETRY)
-    assert counts(ended) == (5, 600, was["delivered"], was["deadLettered"], 0, was["pending"])
+    assert counts(ended) == (5, 1813, was["delivered"], was["deadLettered"], 0, was["pending"])
     assert f"{was['pending']:,} events wait" in ended.said[0] and "without --retry-dead-letters" in ended.said[0]
     assert letters(spark, lake, day(0)) == set()
     again = put(mended.endpoint_url, day(0), more=RETRY)
-    assert counts(again) == (5, 600, 600 - was["pending"], 0, 0, was["pending"])
-    assert counts(put(mended.endpoint_url, day(0))) == (0, 600, 600 - was["pending"], was["pending"], 0, 0)
+    assert counts(again) == (5, 1813, 1813 - was["pending"], 0, 0, was["pending"])
+    assert counts(put(mended.endpoint_url, day(0))) == (0, 1813, 1813 - was["pending"], was["pending"], 0, 0)
     assert set(received(mended).values()) == {1}
-    assert len(received(mended)) == 600 - was["delivered"]
+    assert len(received(mended)) == 1813 - was["delivered"]
 
 
 def test_a_retry_of_dead_letters_before_anything_was_sent_says_that_all_waits(
@@ -285,25 +289,34 @@ def test_a_resend_of_a_batch_that_waits_and_its_interruption_add_up(
     sent = second.summary["delivered"]
     assert counts(second) == (5, 600, 0, sent, 0, 600 - sent)
     assert counts(put(server.endpoint_url, day(0), more=("--resend",))) == (0, 600, sent, 600 - sent, 0, 0)
-    assert received(server) == once + Counter(event["eventId"] for event in EVENTS)
+    assert received(server) == once + Counter(each["eventId"] for each in EVENTS)
     assert counts(put(server.endpoint_url, day(0))) == (0, 600, 600, 0, 0, 0)
 
 
 # What comes late.
 
 
-def test_a_run_that_has_lost_the_lock_deletes_nothing_of_its_successor_and_does_not_have_the_last_word(
-    spark: SparkSession, tmp_path: Path
+def test_what_a_run_that_has_lost_the_lock_still_writes_is_not_the_last_word(
+    spark: SparkSession, put: Job, serve: Serve, lake: Path
 ) -> None:
-    folders = (str(tmp_path / "receipts"), str(tmp_path / "refusals"))
-    early, late = (Receipts(FileSystem(spark), *folders) for _ in range(2))
-    row = {"requestId": "r", "sessionId": "s", "eventIds": ["e"], "status": "delivered", "startedAt": 1}
-    late.write(2, "plan", "run-2", [row])
-    (written,) = (tmp_path / "receipts").glob("*.parquet")
-    written.write_bytes(written.read_bytes()[:-1])  # under way
-    early.sweep(1)
-    assert written.exists()
-    early.write(1, "plan", "run-1", [{**row, "status": "refused"}])
-    assert early.plans_since(1) == {"plan"} and early.plans_since(3) == set()
-    late.sweep(3)
-    assert not written.exists() and len(early.paths()) == 1
+    """It was suspended with refusals in its hands; the next run has sent the batch meanwhile, without a refusal."""
+    lay(spark, lake, {day(0): EVENTS[:40]})
+    server = serve()
+    service = Service("t", "eu-west-1", server.endpoint_url)
+    tracker = Tracker(Lake(spark, str(lake)), service)
+    suspended = tracker.next_epoch()
+    assert counts(put(server.endpoint_url, day(0))) == (0, 40, 0, 40, 0, 0)
+    late = {"requestId": "r", "sessionId": "s", "eventIds": [EVENTS[0]["eventId"]], "status": "refused"}
+    tracker.receipts(day(0)).write(suspended, "plan", "run", [{**late, "startedAt": 4_000_000_000_000_000}])
+    shutil.rmtree(lake / "_plans")  # so that the batch is looked at again
+    assert counts(put(server.endpoint_url, day(0), more=RETRY)) == (0, 40, 40, 0, 0, 0)
+    assert counts(put(server.endpoint_url, day(0))) == (0, 40, 40, 0, 0, 0)
+    assert letters(spark, lake, day(0)) == set() and server.summary()["accepted"] == 6
+
+
+def test_each_run_takes_the_next_number_and_two_never_the_same(spark: SparkSession, lake: Path) -> None:
+    trackers = [Tracker(Lake(spark, str(lake)), Service("t", "eu-west-1", "http://h")) for _ in range(3)]
+    assert [tracker.next_epoch() for tracker in trackers] == [1, 2, 3]
+    assert [path.name for path in (lake / "_epochs" / trackers[0].name).glob("[0-9]*")] == ["3"]
+    other = Tracker(Lake(spark, str(lake)), Service("t", "us-east-1", "http://h"))
+    assert other.next_epoch() == 1

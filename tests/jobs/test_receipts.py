@@ -70,6 +70,14 @@ def test_a_file_that_was_cut_short_is_left_out_and_swept(receipts: Receipts, tmp
     (cut,) = set((tmp_path / "receipts").glob("*.parquet")) - {whole}
     cut.write_bytes(cut.read_bytes()[:keep])
     assert receipts.paths() == [str(whole)]
-    receipts.sweep(2)
+    receipts.sweep()
     assert not cut.exists() and whole.exists()
     assert receipts.paths() == [str(tmp_path / "receipts")]
+
+
+def test_the_names_tell_of_which_plans_there_are_receipts_since_when(receipts: Receipts) -> None:
+    receipts.write(3, "plan-1", "run-1", [row("a")])
+    receipts.write(4, "plan-2", "run-2", [row("b")])
+    receipts.write(12, "plan-1", "run-3", [row("c")])
+    assert receipts.plans_since(3) == {"plan-1", "plan-2"} == receipts.plans_since(4)
+    assert receipts.plans_since(5) == {"plan-1"} and receipts.plans_since(13) == set()
