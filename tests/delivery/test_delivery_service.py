@@ -74,7 +74,7 @@ EVENTS = "https://personalize-events"
             True,
             id="FIPS",
         ),
-        pytest.param({}, "fips-us-east-1", None, f"{EVENTS}-fips.us-east-1.amazonaws.com", False, id="FIPS by region"),
+        pytest.param({}, "fips-us-east-1", None, f"{EVENTS}-fips.us-east-1.amazonaws.com", True, id="FIPS by region"),
         pytest.param(
             {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
             "eu-west-1",
@@ -91,7 +91,7 @@ EVENTS = "https://personalize-events"
             "eu-west-1",
             None,
             "https://own.example/v1",
-            False,
+            True,
             id="the service's",
         ),
         pytest.param(
