@@ -90,11 +90,9 @@ class Ledger:
         """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
         requests = self._lake.rows(self._plans.requests(plan.batch, plan.epoch), REQUESTS)
         paths = self._receipts.paths(plan.runId)
-        return (
-            remaining(requests, read_receipts(self._lake, paths))
-            if paths
-            else _with(requests, "ended", "array<string>")
-        )
+        if not paths:
+            return _with(requests, "ended", "array<string>")
+        return remaining(requests, read_receipts(self._lake, paths))
 
     def tally(self, plan: Plan) -> Tally:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
@@ -124,8 +122,7 @@ class Ledger:
             UnfinishedError: the batch was rebuilt meanwhile.
         """
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
-        is_clean = not plan.refused and not self._receipts.refusals() and not self._lake.files.children(folder)
-        if is_clean:
+        if not plan.refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
         around = [self._batch], plan.span
         rows = letters(
