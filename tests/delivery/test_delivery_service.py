@@ -91,7 +91,7 @@ EVENTS = "https://personalize-events"
             "eu-west-1",
             None,
             "https://own.example/v1",
-            True,
+            False,
             id="the service's",
         ),
         pytest.param(
