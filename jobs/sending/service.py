@@ -6,23 +6,31 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import wait
+from typing import Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
+from delivery.http.flight import run_beside
 from delivery.http.keys import find_credentials, may_come
 from delivery.http.service import Service, find_service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
-from jobs.sending.regions import check_region
+from jobs.sending.regions import check_region, check_spelling
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("trackingId", "region", "endpoint"))
 """What names a tracker in a summary, not known yet."""
 RETRY: Final = RetryPolicy(base=2.0)
 """How long, and how often, a source of credentials is asked that does not give any now."""
+_GLANCE: Final = 5.0
+"""Seconds that credentials are looked for where the run cannot go on in any case."""
+_QUIET: Final = 5.0
+"""Seconds that a source may be silent before a person hears of it."""
 _NO_REGION: Final = "no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region"
 _NO_CREDENTIALS: Final = (
     "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
@@ -36,29 +44,20 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
         ConfigurationError: one is missing or wrong.
         UnfinishedError: a source of credentials gave none for as long as requests are retried.
     """
-    faults = []
     region = region or _configured_region()
     if region is None:
-        faults.append(_NO_REGION)
-    try:
-        # Of a run that cannot go on in any case, nobody waits for credentials.
-        wait_for(lambda: find_credentials(Session()), RETRY if region is not None else RetryPolicy(budget=0.0))
-    except NoCredentialsError:
-        faults.append(_NO_CREDENTIALS)
-    except UnfinishedError:
-        if region is not None:
-            raise
-    except BotoCoreError as error:
-        raise _wrong(error) from None
-    if faults:
-        raise ConfigurationError(*faults)
+        raise ConfigurationError(_NO_REGION, *_glance_at_credentials())
     service = locate_service(trackingId, region, endpoint_url)
     try:
-        resolve(service)
+        wait_for(lambda: find_credentials(Session()), RETRY)
+    except NoCredentialsError:
+        raise ConfigurationError(_NO_CREDENTIALS) from None
     except BotoCoreError as error:
-        if may_come(error):  # it gave them a moment ago
-            raise UnfinishedError(f"no AWS credentials now: {error}; nothing was sent; run it again") from None
         raise _wrong(error) from None
+    try:
+        wait_for(lambda: resolve(service), RETRY)
+    except BotoCoreError as error:
+        raise _not_right(service.region, error) from None
     return service
 
 
@@ -71,14 +70,13 @@ def locate_service(trackingId: str, region: str | None, endpoint_url: str | None
     region = region or _configured_region()
     if region is None:
         raise ConfigurationError(_NO_REGION)
+    if typo := check_spelling(region):
+        raise ConfigurationError(typo)
     try:
         service = find_service(trackingId, region, endpoint_url)
     except BotoCoreError as error:
-        raise ConfigurationError(
-            f"the region {region} or the endpoint is not right: {error}; look at --region, --endpoint-url, "
-            "AWS_ENDPOINT_URL and the profile"
-        ) from None
-    fault = check_region(Session(), service.region, service.endpoint_url)
+        raise _not_right(region, error) from None
+    fault = check_region(Session(), service.region, service.endpoint)
     if fault is not None:
         raise ConfigurationError(fault)
     return service
@@ -89,31 +87,54 @@ def name_tracker(service: Service) -> dict[str, str | None]:
     return dict(zip(TRACKER, (service.trackingId, service.region, service.endpoint), strict=True))
 
 
-def wait_for(find: Callable[[], object], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Ask for credentials until they are there, as often and as long as may be.
+def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> _T:
+    """Ask for credentials until they are there, as often and as long as may be; one look may take all that time.
 
     Raises:
         BotoCoreError: somebody must mend something first.
         UnfinishedError: their source gave none all the while.
     """
-    started, asked = time.monotonic(), 0
-    while True:
-        try:
-            find()
-        except BotoCoreError as error:
-            if not may_come(error):
-                raise
-            asked += 1
-            left = started + retry.budget - time.monotonic()
-            if left <= 0:
-                raise UnfinishedError(
-                    f"no AWS credentials yet, after {retry.budget:,.0f} s: {error}; nothing was sent; run it again"
-                ) from None
-            if asked == 1:
-                log.warning("no AWS credentials yet: %s; asking again for up to %.0f s", error, retry.budget)
-            sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), left))  # noqa: S311 - no secret
-        else:
-            return
+    until, asked, why = time.monotonic() + retry.budget, 0, "their source does not answer"
+    while (left := until - time.monotonic()) > 0:
+        look = run_beside(find)
+        if wait([look], min(_QUIET, left)).not_done:
+            if not asked:
+                _tell_of_waiting(why, retry)
+            wait([look], until - time.monotonic())
+        if not look.done():
+            break
+        error = look.exception()
+        if error is None:
+            return look.result()
+        if not isinstance(error, BotoCoreError) or not may_come(error):
+            raise error
+        asked, why = asked + 1, str(error)
+        if asked == 1:
+            _tell_of_waiting(why, retry)
+        sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), max(until - time.monotonic(), 0.0)))  # noqa: S311 - no secret
+    raise UnfinishedError(f"no AWS credentials yet, after {retry.budget:,.0f} s: {why}; nothing was sent; run it again")
+
+
+def _tell_of_waiting(why: str, retry: RetryPolicy) -> None:
+    log.warning("no AWS credentials yet: %s; asking again for up to %.0f s", why, retry.budget)
+
+
+def _glance_at_credentials() -> list[str]:
+    """Say whether credentials are missing too, of a run that cannot go on in any case: nobody waits for them.
+
+    Raises:
+        ConfigurationError: their set-up is wrong.
+    """
+    wait([look := run_beside(lambda: find_credentials(Session()))], _GLANCE)
+    try:
+        if look.done():
+            look.result()
+    except NoCredentialsError:
+        return [_NO_CREDENTIALS]
+    except BotoCoreError as error:
+        if not may_come(error):
+            raise _wrong(error) from None
+    return []
 
 
 def _configured_region() -> str | None:
@@ -125,3 +146,8 @@ def _configured_region() -> str | None:
 
 def _wrong(error: BotoCoreError) -> ConfigurationError:
     return ConfigurationError(f"the AWS set-up is not right: {error}")
+
+
+def _not_right(region: str, error: BotoCoreError) -> ConfigurationError:
+    what = f"--region {region}, --endpoint-url, or a variable or profile of AWS"
+    return ConfigurationError(f"{what} is not right: {error}")
