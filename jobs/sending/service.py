@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("trackingId", "region", "endpoint"))
-"""What names a tracker in a summary, not known yet."""
+TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("region", "endpoint"))
+"""What names a tracker in a summary, beside the tracking id that the command line gives; not known yet."""
 RETRY: Final = RetryPolicy(base=2.0)
 """How long, and how often, a source of credentials is asked that does not give any now."""
 _GLANCE: Final = 5.0
@@ -83,8 +83,8 @@ def locate_service(trackingId: str, region: str | None, endpoint_url: str | None
 
 
 def name_tracker(service: Service) -> dict[str, str | None]:
-    """Name a tracker as the summary does: the three together; no password is in the endpoint."""
-    return dict(zip(TRACKER, (service.trackingId, service.region, service.endpoint), strict=True))
+    """Name a tracker's region and endpoint as the summary does, without a password."""
+    return dict(zip(TRACKER, (service.region, service.endpoint), strict=True))
 
 
 def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> _T:

@@ -94,8 +94,8 @@ def test_the_summary_and_the_page_name_the_tracker_without_a_password(
     )
     ended = put_it()
     assert ended.code == 0
-    named = {name: ended.summary[name] for name in ("trackingId", "region", "endpoint")}
-    assert named == {"trackingId": "t", "region": "eu-west-1", "endpoint": server.endpoint_url}
+    named = {name: ended.summary[name] for name in ("region", "endpoint")}
+    assert named == {"region": "eu-west-1", "endpoint": server.endpoint_url}
     (page,) = reports(day(0))
     assert server.endpoint_url in page and "eu-west-1" in page and "hush" not in page + json.dumps(ended.summary)
 
