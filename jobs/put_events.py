@@ -40,7 +40,7 @@ from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, calls, deliver, rep
 from jobs.sending.progress import Display, Goal
 from jobs.sending.refused import DeadLetters, tell_dead_letters
 from jobs.sending.send import Pace, pace_words
-from jobs.sending.service import resolve_service
+from jobs.sending.service import TRACKER, name_tracker, resolve_service
 from jobs.sending.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Arguments:
         batch: the batch's label.
         trackingId: of the event tracker that the events go to.
         region: None for the AWS default chain's.
-        endpoint_url: None for the region's own.
+        endpoint_url: None for what the environment, a profile or the region says.
         kind: which of the batch's events are sent.
         pace: how fast.
     """
@@ -101,7 +101,8 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     manifest = sendable(lake.manifests, arguments.batch)
     repeat_warnings(manifest)
     counters, pace = run.counters, arguments.pace
-    counters.update(deliveryId=Tracker(lake, service).delivery(arguments.batch), maxRate=pace.max_rate)
+    counters.update(name_tracker(service), deliveryId=Tracker(lake, service).delivery(arguments.batch))
+    counters["maxRate"] = pace.max_rate
     log.info("%s", pace_words(pace.max_rate))
     timeline = Timeline(pace.max_rate)
     run.report.course = timeline.course
@@ -110,7 +111,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
         sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
     if sent is not None:
         counters.update(calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None)
-    code = ending(sent, counters, service, interrupted=run.interruption.came)
+    code = ending(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
         tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])
     return code
@@ -123,7 +124,7 @@ def goal(counters: Mapping[str, Any], pace: Pace) -> Goal:
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    counters = {"deliveryId": None, **dict.fromkeys(COUNTERS, 0), "achievedRate": None}
+    counters = {"deliveryId": None, **TRACKER, **dict.fromkeys(COUNTERS, 0), "achievedRate": None}
     return run_job(Run("put_events", counters, if_interrupted=NOT_BEGUN), parse, put, argv)
 
 

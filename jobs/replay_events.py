@@ -28,7 +28,6 @@ from pyspark.sql import SparkSession
 
 from delivery.budget.target import Target
 from delivery.channel.dispatcher import Trust
-from delivery.http.service import Service
 from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
 from jobs.frame.deadline import earliest
@@ -45,7 +44,7 @@ from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand
 from jobs.sending.progress import Display
 from jobs.sending.refused import DeadLetters, tell_dead_letters
 from jobs.sending.send import Pace, pace_words
-from jobs.sending.service import resolve_service
+from jobs.sending.service import TRACKER, locate_service, name_tracker, resolve_service
 from jobs.sending.timeline import Timeline
 from transforms.limits import CALLS_PER_SECOND
 
@@ -62,7 +61,7 @@ class Arguments:
         last: label of its last batch, or what labels begin with.
         trackingId: of the event tracker that the events go to.
         region: None for the AWS default chain's.
-        endpoint_url: None for the region's own.
+        endpoint_url: None for what the environment, a profile or the region says.
         pace: how fast.
         plan: whether only to say what a replay would do.
         bulk_export: folder or URI for the CSV of a bulk import; None to send.
@@ -133,8 +132,9 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     run.counters["maxRate"] = arguments.pace.max_rate
     if not arguments.plan and arguments.bulk_export is None:
         return send(lake, arguments, run)
-    # Nothing is called: no region and no credentials are needed.
-    service = Service(arguments.trackingId, arguments.region or "", arguments.endpoint_url)
+    # Nothing is called, so no credentials are needed; but what was sent already depends on where to.
+    service = locate_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
+    run.counters.update(name_tracker(service))
     waiting = find_waiting(lake, service, find_batches(lake.manifests, arguments.first, arguments.last))
     run.counters["events"] = waiting.total
     if arguments.bulk_export is None:
@@ -151,6 +151,7 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
 def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Send what is left, batch by batch."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
+    run.counters.update(name_tracker(service))
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
     log.info("%s", pace_words(arguments.pace.max_rate))
@@ -205,7 +206,7 @@ def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
-    counters = {**dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0), "achievedRate": None}
+    counters = {**TRACKER, **dict.fromkeys(("batches", "batchesDone", *COUNTERS), 0), "achievedRate": None}
     return run_job(Run("replay_events", counters, if_interrupted=NOT_BEGUN), parse, replay, argv)
 
 

@@ -1,4 +1,11 @@
-"""What became of requests and events, from receipts."""
+"""What became of requests and events, from receipts.
+
+The final state of an event is the service's last word about it, in the ledger's order: each run that sends to a tracker
+takes the tracker's next number, its epoch, and its receipts bear it. Of the words of one run that it was taken counts:
+where an event was sent twice in a run, the service has it. No clock has a part in this.
+
+A word is kept as one number, `epoch * 2`, and one more if the event was delivered: the greatest is the last.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +16,43 @@ _DERIVED = r"\A[0-9a-f]{64}\z"
 """An eventId that was made from its event's content."""
 
 
-def fates(receipts: DataFrame) -> DataFrame:
-    """Say how events ended, each once: eventId, status. One that was ever delivered is delivered."""
-    events = receipts.select(F.explode("eventIds").alias("eventId"), "status")
-    return events.groupBy("eventId").agg(F.min("status").alias("status"))  # delivered sorts before refused
+def epoch_in(file_name: Column) -> Column:
+    """Read the epoch off the name of a file of receipts; 0 where it bears none.
+
+    Examples:
+        >>> row = spark.range(1).select(epoch_in(F.lit("00000012.plan.run-000001-99.parquet")).alias("one"),
+        ...     epoch_in(F.lit("part-0.parquet")).alias("none"))
+        >>> row.first()
+        Row(one=12, none=0)
+    """
+    digits = F.regexp_extract(file_name, r"\A(\d{1,18})\.", 1)
+    return F.when(digits != "", digits.cast("bigint")).otherwise(F.lit(0))
+
+
+def final_states(receipts: DataFrame) -> DataFrame:
+    """Say how events ended, each once.
+
+    Args:
+        receipts: eventIds, status and epoch of all receipts that may be of these events.
+
+    Returns:
+        eventId, status (`delivered` or `refused`), epoch of the last word.
+    """
+    last = _words(receipts).groupBy("eventId").agg(F.max("word").alias("word"))
+    return last.select("eventId", _status(F.col("word")), F.floor(F.col("word") / 2).alias("epoch"))
+
+
+def is_chosen(kind: str, again: int) -> Column:
+    """Whether a delivery sends an event, by its final state: `status` and `epoch`, null where it has none.
+
+    Args:
+        kind: `batch` for what waits, `dead-letters` for what was refused, `resend` for all.
+        again: of `resend`, the epoch from which on a word means that it has been sent again already.
+    """
+    waits = F.col("status").isNull()
+    if kind == "resend":
+        return waits | (F.col("epoch") < again)
+    return F.coalesce(F.col("status") == "refused", F.lit(False)) if kind == "dead-letters" else waits
 
 
 def tally(requests: DataFrame, receipts: DataFrame) -> DataFrame:
@@ -20,19 +60,18 @@ def tally(requests: DataFrame, receipts: DataFrame) -> DataFrame:
 
     Args:
         requests: of the plan, with eventIds.
-        receipts: of the plan, with eventIds and status.
+        receipts: of the plan, with eventIds, status and epoch.
 
     Returns:
-        status: how events ended, as `fates` has it, null of those without a receipt; planned: events of the plan that
-        ended so; unplanned: ids in receipts that the plan does not hold.
+        status: how events ended, as `final_states` has it, null of those without a receipt; planned: events of the plan
+        that ended so; unplanned: ids in receipts that the plan does not hold.
     """
-    planned = requests.select(F.explode("eventIds").alias("eventId"), F.lit(None).cast("string").alias("status"))
-    ended = receipts.select(F.explode("eventIds").alias("eventId"), "status")
-    both = planned.withColumn("planned", F.lit(1)).unionByName(ended.withColumn("planned", F.lit(0)))
+    planned = requests.select(F.explode("eventIds").alias("eventId"), F.lit(None).cast("bigint").alias("word"))
+    both = planned.withColumn("planned", F.lit(1)).unionByName(_words(receipts).withColumn("planned", F.lit(0)))
     # Numbers go through the shuffle at half the cost of ids of 64 characters; 96 bits tell any two apart.
     keys = (F.xxhash64("eventId").alias("one"), F.hash("eventId").alias("other"))
-    events = both.groupBy(*keys).agg(F.min("status").alias("status"), F.sum("planned").alias("planned"))
-    return events.groupBy("status").agg(
+    events = both.groupBy(*keys).agg(F.max("word").alias("word"), F.sum("planned").alias("planned"))
+    return events.groupBy(_status(F.col("word"))).agg(
         F.sum("planned").alias("planned"), F.count_if(F.col("planned") == 0).alias("unplanned")
     )
 
@@ -48,8 +87,7 @@ def remaining(requests: DataFrame, receipts: DataFrame) -> DataFrame:
         The requests' columns, and `ended` ARRAY<STRING>: the ids of parts that have ended; null where none has.
     """
     whole = whole_id(F.col("requestId"))
-    # Sorted: requests are dealt out to partitions by their bytes, and a task that runs again must deal them out alike.
-    ids = F.sort_array(F.collect_set("requestId"))
+    ids = F.sort_array(F.collect_set("requestId"))  # a task that runs again is to read the same
     ended = receipts.groupBy(whole.alias("requestId")).agg(ids.alias("ended"))
     joined = requests.join(ended, "requestId", "left")
     return joined.where("ended IS NULL OR NOT array_contains(ended, requestId)")
@@ -67,28 +105,27 @@ def whole_id(request: Column) -> Column:
 
 
 def letters(events: DataFrame, receipts: DataFrame, refusals: DataFrame) -> DataFrame:
-    """Give the events whose last word from the service was that it refuses them, with that word.
+    """Give the events whose final state is that the service refuses them, with its words.
 
     Args:
         events: of a batch.
-        receipts: of its delivery.
-        refusals: requestId, eventIds, errorCode, errorMessage, startedAt of each refusal.
+        receipts: as `final_states` takes them.
+        refusals: requestId, eventIds, errorCode, errorMessage and epoch of refusals.
 
     Returns:
         The events' columns, and requestId, errorCode, errorMessage.
     """
-    exploded = receipts.select(F.explode("eventIds").alias("eventId"), "status", "startedAt")
-    # Of two answers to calls of one instant, that it was taken holds: what is delivered is no dead letter.
-    order = F.struct(F.col("startedAt"), F.col("status") == "delivered")
-    last = exploded.groupBy("eventId").agg(F.max_by("status", order).alias("status"))
-    words = refusals.select(
+    told = refusals.select(
         F.explode("eventIds").alias("eventId"),
-        F.struct("startedAt", "requestId", "errorCode", "errorMessage").alias("word"),
+        F.struct("epoch", "requestId", "errorCode", "errorMessage").alias("told"),
     )
-    newest = words.groupBy("eventId").agg(F.max("word").alias("word"))
-    refused = newest.join(last.where("status = 'refused'"), "eventId", "left_semi")
-    return events.join(refused, "eventId").select(
-        *events.columns, "word.requestId", "word.errorCode", "word.errorMessage"
+    newest = told.groupBy("eventId").agg(F.max("told").alias("told"))
+    words = _words(receipts).join(newest, "eventId", "left_semi")  # few events are refused
+    refused = words.groupBy("eventId").agg(F.max("word").alias("word")).where(~_is_delivered(F.col("word")))
+    return (
+        events.join(newest, "eventId")
+        .join(refused, "eventId", "left_semi")
+        .select(*events.columns, "told.requestId", "told.errorCode", "told.errorMessage")
     )
 
 
@@ -104,3 +141,17 @@ def sent_span(events: DataFrame) -> DataFrame:
         F.unix_micros(F.max("sentAt")).alias("until"),
         F.coalesce(F.bool_and(F.col("eventId").rlike(_DERIVED)), F.lit(True)).alias("derived"),
     )
+
+
+def _words(receipts: DataFrame) -> DataFrame:
+    """Give the service's words on events: eventId, word."""
+    delivered = (F.col("status") == "delivered").cast("bigint")
+    return receipts.select(F.explode("eventIds").alias("eventId"), (F.col("epoch") * 2 + delivered).alias("word"))
+
+
+def _is_delivered(word: Column) -> Column:
+    return word % 2 == 1
+
+
+def _status(word: Column) -> Column:
+    return F.when(_is_delivered(word), "delivered").when(word.isNotNull(), "refused").alias("status")

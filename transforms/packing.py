@@ -42,13 +42,15 @@ def pack_requests(events: DataFrame) -> DataFrame:
     )
 
 
-def spread(requests: DataFrame, partitions: int) -> DataFrame:
-    """Spread requests evenly over partitions, in each of them a session's in order.
+def spread(requests: DataFrame, parts: int) -> DataFrame:
+    """Spread requests over parts, which are partitions, in each of them a session's in order; `part` numbers them.
 
-    One after another, whatever the sizes of sessions: by a hash, of partitions of 100 requests the fullest would hold
-    some 125.
+    A request's part follows from its id alone: a task that runs again, after a stage whose input came in another order,
+    reads what it has read before. Dealt out one by one they would be more even, but by the order in which they came.
+    All parts share one rate: where some end sooner, the others get theirs.
     """
-    return requests.repartition(partitions).sortWithinPartitions(*_GROUP, "number")
+    part = F.pmod(F.hash("requestId"), F.lit(parts))  # as Spark does it: each part is one partition
+    return requests.repartition(parts, "requestId").sortWithinPartitions(*_GROUP, "number").withColumn("part", part)
 
 
 def request_id(user: Column, session: Column, event_ids: Column) -> Column:

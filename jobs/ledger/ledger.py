@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from delivery.http.service import Service
 from jobs.errors import UnfinishedError
@@ -14,16 +15,9 @@ from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Balance, Kind, Plan, Span
 from jobs.ledger.tracker import Tracker
-from transforms.outcomes import fates, letters, remaining, sent_span, tally
+from transforms.outcomes import epoch_in, final_states, is_chosen, letters, remaining, sent_span, tally
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
-
-_CHOICES: Final[dict[Kind, str]] = {
-    "batch": "status IS NULL",
-    "resend": "true",
-    "dead-letters": "status = 'refused'",
-}
-"""Which events of a batch are sent, by how they ended before; null is not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +38,15 @@ class Tally:
 
 
 class Ledger:
-    """What the service has taken and refused of a batch, for one trackingId.
+    """What the service has taken and refused of a batch, for one tracker.
 
     Args:
         lake: where it all lies.
         batch: the label.
-        service: whose trackingId it is.
+        service: the tracker.
 
     Attributes:
-        deliveryId: names the trackingId and the batch.
+        tracker: the tracker's name, by which its one lock is held while a plan is made and sent.
     """
 
     def __init__(self, lake: Lake, batch: str, service: Service) -> None:
@@ -61,7 +55,8 @@ class Ledger:
         self._tracker = Tracker(lake, service)
         self._plans = self._tracker.plans
         self._receipts = self._tracker.receipts(batch)
-        self.deliveryId = self._tracker.delivery(batch)
+        self._epoch = 0
+        self.tracker = self._tracker.name
 
     def balance(self, manifest: Manifest) -> Balance | None:
         """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
@@ -69,25 +64,41 @@ class Ledger:
         return found if isinstance(found, Balance) else None
 
     def plan(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
-        """Take up the plan that an earlier run left, or make one.
+        """Take up the plain plan that an earlier run left, or make a plan.
+
+        A plan that was left is taken up if nothing else was sent since that may hold its events. Otherwise its figures
+        are no longer true, and the batch is planned anew, against all receipts that there are by now. A plan to send
+        dead letters, or all of a batch, is always made anew; what an interrupted `resend` has sent it does not repeat.
 
         Raises:
-            UnfinishedError: the batch was rebuilt meanwhile.
+            UnfinishedError: the batch was rebuilt meanwhile, or another run holds the tracker.
         """
+        self._epoch = self._tracker.next_epoch()
         self._receipts.sweep()
-        found = self._plans.find(self._batch, kind, manifest.runId)
-        return found or self._made(kind, manifest, run)
+        left = self._plans.find_open(self._batch)
+        kept = [each for each in left if each.kind == "batch" and each.source == manifest.runId][-1:]
+        if kind == "batch":
+            kept = [each for each in kept if not self._tracker.has_others_since(each)]
+        plan = kept[0] if kept and kind == "batch" else self._made(kind, manifest, run, _again(kind, left, self._epoch))
+        for each in left:
+            if each not in kept:
+                self._plans.give_up(each)
+        self._plans.sweep(self._batch, [*kept, plan], self._epoch)
+        return plan
 
     def remaining(self, plan: Plan) -> DataFrame:
         """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
-        requests = self._lake.rows(self._plans.requests(plan.batch, plan.runId), REQUESTS)
+        requests = self._lake.rows(self._plans.requests(plan.batch, plan.epoch), REQUESTS)
         paths = self._receipts.paths(plan.runId)
-        return remaining(requests, self._read(paths)) if paths else _with(requests, "ended", "array<string>")
+        if not paths:
+            return _with(requests, "ended", "array<string>")
+        return remaining(requests, read_receipts(self._lake, paths))
 
     def tally(self, plan: Plan) -> Tally:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
-        requests = self._lake.rows(self._plans.requests(plan.batch, plan.runId), REQUESTS)
-        rows = tally(requests, self._read(self._receipts.paths(plan.runId))).collect() if plan.requests else []
+        requests = self._lake.rows(self._plans.requests(plan.batch, plan.epoch), REQUESTS)
+        receipts = read_receipts(self._lake, self._receipts.paths(plan.runId))
+        rows = tally(requests, receipts).collect() if plan.requests else []
         found = {row["status"]: row["planned"] for row in rows}
         return Tally(
             delivered=found.get("delivered", 0),
@@ -102,21 +113,23 @@ class Ledger:
         Raises:
             OSError: they could not be written.
         """
-        self._receipts.write(plan.runId, run, rows)
+        self._receipts.write(self._epoch, plan.runId, run, rows)
 
-    def settle(self, manifest: Manifest, run: str) -> None:
-        """Make `dead_letters` hold what the service has refused for good and not taken since, and nothing else.
+    def settle(self, plan: Plan, manifest: Manifest, run: str) -> None:
+        """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else.
 
         Raises:
             UnfinishedError: the batch was rebuilt meanwhile.
         """
-        refusals, part = self._receipts.refusals(), f"deliveryId={self.deliveryId}"
-        if not refusals:
+        folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
+        if not plan.refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
+        around = [self._batch], plan.span
         rows = letters(
-            self._events(manifest), self._read(self._receipts.paths()), self._lake.rows(refusals, REFUSALS)
+            self._events(manifest),
+            read_receipts(self._lake, self._tracker.paths(*around)),
+            _with_epoch(self._lake, self._tracker.refusals(*around), REFUSALS),
         ).select(*DEAD_LETTERS.names)
-        folder = self._lake.folder("dead_letters", self._batch, part)
         self._written(rows, f"{folder}/runId={run}", manifest)
         for name in self._lake.files.children(folder):
             if name != f"runId={run}":
@@ -126,30 +139,31 @@ class Ledger:
         """Note that nothing of a plan is left to do, and what came of the batch."""
         self._plans.end(plan, balance)
 
-    def _made(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
+    def _made(self, kind: Kind, manifest: Manifest, run: str, again: int) -> Plan:
         """Choose events, pack them, and fix the plan."""
         events = self._events(manifest)
         span = _span(events)
         paths = self._tracker.paths([self._batch], span)
         # Without receipts there is no join, which would shuffle every event to find nothing.
-        ended = fates(self._read(paths))
-        joined = events.join(ended, "eventId", "left") if paths else _with(events, "status", "string")
-        counts = _by_status(joined) if paths else {}
-        folder = self._plans.requests(self._batch, run)
-        chosen = joined.where(_CHOICES[kind]).select(*EVENTS.names)
-        self._written(pack_requests(chosen), folder, manifest)
+        joined = with_states(self._lake, events, paths)
+        chosen = joined.withColumn("chosen", is_chosen(kind, again))
+        others = _by_status(chosen.where("NOT chosen")) if paths or kind == "dead-letters" else {}
+        folder = self._plans.requests(self._batch, self._epoch)
+        self._written(pack_requests(chosen.where("chosen").select(*EVENTS.names)), folder, manifest)
         size = self._lake.rows(folder, REQUESTS).agg(
             F.count("*").alias("requests"), F.coalesce(F.sum(F.size("eventIds")), F.lit(0)).alias("events")
         )
-        left = {} if kind == "resend" else counts
         plan = Plan(
             batch=self._batch,
             kind=kind,
             source=manifest.runId,
+            epoch=self._epoch,
             runId=run,
-            delivered=left.get("delivered", 0),
-            refused=0 if kind == "dead-letters" else left.get("refused", 0),
+            delivered=others.get("delivered", 0),
+            refused=others.get("refused", 0),
+            waiting=others.get(None, 0),
             span=span,
+            again=again,
             **size.collect()[0].asDict(),
         )
         if plan.requests:
@@ -158,9 +172,6 @@ class Ledger:
 
     def _events(self, manifest: Manifest) -> DataFrame:
         return self._lake.published_events([manifest], EVENTS)
-
-    def _read(self, paths: list[str]) -> DataFrame:
-        return self._lake.rows(paths, RECEIPTS)
 
     def _written(self, rows: DataFrame, folder: str, manifest: Manifest) -> None:
         """Write rows that come from a batch's events.
@@ -177,11 +188,36 @@ class Ledger:
             raise
 
 
+def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
+    """Read receipts, each with the epoch of its run, which is its place in the ledger's order."""
+    return _with_epoch(lake, paths, RECEIPTS)
+
+
+def with_states(lake: Lake, events: DataFrame, paths: list[str]) -> DataFrame:
+    """Say of events how they ended, by receipts: columns `status` and `epoch` of the last word, null of none."""
+    if not paths:
+        return _with(_with(events, "status", "string"), "epoch", "bigint")
+    return events.join(final_states(read_receipts(lake, paths)), "eventId", "left")
+
+
+def _again(kind: Kind, left: list[Plan], epoch: int) -> int:
+    """Say from which epoch on words count: for an interrupted `resend` that goes on, from its beginning."""
+    if kind != "resend":
+        return 0
+    return next((plan.again for plan in reversed(left) if plan.kind == "resend"), epoch)
+
+
+def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
+    rows = lake.rows(paths, schema)
+    # Only rows that come of files know of them.
+    return rows.withColumn("epoch", epoch_in(F.col("_metadata.file_name")) if paths else F.lit(0).cast("bigint"))
+
+
 def _with(rows: DataFrame, name: str, kind: str) -> DataFrame:
     return rows.withColumn(name, F.lit(None).cast(kind))
 
 
-def _by_status(events: DataFrame) -> dict[str, int]:
+def _by_status(events: DataFrame) -> dict[str | None, int]:
     return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
 
 

@@ -1,19 +1,20 @@
 """The plan of a delivery: the requests that it consists of, fixed before the first call.
 
-    _plans/<tracker>/<batch>~<kind>~<source>~<run>~<since>~<until>.json   the plan; written last, it stands from then on
-    _plans/<tracker>/<same>.done                                          it was given up, or what came of its batch
-    _plans/<tracker>/<batch>/<run>/                                       its requests; deleted when it is done
+    _plans/<tracker>/<batch>~<kind>~<source>~<epoch>~<run>~<since>~<until>.json   the plan; written last, it stands then
+    _plans/<tracker>/<same>.done                                                  given up, or what came of its batch
+    _plans/<tracker>/<batch>/<epoch>/                                             its requests; deleted when it is done
 
 The names alone say when the events of a tracker's deliveries happened: what may hold one event again is found by one
-listing, without reading years of receipts.
+listing, without reading years of receipts. They also say in which order the plans were made: by epoch, the number that
+the tracker gives to each run that sends. Run ids hold the times of hosts' clocks, and order nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from jobs.lake.filesystem import FileSystem
 
@@ -21,9 +22,10 @@ Kind = Literal["batch", "resend", "dead-letters"]
 """All that waits; all of a batch, acknowledged or not; what was refused for good."""
 
 _ANY: Final = "any"
-_PIECES: Final = 6
+_PIECES: Final = 7
 _PLAN: Final = ".json"
 _DONE: Final = ".done"
+_EPOCH_DIGITS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +56,29 @@ class Plan:
         batch: the label.
         kind: what was chosen.
         source: the runId of the events that it was made from.
-        runId: of the run that made it.
+        epoch: of the run that made it: plans are in the order of their epochs.
+        runId: of that run.
         events: to be sent.
         requests: that hold them.
-        delivered: events of the batch that needed none, since they had been acknowledged.
-        refused: events of the batch that needed none, since they had been refused for good.
+        delivered: events of the batch that it does not send, since they had been acknowledged.
+        refused: events of the batch that it does not send, since they had been refused for good.
+        waiting: events of the batch that it does not send, though the service has said nothing of them.
         span: when its events happened.
+        again: words of the service from before this epoch do not count: the events are sent again. 0 where all count.
     """
 
     batch: str
     kind: Kind
     source: str
+    epoch: int
     runId: str
     events: int
     requests: int
     delivered: int
     refused: int
+    waiting: int
     span: Span
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,53 +94,78 @@ class Balance:
     refused: int
 
 
+class _Name(NamedTuple):
+    """What the name of a plan's file says."""
+
+    batch: str
+    kind: str
+    source: str
+    epoch: int
+    runId: str
+    span: Span
+    is_done: bool
+
+    @property
+    def text(self) -> str:
+        bounds = (_ANY if bound is None else str(bound) for bound in (self.span.since, self.span.until))
+        pieces = (self.batch, self.kind, self.source, f"{self.epoch:0{_EPOCH_DIGITS}d}", self.runId, *bounds)
+        return "~".join(pieces) + (_DONE if self.is_done else _PLAN)
+
+
 class Plans:
     """The plans for one tracker.
 
     Args:
         files: the store.
         root: of the lake.
-        tracker: names the trackingId, and the endpoint where one is given.
+        tracker: its name.
     """
 
     def __init__(self, files: FileSystem, root: str, tracker: str) -> None:
         self._files = files
         self._folder = f"{root}/_plans/{tracker}"
 
-    def requests(self, batch: str, run: str) -> str:
-        """Where the requests of a run's plan lie."""
-        return f"{self._folder}/{batch}/{run}"
+    def requests(self, batch: str, epoch: int) -> str:
+        """Where the requests of the plan that was made in an epoch lie."""
+        return f"{self._folder}/{batch}/{epoch:0{_EPOCH_DIGITS}d}"
 
-    def find(self, batch: str, kind: Kind, source: str) -> Plan | None:
-        """Find the plan of a batch that is not done; None where there is none, or its batch was rebuilt since.
-
-        Others of the batch that are not done are given up, and what runs that were killed had begun: what they had left
-        is found again in the batch itself.
-        """
-        found = None
-        for name in self._open(batch):
-            plan = self._read(name)
-            if plan is not None and (plan.kind, plan.source) == (kind, source):
-                found = plan
-            else:
-                self._close(name)
-        for run in self._files.children(f"{self._folder}/{batch}"):
-            if found is None or run != found.runId:
-                self._files.delete(self.requests(batch, run))
-        return found
+    def find_open(self, batch: str) -> list[Plan]:
+        """Find the plans of a batch that are neither done nor given up, in order."""
+        names = self._names()
+        done = {name.epoch for name in names if name.batch == batch and name.is_done}
+        mine = (name for name in names if name.batch == batch and name.epoch not in done)
+        return [plan for name in mine if (plan := self._read(name)) is not None]
 
     def fix(self, plan: Plan) -> None:
         """Fix a plan whose requests have been written."""
-        self._files.create(f"{self._folder}/{_name(plan)}", json.dumps(asdict(plan)))
+        self._files.create(f"{self._folder}/{_name(plan).text}", json.dumps(asdict(plan)))
 
     def end(self, plan: Plan, balance: Balance) -> None:
         """Note that nothing of a plan is left to do, and what came of its batch."""
-        self._close(_name(plan), json.dumps(asdict(balance)))
+        self._close(plan, json.dumps(asdict(balance)))
+
+    def give_up(self, plan: Plan) -> None:
+        """Note that a plan is not gone on with: what it had left is found again in the batch itself."""
+        self._close(plan, "")
+
+    def sweep(self, batch: str, kept: Iterable[Plan], epoch: int) -> None:
+        """Delete the requests that killed runs had begun to plan.
+
+        Args:
+            batch: the label.
+            kept: plans whose requests are still needed.
+            epoch: of the run that sweeps: what is of a later one is another's that has taken over.
+        """
+        needed = {each.epoch for each in kept}
+        for name in self._files.children(f"{self._folder}/{batch}"):
+            if not name.isdigit() or (int(name) < epoch and int(name) not in needed):
+                self._files.delete(f"{self._folder}/{batch}/{name}")
 
     def standings(self, sources: Mapping[str, str]) -> dict[str, Balance | Plan]:
         """Say how far batches are, by one listing: what came of a batch, or its plan that is not done.
 
-        The newest plan tells what came of a batch; after one of another kind, a plain one has to look at it again.
+        The newest plain plan of a batch tells it. After it nothing may have been sent again that may be the batch's:
+        neither all of a batch, nor dead letters where this one has some.
 
         Args:
             sources: the runId of the batches' events, by label.
@@ -140,65 +173,63 @@ class Plans:
         Returns:
             By label; none of a batch that has to be looked at.
         """
-        in_order = sorted(self._names(), key=lambda name: (_run_of(name), name.endswith(_DONE)))
-        newest = {name.split("~")[0]: name for name in in_order}
-        plain = {batch: f"{batch}~batch~{source}~" for batch, source in sources.items()}
-        names = {batch: newest[batch] for batch in sources if newest.get(batch, "").startswith(plain[batch])}
-        found = {
-            batch: self._balance(name) if name.endswith(_DONE) else self._read(name) for batch, name in names.items()
-        }
-        return {batch: standing for batch, standing in found.items() if standing is not None}
+        names = self._names()
+        newest = {name.batch: name for name in names if name.kind == "batch" and sources.get(name.batch) == name.source}
+        again = [name for name in names if name.kind != "batch"]
+        found = {}
+        for batch, name in newest.items():
+            standing = self._balance(name) if name.is_done else self._read(name)
+            later = {each.kind for each in again if each.epoch > name.epoch and each.span.meets(name.span)}
+            may_be_mended = not isinstance(standing, Balance) or standing.refused > 0
+            if standing is not None and "resend" not in later and not (later and may_be_mended):
+                found[batch] = standing
+        return found
 
     def meeting(self, span: Span) -> list[str]:
         """Name the batches of which plans, done or not, may hold events of a time."""
-        names = [name.removesuffix(_PLAN).split("~") for name in self._names()]
-        spans = [(pieces[0], _span(pieces)) for pieces in names]
-        return sorted({batch for batch, theirs in spans if theirs is not None and span.meets(theirs)})
+        return sorted({name.batch for name in self._names() if span.meets(name.span)})
 
-    def _names(self) -> list[str]:
-        return [name for name in self._files.children(self._folder) if name.count("~") == _PIECES - 1]
+    def _names(self) -> list[_Name]:
+        """Read the names of all plans, in order; of one that is done, that it is done last."""
+        names = filter(None, map(_parsed, self._files.children(self._folder)))
+        return sorted(names, key=lambda name: (name.epoch, name.is_done))
 
-    def _open(self, batch: str) -> list[str]:
-        names = self._names()
-        mine = [name for name in names if name.startswith(f"{batch}~") and name.endswith(_PLAN)]
-        return [name for name in mine if name.removesuffix(_PLAN) + _DONE not in names]
+    def _close(self, plan: Plan, balance: str) -> None:
+        self._files.replace(f"{self._folder}/{_name(plan)._replace(is_done=True).text}", balance)
+        self._files.delete(self.requests(plan.batch, plan.epoch))
 
-    def _close(self, name: str, balance: str = "") -> None:
-        self._files.replace(f"{self._folder}/{name.removesuffix(_PLAN)}{_DONE}", balance)
-        self._files.delete(self.requests(name.split("~", maxsplit=1)[0], _run_of(name)))
-
-    def _balance(self, name: str) -> Balance | None:
+    def _balance(self, name: _Name) -> Balance | None:
         """Read what came of a batch; None where its plan was given up, or a crash left half of the words."""
         try:
-            return Balance(**json.loads(self._files.read(f"{self._folder}/{name}")))
+            return Balance(**json.loads(self._files.read(f"{self._folder}/{name.text}")))
         except ValueError:
             return None
 
-    def _read(self, name: str) -> Plan | None:
+    def _read(self, name: _Name) -> Plan | None:
         """Read a plan; None where a crash left half of one."""
         try:
-            values = json.loads(self._files.read(f"{self._folder}/{name}"))
+            values = json.loads(self._files.read(f"{self._folder}/{name.text}"))
         except ValueError:
             return None
         return Plan(**{**values, "span": Span(**values["span"])})
 
 
-def _name(plan: Plan) -> str:
-    bounds = (_ANY if bound is None else str(bound) for bound in (plan.span.since, plan.span.until))
-    return "~".join((plan.batch, plan.kind, plan.source, plan.runId, *bounds)) + _PLAN
+def _name(plan: Plan) -> _Name:
+    return _Name(plan.batch, plan.kind, plan.source, plan.epoch, plan.runId, plan.span, is_done=False)
 
 
-def _run_of(name: str) -> str:
-    return name.split("~")[3]
-
-
-def _span(pieces: list[str]) -> Span | None:
-    """Read the span off a name; None where it is not ours."""
+def _parsed(text: str) -> _Name | None:
+    """Read the name of a plan's file; None where it is not ours."""
+    stem, dot, ending = text.rpartition(".")
+    pieces = stem.split("~")
+    if len(pieces) != _PIECES or f"{dot}{ending}" not in (_PLAN, _DONE):
+        return None
+    batch, kind, source, epoch, run, *bounds = pieces
     try:
-        since, until = (None if bound == _ANY else int(bound) for bound in pieces[-2:])
+        since, until = (None if bound == _ANY else int(bound) for bound in bounds)
+        return _Name(batch, kind, source, int(epoch), run, Span(since, until), f".{ending}" == _DONE)
     except ValueError:
         return None
-    return Span(since, until)
 
 
 def _before(one: int | None, other: int | None) -> bool:

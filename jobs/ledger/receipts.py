@@ -1,7 +1,8 @@
 """The receipts of deliveries: small whole files, written while a delivery is under way.
 
-A file's name tells whose it is and how long: `<plan>.<run>-<number>-<bytes>.parquet`. One that a crash cut short has
-another length; it is no receipt, and its events are sent again.
+A file's name tells its place in the ledger's order, whose it is and how long it is:
+`<epoch>.<plan>.<run>-<number>-<bytes>.parquet`. One that a crash cut short has another length; it is no receipt, and
+its events are sent again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _REFUSAL: Final = pa.schema(
     ]
 )
 """What a dead letter tells beside its event; the service's words are no column of a receipt."""
-_NAME: Final = re.compile(r"(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
+_NAME: Final = re.compile(r"(?P<epoch>\d+)\.(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
 
 Row = dict[str, Any]
 
@@ -64,10 +65,11 @@ class Receipts:
         self._refusals = refusals
         self._number = 0
 
-    def write(self, plan: str, run: str, rows: Sequence[Row]) -> None:
+    def write(self, epoch: int, plan: str, run: str, rows: Sequence[Row]) -> None:
         """Write receipts; when this returns they are as durable as the store makes what was written.
 
         Args:
+            epoch: of the run.
             plan: the runId of the plan that they are of.
             run: the run's.
             rows: a receipt's columns, startedAt in microseconds of Unix time, and errorMessage.
@@ -76,10 +78,11 @@ class Receipts:
             OSError: they could not be written.
         """
         self._number += 1
+        prefix = f"{epoch:08d}.{plan}.{run}"
         refused = [row for row in rows if row["status"] == "refused"]
         if refused:  # first: a receipt says that the words are there
-            self._put(self._refusals, f"{plan}.{run}", _parquet(refused, _REFUSAL))
-        self._put(self._folder, f"{plan}.{run}", _parquet(rows, _RECEIPT))
+            self._put(self._refusals, prefix, _parquet(refused, _REFUSAL))
+        self._put(self._folder, prefix, _parquet(rows, _RECEIPT))
 
     def paths(self, plan: str | None = None) -> list[str]:
         """Name what can be read: whole files, those of one plan, or of all; a folder in which all is whole, itself."""
@@ -88,6 +91,11 @@ class Receipts:
     def refusals(self) -> list[str]:
         """Name what can be read of the words."""
         return _whole(self._files, self._refusals, None)
+
+    def plans_since(self, epoch: int) -> set[str]:
+        """Name the plans of which there are receipts from an epoch on."""
+        found = filter(None, map(_NAME.fullmatch, self._files.sizes(self._folder)))
+        return {match["plan"] for match in found if int(match["epoch"]) >= epoch}
 
     def sweep(self) -> None:
         """Delete what crashes cut short. Nobody else may be writing here."""

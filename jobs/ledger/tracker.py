@@ -1,14 +1,23 @@
-"""What one trackingId was given, over all batches: the plans, and where each batch's receipts are."""
+"""What one tracker was given, over all batches: the plans, where each batch's receipts are, and the order of its runs.
+
+    _epochs/<tracker>/<number>   the last number that was given to a run; the next run takes the one after it
+
+A run takes its epoch while it holds the tracker's lock, so epochs are in the order of the holders, whatever any clock
+says. One that has lost the lock without knowing has a lower epoch than the one that has taken over: what it still
+writes comes earlier in the order of the ledger, and it deletes nothing of a later run's.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from typing import Final
 
 from delivery.http.service import Service
+from jobs.errors import UnfinishedError
 from jobs.lake.tables import Lake
-from jobs.ledger.plans import Plans, Span
+from jobs.ledger.plans import Plan, Plans, Span
 from jobs.ledger.receipts import Receipts
 
 _REFUSALS_TABLE: Final = "_refusals"
@@ -16,24 +25,46 @@ _REFUSALS_TABLE: Final = "_refusals"
 
 
 class Tracker:
-    """One trackingId's part of the lake.
+    """One tracker's part of the lake: trackingId, region and endpoint together.
 
     Args:
         lake: where it all lies.
-        service: another endpoint is another tracker: what an emulator acknowledged, Amazon has not.
+        service: the tracker, as boto3 resolves it.
 
     Attributes:
+        name: of its folders, and of its lock.
         plans: of its deliveries.
     """
 
     def __init__(self, lake: Lake, service: Service) -> None:
         self._lake = lake
-        self._name = _digest(service.trackingId + (f" at {service.endpoint_url}" if service.endpoint_url else ""))
-        self.plans = Plans(lake.files, lake.root, self._name)
+        self.name = _digest(json.dumps(service.key))
+        self.plans = Plans(lake.files, lake.root, self.name)
 
     def delivery(self, batch: str) -> str:
-        """Name the delivery of a batch: the same batch to the same trackingId is the same, whenever it goes on."""
-        return f"{self._name}-{_digest(batch)}"
+        """Name the delivery of a batch: the same batch to the same tracker is the same, whenever it goes on."""
+        return f"{self.name}-{_digest(batch)}"
+
+    def next_epoch(self) -> int:
+        """Take the next number of the ledger's order. The tracker's lock must be held.
+
+        Raises:
+            UnfinishedError: another run has taken it, so that one holds the lock.
+        """
+        folder, files = f"{self._lake.root}/_epochs/{self.name}", self._lake.files
+        taken = sorted(int(name) for name in files.children(folder) if name.isdigit())
+        epoch = taken[-1] + 1 if taken else 1
+        try:
+            files.create(f"{folder}/{epoch}", "")
+        except OSError as error:
+            if not files.exists(f"{folder}/{epoch}"):
+                raise
+            raise UnfinishedError(
+                f"tracker {self.name}: another run sends to it now ({error}); run this again once that one has ended"
+            ) from None
+        for earlier in taken:
+            files.delete(f"{folder}/{earlier}")
+        return epoch
 
     def receipts(self, batch: str) -> Receipts:
         """Find the receipts of a batch."""
@@ -43,8 +74,19 @@ class Tracker:
 
     def paths(self, batches: Iterable[str], span: Span) -> list[str]:
         """Name the receipts that may be of events of a time: those of some batches, and of all that meet it."""
-        names = {*self.plans.meeting(span), *batches}
-        return [path for batch in sorted(names) for path in self.receipts(batch).paths()]
+        return [path for batch in self._batches(batches, span) for path in self.receipts(batch).paths()]
+
+    def refusals(self, batches: Iterable[str], span: Span) -> list[str]:
+        """Name the files of the service's words on events that it refused, likewise."""
+        return [path for batch in self._batches(batches, span) for path in self.receipts(batch).refusals()]
+
+    def has_others_since(self, plan: Plan) -> bool:
+        """Whether runs have sent events of a plan's time since it was made, and not as a part of it."""
+        batches = self._batches([plan.batch], plan.span)
+        return any(self.receipts(batch).plans_since(plan.epoch) - {plan.runId} for batch in batches)
+
+    def _batches(self, batches: Iterable[str], span: Span) -> list[str]:
+        return sorted({*self.plans.meeting(span), *batches})
 
 
 def _digest(text: str) -> str:

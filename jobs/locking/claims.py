@@ -1,4 +1,4 @@
-"""The claims on a delivery or a batch: small files in a folder of the lake, and what a listing tells of their runs."""
+"""The claims on a tracker or a batch: small files in a folder of the lake, and what a listing tells of their runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, Literal
 from jobs.lake.filesystem import FileSystem
 from jobs.locking.holders import Holder, parse_holder
 
-Kind = Literal["delivery", "batch"]
-"""What is locked: the sending of a batch to a trackingId, or the building of a batch."""
+Kind = Literal["tracker", "batch"]
+"""What is locked: all sending to a tracker, or the building of a batch."""
 
 _BATCH: Final = "batch="
-"""What the names of batches' locks begin with; a deliveryId is of hex digits."""
+"""What the names of batches' locks begin with; a tracker's is of hex digits."""
 _CLAIM: Final = ".claim"
 _ALIVE: Final = ".alive"
 
@@ -39,7 +39,7 @@ class Claims:
     Args:
         files: of the lake.
         root: of the lake.
-        name: of what is claimed: a deliveryId, or what `batch_lock` gives.
+        name: of what is claimed: a tracker's, or what `batch_lock` gives.
 
     Attributes:
         kind: what is claimed.
@@ -47,7 +47,7 @@ class Claims:
     """
 
     def __init__(self, files: FileSystem, root: str, name: str) -> None:
-        self.kind: Kind = "batch" if name.startswith(_BATCH) else "delivery"
+        self.kind: Kind = "batch" if name.startswith(_BATCH) else "tracker"
         self.subject = f"{self.kind} {name.removeprefix(_BATCH)}"
         self._files = files
         self._folder = f"{root}/_locks/{name}"

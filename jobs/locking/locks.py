@@ -1,6 +1,6 @@
-"""The lock of a delivery, or of a batch that is built: of two runs at once the second says who holds it, and leaves.
+"""The lock of a tracker, or of a batch that is built: of two runs at once the second says who holds it, and leaves.
 
-`_locks/<deliveryId>/<runId>.claim`, or `_locks/batch=<label>/...`, says who wants it, and is written once;
+`_locks/<tracker>/<runId>.claim`, or `_locks/batch=<label>/...`, says who wants it, and is written once;
 `<runId>.alive` is written anew with every beat. A dead holder's lock is taken over. Of the store one thing is asked:
 what was written is listed from then on. The rule is:
 
@@ -39,12 +39,12 @@ BEAT_SECONDS: Final = 3.0
 _LOST_SECONDS: Final = 15.0
 """Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
 _STOPS: Final[dict[Kind, str]] = {
-    "delivery": "nothing more is sent",
+    "tracker": "nothing more is sent",
     "batch": "nothing that this one has built is published",
 }
 """What a run does not do any more that has lost its lock."""
 _MAY_STOP: Final[dict[Kind, str]] = {
-    "delivery": "nothing more is sent; run this again, it resumes",
+    "tracker": "nothing more is sent; run this again, it resumes",
     "batch": "if one does, nothing that this one has built is published",
 }
 """What follows where another run may have taken the lock. What a build publishes can be looked up at its end."""
@@ -79,7 +79,7 @@ def held(files: FileSystem, root: str, name: str, runId: str, clock: Clock = _CL
     Args:
         files: of the lake.
         root: of the lake.
-        name: of what is locked: a deliveryId, or what `batch_lock` gives.
+        name: of what is locked: a tracker's, or what `batch_lock` gives.
         runId: who locks it; unique.
         clock: this process's.
 

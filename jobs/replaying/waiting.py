@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 from delivery.http.service import Service
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
+from jobs.ledger.ledger import with_states
 from jobs.ledger.plans import Balance, Span
 from jobs.ledger.tracker import Tracker
-from transforms.outcomes import fates
-from transforms.schemas import EVENTS, RECEIPTS
+from transforms.schemas import EVENTS
 
 _BATCH = r"/batch=([^/]+)/runId="
 
@@ -54,9 +54,6 @@ def find_waiting(lake: Lake, service: Service, manifests: Sequence[Manifest]) ->
     # The file's name is asked for right above the scan: further up nobody knows it any more.
     label = F.regexp_extract(F.input_file_name(), _BATCH, 1)
     events = lake.published_events(rest, EVENTS).withColumn("batch", label)
-    if paths:
-        joined = events.join(fates(lake.rows(paths, RECEIPTS)), "eventId", "left")
-    else:
-        joined = events.withColumn("status", F.lit(None).cast("string"))
+    joined = with_states(lake, events, paths).drop("epoch")
     total = sum(manifest.events for manifest in manifests)
     return Waiting(tuple(settled.values()), batches, joined, lake.published_events(done, EVENTS), total)

@@ -26,19 +26,17 @@ def account(manifest: Manifest, plan: Plan, before: Tally, after: Tally) -> Acco
 
     Examples:
         >>> from jobs.ledger.plans import Span
-        >>> plan = Plan("b", "batch", "run-1", "run-2", 10, 1, delivered=5, refused=1, span=Span(None, None))
+        >>> plan = Plan("b", "batch", "run-1", 2, "run-2", 10, 1, delivered=5, refused=1, waiting=0, span=Span(1, 9))
         >>> manifest = Manifest("b", 1, "run-1", "passed", 16, 0)
         >>> account(manifest, plan, Tally(4, 0, 6), Tally(7, 1, 2))
         {'events': 16, 'alreadyDelivered': 9, 'delivered': 3, 'deadLettered': 2, 'pending': 2}
     """
-    # What was refused before is all that a plan of dead letters is about, beside what was delivered.
-    events = plan.delivered + plan.refused + plan.events if plan.kind == "dead-letters" else manifest.events
     return {
-        "events": events,
+        "events": manifest.events,
         "alreadyDelivered": plan.delivered + before.delivered,
         "delivered": after.delivered - before.delivered,
         "deadLettered": plan.refused + after.refused,
-        "pending": after.pending,
+        "pending": plan.waiting + after.pending,
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from delivery.answers import Meaning, meaning
 from delivery.calls import Calls
@@ -23,6 +22,7 @@ from delivery.http.faults import (
 from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
+from jobs.ledger.plans import Kind
 from jobs.sending.attendance import Sent
 
 _ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
@@ -94,7 +94,9 @@ _CAUSES: Final = (
 """The first that is found counts."""
 
 
-def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool) -> Exit:
+def ending(
+    sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool, kind: Kind = "batch"
+) -> Exit:
     """Say how a delivery ended.
 
     Args:
@@ -102,6 +104,7 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, 
         counters: of the summary.
         service: that it was sent to.
         interrupted: whether somebody asked it to end.
+        kind: which events it was to send.
 
     Raises:
         ConfigurationError: somebody must mend something first.
@@ -123,6 +126,10 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, 
         raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
     if sent is not None and sent.failure is not None:
         raise _failed(sent.failure, waits)
+    if kind == "dead-letters":
+        raise UnfinishedError(
+            f"{waits}, which an earlier run has left: run put_events without --retry-dead-letters, it sends them"
+        )
     raise UnfinishedError(f"{waits}; run this again, it resumes")
 
 
@@ -135,8 +142,8 @@ def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationE
     """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
     why = _SILENCES.get(answer.errorCode or "", _said(answer))
     nobody = f"nobody answers at {_address(service)} ({why}): {waits}"
-    if service.endpoint_url is not None:
-        return ConfigurationError(f"{nobody}; check --endpoint-url and {_WAYS}, then run this again")
+    if not service.regional:
+        return ConfigurationError(f"{nobody}; check --endpoint-url, AWS_ENDPOINT_URL and {_WAYS}, then run this again")
     return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
 
 
@@ -148,11 +155,8 @@ def _strange(answer: Answer, waits: str, service: Service) -> ConfigurationError
 
 
 def _address(service: Service) -> str:
-    """Name where calls go; a URL's user and password are left out."""
-    if service.endpoint_url is None:
-        return f"Amazon Personalize in {service.region}"
-    url = urlsplit(service.endpoint_url)
-    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
+    """Name where calls go."""
+    return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
 
 
 def _refused(answer: Answer, waits: str, calls: Calls) -> ConfigurationError:

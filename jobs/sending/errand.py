@@ -139,7 +139,7 @@ def deliver(
         tell(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
-    with held(errand.lake.files, errand.lake.root, ledger.deliveryId, errand.run.runId) as lock:
+    with held(errand.lake.files, errand.lake.root, ledger.tracker, errand.run.runId) as lock:
         plan = ledger.plan(kind, manifest, errand.run.runId)
         # Of a plan that was made just now the requests have just been counted, and there are no receipts.
         is_new = plan.runId == errand.run.runId
@@ -148,7 +148,7 @@ def deliver(
         tell(sums)
         check_counts(f"batch {manifest.batch}", sums, before.unplanned)
         sent = None
-        if sums["pending"]:
+        if before.pending:
             requests = ledger.remaining(plan)
             tell({"requestsMinimum": plan.requests if is_new else requests.count()})
             errand.display.begin(ready())
@@ -159,9 +159,9 @@ def deliver(
             after = ledger.tally(plan)
             sums = account(manifest, plan, before, after)
             tell(sums)
-        ledger.settle(manifest, errand.run.runId)
+        ledger.settle(plan, manifest, errand.run.runId)
         check_counts(f"batch {manifest.batch}", sums, after.unplanned)
-        if not sums["pending"]:
+        if not after.pending:
             ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
     return sent
 

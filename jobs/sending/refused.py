@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from delivery.http.service import Service
+from delivery.http.service import Service, comparable, regional_url
 from jobs.frame.arguments import IN_FLIGHT, PUT_RATE
 from jobs.lake.filesystem import literal
 from jobs.lake.tables import Lake
@@ -28,11 +28,11 @@ _TABLE: Final = "dead_letters"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """The dead letters of one trackingId.
+    """The dead letters of one tracker.
 
     Attributes:
         lake: where they are.
-        service: whose trackingId it is.
+        service: the tracker.
         pace: at which they were sent.
     """
 
@@ -88,9 +88,9 @@ def retry_command(root: str, service: Service, batches: Sequence[str], pace: Pac
     """Write the command that sends the dead letters of batches once more, no faster than they were sent.
 
     Examples:
-        >>> retry_command("/my lake", Service("t", "eu-west-1"), ["2024-01-02"], Pace(500, 256, 0))[:82]
+        >>> retry_command("/my lake", Service("t", "eu-west-1", "http://a"), ["2024-01-02"], Pace(500, 256, 0))[:82]
         "spark-submit jobs/put_events.py --lake '/my lake' --batch 2024-01-02 --tracking-id"
-        >>> retry_command("/lake", Service("t", "r"), ["a", "b"], Pace(500, 256, 0))[:69]
+        >>> retry_command("/lake", Service("t", "eu-west-1", "http://a"), ["a", "b"], Pace(500, 256, 0))[:69]
         'for batch in a b; do spark-submit jobs/put_events.py --lake /lake --b'
     """
     one = len(batches) == 1
@@ -103,8 +103,8 @@ def retry_command(root: str, service: Service, batches: Sequence[str], pace: Pac
 
 
 def _endpoint(service: Service) -> str:
-    """Write the option; a URL that may hold a password is left to whoever knows it."""
-    if service.endpoint_url is None:
+    """Write the option where the region alone does not lead there; a password is left to whoever knows it."""
+    if comparable(service.endpoint_url) == comparable(regional_url(service.region)):
         return ""
     url = "..." if "@" in urlsplit(service.endpoint_url).netloc else service.endpoint_url
     return f" {shlex.join(['--endpoint-url', url])}"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from delivery.arrow import LEFT, TaskDelivery
 from delivery.budget.target import Target
@@ -68,10 +67,10 @@ def pace_words(max_rate: float) -> str:
 
 
 def part(requests: DataFrame, max_rate: float) -> DataFrame:
-    """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` numbers them."""
+    """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` says whose each is."""
     slots = requests.sparkSession.sparkContext.defaultParallelism
     tasks = max(1, min(slots, math.ceil(max_rate / _CALLS_A_TASK)))
-    return spread(requests, tasks).withColumn("part", F.spark_partition_id())
+    return spread(requests, tasks)
 
 
 def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: Watch) -> Sent:

@@ -14,7 +14,7 @@ from botocore.session import Session
 
 from delivery.http.flight import run_beside
 from delivery.http.keys import find_credentials, may_come
-from delivery.http.service import Service, resolve
+from delivery.http.service import Service, find_service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.sending.regions import check_region, check_spelling
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("region", "endpoint"))
+"""What names a tracker in a summary, beside the tracking id that the command line gives; not known yet."""
 RETRY: Final = RetryPolicy(base=2.0)
 """How long, and how often, a source of credentials is asked that does not give any now."""
 _GLANCE: Final = 5.0
@@ -36,36 +38,53 @@ _NO_CREDENTIALS: Final = (
 
 
 def resolve_service(trackingId: str, region: str | None, endpoint_url: str | None) -> Service:
-    """Resolve region and credentials by the AWS default chain, before anything is read or sent.
+    """Resolve endpoint, region and credentials by the AWS default chain, before anything is read or sent.
 
     Raises:
-        ConfigurationError: one is missing or wrong, or the endpoint is no URL.
+        ConfigurationError: one is missing or wrong.
         UnfinishedError: a source of credentials gave none for as long as requests are retried.
     """
-    session, faults = Session(), []
-    try:
-        region = region or session.get_config_variable("region")
-    except BotoCoreError as error:  # a profile that is not there
-        raise _wrong(error) from None
+    region = region or _configured_region()
     if region is None:
-        faults.append(_NO_REGION)
-    elif typo := check_spelling(region):
+        raise ConfigurationError(_NO_REGION, *_glance_at_credentials())
+    service = locate_service(trackingId, region, endpoint_url)
+    try:
+        wait_for(lambda: find_credentials(Session()), RETRY)
+    except NoCredentialsError:
+        raise ConfigurationError(_NO_CREDENTIALS) from None
+    except BotoCoreError as error:
+        raise _wrong(error) from None
+    try:
+        wait_for(lambda: resolve(service), RETRY)
+    except BotoCoreError as error:
+        raise _not_right(service.region, error) from None
+    return service
+
+
+def locate_service(trackingId: str, region: str | None, endpoint_url: str | None) -> Service:
+    """Resolve endpoint and region by the AWS default chain, for a run that calls nobody: it needs no credentials.
+
+    Raises:
+        ConfigurationError: one is missing or wrong.
+    """
+    region = region or _configured_region()
+    if region is None:
+        raise ConfigurationError(_NO_REGION)
+    if typo := check_spelling(region):
         raise ConfigurationError(typo)
     try:
-        if region is None:
-            wait([look := run_beside(lambda: find_credentials(Session()))], _GLANCE)
-            if look.done():
-                look.result()
-        else:
-            wait_for(lambda: find_credentials(Session()), RETRY)
-    except NoCredentialsError:
-        faults.append(_NO_CREDENTIALS)
+        service = find_service(trackingId, region, endpoint_url)
     except BotoCoreError as error:
-        if region is not None or not may_come(error):
-            raise _wrong(error) from None
-    if faults or region is None:
-        raise ConfigurationError(*faults)
-    return _checked(Service(trackingId, region, endpoint_url), session)
+        raise _not_right(region, error) from None
+    fault = check_region(Session(), service.region, service.endpoint)
+    if fault is not None:
+        raise ConfigurationError(fault)
+    return service
+
+
+def name_tracker(service: Service) -> dict[str, str | None]:
+    """Name a tracker's region and endpoint as the summary does, without a password."""
+    return dict(zip(TRACKER, (service.region, service.endpoint), strict=True))
 
 
 def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> _T:
@@ -100,17 +119,35 @@ def _tell_of_waiting(why: str, retry: RetryPolicy) -> None:
     log.warning("no AWS credentials yet: %s; asking again for up to %.0f s", why, retry.budget)
 
 
-def _checked(service: Service, session: Session) -> Service:
+def _glance_at_credentials() -> list[str]:
+    """Say whether credentials are missing too, of a run that cannot go on in any case: nobody waits for them.
+
+    Raises:
+        ConfigurationError: their set-up is wrong.
+    """
+    wait([look := run_beside(lambda: find_credentials(Session()))], _GLANCE)
     try:
-        url = wait_for(lambda: resolve(service), RETRY).endpoint.url
-    except (BotoCoreError, ValueError) as error:
-        what = f"--region {service.region}, --endpoint-url, or a variable or profile of AWS"
-        raise ConfigurationError(f"{what} is not right: {error}") from None
-    fault = check_region(session, service.region, url)
-    if fault is not None:
-        raise ConfigurationError(fault)
-    return service
+        if look.done():
+            look.result()
+    except NoCredentialsError:
+        return [_NO_CREDENTIALS]
+    except BotoCoreError as error:
+        if not may_come(error):
+            raise _wrong(error) from None
+    return []
+
+
+def _configured_region() -> str | None:
+    try:
+        return Session().get_config_variable("region")  # type: ignore[no-any-return]
+    except BotoCoreError as error:  # a profile that is not there
+        raise _wrong(error) from None
 
 
 def _wrong(error: BotoCoreError) -> ConfigurationError:
     return ConfigurationError(f"the AWS set-up is not right: {error}")
+
+
+def _not_right(region: str, error: BotoCoreError) -> ConfigurationError:
+    what = f"--region {region}, --endpoint-url, or a variable or profile of AWS"
+    return ConfigurationError(f"{what} is not right: {error}")

@@ -15,11 +15,12 @@ from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
 from delivery.http.proxy import Proxy, find_proxy
-from delivery.http.service import Endpoint, Service, resolve
+from delivery.http.service import Endpoint, Service, comparable, find_service, resolve
 from delivery.http.trust import find_ca_bundle
 
-SERVICE = Service("t-1", "eu-west-1")
-URL = "https://personalize-events.eu-west-1.amazonaws.com/events"
+HOST = "https://personalize-events.eu-west-1.amazonaws.com"
+SERVICE = Service("t-1", "eu-west-1", HOST, regional=True)
+URL = f"{HOST}/events"
 
 
 @pytest.fixture(autouse=True)
@@ -56,60 +57,137 @@ def http_session(service: Service) -> Any:
 # Where to.
 
 
+OWN = "AWS_ENDPOINT_URL_PERSONALIZE_EVENTS"
+EVENTS = "https://personalize-events"
+
+
 @pytest.mark.parametrize(
-    ("environment", "service", "url"),
+    ("environment", "region", "given", "url", "regional"),
     [
-        pytest.param({}, SERVICE, URL, id="the region's own"),
-        pytest.param({}, Service("t", "us-east-1"), URL.replace("eu-west-1", "us-east-1"), id="another region's"),
-        pytest.param(
-            {},
-            Service("t", "cn-north-1"),
-            "https://personalize-events.cn-north-1.amazonaws.com.cn/events",
-            id="China's",
-        ),
+        pytest.param({}, "eu-west-1", None, HOST, True, id="the region's own"),
+        pytest.param({}, "cn-north-1", None, f"{EVENTS}.cn-north-1.amazonaws.com.cn", True, id="China's"),
         pytest.param(
             {"AWS_USE_FIPS_ENDPOINT": "true"},
-            Service("t", "us-east-1"),
-            "https://personalize-events-fips.us-east-1.amazonaws.com/events",
+            "us-east-1",
+            None,
+            f"{EVENTS}-fips.us-east-1.amazonaws.com",
+            True,
             id="FIPS",
         ),
+        pytest.param({}, "fips-us-east-1", None, f"{EVENTS}-fips.us-east-1.amazonaws.com", True, id="FIPS by region"),
         pytest.param(
             {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
-            SERVICE,
-            "https://personalize-events.eu-west-1.api.aws/events",
+            "eu-west-1",
+            None,
+            f"{EVENTS}.eu-west-1.api.aws",
+            True,
             id="dual stack",
         ),
         pytest.param(
-            {"AWS_ENDPOINT_URL": "http://any.example:81"}, SERVICE, "http://any.example:81/events", id="all services'"
+            {"AWS_ENDPOINT_URL": "http://any.example:81"}, "eu-west-1", None, "http://any.example:81", False, id="all's"
         ),
         pytest.param(
-            {"AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": "https://own.example/v1", "AWS_ENDPOINT_URL": "http://any.example"},
-            SERVICE,
-            "https://own.example/v1/events",
+            {OWN: "https://own.example/v1", "AWS_ENDPOINT_URL": "http://any.example"},
+            "eu-west-1",
+            None,
+            "https://own.example/v1",
+            False,
             id="the service's",
         ),
         pytest.param(
-            {"AWS_ENDPOINT_URL_PERSONALIZE_EVENTS": "https://own.example"},
-            Service("t", "eu-west-1", "http://[::1]:8080"),
-            "http://[::1]:8080/events",
-            id="an argument",
+            {OWN: "https://own.example", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+            "eu-west-1",
+            None,
+            HOST,
+            True,
+            id="ignored",
+        ),
+        pytest.param(
+            {OWN: "https://own.example"}, "eu-west-1", "http://[::1]:8080", "http://[::1]:8080", False, id="an argument"
+        ),
+        pytest.param(
+            {}, "eu-west-1", f"{HOST.upper()}:443/", f"{HOST.upper()}:443/", True, id="the region's own, given"
         ),
     ],
 )
-def test_the_url_is_boto3s(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], service: Service, url: str
+def test_the_driver_finds_the_url_as_boto3_does_without_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    region: str,
+    given: str | None,
+    url: str,
+    regional: bool,
 ) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("botocore.session.Session.get_credentials", refuse)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    endpoint = resolve(service).endpoint
-    assert (endpoint.url, endpoint.region, endpoint.signingName) == (url, service.region, "personalize")
+    found = find_service("t", region, given)
+    assert (found.endpoint_url, found.region, found.regional) == (url, region.removeprefix("fips-"), regional)
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("somebody looks for credentials")
 
 
 def test_the_config_file_is_heard(configure: Callable[[str], None]) -> None:
     configure(
         "[default]\nservices = ours\n[services ours]\npersonalize_events =\n  endpoint_url = http://own.example:81\n"
     )
-    assert resolve(SERVICE).endpoint.url == "http://own.example:81/events"
+    assert find_service("t", "eu-west-1").endpoint_url == "http://own.example:81"
+
+
+@pytest.mark.parametrize("service", [SERVICE, Service("t", "us-east-1", "http://own.example:81/v1/")])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"AWS_ENDPOINT_URL": "http://another.example"},
+        {OWN: "http://another.example"},
+        {"AWS_USE_FIPS_ENDPOINT": "true"},
+        {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+        {"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "ap-south-1"},
+        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+        {"AWS_ENDPOINT_URL": "nonsense", "AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+    ],
+)
+def test_a_task_calls_just_what_the_driver_has_found_whatever_its_own_environment_says(
+    monkeypatch: pytest.MonkeyPatch, service: Service, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    endpoint = resolve(service).endpoint
+    assert endpoint.url == service.endpoint_url.rstrip("/") + "/events"
+    assert (endpoint.region, endpoint.signingName) == (service.region, "personalize")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://h", "HTTP://H:80/", True),
+        ("https://own.example/v1", "https://me:hush@OWN.example.:443/v1//", True),
+        ("http://[::1]:8080", "http://[::1]:8080/", True),
+        ("http://h", "https://h", False),
+        ("http://h:443", "https://h:443", False),
+        ("http://h", "http://h:8080", False),
+        ("http://h/v1", "http://h/V1", False),
+        ("http://h/?tenant=a", "http://h/?tenant=b", False),
+    ],
+)
+def test_trackers_are_told_apart_as_urls_compare(one: str, other: str, same: bool) -> None:
+    keys = {Service("t", "r", url).key for url in (one, other)}
+    assert len(keys) == (1 if same else 2)
+
+
+def test_region_and_tracking_id_tell_trackers_apart_too() -> None:
+    keys = {Service(*names, "http://h").key for names in (("t", "r"), ("t", "s"), ("u", "r"))}
+    assert len(keys) == 3
+
+
+def test_a_service_shows_no_password() -> None:
+    service = Service("t", "eu-west-1", "https://me:hush@own.example/v1?key=hush")
+    assert "hush" not in repr(service) + service.endpoint and service.endpoint == "https://own.example/v1"
+    assert comparable(service.endpoint_url).netloc == "own.example"
 
 
 def test_the_headers_are_boto3s() -> None:
@@ -248,6 +326,9 @@ def test_a_command_of_a_profile_gives_the_keys(
         pytest.param({}, "https://", "https://", id="no host"),
         pytest.param({}, "https://a b.example", "a b.example", id="no host's name"),
         pytest.param({"AWS_ENDPOINT_URL": "nonsense"}, None, "nonsense", id="no URL in the environment"),
+        pytest.param({"AWS_ENDPOINT_URL": "http://me:hu/sh@h"}, None, "port", id="a password for a port"),
+        pytest.param({OWN: "ftp://me:hush@h"}, None, "http or https", id="a password in no URL of http"),
+        pytest.param({OWN: "http://me:hush@a b"}, None, "no URL that can be called", id="a password in no URL"),
         pytest.param({"AWS_CA_BUNDLE": "/nowhere/ca.pem"}, None, "/nowhere/ca.pem", id="no bundle"),
         pytest.param({"AWS_CA_BUNDLE": os.devnull}, None, os.devnull, id="an empty bundle"),
         pytest.param({"REQUESTS_CA_BUNDLE": " "}, None, "CA bundle", id="a blank bundle"),
@@ -261,7 +342,7 @@ def test_a_wrong_set_up_is_told_without_its_secrets(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BotoCoreError) as raised:
-        resolve(Service("t", "eu-west-1", endpoint_url))
+        resolve(find_service("t", "eu-west-1", endpoint_url))
     assert told in str(raised.value)
     assert "hu" not in str(raised.value)
 
@@ -295,4 +376,4 @@ def test_an_endpoint_of_the_environment_that_is_not_spoken_to_over_http_is_told(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "ftp://service.example")
     with pytest.raises(BotoCoreError, match="not spoken to over http"):
-        resolve(SERVICE)
+        find_service("t", "eu-west-1")

@@ -76,7 +76,7 @@ def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch
         ended = put(server.endpoint_url)
     assert ended.code == 5
     (plan,) = (lake / "_plans").glob("*/*.json")
-    return Planned(server, ended.summary["deliveryId"], plan.name.split("~")[3])
+    return Planned(server, ended.summary["deliveryId"], plan.name.split("~")[4])
 
 
 def test_requests_of_a_plan_that_got_lost_are_missed(planned: Planned, put: Job, lake: Path) -> None:
@@ -98,7 +98,7 @@ def test_receipts_of_events_that_nobody_planned_are_found_out(planned: Planned, 
     rows = {"requestId": ["x", "y"], "eventIds": [["strange-1", "strange-2"], ["strange-3"]], "startedAt": at}
     pq.write_table(pa.table({**rows, "sessionId": ["s", "s"], "status": ["delivered", "refused"]}), folder / "made")
     size = (folder / "made").stat().st_size
-    (folder / "made").rename(folder / f"{planned.run}.{planned.run}-000001-{size}.parquet")
+    (folder / "made").rename(folder / f"00000001.{planned.run}.{planned.run}-000001-{size}.parquet")
     ended = put(planned.server.endpoint_url)
     assert ended.code == 1
     assert "receipts name 3 events that its plan does not hold" in ended.said[0]

@@ -223,3 +223,28 @@ def test_speculation_alone_sends_nothing_twice(batch: Lake, master: str, tmp_pat
         arrived = received(url)
     assert set(arrived) == batch.eventIds
     assert twice(arrived) == 0
+
+
+def test_a_stage_that_is_computed_again_since_its_shuffle_files_were_lost_sends_the_rest_of_each_part(
+    batch: Lake, master: str, tmp_path: Path
+) -> None:
+    """Both executors die in mid-delivery, and with them what the parts are read from."""
+    lake, log = tmp_path / "lake", tmp_path / "put.log"
+    shutil.copytree(batch.root, lake)
+    with emulated(tmp_path / "emulator.log", "--latency-ms", "50") as url:
+        driver = submit(master, lake, url, log)
+        try:
+            wait_for(lambda: called(url) > 300)
+            for executor in executors(master):
+                for each in below(executor.pid):
+                    kill(each.pid)
+            code = driver.wait(120)
+        finally:
+            end(driver)
+        arrived = received(url)
+    assert code == 0, log.read_text()[-2000:]
+    assert "FetchFailed" in log.read_text()
+    assert set(arrived) == batch.eventIds
+    assert twice(arrived) <= TWICE
+    ended = summary(log.read_text())
+    assert (ended["delivered"], ended["pending"]) == (EVENTS, 0)

@@ -159,13 +159,13 @@ def test_dead_letters_of_a_batch_without_any(built: Any, put: Any, serve: Serve)
     assert (ended.code, ended.summary["attempts"], ended.summary["alreadyDelivered"]) == (0, 0, 75)
 
 
-def test_the_second_of_two_runs_says_who_holds_the_batch_and_leaves(
+def test_the_second_of_two_runs_says_who_holds_the_tracker_and_leaves(
     spark: SparkSession, built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:
     server, _ = serve(), built()
     service = Service("t", "eu-west-1", server.endpoint_url)
-    delivery = Tracker(Lake(spark, str(lake)), service).delivery("2024-01-02")
-    with held(FileSystem(spark), str(lake), delivery, "run-of-another"):
+    tracker = Tracker(Lake(spark, str(lake)), service).name
+    with held(FileSystem(spark), str(lake), tracker, "run-of-another"):
         ended = put(server.endpoint_url)
     assert ended.code == 5
     assert "run-of-another" in ended.said[0] and str(os.getpid()) in ended.said[0]

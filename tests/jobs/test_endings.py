@@ -19,7 +19,7 @@ class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's
     pass
 
 
-AMAZON = Service("t", "eu-west-1")
+AMAZON = Service("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com", regional=True)
 """The region's own endpoint."""
 GIVEN = Service("t", "eu-west-1", "http://127.0.0.1:9")
 NO_ZIP = (
@@ -96,7 +96,10 @@ def test_an_answer_ended_it(answer: Answer, error: type[Exception], begins: str,
         (
             GIVEN,
             ConfigurationError,
-            "check --endpoint-url and the executors' way to it (network, proxy, certificates), then run this again",
+            (
+                "check --endpoint-url, AWS_ENDPOINT_URL and the executors' way to it (network, proxy, certificates), "
+                "then run this again"
+            ),
         ),
         (
             AMAZON,
@@ -113,7 +116,7 @@ def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_
 ) -> None:
     with pytest.raises(error) as raised:
         ending(sent(Answer(None, "EndpointConnectionError"), answered=0), counters(), service, interrupted=False)
-    where = service.endpoint_url or "Amazon Personalize in eu-west-1"
+    where = "Amazon Personalize in eu-west-1" if service.regional else "http://127.0.0.1:9"
     nobody = f"nobody answers at {where} (connection refused, or no such host): 12,340 events wait; "
     assert str(raised.value) == nobody + words
 
@@ -180,3 +183,10 @@ def test_somebody_ended_it() -> None:
     with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
         ending(sent(failure=RuntimeError("all is lost")), counters(), AMAZON, interrupted=True)
     assert ending(sent(), counters(0), AMAZON, interrupted=True) is Exit.DONE
+
+
+def test_what_a_retry_of_dead_letters_leaves_a_plain_run_sends() -> None:
+    with pytest.raises(UnfinishedError, match=r"^12,340 events wait, .*: run put_events without --retry-dead-letters"):
+        ending(sent(), counters(), AMAZON, interrupted=False, kind="dead-letters")
+    with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
+        ending(sent(), counters(), AMAZON, interrupted=True, kind="dead-letters")

@@ -128,11 +128,11 @@ def test_the_second_run_says_who_holds_it_as_soon_as_that_one_beats(
     with pytest.raises(UnfinishedError) as caught:
         second.take()
     who = "run run-0 (host elsewhere, process 77, since 2024-01-02 03:04:05 UTC)"
-    assert str(caught.value) == f"delivery d: {who} holds it: wait for it to end, or end it, then run this again"
+    assert str(caught.value) == f"tracker d: {who} holds it: wait for it to end, or end it, then run this again"
     assert caught.value.exit_code == 5
     assert store.now - start == 11
     said = "was last heard of 8 s ago: waiting up to 20 s to see whether it lives"
-    assert [record.getMessage() for record in caplog.records] == [f"delivery d: {who} {said}"]
+    assert [record.getMessage() for record in caplog.records] == [f"tracker d: {who} {said}"]
 
 
 @pytest.mark.parametrize(("silent", "waited"), [(0, 21), (7, 14), (20, 1), (21, 0), (86_400, 0)])
@@ -208,7 +208,7 @@ def test_a_run_that_could_not_delete_its_lock_has_still_ended_well(
     lock.take()
     store.is_down = True
     lock.release()
-    assert caplog.messages == ["delivery d: its lock could not be deleted: OSError"]
+    assert caplog.messages == ["tracker d: its lock could not be deleted: OSError"]
 
 
 def test_a_lake_that_cannot_be_written_is_told(store: Store) -> None:

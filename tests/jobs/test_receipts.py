@@ -37,7 +37,7 @@ def receipts(spark: SparkSession, tmp_path: Path) -> Receipts:
 
 
 def test_a_receipt_is_read_as_it_was_written(receipts: Receipts, tmp_path: Path) -> None:
-    receipts.write("plan", "run", [row("a"), row("b", "refused", "no")])
+    receipts.write(1, "plan", "run", [row("a"), row("b", "refused", "no")])
     (path,) = (tmp_path / "receipts").glob("*.parquet")
     first, second = pq.read_table(path).to_pylist()
     expected = {name: value for name, value in row("a").items() if name != "errorMessage"}
@@ -49,27 +49,35 @@ def test_a_receipt_is_read_as_it_was_written(receipts: Receipts, tmp_path: Path)
 
 def test_where_all_is_whole_the_folder_is_read(receipts: Receipts, tmp_path: Path) -> None:
     assert receipts.paths() == []
-    receipts.write("plan", "run", [row("a")])
-    receipts.write("plan", "run", [row("b")])
+    receipts.write(1, "plan", "run", [row("a")])
+    receipts.write(1, "plan", "run", [row("b")])
     assert receipts.paths() == receipts.paths("plan") == [str(tmp_path / "receipts")]
 
 
 def test_receipts_of_one_plan_are_told_from_others(receipts: Receipts) -> None:
-    receipts.write("plan-1", "run-1", [row("a")])
-    receipts.write("plan-1", "run-2", [row("b")])
-    receipts.write("plan-2", "run-2", [row("c")])
+    receipts.write(1, "plan-1", "run-1", [row("a")])
+    receipts.write(1, "plan-1", "run-2", [row("b")])
+    receipts.write(1, "plan-2", "run-2", [row("c")])
     assert len(receipts.paths("plan-1")) == 2 and len(receipts.paths("plan-2")) == 1
     assert receipts.paths("plan-3") == []
 
 
 @pytest.mark.parametrize("keep", [0, 10, -1])
 def test_a_file_that_was_cut_short_is_left_out_and_swept(receipts: Receipts, tmp_path: Path, keep: int) -> None:
-    receipts.write("plan", "run", [row("a")])
+    receipts.write(1, "plan", "run", [row("a")])
     (whole,) = (tmp_path / "receipts").glob("*.parquet")
-    receipts.write("plan", "run", [row("b"), row("c"), row("d")])
+    receipts.write(1, "plan", "run", [row("b"), row("c"), row("d")])
     (cut,) = set((tmp_path / "receipts").glob("*.parquet")) - {whole}
     cut.write_bytes(cut.read_bytes()[:keep])
     assert receipts.paths() == [str(whole)]
     receipts.sweep()
     assert not cut.exists() and whole.exists()
     assert receipts.paths() == [str(tmp_path / "receipts")]
+
+
+def test_the_names_tell_of_which_plans_there_are_receipts_since_when(receipts: Receipts) -> None:
+    receipts.write(3, "plan-1", "run-1", [row("a")])
+    receipts.write(4, "plan-2", "run-2", [row("b")])
+    receipts.write(12, "plan-1", "run-3", [row("c")])
+    assert receipts.plans_since(3) == {"plan-1", "plan-2"} == receipts.plans_since(4)
+    assert receipts.plans_since(5) == {"plan-1"} and receipts.plans_since(13) == set()

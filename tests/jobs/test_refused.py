@@ -85,6 +85,14 @@ def test_a_password_in_an_endpoints_url_is_not_repeated() -> None:
     assert "hush" not in command and "--endpoint-url ..." in command
 
 
+def test_the_regions_own_endpoint_is_not_named_and_any_other_is() -> None:
+    own = "https://personalize-events.us-east-1.amazonaws.com"
+    fips = own.replace("events", "events-fips")
+    services = {url: Service("t", "us-east-1", url, regional=True) for url in (own, fips)}
+    named = {url: retry_command("/lake", service, ["b"], USUAL) for url, service in services.items()}
+    assert "--endpoint-url" not in named[own] and f"--region us-east-1 --endpoint-url {fips} " in named[fips]
+
+
 @pytest.mark.parametrize(
     ("pace", "options"),
     [
@@ -96,12 +104,16 @@ def test_a_password_in_an_endpoints_url_is_not_repeated() -> None:
     ],
 )
 def test_a_retry_goes_no_faster_than_what_it_repeats(pace: Pace, options: list[str]) -> None:
-    words = shlex.split(retry_command("/lake", Service("t", "eu-west-1"), ["b"], pace))
+    words = shlex.split(
+        retry_command(
+            "/lake", Service("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com"), ["b"], pace
+        )
+    )
     assert words[words.index("eu-west-1") + 1 : -1] == options
     assert parse(words[2:]).pace == pace
 
 
 @pytest.mark.parametrize("root", ["/a b", "/it's", "s3a://bucket/lake", "/back`tick", '/dollar$HOME"'])
 def test_commands_are_quoted_for_the_shell(root: str) -> None:
-    assert shlex.split(retry_command(root, Service("t $x", "r"), ["b"], USUAL))[3] == root
+    assert shlex.split(retry_command(root, Service("t $x", "eu-west-1", "http://own.example"), ["b"], USUAL))[3] == root
     assert root.replace("`", "``") in shlex.split(look_command(root, ["d"]))[-1]

@@ -23,7 +23,7 @@ HOST = "personalize-events.{}.amazonaws.com"
 
 
 def url(region: str) -> str:
-    return f"https://{HOST.format(region)}/events"
+    return f"https://{HOST.format(region)}"
 
 
 @pytest.mark.parametrize(("region", "meant"), [("eu-wes-1", "eu-west-1"), ("us-eats-1", "us-east-1")])
