@@ -70,6 +70,7 @@ _BY_CODE: Final = {
     "NoRegionError": Meaning.STOP,
     "PartialCredentialsError": Meaning.STOP,
     "ProfileNotFound": Meaning.STOP,
+    "ProxySettingError": Meaning.STOP,
     "SSOTokenLoadError": Meaning.STOP,
     "UnauthorizedSSOTokenError": Meaning.STOP,
     "UnknownCredentialError": Meaning.STOP,

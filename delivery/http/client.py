@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from botocore.session import Session
 
 from delivery.answers import Meaning, meaning
-from delivery.http.body import read_answer, render_body
+from delivery.http.body import local_fault, read_answer, render_body
 from delivery.http.faults import NoAnswerError
 from delivery.http.flight import Flight
 from delivery.http.key_ring import KeyRing
@@ -77,13 +77,13 @@ class Client:
         try:
             line = self._line or await self._open()
         except Exception as error:  # of boto3, or of whatever finds credentials
-            return Answer(None, type(error).__name__, str(error))
+            return local_fault(type(error).__name__, error)
         keys = line.ring.keys()
         message = line.signer.sign(render_body(self._service.trackingId, request), keys)
         try:
             answer = read_answer(await line.pool.call(message))
         except NoAnswerError as fault:
-            return Answer(None, fault.code, str(fault))
+            return local_fault(fault.code, fault)
         if meaning(answer) is Meaning.EXPIRED:
             self._expired = keys
         return answer

@@ -17,6 +17,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import InvalidConfigError
 from botocore.session import Session
 
+from delivery.http.host_names import is_host
 from delivery.http.keys import find_credentials
 from delivery.http.proxy import Proxy, find_proxy
 from delivery.http.trust import find_ca_bundle, open_trust
@@ -110,15 +111,17 @@ def _signed_call(session: Session, service: Service) -> AWSPreparedRequest:
 
 
 def _endpoint(call: AWSPreparedRequest, session: Session) -> Endpoint:
-    scheme = urlsplit(call.url).scheme
-    if scheme not in PORTS:  # an option's, AWS_ENDPOINT_URL's or a profile's
+    url = urlsplit(call.url)
+    if url.scheme not in PORTS:  # an option's, AWS_ENDPOINT_URL's or a profile's
         raise ValueError("the endpoint is not spoken to over http or https")
+    if not is_host(url.hostname or ""):
+        raise ValueError("the endpoint's host is not valid")
     headers = {name.lower(): _text(value) for name, value in call.headers.items()}
     scope = _SCOPE.match(headers.get("authorization", ""))
     if scope is None:
         raise ValueError("boto3 is set not to sign by SigV4")
     proxy = find_proxy(call.url)
-    tls = scheme == "https" or (proxy is not None and proxy.tls)
+    tls = url.scheme == "https" or (proxy is not None and proxy.tls)
     trust = open_trust(find_ca_bundle(session)) if tls else None
     return Endpoint(call.url, scope[1], scope[2], headers["user-agent"], headers["content-type"], proxy, trust)
 

@@ -21,7 +21,9 @@ from jobs.errors import Exit, JobError
 from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
+from jobs.frame.streams import safe_streams, write_lines
 from jobs.lake.filesystem import in_a_thread
+from jobs.lake.store_faults import store_refusal
 from jobs.lake.tables import Lake
 from jobs.report.report import Report, start_report
 
@@ -95,8 +97,8 @@ def run_job(
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
     """
-    _log_to_stderr()
-    with run.interruption.listening():
+    with safe_streams(), run.interruption.listening():
+        _log_to_stderr()
         return _run(run, parse, work, argv, find_lake)
 
 
@@ -121,11 +123,14 @@ def _run(
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
-    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
+    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
         is_at_once = isinstance(failure, KeyboardInterrupt)
         if run.interruption.came or is_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _tell([error])
+        elif refusal := store_refusal(failure, arguments.lake if arguments else None):
+            code, error = refusal.exit_code, str(refusal)
+            _tell(refusal.lines)
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
             _tell([error, *_where(failure)])
@@ -134,8 +139,7 @@ def _run(
         keep = partial(_keep, run, lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
             in_a_thread(keep) if is_at_once else keep()
-    sys.stdout.write(f"{json.dumps(summary)}\n")  # the last line: nothing is logged after it
-    sys.stdout.flush()
+    write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it
     return code
 
 
@@ -155,9 +159,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _tell(lines: Sequence[str]) -> None:
-    for line in lines:
-        sys.stderr.write(f"error: {line}\n")
-    sys.stderr.flush()
+    write_lines(sys.stderr, *[f"error: {line}" for line in lines])
 
 
 def _where(failure: BaseException) -> list[str]:

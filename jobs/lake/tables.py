@@ -22,6 +22,7 @@ from expectations.interval import Interval
 from jobs.errors import ConfigurationError, GateFailedError, UnfinishedError
 from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
+from jobs.lake.store_faults import cannot_write
 
 log = logging.getLogger(__name__)
 
@@ -268,9 +269,7 @@ class Lake:
         try:
             self.files.make_folder(folder)
         except OSError as error:
-            raise ConfigurationError(
-                f"--lake {self.root}: cannot be written ({error}); give a folder or URI that can"
-            ) from None
+            raise cannot_write("--lake", self.root, error) from None
 
     def _forget(self, folder: str) -> None:
         """Delete a folder that nobody needs; what cannot be deleted now does no harm to those who read by manifest."""

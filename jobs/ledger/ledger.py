@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +10,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from delivery.http.service import Service
-from jobs.errors import UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Balance, Kind, Plan, Span
@@ -68,15 +68,19 @@ class Ledger:
         found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
         return found if isinstance(found, Balance) else None
 
-    def plan(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
+    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> Plan:
         """Take up the plan that an earlier run left, or make one.
 
-        Raises:
-            UnfinishedError: the batch was rebuilt meanwhile.
+        Args:
+            kind: which events are to be sent.
+            manifest: the batch's.
+            run: the run's id.
+            ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
-        self._receipts.sweep()
+        self._receipts.sweep(ensure)
+        ensure()
         found = self._plans.find(self._batch, kind, manifest.runId)
-        return found or self._made(kind, manifest, run)
+        return found or self._made(kind, manifest, run, ensure)
 
     def remaining(self, plan: Plan) -> DataFrame:
         """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
@@ -104,11 +108,13 @@ class Ledger:
         """
         self._receipts.write(plan.runId, run, rows)
 
-    def settle(self, manifest: Manifest, run: str) -> None:
+    def settle(self, manifest: Manifest, run: str, ensure: Callable[[], None]) -> None:
         """Make `dead_letters` hold what the service has refused for good and not taken since, and nothing else.
 
-        Raises:
-            UnfinishedError: the batch was rebuilt meanwhile.
+        Args:
+            manifest: the batch's.
+            run: the run's id.
+            ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
         refusals, part = self._receipts.refusals(), f"deliveryId={self.deliveryId}"
         if not refusals:
@@ -117,16 +123,17 @@ class Ledger:
             self._events(manifest), self._read(self._receipts.paths()), self._lake.rows(refusals, REFUSALS)
         ).select(*DEAD_LETTERS.names)
         folder = self._lake.folder("dead_letters", self._batch, part)
-        self._written(rows, f"{folder}/runId={run}", manifest)
-        for name in self._lake.files.children(folder):
-            if name != f"runId={run}":
-                self._lake.files.delete(f"{folder}/{name}")
+        rows.write.mode("overwrite").parquet(f"{folder}/runId={run}")
+        older = [name for name in self._lake.files.children(folder) if name != f"runId={run}"]
+        ensure()
+        for name in older:
+            self._lake.files.delete(f"{folder}/{name}")
 
     def end(self, plan: Plan, balance: Balance) -> None:
         """Note that nothing of a plan is left to do, and what came of the batch."""
         self._plans.end(plan, balance)
 
-    def _made(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
+    def _made(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> Plan:
         """Choose events, pack them, and fix the plan."""
         events = self._events(manifest)
         span = _span(events)
@@ -137,7 +144,7 @@ class Ledger:
         counts = _by_status(joined) if paths else {}
         folder = self._plans.requests(self._batch, run)
         chosen = joined.where(_CHOICES[kind]).select(*EVENTS.names)
-        self._written(pack_requests(chosen), folder, manifest)
+        pack_requests(chosen).write.mode("overwrite").parquet(folder)
         size = self._lake.rows(folder, REQUESTS).agg(
             F.count("*").alias("requests"), F.coalesce(F.sum(F.size("eventIds")), F.lit(0)).alias("events")
         )
@@ -153,6 +160,7 @@ class Ledger:
             **size.collect()[0].asDict(),
         )
         if plan.requests:
+            ensure()
             self._plans.fix(plan)
         return plan
 
@@ -161,20 +169,6 @@ class Ledger:
 
     def _read(self, paths: list[str]) -> DataFrame:
         return self._lake.rows(paths, RECEIPTS)
-
-    def _written(self, rows: DataFrame, folder: str, manifest: Manifest) -> None:
-        """Write rows that come from a batch's events.
-
-        Raises:
-            UnfinishedError: it was rebuilt meanwhile.
-        """
-        try:
-            rows.write.mode("overwrite").parquet(folder)
-        except Exception:
-            current = self._lake.manifests.current(manifest.batch)
-            if current is not None and current.runId != manifest.runId:
-                raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
-            raise
 
 
 def _with(rows: DataFrame, name: str, kind: str) -> DataFrame:

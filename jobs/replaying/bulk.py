@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
+from jobs.lake.store_faults import cannot_write
 from jobs.replaying.waiting import Waiting
 from transforms.interactions import clashing, columns_of, interactions, name_users
 
@@ -108,7 +109,7 @@ def _check_folder(folder: str, files: FileSystem) -> None:
             raise ConfigurationError(f"--bulk-export {folder}: is not empty; name another folder, or empty it")
         files.make_folder(folder)
     except OSError as error:
-        raise ConfigurationError(f"--bulk-export {folder}: cannot be written ({error})") from None
+        raise cannot_write("--bulk-export", folder, error) from None
 
 
 def _count(rows: DataFrame) -> dict[str, int]:

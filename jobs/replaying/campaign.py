@@ -19,7 +19,7 @@ from jobs.sending.accounts import EVENTS, Account, account, check_counts, settle
 from jobs.sending.attendance import Sent
 from jobs.sending.call_rate import FullSeconds
 from jobs.sending.endings import ending, waiting
-from jobs.sending.errand import Errand, calls, deliver, repeat_warnings, sendable
+from jobs.sending.errand import Errand, Hooks, calls, deliver, repeat_warnings, sendable
 from jobs.sending.progress import Goal
 
 _SECOND: Final = 1.0
@@ -57,9 +57,8 @@ class Campaign:
             manifest = sendable(self._errand.lake.manifests, batch)
             repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
-            sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), ready)
-            if sent is not None:
-                self._add(sent)
+            hooks = Hooks(account=partial(self._tell, batch), ready=ready, sent=self._add)
+            sent = deliver(self._errand, manifest, "batch", hooks)
             self._check_end(batch, sent)
         check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._errand.run.counters)
 

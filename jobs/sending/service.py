@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
 from delivery.http.keys import find_credentials, may_come
+from delivery.http.proxy import ProxySettingError
 from delivery.http.service import Service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
@@ -89,6 +90,8 @@ def _checked(service: Service, session: Session) -> Service:
     except (BotoCoreError, ValueError) as error:
         if isinstance(error, BotoCoreError) and may_come(error):  # it gave them a moment ago
             raise UnfinishedError(f"no AWS credentials now: {error}; nothing was sent; run it again") from None
+        if isinstance(error, ProxySettingError):
+            raise ConfigurationError(f"the way to the service: {error}") from None
         raise ConfigurationError(f"--region {service.region} or --endpoint-url is not right: {error}") from None
     fault = check_region(session, service.region, url)
     if fault is not None:
