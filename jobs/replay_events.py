@@ -40,6 +40,7 @@ from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
 from jobs.frame.deadline import earliest
 from jobs.frame.run import Run, run_job
+from jobs.frame.spark_jobs import JobGuard
 from jobs.frame.streams import write_lines
 from jobs.frame.terminal import find_terminal
 from jobs.lake.rebuilds import unfinished_if_rebuilt
@@ -168,7 +169,9 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     timeline, target = Timeline(arguments.pace.max_rate), Target(arguments.pace.max_rate)
     run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
-        campaign = Campaign(Errand(lake, service, arguments.pace, run, display, timeline, target, deadline), manifests)
+        errand = Errand(lake, service, arguments.pace, run, display, timeline, target, deadline)
+        with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
+            campaign = Campaign(errand, manifests)
         campaign.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE

@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
 
-from jobs.errors import Exit, JobError
+from jobs.errors import Exit, JobError, UnfinishedError
+from jobs.frame.deadline import Deadline
 from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
@@ -70,6 +71,12 @@ class Run:
 
     def __post_init__(self) -> None:
         self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
+
+    def reason_to_end(self, deadline: Deadline) -> UnfinishedError | None:
+        """Say why the run is not to go on; None where it may."""
+        if self.interruption.came:
+            return UnfinishedError(f"interrupted: {self.if_interrupted}")
+        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.came else None
 
     def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
         """Sum the run up."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final
 
+from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -69,6 +70,11 @@ class Lake:
                 f"--lake {lake.root}: there is no lake: name the one that build_events made, or run it first"
             )
         return lake
+
+    @property
+    def context(self) -> SparkContext:
+        """Spark's, by which jobs are cancelled."""
+        return self._spark.sparkContext
 
     def prepare(self, batch: str) -> None:
         """Make the folder of a batch's manifests: the proof that the lake can be written.

@@ -14,9 +14,10 @@ from pyspark.sql import DataFrame
 from delivery.budget.target import Target
 from delivery.http.service import Service
 from delivery.records import Row
-from jobs.errors import ConfigurationError, GateFailedError
+from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.frame.deadline import Deadline
 from jobs.frame.run import Run
+from jobs.frame.spark_jobs import JobGuard
 from jobs.frame.terminal import stop_console_progress
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.rebuilds import unfinished_if_rebuilt
@@ -148,39 +149,68 @@ def deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks) -> Sen
         hooks.account(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
-    with (
-        held(errand.lake.files, errand.lake.root, ledger.deliveryId, errand.run.runId) as lock,
-        unfinished_if_rebuilt(errand.lake.manifests, [manifest]),
-    ):
-        plan = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
-        # Of a plan that was made just now the requests have just been counted, and there are no receipts.
-        is_new = plan.runId == errand.run.runId
-        before = after = Tally(0, 0, plan.events) if is_new else ledger.tally(plan)
+    with held(errand.lake.files, errand.lake.root, ledger.deliveryId, errand.run.runId) as lock:
+        guard = JobGuard(errand.lake.context, lambda: _reason_to_end(errand, lock))
+        with guard.guarding(), unfinished_if_rebuilt(errand.lake.manifests, [manifest]):
+            return _deliver(errand, manifest, kind, hooks, Held(ledger, lock, guard))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a delivery holds while it is under way.
+
+    Attributes:
+        ledger: of the batch.
+        lock: on the delivery.
+        guard: of its Spark jobs.
+    """
+
+    ledger: Ledger
+    lock: Lock
+    guard: JobGuard
+
+
+def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_here: Held) -> Sent | None:
+    ledger, lock = held_here.ledger, held_here.lock
+    plan = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
+    # Of a plan that was made just now the requests have just been counted, and there are no receipts.
+    is_new = plan.runId == errand.run.runId
+    before = after = Tally(0, 0, plan.events) if is_new else ledger.tally(plan)
+    sums = account(manifest, plan, before, after)
+    hooks.account(sums)
+    check_counts(f"batch {manifest.batch}", sums, before.unplanned)
+    sent = None
+    if sums["pending"]:
+        requests = ledger.remaining(plan)
+        hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
+        errand.display.begin(hooks.ready())
+        errand.timeline.begin(manifest.batch)
+        keep = partial(ledger.write, plan, errand.run.runId)
+        trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+        with held_here.guard.paused():
+            sent = _send(replace(errand, pace=replace(errand.pace, trust=trust)), requests, lock, keep)
+        hooks.sent(sent)
+        hooks.account(_as_kept(sums, sent.kept))
+        if sent.error is not None:
+            raise sent.error
+        after = ledger.tally(plan)
         sums = account(manifest, plan, before, after)
         hooks.account(sums)
-        check_counts(f"batch {manifest.batch}", sums, before.unplanned)
-        sent = None
-        if sums["pending"]:
-            requests = ledger.remaining(plan)
-            hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
-            errand.display.begin(hooks.ready())
-            errand.timeline.begin(manifest.batch)
-            keep = partial(ledger.write, plan, errand.run.runId)
-            trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
-            sent = _send(replace(errand, pace=replace(errand.pace, trust=trust)), requests, lock, keep)
-            hooks.sent(sent)
-            hooks.account(_as_kept(sums, sent.kept))
-            if sent.error is not None:
-                raise sent.error
-            after = ledger.tally(plan)
-            sums = account(manifest, plan, before, after)
-            hooks.account(sums)
-        ledger.settle(manifest, errand.run.runId, lock.ensure)
-        check_counts(f"batch {manifest.batch}", sums, after.unplanned)
-        if not sums["pending"]:
-            lock.ensure()
-            ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
+    ledger.settle(manifest, errand.run.runId, lock.ensure)
+    check_counts(f"batch {manifest.batch}", sums, after.unplanned)
+    if not sums["pending"]:
+        lock.ensure()
+        ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
     return sent
+
+
+def _reason_to_end(errand: Errand, lock: Lock) -> JobError | None:
+    """Say why a delivery is not to go on."""
+    try:
+        lock.check()
+    except JobError as lost:
+        return lost
+    return errand.run.reason_to_end(errand.deadline)
 
 
 def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
