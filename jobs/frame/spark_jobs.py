@@ -53,17 +53,22 @@ class JobGuard:
         thread.start()
         try:
             yield
-        except JobError:
-            raise
-        except Exception:
-            if self._cancelled_for is None:
+        except Exception as failure:
+            self._stop(thread)
+            if self._cancelled_for is None or isinstance(failure, JobError):
                 raise
             raise self._cancelled_for from None
+        else:
+            self._stop(thread)
         finally:
             self._over.set()
-            thread.join()
-            with suppress(Exception):  # the JVM may be gone
-                self._context.setLocalProperty(_GROUP, None)  # type: ignore[arg-type]
+
+    def _stop(self, thread: threading.Thread) -> None:
+        """Stop watching. Not after KeyboardInterrupt: this thread may still wait for the JVM to answer another call."""
+        self._over.set()
+        thread.join()
+        with suppress(Exception):  # the JVM may be gone
+            self._context.setLocalProperty(_GROUP, None)  # type: ignore[arg-type]
 
     @contextmanager
     def paused(self) -> Iterator[None]:

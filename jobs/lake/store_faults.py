@@ -58,6 +58,7 @@ _WRITTEN_TO: Final = re.compile(r"Task failed while writing rows to (\S+?)\.?(?:
 _NAMED: Final = re.compile(
     r"(/[^\n()]*?) \((?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)\)"
 )
+_PYTHONS: Final = re.compile(r"\[Errno \d+\] [A-Za-z -]+: '([^']+)'")
 _DENIED: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
 
 
@@ -72,7 +73,7 @@ def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
     refusal = next((each for each in _REFUSALS if each.sign.search(words)), None)
     if refusal is None:
         return None
-    place = next((found[1] for sign in (_NAMED, _WRITTEN_TO, _DENIED) if (found := sign.search(words))), root)
+    place = next((found[1] for sign in (_NAMED, _WRITTEN_TO, _DENIED, _PYTHONS) if (found := sign.search(words))), root)
     where = f" at {place}" if place else ""
     if refusal.passes:
         return UnfinishedError(

@@ -173,6 +173,12 @@ def test_the_folder_that_a_task_wrote_to_is_named() -> None:
     assert str(found).startswith("no space left at file:/lake/events/batch=b/runId=r, ")
 
 
+def test_pythons_own_words_name_the_path() -> None:
+    assert str(store_refusal(PermissionError(13, "Permission denied", "/x/y"), "/lake")).startswith(
+        "permission denied at /x/y: "
+    )
+
+
 def test_what_no_store_said_is_a_fault_of_ours() -> None:
     assert store_refusal(ValueError("no"), "/lake") is None
     assert store_refusal(failed(JavaError("java.lang.NullPointerException")), "/lake") is None
