@@ -71,6 +71,7 @@ $(SPARK35)/installed: WANTED := --editable '.[test]' $(OF_SPARK35)
 $(VENV)/installed $(SPARK35)/installed: pyproject.toml .ci/java
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "setup: Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "setting up $(@D): some 1.2 GB, a few minutes"
 	@java_home=$$(bash .ci/java) && mkdir -p $(@D) \
 	  && if command -v uv >/dev/null; then \
 	       uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(@D) \

@@ -25,6 +25,8 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --driver-memory 2g --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=4 "
     "--conf spark.ui.showConsoleProgress=false pyspark-shell"
 )
+# Tests run each plan once: what a JVM spends on compiling it well, and on collecting garbage beside it, never pays.
+os.environ["SPARK_SUBMIT_OPTS"] = os.environ["SPARK_DAEMON_JAVA_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 # No test asserts how long something takes: machines are shared.
 settings.register_profile("without deadlines", deadline=None)

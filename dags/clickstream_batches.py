@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowFailException, AirflowTimetableInvalid
-from croniter import CroniterBadDateError, croniter
+from croniter import CroniterError, croniter
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _DAY = "%Y-%m-%d"
 _HOUR = f"{_DAY}T%H"
 _MINUTE = f"{_HOUR}-%M"
+
+_RANDOM = re.compile(r"r(\(.*\))?(/.*)?", re.IGNORECASE)
+"""What croniter takes for another number each time that it reads it."""
 
 
 class ScheduleError(ValueError):
@@ -75,16 +79,20 @@ class BatchSchedule:
     """
 
     def __init__(self, schedule: str) -> None:
-        timetable = CronDataIntervalTimetable(schedule, timezone="UTC")
-        self._cron: str = timetable.expression  # a preset's, written out
         try:
+            timetable = CronDataIntervalTimetable(schedule, timezone="UTC")
+            self._cron: str = timetable.expression  # a preset's, written out
             timetable.validate()
             croniter(self._cron).get_next()
-        except (AirflowTimetableInvalid, CroniterBadDateError) as error:
+        except (AirflowTimetableInvalid, CroniterError) as error:
             raise ScheduleError(
                 "schedule must be a cron expression or one of @hourly, @daily, @weekly, @monthly, @quarterly, @yearly "
                 f"(a batch is an interval, and @once and @continuous have none): {error}"
             ) from None
+        if any(_RANDOM.fullmatch(item) for item in re.split(r"[\s,]+", self._cron)):
+            raise ScheduleError(
+                f"schedule must name its moments, which {schedule!r} leaves to chance: put a number in the place of R"
+            )
         minutes, hours, seconds = _time_fields(self._cron)
         if not _is_one(seconds):
             raise ScheduleError(

@@ -137,6 +137,7 @@ class ClickstreamJobOperator(SparkSubmitOperator):
             AirflowFailException: it makes no sense to try again before something is mended.
             AirflowException: it does.
         """
+        allowed = read_share(self.max_dead_letter_share)
         self._check_release()
         self._check_connection()
         flags = [flag for flag, value in self.flags.items() if value]
@@ -151,7 +152,7 @@ class ClickstreamJobOperator(SparkSubmitOperator):
                 raise
         summary = {"job": self.job, **(hook.summary or {}), "exitCode": hook.exit_code}
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=summary)
-        check_ending(summary, float(self.max_dead_letter_share))
+        check_ending(summary, allowed)
 
     def _check_release(self) -> None:
         """Look for the job and the zip where they are local: without them Spark ends in a stack trace."""
@@ -191,7 +192,11 @@ def check_ending(summary: dict[str, Any], max_dead_letter_share: float) -> None:
         raise kind(f"{ended}: {summary.get('error', 'see the log')}")
     if "runId" not in summary:
         raise AirflowException(f"{ended}, but its log holds no summary: nobody knows what was done; see the log")
-    if code == Exit.DEAD_LETTERS and summary["deadLettered"] / summary["events"] > max_dead_letter_share:
+    if code != Exit.DEAD_LETTERS:
+        return
+    if not {"batch", "events", "deadLettered"} <= summary.keys():
+        raise AirflowException(f"{ended}, but its summary does not say how many events were refused; see the log")
+    if not dead_letter_share(summary) <= max_dead_letter_share:  # nan, too, allows nothing
         raise AirflowFailException(
             f"{describe_dead_letters(summary)}, more than max_dead_letter_share ({percent(max_dead_letter_share)}); "
             "docs/operations.md says how to look at them and how to send them again"
@@ -205,9 +210,34 @@ def describe_dead_letters(summary: dict[str, Any]) -> str:
         >>> describe_dead_letters({"batch": "2024-01-02", "events": 6000, "deadLettered": 90})
         'batch 2024-01-02: the service refused 90 of 6,000 events for good (1.5 %)'
     """
-    refused, events = summary["deadLettered"], summary["events"]
-    share = percent(refused / events)
+    refused, events, share = summary["deadLettered"], summary["events"], percent(dead_letter_share(summary))
     return f"batch {summary['batch']}: the service refused {refused:,} of {events:,} events for good ({share})"
+
+
+def dead_letter_share(summary: dict[str, Any]) -> float:
+    """Give the share of a batch that the service refused for good; of a batch that says to have no events, all.
+
+    Examples:
+        >>> dead_letter_share({"events": 6, "deadLettered": 3}), dead_letter_share({"events": 0, "deadLettered": 3})
+        (0.5, 1.0)
+    """
+    events, refused = int(summary["events"]), int(summary["deadLettered"])
+    return refused / max(events, refused, 1)
+
+
+def read_share(text: str) -> float:
+    """Read a share, 0 to 1, as a template has written it.
+
+    Raises:
+        AirflowFailException: it is none.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise AirflowFailException(f"max_dead_letter_share is {text!r}: it must be from 0 to 1, e.g. 0.01 for 1 %")
+    return share
 
 
 def percent(share: float) -> str:

@@ -85,6 +85,8 @@ def read_settings(file: Path) -> Settings:
         given = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{file} is missing: write into it {', '.join(_required())}") from None
+    except OSError as error:  # a folder, or a file of somebody else's
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as error:  # TOML's own, and UTF-8's
         raise SettingsError(f"{file}: {error}") from None
     if faults := _faults(given):

@@ -5,7 +5,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from delivery.http.faults import UNREACHABLE
+import botocore.exceptions
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    TokenRetrievalError,
+)
+
+from delivery.http.faults import NOT_THE_SERVICE, UNREACHABLE
 from delivery.records import Answer
 
 
@@ -47,35 +57,32 @@ _BY_CODE: Final = {
     "MissingAuthenticationToken": Meaning.STOP,
     "MissingAuthenticationTokenException": Meaning.STOP,
     "NotAuthorized": Meaning.STOP,
-    "NotTheService": Meaning.STOP,
+    NOT_THE_SERVICE: Meaning.STOP,
     "OptInRequired": Meaning.STOP,
     "RequestExpired": Meaning.STOP,
     "ResourceNotFoundException": Meaning.STOP,
     "SignatureDoesNotMatch": Meaning.STOP,
     "UnrecognizedClientException": Meaning.STOP,
-    # boto3's, on this side of the wire. What may pass, e.g. a metadata service that does not answer, is a fault
-    # (CredentialRetrievalError); NoCredentialsError says that nobody is there who could be asked.
-    "ConfigNotFound": Meaning.STOP,
-    "ConfigParseError": Meaning.STOP,
-    "InvalidConfigError": Meaning.STOP,
-    "InfiniteLoopConfigError": Meaning.STOP,
-    "InvalidIMDSEndpointError": Meaning.STOP,
-    "InvalidIMDSEndpointModeError": Meaning.STOP,
-    "InvalidRegionError": Meaning.STOP,
-    "LoginInsufficientPermissions": Meaning.STOP,
-    "LoginRefreshRequired": Meaning.STOP,
-    "LoginTokenLoadError": Meaning.STOP,
-    "MissingDependencyException": Meaning.STOP,
-    "NoCredentialsError": Meaning.STOP,
-    "NoRegionError": Meaning.STOP,
-    "PartialCredentialsError": Meaning.STOP,
-    "ProfileNotFound": Meaning.STOP,
     "ProxySettingError": Meaning.STOP,
-    "SSOTokenLoadError": Meaning.STOP,
-    "UnauthorizedSSOTokenError": Meaning.STOP,
-    "UnknownCredentialError": Meaning.STOP,
     **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
 }
+_NEVER: Final = frozenset({501, 505})
+"""Whoever answers so knows neither the method nor the protocol: it is not the service, and will not be."""
+_MAY_PASS: Final = (
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    TokenRetrievalError,
+    botocore.exceptions.ConnectionError,
+)
+"""boto3's own errors that may pass without anybody's doing, e.g. a metadata service that does not answer."""
+_SET_UP: Final = frozenset(
+    name
+    for name, error in vars(botocore.exceptions).items()
+    if isinstance(error, type) and issubclass(error, BotoCoreError) and not issubclass(error, _MAY_PASS)
+)
+"""The names of all its others: before anything is sent, they are about the set-up."""
 
 
 def meaning(answer: Answer) -> Meaning:
@@ -90,10 +97,14 @@ def meaning(answer: Answer) -> Meaning:
     if answer.errorCode is None:
         return Meaning.DELIVERED
     named = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
+    if answer.httpStatus is None and answer.errorCode in _SET_UP:
+        return Meaning.STOP
     return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, named)
 
 
 def _by_status(status: int | None, named: bool) -> Meaning:
+    if status in _NEVER:
+        return Meaning.STOP
     if status is None or status == 408 or status >= 500:
         return Meaning.FAULT
     if status == 429:

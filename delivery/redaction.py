@@ -13,9 +13,13 @@ _HIDDEN: Final = "…"
 _LONGEST: Final = 300
 """Characters of the service's words that are kept."""
 _QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*"|\[[^\]]*\]""")
-_PLACE: Final = re.compile(r"""['"][A-Za-z]+(?:\.(?:[A-Za-z]+|\d+))*['"]""")
-"""A quoted path into the request, e.g. `'eventList.1.member.itemId'`."""
-_FIELDS: Final = frozenset(
+_PLACE: Final = re.compile(r"""(['"]?)([A-Za-z]+(?:\.(?:[A-Za-z]+|\d{1,2}))*)\1""")
+"""A path into the request, quoted or not, e.g. `'eventList.1.member.itemId'`."""
+_TOKEN: Final = re.compile(r"([(]*)(.+?)([),.:;!?]*)")
+"""What stands between two blanks, without the punctuation around it."""
+_LIMIT: Final = re.compile(r"\d{1,5}")
+_BEFORE_LIMIT: Final = frozenset(["exceed", "exceeds", "least", "maximum", "minimum", "most", "of", "than", "to"])
+FIELDS: Final = frozenset(
     {
         *(
             "trackingId",
@@ -33,32 +37,80 @@ _FIELDS: Final = frozenset(
 )
 
 
+_SENTENCES: Final = """
+a about access account accepted action active all allowed already an and any api are argument array arn as at
+attempt attribute attribution aws be because been before being between body boolean but by byte bytes call cannot
+categorical certain change character characters check choose column columns constraint contain contains content
+could create created creating credentials data dataset date default define defined delete deleted deleting denied
+describe detected different does double doesn't don't duplicate during each either element elements empty enough
+enum equal error errors event events exactly exceed exceeded exceeds exist exists expected expected expired
+expression fail failed failing fails failure false field fields find first float for forbidden format found from get
+given greater group had has have header help holds id identifier ids if impression impressions in inactive incorrect
+index input integer interaction interactions internal into invalid is isn't it item items its json key keys known
+last later least length less limit limits list long longer lower malformed many map match matches matching maximum
+may member members message metadata metric minimum missing more most must name names no non none not null number
+numbers object of on one only operation or other out over parameter parameters parse parsed pattern payload per
+perform permission personalize please position prefix present properties property provide provided range rate
+reached read reason received recommendation record records refused region regular request requests require required
+requires resource response retry satisfy schema second seconds send sent service session set short should signature
+size smaller some specified specify state status string strings structure such support supported syntax textual than
+that the their then there these they this throttled time timestamp times to token too top tracker tracking true try
+type types unable unexpected unique unknown unsupported until update updated use used user users using valid
+validate validation value values was we were when where which while will with within without wrong you your
+"""
+_WORDS: Final = frozenset(_SENTENCES.split())
+"""Words of which the service's sentences are made. Whatever is none of them may be somebody's, in whatever spelling."""
+
+
 def redact(message: str | None, request: Request) -> str | None:
-    """Hide every value of a request in the service's words, and whatever else they quote but the names of fields.
+    """Keep of the service's words what is certainly its own: known words, names of fields, limits.
+
+    A service may spell a value otherwise, escape it or cut it off, so values cannot be searched for alone.
 
     Examples:
         >>> request = Request("r", "ann", "s-1", ("e-1",), ('{"eventType": "view", "itemId": "shoe 7"}',))
         >>> redact("1 error: Value 'x y' at 'eventList.1.member.itemId' is too long", request)
         "1 error: Value … at 'eventList.1.member.itemId' is too long"
-        >>> redact("user ann saw shoe 7 in s-1", request)
-        'user … saw … in …'
+        >>> redact("user ann saw shoe+7 in s-1: must be at most 256 characters", request)
+        'user … in …: must be at most 256 characters'
     """
     if message is None:
         return None
     values = sorted({value for value in _values(request) if value}, key=len, reverse=True)
     hidden = message
     for value in values:
-        if value not in _FIELDS:
+        if value not in FIELDS:
             hidden = re.sub(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", _HIDDEN, hidden, flags=re.IGNORECASE)
-    hidden = _QUOTED.sub(_hide, hidden)
-    printable = " ".join("".join(each if each.isprintable() else " " for each in hidden).split())
-    return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]}{_HIDDEN}"
+    kept: list[str] = []
+    before = ""
+    for token in _QUOTED.sub(_hide, hidden).split():
+        kept.append(_keep(token, before))
+        before = token
+    short = re.sub(rf"{_HIDDEN}(?: {_HIDDEN})+", _HIDDEN, " ".join(kept))
+    return short if len(short) <= _LONGEST else f"{short[:_LONGEST]}{_HIDDEN}"
 
 
 def _hide(quoted: re.Match[str]) -> str:
-    text = quoted[0]
-    is_place = _PLACE.fullmatch(text) is not None and text[1:-1].split(".")[0] in _FIELDS
-    return text if is_place else _HIDDEN
+    return quoted[0] if _is_place(quoted[0]) else _HIDDEN
+
+
+def _keep(token: str, before: str) -> str:
+    """Return what stands between two blanks if all of it is known."""
+    parts = _TOKEN.fullmatch(token)
+    if parts is None:
+        return _HIDDEN
+    opening, core, closing = parts.groups()
+    is_limit = _LIMIT.fullmatch(core) is not None and (before.lower() in _BEFORE_LIMIT or not before)
+    is_known = is_limit or _is_place(core) or all(word in _WORDS for word in re.split("[-/]", core.lower()))
+    return f"{opening}{core if is_known else _HIDDEN}{closing}"
+
+
+def _is_place(text: str) -> bool:
+    path = _PLACE.fullmatch(text)
+    if path is None:
+        return False
+    first, *others = path[2].split(".")
+    return first in FIELDS and all(part in FIELDS or part == "member" or part.isdigit() for part in others)
 
 
 def _values(request: Request) -> Iterator[str]:

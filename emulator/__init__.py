@@ -8,9 +8,8 @@ Run it by `python -m emulator`, or within a test:
 It needs nothing of the other packages: it judges by botocore's model of the service, not by our idea of it.
 """
 
-from emulator.faults import Faults
+from emulator.faults import Faults, is_poison
 from emulator.metadata import Metadata, running_metadata
-from emulator.poison import is_poison
 from emulator.server import Server, running
 from emulator.settings import Clock, Settings
 

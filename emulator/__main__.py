@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
 
+from emulator.listener import raise_file_limit
 from emulator.metadata import Metadata, serving_metadata
 from emulator.options import parse_settings
 from emulator.server import serving
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     if find_spec("httptools") is None:
         sys.stderr.write("emulator: httptools is lacking: pip install 'clickstream-events[emulator]'\n")
         return 2
+    raise_file_limit()
     try:
         asyncio.run(_serve(settings))
     except OSError as error:

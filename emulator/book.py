@@ -15,10 +15,11 @@ Accepted = tuple[float, str, bytes]
 
 
 class Book:
-    """Every call since the start or the last reset.
+    """Every request since the start or the last reset.
 
     Each call counts in exactly one of `accepted`, `throttled`, `refused` and the faults before accepting
-    (an error, RESET_BEFORE or HANG_BEFORE); `calls` is their sum.
+    (an error, RESET_BEFORE or HANG_BEFORE); `calls` is their sum. What was answered with an error and is no call
+    counts in `bad_requests`.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Book:
         self.calls = 0
         self.throttled = 0
         self.refused: Counter[str] = Counter()
+        self.bad_requests: Counter[str] = Counter()
         self.faults: Counter[Fault] = Counter()
         self.arrivals = SlidingSecond()
         self.arrivals_per_second: Counter[int] = Counter()

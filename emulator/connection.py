@@ -1,54 +1,132 @@
 """One client's connection: requests in, replies out, in order."""
 
 import asyncio
+import math
 import socket
 import struct
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import cast
+from functools import partial
+from typing import Protocol, cast
 
-from emulator.messages import Reply, Request, refuse, render_head
+from emulator.listener import listening, most_connections
+from emulator.messages import Refusal, Reply, Request, refuse, render_head
 from emulator.reader import RequestReader, new_request_id
-from emulator.refusal import Refusal
 
 # How long a client that was refused in the midst of a request may go on sending. Closing at once would reset
 # the connection, and the client might never see the answer.
 _LINGER_SECONDS = 2.0
+# How long a request may take from its first byte to its last.
+REQUEST_SECONDS = 60.0
+# A connection that has been idle for so long may be closed to make room: its client has had time to use it.
+_IDLE_SECONDS = 1.0
 # Linger on, for no time: closing then sends a reset.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
+_BUSY_SERVER = Refusal("ServiceUnavailable", "The service has no room for another connection.")
+_LATE = Refusal("RequestTimeoutException", f"The request did not end within {REQUEST_SECONDS:g} s.")
+_HALF = Refusal("BadRequestException", "The request did not end.")
+_FAILED = Refusal("InternalFailure", "The emulator failed: its standard error says why.")
+
+
+class Site(Protocol):
+    """What answers the requests of all connections."""
+
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request."""
+
+    def refuse(self, refusal: Refusal) -> Reply:
+        """Return the reply to what is no whole request."""
+
+
+@asynccontextmanager
+async def serving_connections(host: str, port: int, site: Site) -> AsyncIterator[str]:
+    """Serve a site in the running event loop for as long as the context lasts; give its URL.
+
+    Raises:
+        OSError: if the address, its `filename`, cannot be listened on.
+    """
+    connections: set[Connection] = set()
+    most = most_connections()
+    new_connection = partial(Connection, site.respond, connections, site.refuse, most)
+    try:
+        with listening(host, port, new_connection, connections, most) as chosen:
+            yield f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
+    finally:
+        for connection in tuple(connections):
+            connection.close()
+
 
 class Connection(asyncio.Protocol):
-    """Answers one client's requests one after the other, as HTTP/1.1 wants it."""
+    """Answers one client's requests one after the other, as HTTP/1.1 wants it.
 
-    def __init__(self, respond: Callable[[Request], Reply], open_connections: "set[Connection]") -> None:
-        """Answer by `respond`; be in `open_connections` for as long as the connection lives."""
+    Whatever a request holds, it has an answer: also one that never ends, or that `respond` fails at.
+    """
+
+    def __init__(
+        self,
+        respond: Callable[[Request], Reply],
+        open_connections: "set[Connection]",
+        refuse: Callable[[Refusal], Reply] = refuse,
+        most: float = math.inf,
+    ) -> None:
+        """Answer, and be in `open_connections` for as long as the connection lives.
+
+        Args:
+            respond: makes the answer to a whole request.
+            open_connections: those of all clients.
+            refuse: makes the answer to what is no whole request.
+            most: connections that there may be; the client of one more is told that the service is busy.
+        """
         self._respond = respond
+        self._refuse = refuse
         self._open_connections = open_connections
-        self._reader = RequestReader(self._receive, self._send_continue)
-        self._waiting: deque[tuple[Request, Reply | None]] = deque()
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(self._receive, self._owe_continue)
+        self._waiting: deque[tuple[Request, Refusal | None]] = deque()
         self._busy = False
+        self._owes_continue = False
         self._deaf = False
+        self._turned_away = False
+        self._hangs = False
+        self._ended = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._stream: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._idle_since = self._loop.time()
 
     def close(self) -> None:
         """End the connection now, whatever is under way."""
         self._transport.abort()
 
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and nothing was for a while."""
+        busy = self._busy or self._waiting or self._deaf or self._reader.is_midway
+        return (
+            not busy
+            and not self._transport.get_write_buffer_size()
+            and self._loop.time() - self._idle_since >= _IDLE_SECONDS
+        )
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start."""
+        """Start, if there is room."""
         self._transport = cast(asyncio.Transport, transport)
+        if len(self._open_connections) >= self._most:
+            self._make_room()
         self._open_connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         """Drop what is under way."""
         self._open_connections.discard(self)
         self._waiting.clear()
+        self._stop_deadline()
         if self._stream is not None:
             self._stream.cancel()
 
@@ -56,56 +134,118 @@ class Connection(asyncio.Protocol):
         """Read on, and answer what is complete."""
         if self._deaf:
             return
+        if self._turned_away:
+            self._refuse_rest(_BUSY_SERVER)
+            return
         try:
             self._reader.feed(data)
         except Refusal as refusal:
-            self._deaf = True
-            self._waiting.append((_unread_request(), refuse(refusal)))
+            self._refuse_rest(refusal)
+            return
         self._answer_waiting()
+        if self._reader.is_midway:
+            self._start_deadline()
+        elif self._deadline is not None:
+            self._stop_deadline()
+
+    def eof_received(self) -> bool:
+        """Go on only if answers are owed: a client may say that it has sent all, and still read."""
+        self._ended = True
+        if self._reader.is_midway and not self._deaf:
+            self._refuse_rest(_HALF)
+        return (self._busy and not self._hangs) or bool(self._waiting)
 
     def pause_writing(self) -> None:
-        """Hold a stream back: the client does not keep up."""
+        """Hold answers back: the client does not keep up."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Let a stream go on."""
+        """Let answers go on."""
         self._writable.set()
+        self._answer_waiting()
 
     # What the reader calls.
 
     def _receive(self, request: Request) -> None:
         self._waiting.append((request, None))
 
-    def _send_continue(self) -> None:
-        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def _owe_continue(self) -> None:
+        self._owes_continue = True
+
+    # Refusing.
+
+    def _make_room(self) -> None:
+        """Close a connection that nobody uses; if there is none, turn this client away."""
+        idle = next((each for each in self._open_connections if each.is_idle()), None)
+        if idle is not None:
+            self._open_connections.discard(idle)
+            idle.close()
+        else:
+            self._turned_away = True
+            self._deadline = self._loop.call_later(_LINGER_SECONDS, self._transport.close)
+
+    def _refuse_rest(self, refusal: Refusal) -> None:
+        """Make this the last answer, and read no more."""
+        self._deaf = True
+        self._stop_deadline()
+        self._waiting.append((_unread_request(), refusal))
+        self._answer_waiting()
+
+    def _start_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self._loop.call_later(REQUEST_SECONDS, self._pass_deadline)
+
+    def _pass_deadline(self) -> None:
+        self._deadline = None
+        if self._busy or self._waiting:  # We have not read on ourselves.
+            self._start_deadline()
+        else:
+            self._refuse_rest(_LATE)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     # Answering.
 
     def _answer_waiting(self) -> None:
         transport = self._transport
-        while self._waiting and not self._busy and not transport.is_closing():
-            request, reply = self._waiting.popleft()
-            self._answer(request, reply or self._respond(request))
+        while self._waiting and not self._busy and self._writable.is_set() and not transport.is_closing():
+            request, refusal = self._waiting.popleft()
+            self._answer(request, self._make_reply(request) if refusal is None else self._refuse(refusal))
         # Who sends faster than the answers go out must wait.
         if self._waiting and transport.is_reading():
             transport.pause_reading()
         elif not self._waiting and not transport.is_reading():
             transport.resume_reading()
+        if self._owes_continue and not self._waiting and not self._busy:
+            self._owes_continue = False
+            if self._reader.is_midway and not self._deaf:
+                transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _make_reply(self, request: Request) -> Reply:
+        try:
+            return self._respond(request)
+        except Exception:
+            traceback.print_exc()
+            return self._refuse(_FAILED)
 
     def _answer(self, request: Request, reply: Reply) -> None:
         if reply.delay:
             self._busy = True
-            asyncio.get_running_loop().call_later(reply.delay, self._answer_late, request, reply)
+            self._loop.call_later(reply.delay, self._answer_late, request, reply)
         elif reply.reset:
             self._reset()
         elif reply.hang:
-            self._busy = True
+            self._hang()
         elif isinstance(reply.body, bytes) and not reply.drip:
-            self._transport.write(render_head(reply, request.request_id, request.keep_alive) + reply.body)
+            head = render_head(reply, request.request_id, request.keep_alive)
+            self._transport.write(head if request.method == b"HEAD" else head + reply.body)
             self._end_answer(request)
         else:
             self._busy = True
-            self._stream = asyncio.get_running_loop().create_task(self._send_slowly(request, reply))
+            self._stream = self._loop.create_task(self._send_slowly(request, reply))
 
     def _answer_late(self, request: Request, reply: Reply) -> None:
         if not self._transport.is_closing():
@@ -113,17 +253,31 @@ class Connection(asyncio.Protocol):
             self._answer(request, replace(reply, delay=0.0))
             self._answer_waiting()
 
+    def _hang(self) -> None:
+        self._busy = self._hangs = True
+        if self._ended:
+            self._transport.close()
+
     def _end_answer(self, request: Request) -> None:
-        if self._deaf:
-            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.close)
-        elif not request.keep_alive:
+        self._idle_since = self._loop.time()
+        if request.keep_alive and not (self._ended and not self._waiting):
+            return
+        self._waiting.clear()
+        if self._deaf and not self._ended:
+            self._loop.call_later(_LINGER_SECONDS, self._transport.close)
+        else:
             self._transport.close()
 
     async def _send_slowly(self, request: Request, reply: Reply) -> None:
-        if isinstance(reply.body, bytes):
-            await self._send_drops(request, reply, reply.body)
-        else:
-            request = await self._send_stream(request, reply, reply.body)
+        try:
+            if isinstance(reply.body, bytes):
+                await self._send_drops(request, reply, reply.body)
+            else:
+                request = await self._send_stream(request, reply, reply.body)
+        except Exception:  # The head has gone out: only the end of the connection can say that this is no answer.
+            traceback.print_exc()
+            self._reset()
+            return
         self._busy = False
         self._end_answer(request)
         self._answer_waiting()

@@ -1,8 +1,13 @@
-"""Faults on purpose: which there are, and which one a call meets."""
+"""Faults on purpose: which there are, which one a call meets, and what it does to the answer."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from emulator.messages import Refusal, Reply, refuse
 
 
 class Fault(StrEnum):
@@ -112,3 +117,74 @@ def _rates(faults: Faults) -> tuple[tuple[Fault, float], ...]:
         (Fault.HANG_AFTER, faults.hang_after_rate),
         (Fault.SLOW_BODY, faults.slow_body_rate),
     )
+
+
+# Events that decide what becomes of their whole call: poison gets it refused, others never get an answer.
+
+
+def is_poison(event_id: str, rate: float) -> bool:
+    """Tell whether an event of this id is poison at a `poison_rate` of `rate` (0 to 1).
+
+    The id alone decides, so an event is poison in every call, retry, run and emulator, whatever the seed; and
+    what is poison at one rate is so at every higher one. The first 8 bytes of the id's SHA-256, as a big-endian
+    number of 0 to 2**64 - 1, must be less than rate * 2**64.
+
+    Examples:
+        >>> sum(is_poison(f"event-{number}", 0.01) for number in range(10_000))
+        84
+    """
+    return int.from_bytes(sha256(event_id.encode("utf-8", "surrogatepass")).digest()[:8]) < rate * 2**64
+
+
+def is_poisoned(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether one of the events (as the API spells them) is poison, by its itemId or by its eventId."""
+    return _holds(events, faults.poison_items, faults.poison_rate)
+
+
+def is_failing(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether one of the events keeps its call from ever being answered, by its itemId or by its eventId."""
+    return _holds(events, faults.fail_items, faults.fail_rate, salt="fail:")
+
+
+def _holds(events: Iterable[Mapping[str, Any]], items: frozenset[str], rate: float, salt: str = "") -> bool:
+    if not items and not rate:
+        return False
+    return any(_is_one(event, items, rate, salt) for event in events)
+
+
+def _is_one(event: Mapping[str, Any], items: frozenset[str], rate: float, salt: str) -> bool:
+    event_id = event.get("eventId")
+    return event.get("itemId") in items or (event_id is not None and is_poison(salt + event_id, rate))
+
+
+# What a fault does to a call's answer.
+
+_ERRORS: Final = {
+    Fault.INTERNAL_ERROR: Refusal("InternalServerException", "An internal error occurred."),
+    Fault.UNAVAILABLE: Refusal("ServiceUnavailable", "The service is unavailable."),
+}
+_DONE: Final = Reply()
+BEFORE: Final = frozenset({*_ERRORS, Fault.RESET_BEFORE, Fault.HANG_BEFORE})
+"""The faults that strike before anything is accepted."""
+
+# A real success has no body, so a client may think that it need not read one. If it does not, this comes before
+# the next answer. If it does, it is held for as long as that takes: with a byte now and then, no read times out.
+_SLOW_BODY: Final = b"{}".rjust(20)
+
+
+def inject(fault: Fault | None, delay: float, slow_body_ms: float) -> Reply:
+    """Return the answer to a good call that meets a fault, or none.
+
+    Args:
+        fault: what the call meets.
+        delay: seconds before it does.
+        slow_body_ms: milliseconds that the body takes, if that is the fault.
+    """
+    if fault is None:
+        return Reply(delay=delay) if delay else _DONE
+    if fault in _ERRORS:
+        return refuse(_ERRORS[fault], delay)
+    if fault is Fault.SLOW_BODY:
+        return Reply(body=_SLOW_BODY, delay=delay, drip=slow_body_ms / 1000.0)
+    hangs = fault in {Fault.HANG_BEFORE, Fault.HANG_AFTER}
+    return Reply(delay=delay, hang=hangs, reset=not hangs)

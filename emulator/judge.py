@@ -1,11 +1,15 @@
 """The judgement of one request's body."""
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, decode_json
 from emulator.shapes import Findings, compile_put_events
-from emulator.strictjson import decode_json
+
+MAX_EVENT_BYTES: Final = 10 * 1024
+"""The service's quotas say that an event has 10 KB at most, and not how these are counted. Here they are the bytes of
+the event's JSON in UTF-8, without spaces and with no more escapes than JSON needs."""
 
 Judge = Callable[[bytes], dict[str, Any]]
 
@@ -25,12 +29,25 @@ def load_judge() -> Judge:
         request = _decode(body)
         found = Findings()
         check(request, "", "", found)
+        # A body as small as one event may be holds none that is larger.
+        if len(body) > MAX_EVENT_BYTES and not found.mistyped and not found.violated:
+            _check_sizes(request["eventList"], found)
         if found.mistyped or found.violated:
             raise _refusal(found)
         decoded: dict[str, Any] = request
         return decoded
 
     return judge
+
+
+def _check_sizes(events: list[dict[str, Any]], found: Findings) -> None:
+    for number, event in enumerate(events, start=1):
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES:
+            found.violated.append(
+                f"Value at 'eventList.{number}.member' failed to satisfy constraint: "
+                f"Member must have at most {MAX_EVENT_BYTES} bytes of JSON"
+            )
 
 
 def _decode(body: bytes) -> Any:

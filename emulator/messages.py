@@ -1,11 +1,55 @@
-"""What travels over a connection: a request as parsed, a reply before it is rendered."""
+"""What travels over a connection: a request as parsed, a reply before it is rendered, the errors, JSON."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
+from typing import Any, Final, NoReturn
 
-from emulator.refusal import Refusal
+# PutEvents itself models InvalidInputException only. ResourceNotFoundException is modelled for its sister
+# operations; the others are AWS's common errors, which any operation may answer with.
+_STATUS: Final = {
+    "InvalidInputException": 400,
+    "SerializationException": 400,
+    "ThrottlingException": 400,
+    "IncompleteSignatureException": 400,
+    "BadRequestException": 400,
+    "AccessDeniedException": 403,
+    "ExpiredTokenException": 403,
+    "MissingAuthenticationTokenException": 403,
+    "UnrecognizedClientException": 403,
+    "InvalidSignatureException": 403,
+    "ResourceNotFoundException": 404,
+    "UnknownOperationException": 404,
+    "RequestTimeoutException": 408,
+    "RequestEntityTooLargeException": 413,
+    "RequestHeaderSectionTooLargeException": 431,
+    "InternalFailure": 500,
+    "InternalServerException": 500,
+    "ServiceUnavailable": 503,
+}
+
+
+class Refusal(Exception):  # noqa: N818 - an answer of the service, not an error of the emulator
+    """A request that is answered with an error.
+
+    Attributes:
+        code: the error code as boto3 reports it, one of the common or modelled codes of the service.
+        message: what the client is told; it never quotes a value of the request.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        """Refuse with `code`, which must be a code that has a status here, and `message`."""
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with the code."""
+        return _STATUS[self.code]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +111,60 @@ def render_head(reply: Reply, request_id: str, keep_alive: bool, chunked: bool =
 
     The length of a body is told by `Content-Length`, that of a stream by its chunks or the connection's end.
     """
-    lines = [
-        f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}",
-        f"x-amzn-RequestId: {request_id}",
-        "Content-Type: application/json",
-    ]
+    head = f"{_status_line(reply.status)}\r\nx-amzn-RequestId: {request_id}\r\nContent-Type: application/json\r\n"
     if reply.error:
-        lines.append(f"x-amzn-ErrorType: {reply.error}")
+        head += f"x-amzn-ErrorType: {reply.error}\r\n"
     if isinstance(reply.body, bytes):
-        lines.append(f"Content-Length: {len(reply.body)}")
+        head += f"Content-Length: {len(reply.body)}\r\n"
     elif chunked:
-        lines.append("Transfer-Encoding: chunked")
+        head += "Transfer-Encoding: chunked\r\n"
     if not keep_alive:
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        head += "Connection: close\r\n"
+    return f"{head}\r\n".encode()
+
+
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+
+
+# What the service allows is ours to guess: its own requests are 5 deep. Python's decoder has a limit too, but that
+# depends on how deep the program itself is: what it once took, it might not take the next time.
+MAX_DEPTH = 100
+# A string that does not end is no JSON, however it goes on.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
+
+
+def decode_json(text: str | bytes) -> Any:
+    """Decode JSON text; bytes must be UTF-8 without a byte order mark.
+
+    Raises:
+        ValueError: if the text is not JSON, holds NaN or Infinity, or nests too deep to be read.
+    """
+    if isinstance(text, bytes):
+        text = text.decode()
+    # Nothing is deeper than it has brackets: that is counted much faster than the depth.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(text, MAX_DEPTH):
+        raise ValueError("nested too deep")
+    return _decode(text)
+
+
+def _is_deeper(text: str, most: int) -> bool:
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        match match[0]:
+            case "[" | "{":
+                depth += 1
+                if depth > most:
+                    return True
+            case "]" | "}":
+                depth -= 1
+    return False
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError("not a JSON number")
+
+
+# One decoder for all calls: json.loads with a parse_constant would build one for each.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from emulator.messages import Reply, Request
+from emulator.messages import Refusal, Reply, Request, refuse
 from emulator.settings import Settings
 
 FAULTS: Final = ("none", "slow", "missing", "throttled", "broken")
@@ -54,6 +54,10 @@ class Metadata:
             return Reply(_STATUS[self.fault])
         return Reply(body=self._body(request.path), delay=SLOW_SECONDS if self.fault == "slow" else 0.0)
 
+    def refuse(self, refusal: Refusal) -> Reply:
+        """Return the reply to what is no whole request."""
+        return refuse(refusal)
+
     def _body(self, path: bytes) -> bytes:
         if path == b"/latest/api/token":
             return b"metadata-token"
@@ -79,22 +83,10 @@ async def serving_metadata(metadata: Metadata, host: str, port: int) -> AsyncIte
     Raises:
         OSError: if the address, its `filename`, cannot be listened on.
     """
-    from emulator.connection import Connection  # noqa: PLC0415 - its parser is an extra: without it one may still ask
+    from emulator.connection import serving_connections  # noqa: PLC0415 - its parser is an extra: see --help without
 
-    connections: set[Connection] = set()
-    loop = asyncio.get_running_loop()
-    try:
-        listener = await loop.create_server(lambda: Connection(metadata.respond, connections), host, port)
-    except OSError as error:
-        error.filename = f"{host}:{port}"
-        raise
-    metadata.url = f"http://{host}:{listener.sockets[0].getsockname()[1]}"
-    try:
+    async with serving_connections(host, port, metadata) as metadata.url:
         yield metadata
-    finally:
-        listener.close()
-        for connection in tuple(connections):
-            connection.close()
 
 
 @contextmanager

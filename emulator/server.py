@@ -5,7 +5,6 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 from emulator.book import read_events
@@ -92,20 +91,11 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Server]:
     Raises:
         OSError: if the address cannot be listened on.
     """
-    from emulator.connection import Connection  # noqa: PLC0415 - its parser is an extra: without it one may still ask
+    from emulator.connection import serving_connections  # noqa: PLC0415 - its parser is an extra: see --help without
 
-    loop = asyncio.get_running_loop()
     site = Site(Service(settings, clock))
-    connections: set[Connection] = set()
-    new_connection = partial(Connection, site.respond, connections)
-    listener = await loop.create_server(new_connection, settings.host, settings.port)
-    try:
-        port = listener.sockets[0].getsockname()[1]
-        yield Server(f"http://{_url_host(settings.host)}:{port}", site, loop)
-    finally:
-        listener.close()
-        for connection in tuple(connections):
-            connection.close()
+    async with serving_connections(settings.host, settings.port, site) as url:
+        yield Server(url, site, asyncio.get_running_loop())
 
 
 def _run_thread(settings: Settings, clock: Clock, started: "Future[tuple[Server, asyncio.Event]]") -> None:
@@ -122,7 +112,3 @@ def _run_thread(settings: Settings, clock: Clock, started: "Future[tuple[Server,
         if started.done():
             raise
         started.set_exception(error)
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

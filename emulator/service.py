@@ -1,17 +1,15 @@
 """PutEvents: what becomes of a call."""
 
 import random
+import traceback
 from dataclasses import replace
 from typing import Any
 
 from emulator.book import Book
-from emulator.faults import FAILURES, Fault, draw_fault, lay_out
-from emulator.injection import BEFORE, inject
+from emulator.faults import BEFORE, FAILURES, Fault, draw_fault, inject, is_failing, is_poisoned, lay_out
 from emulator.judge import load_judge
 from emulator.latency import draw_latencies
-from emulator.messages import Reply, Request, refuse
-from emulator.poison import is_failing, is_poisoned
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Reply, Request, refuse
 from emulator.settings import Clock, Settings
 from emulator.signature import Verifier
 from emulator.window import Window
@@ -73,8 +71,15 @@ class Service:
             self._check_rights()
             return self._admit(request, now, steady)
         except Refusal as refusal:
-            self.book.refused[refusal.code] += 1
-            return refuse(refusal, next(self._delays))
+            return self._refuse(refusal)
+        except Exception:
+            # Our fault, whatever the call holds: the client has an answer, and the call is counted.
+            traceback.print_exc()
+            return self._refuse(Refusal("InternalFailure", "The emulator failed: its standard error says why."))
+
+    def _refuse(self, refusal: Refusal) -> Reply:
+        self.book.refused[refusal.code] += 1
+        return refuse(refusal, next(self._delays))
 
     def _check_rights(self) -> None:
         if self.settings.deny:

@@ -1,14 +1,14 @@
 """The service model's shapes, compiled once into closures that check a decoded request."""
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.loaders import Loader
 
-from emulator.strictjson import decode_json
+from emulator.messages import decode_json
 
 _SERVICE = "personalize-events"
 _API_VERSION = "2018-03-22"
@@ -16,6 +16,10 @@ _API_VERSION = "2018-03-22"
 # The model's pattern backtracks in cubic time (0.8 s for 1,023 good characters and a bad one): one value
 # would stop the whole server. This one takes the same strings in linear time.
 _LINEAR = {r"^[\x20-\x7E]*[\x21-\x7E]+[\x20-\x7E]*$": r"\x20*[\x21-\x7E][\x20-\x7E]*"}
+
+# By comparison: of a whole number beyond a double's range, math.isfinite makes an error. NaN is within none.
+_FLOAT_MOST = sys.float_info.max
+_FLOAT_LEAST = -_FLOAT_MOST
 
 
 @dataclass(slots=True)
@@ -92,13 +96,15 @@ def _structure(shapes: _Shapes, shape: _Shape) -> Check:
 
 def _list(shapes: _Shapes, shape: _Shape) -> Check:
     check_member = _compile(shapes, shape["member"])
-    check_length = _length(shape)
+    least, most = _bounds(shape)
 
     def check(value: Any, parent: str, name: str, found: Findings) -> None:
         if type(value) is not list:
             _mistyped(found, parent, name, "a list")
             return
-        check_length(value, parent, name, found)
+        if not least <= len(value) <= most:
+            _out_of_bounds(found, parent, name, len(value), shape)
+            value = value[:most]  # Of a list that is too long, no more is told than of the longest that is not.
         for number, item in enumerate(value, start=1):
             if item is not None:
                 check_member(item, f"{parent}{name}.{number}.", "member", found)
@@ -109,7 +115,7 @@ def _list(shapes: _Shapes, shape: _Shape) -> Check:
 
 
 def _string(shape: _Shape) -> Check:
-    check_length = _length(shape)
+    least, most = _bounds(shape)
     pattern: str = shape.get("pattern", "")
     matches = re.compile(_LINEAR.get(pattern, pattern)).fullmatch if pattern else None
 
@@ -117,31 +123,30 @@ def _string(shape: _Shape) -> Check:
         if type(value) is not str:
             _mistyped(found, parent, name, "a string")
             return
-        check_length(value, parent, name, found)
+        if not least <= len(value) <= most:
+            _out_of_bounds(found, parent, name, len(value), shape)
         if matches is not None and not matches(value):
             _violated(found, parent, name, f"Member must satisfy regular expression pattern: {pattern}")
 
     return check
 
 
-def _length(shape: _Shape) -> Check:
-    least, most = shape.get("min", 0), shape.get("max", math.inf)
+def _bounds(shape: _Shape) -> tuple[int, int]:
+    """Return the least and the most characters of a text, or members of a list."""
+    return shape.get("min", 0), shape.get("max", sys.maxsize)
 
-    def check(value: Any, parent: str, name: str, found: Findings) -> None:
-        length = len(value)
-        if length > most:
-            _violated(found, parent, name, f"Member must have length less than or equal to {most}")
-        elif length < least:
-            _violated(found, parent, name, f"Member must have length greater than or equal to {least}")
 
-    return check
+def _out_of_bounds(found: Findings, parent: str, name: str, length: int, shape: _Shape) -> None:
+    least, most = _bounds(shape)
+    constraint = f"less than or equal to {most}" if length > most else f"greater than or equal to {least}"
+    _violated(found, parent, name, f"Member must have length {constraint}")
 
 
 def _timestamp(value: Any, parent: str, name: str, found: Findings) -> None:
     """Check a rest-json timestamp: Unix time in seconds, as a number."""
     if type(value) is not int and type(value) is not float:
         _mistyped(found, parent, name, "a number")
-    elif not math.isfinite(value):
+    elif not _FLOAT_LEAST <= value <= _FLOAT_MOST:
         _violated(found, parent, name, "Member must be a finite number")
 
 

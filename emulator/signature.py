@@ -7,20 +7,46 @@ for a path that needs no encoding (the only operation's is `/events`).
 import calendar
 import hashlib
 import hmac
+import re
 import time
 from functools import lru_cache
 from typing import NamedTuple
 
-from emulator.messages import Request
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Request
 from emulator.settings import Settings
-from emulator.tokens import Tokens
 
 _ALGORITHM = b"AWS4-HMAC-SHA256"
 _SERVICE = b"personalize"
-_UNSIGNED = b"UNSIGNED-PAYLOAD"
+_CLAIM = frozenset({b"Credential", b"SignedHeaders", b"Signature"})
+_TIMESTAMP = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
+_REGION = re.compile(rb"[a-z0-9-]+")
 # AWS takes signatures from 15 minutes before to 15 minutes after its own clock.
 _TOLERANCE_SECONDS = 15 * 60
+
+
+class Tokens:
+    """The session tokens that are taken: a certain one, none at all, or any for its lifetime."""
+
+    def __init__(self, token: str | None, lifetime: float | None) -> None:
+        """Take `token` (None: calls must bear none), or with a `lifetime` any token, for so many seconds."""
+        self._token = token.encode() if token else None
+        self._lifetime = lifetime
+        self._first_used: dict[bytes, float] = {}
+
+    def knows(self, token: bytes | None) -> bool:
+        """Tell whether a call may bear `token`, None standing for no token; it may have expired all the same."""
+        return token == self._token if self._lifetime is None else bool(token)
+
+    def use(self, token: bytes | None, now: float) -> None:
+        """Take a known token at `now` (Unix time in seconds); its lifetime starts with its first use.
+
+        Raises:
+            Refusal: ExpiredTokenException if its lifetime is over.
+        """
+        if self._lifetime is None or token is None:
+            return
+        if now - self._first_used.setdefault(token, now) >= self._lifetime:
+            raise Refusal("ExpiredTokenException", "The security token included in the request is expired")
 
 
 class Verifier:
@@ -68,22 +94,24 @@ def _parse_authorization(value: bytes | None) -> _Claim:
     if not value:
         raise Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
     algorithm, _, rest = value.partition(b" ")
-    parts = dict(part.strip().partition(b"=")[::2] for part in rest.split(b","))
-    try:
-        claim = _Claim(parts[b"Credential"], parts[b"SignedHeaders"], parts[b"Signature"])
-    except KeyError:
-        raise _incomplete("Authorization header requires Credential, SignedHeaders and Signature.") from None
+    pairs = [part.strip().partition(b"=")[::2] for part in rest.split(b",")]
+    parts = dict(pairs)
+    if len(pairs) != len(_CLAIM) or parts.keys() != _CLAIM:
+        raise _incomplete("Authorization header requires Credential, SignedHeaders and Signature, each once.")
     if algorithm != _ALGORITHM:
         raise _incomplete("Unsupported AWS 'algorithm' in Authorization header.")
-    return claim
+    return _Claim(parts[b"Credential"], parts[b"SignedHeaders"], parts[b"Signature"])
 
 
+@lru_cache(maxsize=64)
 def _parse_credential(credential: bytes) -> tuple[bytes, bytes, bytes]:
     """Return access key id, date and region; any region will do."""
     match credential.split(b"/"):
         case [access_key, date, region, service, b"aws4_request"]:
             if service != _SERVICE:
                 raise _invalid("Credential should be scoped to correct service: 'personalize'.")
+            if not _REGION.fullmatch(region):
+                raise _invalid("Credential should be scoped to a valid region.")
             return access_key, date, region
         case _:
             raise _incomplete("Credential must have 5 slash-delimited elements, the last 'aws4_request'.")
@@ -104,28 +132,40 @@ def _check_date(timestamp: bytes, date: bytes, now: float) -> None:
 
 @lru_cache(maxsize=64)
 def _parse_timestamp(timestamp: bytes) -> int:
+    if not _TIMESTAMP.fullmatch(timestamp):  # strptime also takes fewer digits.
+        raise ValueError("not a timestamp")
     return calendar.timegm(time.strptime(timestamp.decode(), "%Y%m%dT%H%M%SZ"))
 
 
-def _canonical_request(request: Request, signed_headers: bytes) -> bytes:
-    names = signed_headers.split(b";")
+@lru_cache(maxsize=64)
+def _split_names(signed_headers: bytes) -> tuple[bytes, ...]:
+    names = tuple(signed_headers.split(b";"))
     if b"host" not in names:
         raise _invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
-    headers = [name + b":" + b" ".join(request.headers.get(name, b"").split()) for name in names]
-    lines = (request.method, request.path, _canonical_query(request.query), *headers, b"", signed_headers)
-    return b"\n".join((*lines, _payload_hash(request)))
+    if list(names) != sorted(set(names)) or signed_headers != signed_headers.lower():
+        raise _invalid("The 'SignedHeaders' must be in lower case, in the order of their names, each once.")
+    return names
+
+
+def _canonical_request(request: Request, signed_headers: bytes) -> bytes:
+    names = _split_names(signed_headers)
+    for name in request.headers:
+        if name not in names and name.startswith(b"x-amz-"):
+            raise _invalid(f"'{name.decode('latin-1')}' must be a 'SignedHeader' in the AWS Authorization.")
+    try:
+        headers = [name + b":" + b" ".join(request.headers[name].split()) for name in names]
+    except KeyError:
+        raise _invalid("A 'SignedHeader' of the AWS Authorization is not in the request.") from None
+    # The hash is that of the body as it came: only S3 takes what the header says of it, or an unsigned one.
+    payload_hash = hashlib.sha256(request.body).hexdigest().encode()
+    query = _canonical_query(request.query)
+    return b"\n".join((request.method, request.path, query, *headers, b"", signed_headers, payload_hash))
 
 
 def _canonical_query(query: bytes) -> bytes:
-    pairs = (pair if b"=" in pair else pair + b"=" for pair in query.split(b"&") if pair)
-    return b"&".join(sorted(pairs))
-
-
-def _payload_hash(request: Request) -> bytes:
-    """Return the payload's hash, whatever the header says, unless it says that the payload was not signed."""
-    if request.headers.get(b"x-amz-content-sha256") == _UNSIGNED:
-        return _UNSIGNED
-    return hashlib.sha256(request.body).hexdigest().encode()
+    # By name and then by value: a name may go on with a character that sorts before the equals sign.
+    pairs = sorted(pair.partition(b"=")[::2] for pair in query.split(b"&") if pair)
+    return b"&".join(name + b"=" + value for name, value in pairs)
 
 
 def _derive_key(secret: bytes, date: bytes, region: bytes) -> bytes:

@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from emulator.book import Accepted, Tally, read_events
-from emulator.changes import read_changes, tell_changeable
-from emulator.messages import Reply, Request, refuse
-from emulator.refusal import Refusal
+from emulator.messages import Refusal, Reply, Request, refuse
 from emulator.service import Service
+from emulator.settings import read_changes, tell_changeable
 
 # Accepted requests handled between two looks at the sockets: 1 to 2 ms of work.
 _SLICE = 20
@@ -36,8 +35,13 @@ class Site:
         """Return the reply to a request, UnknownOperationException if it names no operation."""
         route = self._routes.get((request.method, request.path))
         if route is None:
-            return refuse(Refusal("UnknownOperationException", "There is no such operation."))
+            return self.refuse(Refusal("UnknownOperationException", "There is no such operation."))
         return route(request)
+
+    def refuse(self, refusal: Refusal) -> Reply:
+        """Return the reply to a request that is no call, and count it."""
+        self._service.book.bad_requests[refusal.code] += 1
+        return refuse(refusal)
 
     def reset(self) -> None:
         """Forget everything received."""
@@ -60,7 +64,8 @@ class Site:
         """Return what `/_emulator/summary` tells; calls are let through while it is counted.
 
         calls = accepted + throttled + the refused + the faults before accepting. Of the other faults, a
-        reset-after, hang-after or slow-body is also an accepted call, a poison a refused one.
+        reset-after, hang-after or slow-body is also an accepted call, a poison a refused one. badRequests are no
+        calls: of another path or method, no HTTP, too large, not ended, or of a client that there was no room for.
 
         Its users and sessions are distinct ids. duplicateEventIds counts the copies beyond the first of an
         eventId within a trackingId. perSecond counts admitted calls by Unix second, maxCallsInASecond those
@@ -77,6 +82,7 @@ class Site:
             "throttled": book.throttled,
             "refused": dict(book.refused),
             "faults": dict(book.faults),
+            "badRequests": dict(book.bad_requests),
             **tally.counts(),
             "perSecond": {str(second): calls for second, calls in book.admitted_per_second.items()},
             "maxCallsInASecond": window.peak,
@@ -102,7 +108,7 @@ class Site:
         try:
             self.change(read_changes(request.body))
         except ValueError as error:
-            return refuse(Refusal("BadRequestException", str(error)))
+            return self.refuse(Refusal("BadRequestException", str(error)))
         return Reply(body=json.dumps(tell_changeable(self._service.settings)).encode() + b"\n")
 
     async def _summary_text(self) -> AsyncIterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +16,9 @@ from expectations.thresholds import Limit, Threshold, Thresholds
 PASSED: Final = "passed"
 WARNED: Final = "warned"
 FAILED: Final = "failed"
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A key of TOML that needs no quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,30 @@ class Finding:
             >>> Finding(check, 3012.0, 10000, FAILED, threshold, ("warn_share", "fail_share"), "").describe()
             'sentAt_missing: 3,012 of 10,000 candidates (30.12 %), fails above 25 %'
         """
-        worst = next((key for key in self.broken if key.startswith("fail")), next(iter(self.broken), None))
-        limit = f", {self.limit(worst)}" if worst and not self.check.is_state else ""
+        limit = f", {self.limit(self.worst)}" if self.worst and not self.check.is_state else ""
         return f"{self.check.name}: {self.seen()}{limit}"
+
+    @property
+    def worst(self) -> str | None:
+        """The limit that it passes: one that fails the batch rather than one that warns; None where it passes none."""
+        return next((key for key in self.broken if key.startswith("fail")), next(iter(self.broken), None))
+
+    def permission(self) -> str:
+        """Write the line of a thresholds file that lets it pass.
+
+        Examples:
+            >>> from expectations.checks import checks_on
+            >>> check = next(check for check in CHECKS if check.name == "largest_userId")
+            >>> Finding(check, 300.0, 300, FAILED, Threshold(fail_share=0.95), ("fail_share",), "").permission()
+            'largest_userId.fail_share = false'
+            >>> check = next(check for check in checks_on(["properties.coupon"])
+            ...              if check.name == "empty.properties.coupon")
+            >>> Finding(check, 800.0, 800, FAILED, Threshold(fail_share=0.99), ("fail_share",), "").permission()
+            'empty.properties.coupon.fail_share = false'
+        """
+        keys = self.check.name.split(".", 2)
+        name = ".".join(key if _BARE_KEY.fullmatch(key) else json.dumps(key) for key in keys)
+        return f"{name}.{self.worst} = false"
 
     def seen(self) -> str:
         """Say what was seen, in words."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 if __name__ == "__main__":
     # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
@@ -46,6 +46,7 @@ from jobs.building.history import History, check_history, find_history, warn_of_
 from jobs.building.quality import (
     Batch,
     Gate,
+    check_thresholds_file,
     count_batch,
     earlier_batches,
     find_out,
@@ -61,10 +62,13 @@ from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock
 from jobs.locking.locks import Lock, held
-from jobs.reading.mappings import checked_mapping, find_mapping
+from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
 from transforms.schemas import QUARANTINE
 from transforms.sessions import SessionLimits
+
+_MOST_PERMITTED: Final = 5
+"""Checks that an error says how to permit: whoever breaks more of them has another fault."""
 
 log = logging.getLogger(__name__)
 
@@ -169,9 +173,22 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
 
 
+def parse_and_check(argv: Sequence[str]) -> Arguments:
+    """Read the command line; see that the files that it names are there, before Spark takes its time to start.
+
+    Raises:
+        ConfigurationError: it is not right, or they are not there.
+    """
+    arguments = parse(argv)
+    all_or_faults(lambda: check_mapping_file(arguments.mapping), lambda: check_thresholds_file(arguments.thresholds))
+    return arguments
+
+
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
     load_great_expectations()
+    # True until this run publishes: a run that ends before says what the batch still is.
+    run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
         recipe, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
@@ -189,6 +206,10 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     if judged.gate == FAILED:
         raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
     return Exit.DONE
+
+
+def _passed_run(current: Manifest | None) -> str | None:
+    return current.runId if current is not None and current.gate != FAILED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +247,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
     current = found.current if found.current is not None and found.current.gate != FAILED else None
     before = retriable(lake, found.current, arguments.batch, recipe) if arguments.retry_quarantine else None
     if before is not None and not before.quarantined:
-        run.counters["gate"] = before.gate
+        run.counters.update(gate=before.gate, kept=None)
         return None
     slot = Slot(lake, arguments.batch, run.runId)
     given = given_interval(arguments, found.current)
@@ -241,8 +262,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
             run.counters["attempts"] = count_attempts(built.quarantine)
         earlier = lake.manifests.alike_before(order, arguments.batch, setting.gate.thresholds.settings.batches)
         judged = judge_rows(built, history, setting, current, earlier)
-        kept = judged.kept.runId if judged.kept else None
-        run.counters.update(gate=judged.gate, merged=judged.counts["merged"], kept=kept)
+        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
         run.report.judged, run.report.lengths = judged, built.lengths
         run.report.flow = run.report.found(lambda: find_flow(built.events, judged, history.interval))
         if before is not None and judged.gate == FAILED:
@@ -253,6 +273,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         manifest = manifest_of(judged, version, recipe, built, history)
         times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
         lake.publish(replace(manifest, interval=times), adds=before is not None)
+        run.counters["kept"] = judged.kept.runId if judged.kept else None
     return judged
 
 
@@ -383,6 +404,12 @@ def failure(judged: Judged) -> list[str]:
             f"batch {judged.batch}: what changes an event's content changes its eventId, so the service would take "
             "what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
         )
+    if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
+        more = " ..." if len(permitted) > _MOST_PERMITTED else ""
+        lines.append(
+            f"batch {judged.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
+            f"{', '.join(permitted[:_MOST_PERMITTED])}{more}"
+        )
     if judged.kept is not None:
         lines.append(
             f"batch {judged.batch}: keeps what run {judged.kept.runId} published ({judged.kept.gate}, "
@@ -396,7 +423,7 @@ def main(argv: Sequence[str]) -> int:
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     counters: dict[str, Any] = {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}
     run = Run("build_events", counters, if_interrupted="nothing was published; run it again: it starts over")
-    return run_job(run, parse, build, argv, Lake)
+    return run_job(run, parse_and_check, build, argv, Lake)
 
 
 if __name__ == "__main__":

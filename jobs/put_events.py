@@ -36,7 +36,7 @@ from pyspark.sql import SparkSession
 from delivery.budget.target import Target
 from delivery.channel.dispatcher import Trust
 from jobs.errors import Exit
-from jobs.frame.arguments import JobParser, add_service, batch_label, lake_root
+from jobs.frame.arguments import PUT_RATE, JobParser, add_service, batch_label, lake_root
 from jobs.frame.run import Run, run_job
 from jobs.frame.terminal import find_terminal
 from jobs.lake.tables import Lake
@@ -49,7 +49,6 @@ from jobs.sending.refused import DeadLetters, tell_dead_letters
 from jobs.sending.send import Pace, pace_words
 from jobs.sending.service import resolve_service
 from jobs.sending.timeline import Timeline
-from transforms.limits import CALLS_PER_SECOND
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     add = parser.add_argument
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     add("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
-    add_service(parser, max_rate=CALLS_PER_SECOND // 2)
+    add_service(parser, max_rate=PUT_RATE)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
     again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
@@ -118,12 +117,14 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
         hooks = Hooks(
             account=counters.update,
             ready=lambda: goal(counters, pace),
-            sent=lambda sent: counters.update(calls(sent), achievedRate=sent.full.rate),
+            sent=lambda sent: counters.update(
+                calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None
+            ),
         )
         sent = deliver(errand, manifest, arguments.kind, hooks)
     code = ending(sent, counters, service, interrupted=run.interruption.came)
     if code is Exit.DEAD_LETTERS:
-        tell_dead_letters(DeadLetters(lake, service), [arguments.batch])
+        tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])
     return code
 
 

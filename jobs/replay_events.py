@@ -175,7 +175,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
         campaign.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
-    tell_dead_letters(DeadLetters(lake, service), campaign.refused)
+    tell_dead_letters(DeadLetters(lake, service, arguments.pace), campaign.refused)
     return Exit.DEAD_LETTERS
 
 
@@ -211,6 +211,7 @@ def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
             "exported": found.exported,
             "withoutUser": found.withoutUser,
             "withoutItem": found.withoutItem,
+            "withSeparator": found.withSeparator,
             "leftOut": list(found.leftOut),
         },
     )

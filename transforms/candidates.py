@@ -60,6 +60,10 @@ _WORDS = ("userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", 
 """Fields whose value may be a word that means nothing."""
 
 
+_NO_NUMBERS: Final = ('"NaN"', '"Infinity"', '"-Infinity"')
+"""What Spark's JSON reader makes of a bare NaN, or a number beyond all bounds, where the schema says STRING."""
+
+
 def present(value: Column, missing: Sequence[str]) -> Column:
     """Make a value null if it is empty or one of the words that mean nothing.
 
@@ -70,13 +74,14 @@ def present(value: Column, missing: Sequence[str]) -> Column:
         missing: the words; the case of their letters does not matter.
 
     Examples:
-        >>> df = spark.createDataFrame([("u1",), (" ",), ("NaN",), ("-",), ("nano",), ("(Not Set)",)], "id STRING")
+        >>> ids = ["u1", " ", "NaN", '"NaN"', "-", "nano", "(Not Set)"]
+        >>> df = spark.createDataFrame([(each,) for each in ids], "id STRING")
         >>> [row[0] for row in df.select(present(F.col("id"), ["nan", "-", "(not set)"])).collect()]
-        ['u1', None, None, None, 'nano', None]
+        ['u1', None, None, None, None, 'nano', None]
     """
     bare = F.trim(value)
     without_case = [word for word in missing if word.lower() == word.upper()]
-    is_missing = bare.isin("", *without_case)
+    is_missing = bare.isin("", *_NO_NUMBERS, *without_case)
     with_case = [word for word in missing if word not in without_case]
     if with_case:
         is_missing |= _is_word(bare, with_case)

@@ -59,6 +59,11 @@ def functions_of(text: str, spark: SparkSession) -> frozenset[str]:
     return frozenset(".".join(_name_parts(node["nameParts"])).lower() for node in called)
 
 
+def has_star(text: str, spark: SparkSession) -> bool:
+    """Whether an expression names all columns at once: those of the job would be among them."""
+    return any(node["class"].endswith(".UnresolvedStar") for node in _nodes(parse(text, spark)))
+
+
 def leaves_of(plan: Any) -> frozenset[str]:
     """Name the classes of Catalyst that the one expression of an analysed Project begins with."""
     nodes = _nodes(plan.projectList().head())
@@ -119,7 +124,7 @@ def folds(selected: DataFrame) -> bool:
     query: Any = selected._jdf.queryExecution()
     try:
         query.optimizedPlan()
-    except PySparkException:
+    except (PySparkException, Py4JJavaError):
         return False
     return True
 
@@ -137,18 +142,25 @@ def trial(selected: DataFrame) -> str | None:
         return in_words(error)
     except PySparkException as error:
         return in_words(error) if "INVALID_PARAMETER_VALUE" in str(error) else None
+    except Py4JJavaError:  # PySpark knows no such exception: the sample's value is at fault, e.g. as JSON
+        return None
     return None
 
 
 def in_words(error: PySparkException | Py4JJavaError) -> str:
     """Reduce Spark's message to what a user needs: without class and state codes, on one line."""
     if isinstance(error, Py4JJavaError):
-        return str(_root(error.java_exception).getMessage()).split("\n")[0]
-    lines = [line.strip() for line in str(error).strip().split("\n")]
+        lines = _lines(str(_root(error.java_exception).getMessage()))
+        return lines[0]
+    lines = _lines(str(error))
     # Spark's second line tells the fault where the first one only tells of an upgrade.
     words = lines[1] if isinstance(error, SparkUpgradeException) and len(lines) > 1 else lines[0]
     words = words.split("] ", 1)[1] if words.startswith("[") and "] " in words else words
     return words.split(" SQLSTATE: ")[0].rstrip(". ")
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.split("\n") if line.strip()] or ["Spark says no more"]
 
 
 def _root(error: Any) -> Any:

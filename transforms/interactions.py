@@ -14,6 +14,8 @@ from transforms.wire import plain
 
 FIXED: Final = ("USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE", "EVENT_VALUE")
 """The columns that every import has."""
+SEPARATOR: Final = "|"
+"""Parts the items of an impression. Nothing can escape it."""
 _IMPRESSION: Final = "IMPRESSION"
 
 
@@ -53,13 +55,18 @@ def interactions(events: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
     return events.select(*fixed, *(column.alias(name) for name, column in columns.items()))
 
 
+def has_separator() -> Column:
+    """Whether an item id of the impression holds the separator: an import would take it for two."""
+    return F.coalesce(F.exists("impression", lambda item: item.contains(SEPARATOR)), F.lit(False))
+
+
 def columns_of(keys: Iterable[str], *, impressions: bool) -> dict[str, Column]:
     """Make columns of properties, and one of impressions, their items parted by `|`, where there are some.
 
     Keys that come to one column share it: it holds the value of the first of them, in their order, that an event has.
     Those that `clashing` names have none.
     """
-    shown = {_IMPRESSION: F.array_join("impression", "|")} if impressions else {}
+    shown = {_IMPRESSION: F.array_join("impression", SEPARATOR)} if impressions else {}
     sharing: dict[str, list[Column]] = {}
     for key in sorted(keys):
         sharing.setdefault(column_name(key), []).append(F.col("properties").getItem(key))

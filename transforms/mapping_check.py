@@ -25,7 +25,17 @@ from pyspark.sql.types import (
 )
 
 from transforms.bookkeeping import ELEMENT, RAW, RESERVED
-from transforms.expressions import folds, functions_of, has_time_word, in_words, leaves_of, parse, sample, trial
+from transforms.expressions import (
+    folds,
+    functions_of,
+    has_star,
+    has_time_word,
+    in_words,
+    leaves_of,
+    parse,
+    sample,
+    trial,
+)
 from transforms.functions import ALLOWED, LEAVES
 from transforms.mapping import EventMapping, Fault
 from transforms.named_groups import named_groups
@@ -33,6 +43,7 @@ from transforms.parsing import parse_csv
 
 _ONE_VALUE = "must give one value for each record: aggregates, windows and generators do not belong here"
 _SAME_VALUE = "must give the same value on every run: take out what reads a clock, chance or the file's place"
+_STAR = "must name the columns that it uses: * also holds those that the job adds"
 _TIME_WORD = "must give the same value on every run: write the time in digits instead of a word such as now or today"
 
 
@@ -216,7 +227,9 @@ def _misuses(text: str, records: DataFrame, selected: DataFrame) -> Iterator[str
     """Say why an expression does not give one value a record, the same on every run: at the most one reason."""
     spark, plan = records.sparkSession, _analysed(selected)
     functions = functions_of(text, spark)
-    if plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
+    if has_star(text, spark):
+        yield _STAR
+    elif plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
         yield _ONE_VALUE
     elif not plan.deterministic() or not leaves_of(plan) <= LEAVES:
         yield _SAME_VALUE

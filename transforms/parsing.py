@@ -9,15 +9,16 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
-    AtomicType,
     BinaryType,
     BooleanType,
     DataType,
+    MapType,
     StringType,
     StructField,
     StructType,
 )
 
+from transforms.conversions import converted, is_converted
 from transforms.mapping import Source
 
 MALFORMED = "malformed_record"
@@ -126,7 +127,7 @@ def record_columns(parsed: Column, schema: StructType, source: Source) -> list[C
 def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Column]:
     """Read back a record that was written as JSON because it has no text of its own.
 
-    Single values are read as text and cast, as they were when they came out of their file.
+    Single values, nested ones too, are read as text and converted, as they were when they came out of their file.
 
     Returns:
         The record's columns, and what is wrong with it: a reason code, or null.
@@ -139,24 +140,28 @@ def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Co
         >>> [tuple(row) for row in df.collect()]
         [('2024-01-02 03:04:05.000006', '7', None), (None, None, 'schema_mismatch')]
     """
-    texts = StructType([StructField(field.name, _read_as(field.dataType)) for field in schema.fields])
+    texts = StructType([StructField(field.name, _as_text(field.dataType)) for field in schema.fields])
     record = F.from_json(raw, _with_corrupt(texts), _STRICT)
-    values = {field.name: _value(record[field.name], field.dataType) for field in schema.fields}
-    lost = [record[name].isNotNull() & value.isNull() for name, value in values.items()]
-    mismatch = record[CORRUPT].isNotNull() | F.coalesce(F.array_max(F.array(*lost)), F.lit(False))
-    something = F.coalesce(F.array_max(F.array(*[record[name].isNotNull() for name in values])), F.lit(False))
+    pairs = [(record[field.name], field.dataType) for field in schema.fields]
+    kept = [is_converted(value, _as_text(kind), kind) for value, kind in pairs]
+    mismatch = record[CORRUPT].isNotNull() | ~F.array_min(F.array(*kept))
+    something = F.coalesce(F.array_max(F.array(*[value.isNotNull() for value, _ in pairs])), F.lit(False))
     fault = F.when(mismatch, F.when(something, F.lit(MISMATCH)).otherwise(MALFORMED))
-    return [value.alias(name) for name, value in values.items()], fault
+    values = [converted(value, _as_text(kind), kind) for value, kind in pairs]
+    return [value.alias(name) for value, name in zip(values, schema.names, strict=True)], fault
 
 
-def _read_as(kind: DataType) -> DataType:
-    return StringType() if isinstance(kind, AtomicType) else kind
-
-
-def _value(value: Column, kind: DataType) -> Column:
-    if isinstance(kind, BinaryType):
-        return F.unbase64(value)  # as to_json writes it
-    return value.cast(kind) if isinstance(kind, AtomicType) else value
+def _as_text(kind: DataType) -> DataType:
+    """Say as what a value is read back: text, wherever it is a single one; bytes were written in base64."""
+    match kind:
+        case StructType():
+            return StructType([StructField(field.name, _as_text(field.dataType)) for field in kind.fields])
+        case ArrayType():
+            return ArrayType(_as_text(kind.elementType))
+        case MapType():
+            return MapType(StringType(), _as_text(kind.valueType))
+        case _:
+            return kind if isinstance(kind, BinaryType) else StringType()
 
 
 def _with_corrupt(schema: StructType) -> StructType:

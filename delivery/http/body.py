@@ -8,6 +8,7 @@ from typing import Any, Final
 from botocore.parsers import create_parser
 
 from delivery.http.answer import HttpAnswer
+from delivery.http.faults import NOT_THE_SERVICE
 from delivery.records import Answer, Request
 from delivery.text import sanitize
 
@@ -46,7 +47,7 @@ def read_answer(answer: HttpAnswer) -> Answer:
     if answer.status >= 300:
         return Answer(answer.status, *_read_error(answer), request_id)
     if request_id is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
-        return Answer(answer.status, "NotTheService", "the answer bears no request id")
+        return Answer(answer.status, NOT_THE_SERVICE, "the answer bears no request id")
     return Answer(answer.status, awsRequestId=request_id)
 
 

@@ -22,6 +22,7 @@ from delivery.http.keys import Keys, find_credentials
 from delivery.http.pool import Patience, Pool
 from delivery.http.service import Endpoint, Service, resolve
 from delivery.http.signing import Signer
+from delivery.http.stranger import StrangerDetector
 from delivery.records import Answer, Request
 
 
@@ -37,6 +38,7 @@ class _Line:
     ring: KeyRing
     signer: Signer
     pool: Pool
+    stranger: StrangerDetector
 
 
 class Client:
@@ -81,7 +83,7 @@ class Client:
         keys = line.ring.keys()
         message = line.signer.sign(render_body(self._service.trackingId, request), keys)
         try:
-            answer = read_answer(await line.pool.call(message))
+            answer = line.stranger.judge(read_answer(await line.pool.call(message)))
         except NoAnswerError as fault:
             return local_fault(fault.code, fault)
         if meaning(answer) is Meaning.EXPIRED:
@@ -125,7 +127,9 @@ class Client:
             raise TimeoutError(f"boto3 did not find the endpoint and credentials within {seconds:g} s") from None
         if self._line is None:
             pool = Pool(endpoint, self._connections, self._patience)
-            self._line = _Line(ring, Signer(endpoint, self._clock), pool)
+            self._line = _Line(
+                ring, Signer(endpoint, self._clock), pool, StrangerDetector(may_be=not endpoint.is_amazons)
+            )
         return self._line
 
     def _resolve(self) -> tuple[Endpoint, KeyRing]:

@@ -22,6 +22,9 @@ BAD_ANSWER: Final = "BadAnswer"
 NO_ANSWER: Final = UNREACHABLE | {CLOSED, NOT_ANSWERED_IN_TIME, BAD_ANSWER}
 """All of them: where no call ever had an answer, the endpoint may be wrong."""
 
+NOT_THE_SERVICE: Final = "NotTheService"
+"""Whoever answers is somebody else, e.g. a web server at an endpoint's wrong port."""
+
 
 class NoAnswerError(Exception):
     """A call that ended without an answer.

@@ -11,11 +11,23 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
-class Flight(Generic[_T]):
-    """Runs blocking work in a thread, once at a time: who asks while it is under way waits for the same.
+def run_beside(work: Callable[[], _T]) -> Future[_T]:
+    """Run blocking work in a daemon thread: nobody has to wait for a source of credentials that hangs."""
+    future: Future[_T] = Future()
+    threading.Thread(target=_run, args=(work, future), daemon=True).start()
+    return future
 
-    The thread is a daemon: nobody has to wait for a source of credentials that hangs.
-    """
+
+def _run(work: Callable[[], _T], future: Future[_T]) -> None:
+    future.set_running_or_notify_cancel()
+    try:
+        future.set_result(work())
+    except BaseException as error:  # whoever waits must hear of anything
+        future.set_exception(error)
+
+
+class Flight(Generic[_T]):
+    """Runs blocking work in a thread, once at a time: who asks while it is under way waits for the same."""
 
     def __init__(self, work: Callable[[], _T]) -> None:
         self._work = work
@@ -24,19 +36,10 @@ class Flight(Generic[_T]):
     async def result(self) -> _T:
         """Return what the work returns, or raise what it raises."""
         if self._under_way is None or self._under_way.done():
-            future: Future[_T] = Future()
-            threading.Thread(target=self._run, args=(future,), daemon=True).start()
-            self._under_way = asyncio.wrap_future(future)
+            self._under_way = asyncio.wrap_future(run_beside(self._work))
         return await asyncio.shield(self._under_way)
 
     def cancel(self) -> None:
         """Wait no longer; the thread ends when its work does."""
         if self._under_way is not None:
             self._under_way.cancel()
-
-    def _run(self, future: Future[_T]) -> None:
-        future.set_running_or_notify_cancel()
-        try:
-            future.set_result(self._work())
-        except BaseException as error:  # whoever waits must hear of anything
-            future.set_exception(error)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
-from botocore.credentials import Credentials
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    InvalidConfigError,
-    NoCredentialsError,
-)
+from botocore.credentials import AssumeRoleProvider, Credentials
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, InvalidConfigError, NoCredentialsError
 from botocore.session import Session
 
 from delivery.answers import Meaning, meaning
+from delivery.http.credential_faults import explain
 from delivery.http.metadata import find_silence
 from delivery.records import Answer
+
+
+def _leave_cause_out(record: logging.LogRecord) -> bool:
+    """Leave out what made a refresh fail: botocore logs it with what a credential_process has printed."""
+    record.exc_info = None
+    return True
+
+
+logging.getLogger("botocore.credentials").addFilter(_leave_cause_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +58,21 @@ def find_credentials(session: Session) -> Credentials:
         CredentialRetrievalError: it has one, which does not give them now, and may do so later.
         BotoCoreError: they cannot be got, or used, until somebody mends the set-up.
     """
+    credentials = None
     try:
+        _check_numbers(session)
+        _refuse_codes(session)
         credentials = session.get_credentials()
         if credentials is not None:
             freeze(credentials)
-    except BotoCoreError:
-        raise
-    except (ValueError, OSError) as error:  # a token that cannot be read, a command that is not there
-        raise InvalidConfigError(error_msg=str(error)) from None
-    except ClientError as error:
-        raise _refused(error) from None
-    except Exception as error:
-        raise _unready("the default chain", type(error).__name__) from None
+    except Exception as error:  # botocore's own, and whatever else comes up in its chain
+        raise explain(error, getattr(credentials, "method", None)) from None
     if credentials is not None:
         return credentials
     silence = find_silence(session)
     if silence is None:
         raise NoCredentialsError
-    raise _unready("the instance metadata service", silence)
+    raise CredentialRetrievalError(provider="the instance metadata service", error_msg=silence)
 
 
 def may_come(error: BotoCoreError) -> bool:
@@ -77,16 +80,25 @@ def may_come(error: BotoCoreError) -> bool:
     return meaning(Answer(None, type(error).__name__)) is not Meaning.STOP
 
 
-def _refused(error: ClientError) -> BotoCoreError:
-    """Tell an STS that is busy or ill from one that says no. Its words may name users, so they are left out."""
-    code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"].get("HTTPStatusCode")
-    if meaning(Answer(status, code)) in {Meaning.FAULT, Meaning.THROTTLED} or code == "IDPCommunicationError":
-        return _unready(f"AWS STS ({error.operation_name})", f"answers {code}")
-    return InvalidConfigError(error_msg=f"AWS refuses {error.operation_name}: {code}")
+def _check_numbers(session: Session) -> None:
+    for name in ("metadata_service_timeout", "metadata_service_num_attempts"):
+        try:
+            session.get_config_variable(name)
+        except ValueError:
+            raise InvalidConfigError(error_msg=f"AWS_{name.upper()} ({name}): not a whole number") from None
 
 
-def _unready(source: str, what: str) -> CredentialRetrievalError:
-    return CredentialRetrievalError(provider=source, error_msg=what)
+def _refuse_codes(session: Session) -> None:
+    """Refuse a role that asks for a code: nobody types one for a task, or each hour; botocore would prompt for it."""
+    provider: Any = session.get_component("credential_provider").get_provider(AssumeRoleProvider.METHOD)
+    provider._prompter = _refuse_code  # its own constructor would take it, but not that of the chain
+
+
+def _refuse_code(_prompt: str) -> NoReturn:
+    raise InvalidConfigError(
+        error_msg="mfa_serial: the profile's role asks for a code, which a job cannot type; "
+        "use a role without it, or the keys of a session (aws sts get-session-token)"
+    )
 
 
 def freeze(credentials: Credentials) -> Keys:

@@ -64,6 +64,11 @@ class Endpoint:
     proxy: Proxy | None = None
     trust: ssl.SSLContext | None = field(default=None, repr=False)
 
+    @property
+    def is_amazons(self) -> bool:
+        """Whether its name is one of the region's; else somebody has written it down, and it may be anything."""
+        return f".{self.region}." in (urlsplit(self.url).hostname or "")
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -181,15 +182,23 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
                 label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)
             )
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
-                log.warning(
-                    "batch %s: was built upon other events and visits than are published now for %s. Build it again, "
-                    "and those after it, in order, if sessions are to go on over that border and none of its events is "
-                    "to be a duplicate of one that is gone: ids of sessions may change, eventIds stay",
-                    one.batch,
-                    ", ".join(changed),
-                )
+                log.warning("%s", _words_of_changed(order, one, changed))
     except (ConfigurationError, OSError) as error:
         log.warning("whether other batches rest on batch %s cannot be told: %s", batch, error)
+
+
+def _words_of_changed(order: BatchOrder, one: Manifest, changed: Sequence[str]) -> str:
+    """Say what a batch may have wrong because others were published since, as far as it applies, and what to do."""
+    later = set(order.after(one.batch))
+    wrong = []
+    if any(label not in later for label in changed):
+        wrong.append("sessions that cross the border between them may be cut or joined wrongly")
+    if one.lookBack:
+        wrong.append("events that count as repeats of theirs may be missing")
+    return (
+        f"batch {one.batch}: was built on {', '.join(changed)}, published anew since: {', and '.join(wrong)}. "
+        f"To mend it, build {one.batch} again, then each batch after it in order; eventIds stay as they are"
+    )
 
 
 def _runs(history: History) -> set[tuple[str, str]]:

@@ -27,7 +27,7 @@ from jobs.building.build import Built, Recipe
 from jobs.building.redelivery import REKEYED, Redelivery
 from jobs.errors import ConfigurationError
 from jobs.lake.manifests import Manifest
-from jobs.reading.user_files import faulty, read_user_file
+from jobs.reading.user_files import check_local_file, faulty, read_user_file
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = ("earliest", "latest")
@@ -84,6 +84,16 @@ def _import_suite() -> None:
             import_module("expectations.suite")
     finally:
         sys.setswitchinterval(usual)
+
+
+def check_thresholds_file(path: str | None) -> None:
+    """See, before Spark is started, that the file of `--thresholds` can be read.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if path is not None:
+        check_local_file("--thresholds", path)
 
 
 def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -12,7 +16,14 @@ from delivery.http.host_names import is_host
 from expectations.interval import Interval, is_no_date
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
+from transforms.limits import CALLS_PER_SECOND
 
+_NO_TEXT: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, halves of surrogate pairs, and line breaks."""
+PUT_RATE: Final = CALLS_PER_SECOND // 2
+"""Calls a second of put_events, where its command line says none."""
+IN_FLIGHT: Final = 256
+"""Calls at once, in each task, where the command line says none."""
 _NO_VALUE: Final = "argument"
 """The end of argparse's words where an option has no value."""
 
@@ -38,15 +49,35 @@ def add_service(parser: argparse.ArgumentParser, max_rate: int) -> None:
     add("--region", type=filled, metavar="R", help="AWS region (the default chain's)")
     add("--endpoint-url", type=endpoint_url, metavar="URL", help="another service than the region's, e.g. an emulator")
     add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
-    add("--max-in-flight", type=in_flight, default="256", metavar="N", help="calls at once, in each task (256)")
+    add(
+        "--max-in-flight",
+        type=in_flight,
+        default=str(IN_FLIGHT),
+        metavar="N",
+        help=f"calls at once, in each task ({IN_FLIGHT})",
+    )
     accept = "events that the service refuses or never answers become dead letters even where it takes no other event"
     add("--accept-failures", action="store_true", help=accept)
     add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
 
 
+def plain(text: str) -> str:
+    """Check that an option's value holds no control character, no line break, and no byte that is not UTF-8.
+
+    Examples:
+        >>> plain("/données/lake 1")
+        '/données/lake 1'
+    """
+    for each in text:
+        if unicodedata.category(each) in _NO_TEXT:
+            what = "bytes that are not UTF-8" if each >= "\ud800" else f"the character U+{ord(each):04X}"
+            raise argparse.ArgumentTypeError(f"holds {what}, which no such value can hold: leave it out")
+    return text
+
+
 def filled(text: str) -> str:
     """Check that an option's value is not blank, as a shell's variable is that was never set."""
-    if not text.strip():
+    if not plain(text).strip():
         raise argparse.ArgumentTypeError("must not be empty: leave the option out, or give it a value")
     return text
 
@@ -58,6 +89,7 @@ def endpoint_url(text: str) -> str:
         >>> endpoint_url("http://localhost:8080")
         'http://localhost:8080'
     """
+    plain(text)
     try:
         url = urlsplit(text)
         right = url.scheme in {"http", "https"} and is_host(url.hostname or "") and url.port != 0
@@ -70,7 +102,7 @@ def endpoint_url(text: str) -> str:
 
 def lake_root(text: str) -> str:
     """Check a lake's root: a folder or a URI."""
-    if not text.strip():
+    if not plain(text).strip():
         raise argparse.ArgumentTypeError("must be a folder or a URI")
     return text
 
@@ -102,6 +134,26 @@ def batch_label(text: str) -> str:
             "if it is no date, put a word before it"
         )
     return text
+
+
+def given_batch(argv: Sequence[str]) -> str | None:
+    """Find the label of a command line that is wrong elsewhere, for its summary; None where there is none.
+
+    Examples:
+        >>> given_batch(["--batch", "2024-01-02", "--interval", "x"]), given_batch(["--batch=b"])
+        ('2024-01-02', 'b')
+        >>> given_batch(["--batch"]), given_batch(["--batch", "2024-02-30"])
+        (None, None)
+    """
+    found = None
+    for word, following in pairwise([*argv, ""]):
+        label = (
+            following if word == "--batch" else word.removeprefix("--batch=") if word.startswith("--batch=") else None
+        )
+        if label is not None:
+            with suppress(argparse.ArgumentTypeError):
+                found = batch_label(label)
+    return found
 
 
 def interval(text: str) -> Interval:
@@ -177,7 +229,7 @@ def rate(text: str) -> float:
 
 def tracking_id(text: str) -> str:
     """Check a trackingId: 1 to 256 characters (botocore's service model), and not blanks alone."""
-    if not text.strip() or len(text) > 256:
+    if not plain(text).strip() or len(text) > 256:
         raise argparse.ArgumentTypeError("must be 1 to 256 characters")
     return text
 

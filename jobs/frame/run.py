@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from pyspark.sql import SparkSession
 
 from jobs.errors import Exit, JobError, UnfinishedError
+from jobs.frame.arguments import given_batch
 from jobs.frame.deadline import Deadline
 from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
@@ -141,7 +142,7 @@ def _run(
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
             _tell([error, *_where(failure)])
-    summary = run.summary(arguments.batch if arguments else None, code, error)
+    summary = run.summary(arguments.batch if arguments else given_batch(argv), code, error)
     if lake is not None and arguments is not None:
         keep = partial(_keep, run, lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():

@@ -81,12 +81,13 @@ class FileSystem:
         """Whether the JVM's file names are UTF-8: otherwise it can neither read nor write names beyond ASCII."""
         return str(self._jvm.java.lang.System.getProperty("sun.jnu.encoding")).upper().replace("-", "") == "UTF8"
 
-    def read_start(self, path: str, limit: int) -> bytes:
+    def read_start(self, path: str, limit: int, *, decompressed: bool = True) -> bytes:
         """Read a file's first bytes as Spark does: decompressed, where its name says that it is compressed."""
         with _as_os_errors():
-            _, hadoop_path = self._at(path)
+            fs, hadoop_path = self._at(path)
             streams = self._jvm.org.apache.spark.sql.execution.datasources.CodecStreams
-            stream = streams.createInputStreamWithCloseResource(self._conf, hadoop_path)
+            open_ = streams.createInputStreamWithCloseResource
+            stream = open_(self._conf, hadoop_path) if decompressed else fs.open(hadoop_path)
             try:
                 return bytes(stream.readNBytes(limit))
             finally:

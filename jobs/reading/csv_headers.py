@@ -9,10 +9,12 @@ header, because a header bears the names of the schema's columns.
 from __future__ import annotations
 
 import codecs
+import csv
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +38,8 @@ _WHITE: Final = " \t\n\x0b\f\r"
 _LINE_END: Final = re.compile("\r\n|\r|\n")
 _VALUE: Final = re.compile(r"[+-]?(\d[\d,.]*|\.\d+)([eE][+-]?\d+)?|\d{4}-\d\d-\d\d([T ].*)?|true|false", re.IGNORECASE)
 """What a record holds, and what nobody calls a column: a number, a date or a truth value."""
+_COLUMN: Final = re.compile(r"[^\W\d]\w{0,63}")
+_NO_HEADER: Final = 'if the file has no header, set header = "false"'
 _MOST_NAMES: Final = 10
 
 log = logging.getLogger(__name__)
@@ -87,8 +91,8 @@ def read_headers(spark: SparkSession, files: Sequence[str], schema: StructType, 
         elif line is not None:
             by_header.setdefault(line, []).append(file)
     cells = _cells(spark, list(by_header), schema, source)
-    for its_files, (names, whole) in zip(by_header.values(), cells, strict=True):
-        if fault := _fault(names, schema.names, whole=whole):
+    for (header, its_files), (names, whole) in zip(by_header.items(), cells, strict=True):
+        if fault := _fault(names, schema.names, _Shape(_split(header, source), whole, _separator(source))):
             faults += [f"--input {shown(file)}: {fault}" for file in its_files]
     if faults:
         raise ConfigurationError(*first_of(faults))
@@ -185,29 +189,76 @@ def _cells(
     return found
 
 
-def _fault(cells: Sequence[str | None], names: Sequence[str], *, whole: bool) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A first line as it is cut into columns.
+
+    Attributes:
+        cells: of all its columns.
+        whole: whether they are as many as the schema's.
+        separator: that it is cut at.
+    """
+
+    cells: Sequence[str]
+    whole: bool
+    separator: str
+
+
+def _separator(source: Source) -> str:
+    options = {key.lower(): value for key, value in source.options.items()}
+    return options.get("sep", options.get("delimiter", ","))
+
+
+def _split(line: str, source: Source) -> list[str]:
+    """Cut a first line into columns, for a message: Spark's parser knows no more of them than the schema has."""
+    separator = _separator(source)
+    quote = {key.lower(): value for key, value in source.options.items()}.get("quote", '"')
+    if len(separator) == 1 and len(quote) == 1:
+        with suppress(csv.Error):
+            return next(csv.reader([line], delimiter=separator, quotechar=quote), [])
+    return line.split(separator)
+
+
+def _fault(cells: Sequence[str | None], names: Sequence[str], shape: _Shape) -> str | None:
     """Say in which way a first line is no header of the schema; its cells may be a record's, so none is repeated."""
     places = {_name(cell): place for place, cell in reversed(list(enumerate(cells, start=1))) if cell}
     known = [name for name in names if name.lower() in places]
+    missing = [name for name in names if name.lower() not in places]
     strangers = [cell for cell, name in zip(cells, names, strict=True) if cell and _name(cell) != name.lower()]
-    if not known or any(_VALUE.fullmatch(cell.strip()) for cell in strangers):
-        missing = _list([name for name in names if name.lower() not in places])
-        return (
-            f"its first line is no header: of the columns {_list(names)} it does not name {missing}; "
-            'if the file has no header, set header = "false"'
-        )
+    if len(shape.cells) == 1 < len(names):
+        separator = f'is [source] options sep = "{shape.separator}" right?'
+        return f"its first line has 1 column, the mapping's schema has {len(names)}: {separator}"
+    if not known:
+        return f"its first line is no header: it names none of the columns {_list(names)}; {_NO_HEADER}"
+    if any(_VALUE.fullmatch(cell.strip()) for cell in strangers):
+        absent = f"of the columns {_list(names)} it does not name {_list(missing)}"
+        return f"its first line is no header: {absent}; {_NO_HEADER}"
+    if not shape.whole:
+        return _count_fault(names, missing, shape)
     for place, name in enumerate(names, start=1):
         cell = cells[place - 1]
         at = places.get(name.lower(), place)
         if at != place and _name(cell or "") != name.lower():
             return f"{name} is column {at} of its header and {place} of the schema: columns go by place"
-    return None if whole else f"its header has not the {len(names)} columns that the mapping's schema has"
+    return None
+
+
+def _count_fault(names: Sequence[str], missing: Sequence[str], shape: _Shape) -> str:
+    """Say of a header of more or fewer columns which are not the schema's, as far as they look like names."""
+    schema = {name.lower() for name in names}
+    extra = [cell.strip() for cell in shape.cells if _name(cell) not in schema]
+    missing = [name for name in missing if name.lower() not in {_name(cell) for cell in shape.cells}]
+    is_header = 2 * len(extra) <= len(shape.cells) and all(_COLUMN.fullmatch(cell) for cell in extra)
+    parts = [f"the schema does not have {_list(extra)}"] if extra and is_header else []
+    parts += [f"the header does not have {_list(missing)}"] if missing else []
+    told = f"its header has {len(shape.cells)} columns, the mapping's schema has {len(names)}"
+    return f"{told}: {'; '.join(parts)}" if parts else told
 
 
 def _tell_other_names(headers: Iterable[Sequence[str | None]], names: Sequence[str]) -> None:
     named = {_name(cell) for cells in headers for cell in cells if cell}
     if named and (missing := [name for name in names if name.lower() not in named]):
-        log.warning("--input: no header names %s of the mapping's schema: columns go by place", _list(missing))
+        log.info("--input: no header names %s of the mapping's schema: columns go by place", _list(missing))
 
 
 def _name(cell: str) -> str:

@@ -18,6 +18,10 @@ from transforms.mapping import Source
 
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar", ".xz")
 """What Spark would read as if it were text."""
+_BLOCKS: Final = (".lz4", ".snappy")
+"""What Hadoop packs in blocks of its own. Files of the tools that bear these names it reads as empty."""
+_LARGEST_BLOCK: Final = 2**28
+"""Bytes; Hadoop's are of 256 KiB unless somebody has set another size."""
 FILE_FILTERS: Final = frozenset({"pathglobfilter", "modifiedbefore", "modifiedafter"})
 """Options by which a user has Spark leave files out."""
 _MOST_FAULTS: Final = 20
@@ -240,6 +244,8 @@ class _Search:
                 waiting.append(_Folder(path, real, above | {real}))
         elif not stat.S_ISREG(mode):
             self._note(path, "is neither a file nor a folder")
+        elif ":" in os.path.basename(path):
+            self._note(path, "its name holds a colon, and Hadoop reads no such file of a local disk: rename it")
         elif not os.access(path, os.R_OK):
             self._note(path, "may not be read")
         else:
@@ -263,11 +269,24 @@ class _Search:
     def _take(self, path: str) -> None:
         if path.lower().endswith(ARCHIVES):
             self._note(path, "is an archive, which Spark cannot read: unpack it, or pack it as .gz")
+        elif path.lower().endswith(_BLOCKS) and not _has_blocks(self._files.read_start(path, 8, decompressed=False)):
+            self._note(path, "is not in Hadoop's blocks, so Spark would find nothing in it: pack it as .gz or .zst")
         else:
             self.found.append(path)
 
     def _note(self, path: str, problem: str) -> None:
         self.faults.append(f"--input {shown(path)}: {problem}")
+
+
+def _has_blocks(start: bytes) -> bool:
+    """Whether a file begins as Hadoop's packed files do: with the sizes of a block, as it was and as it is packed.
+
+    Examples:
+        >>> [_has_blocks(bytes.fromhex(start)) for start in ("", "00000000", "0004000000001f3a", "04224d1864a70801")]
+        [True, True, True, False]
+    """
+    sizes = (int.from_bytes(start[:4]), int.from_bytes(start[4:]))
+    return start in (b"", bytes(4)) or (len(start) == 8 and max(sizes) <= _LARGEST_BLOCK)
 
 
 def _without_escapes(component: str) -> str:

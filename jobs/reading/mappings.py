@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
-from jobs.reading.user_files import faulty, is_uri, read_user_file
+from jobs.reading.user_files import check_local_file, faulty, is_uri, read_user_file
 from transforms.mapping import EventMapping
 from transforms.mapping_check import check_mapping
 from transforms.mapping_reader import read_mapping
+
+_SHIPPED: Final = resources.files("transforms") / "mappings"
 
 
 class MappingText(NamedTuple):
@@ -28,15 +30,29 @@ def find_mapping(name_or_path: str, spark: SparkSession) -> MappingText:
     Raises:
         ConfigurationError: there is neither.
     """
-    if is_uri(name_or_path) or Path(name_or_path).is_file():
+    check_mapping_file(name_or_path)
+    if _is_file(name_or_path):
         return MappingText(name_or_path, read_user_file("--mapping", name_or_path, spark))
-    shipped = resources.files("transforms") / "mappings"
-    known = sorted(item.name.removesuffix(".toml") for item in shipped.iterdir() if item.name.endswith(".toml"))
-    if name_or_path in known:
-        return MappingText(f"{name_or_path}.toml", (shipped / f"{name_or_path}.toml").read_text("utf-8"))
-    raise ConfigurationError(
-        f"--mapping {name_or_path}: no such file, and no mapping of that name ships (there are {', '.join(known)})"
-    )
+    return MappingText(f"{name_or_path}.toml", (_SHIPPED / f"{name_or_path}.toml").read_text("utf-8"))
+
+
+def check_mapping_file(name_or_path: str) -> None:
+    """See, before Spark is started, that there is such a mapping; a URI is left to Spark.
+
+    Raises:
+        ConfigurationError: there is none, or its file cannot be read.
+    """
+    known = sorted(item.name.removesuffix(".toml") for item in _SHIPPED.iterdir() if item.name.endswith(".toml"))
+    if _is_file(name_or_path):
+        check_local_file("--mapping", name_or_path)
+    elif name_or_path not in known:
+        raise ConfigurationError(
+            f"--mapping {name_or_path}: no such file, and no mapping of that name ships (there are {', '.join(known)})"
+        )
+
+
+def _is_file(name_or_path: str) -> bool:
+    return is_uri(name_or_path) or Path(name_or_path).is_file()
 
 
 def checked_mapping(found: MappingText, spark: SparkSession) -> EventMapping:

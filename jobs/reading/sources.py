@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
+from typing import NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import AtomicType, BooleanType, StringType, StructField, StructType
+from pyspark.sql.types import AtomicType, BooleanType, DataType, NullType, StringType, StructField, StructType
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
@@ -19,6 +20,7 @@ from jobs.reading.csv_headers import Headers, read_headers
 from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
 from jobs.reading.partition_folders import folder_columns
 from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
+from transforms.conversions import converted, in_letters_of, is_converted, missing_fields
 from transforms.expressions import in_words
 from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
 from transforms.mapping_check import record_schema
@@ -270,27 +272,50 @@ def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: So
             raise
         return spark.createDataFrame([], StructType([*schema.fields, *_own_fields()]))  # no file at all
     require_all_found(files, found, source)
-    own = {field.name.lower(): F.col(_quoted(field.name)) for field in files.schema}
-    plain = {field.name.lower() for field in files.schema if isinstance(field.dataType, AtomicType)}
-    for name, column in ((name.lower(), column) for name, column in folder_columns(found.files).items()):
-        own[name] = F.coalesce(own[name].cast("string"), column) if name in plain else own.get(name, column)
-    if missing := [name for name in schema.names if name.lower() not in own]:
+    own = {field.name.lower(): _Own(F.col(_quoted(field.name)), field.dataType) for field in files.schema}
+    for name, column in folder_columns(found.files).items():
+        own[name] = _Own(_own_value_first(own.get(name), column), _type_beside_folders(own.get(name)))
+    missing = [*_missing(own, schema)]
+    if missing:
         names = ", ".join(missing)
         log.warning("--input: no file has the columns %s of the mapping's schema: they are null everywhere", names)
-    columns = {field.name: _column(own.get(field.name.lower(), F.lit(None)), field) for field in schema.fields}
-    lost = [own[name.lower()].isNotNull() & column.isNull() for name, column in columns.items() if name.lower() in own]
-    named = [column.alias(name) for name, column in columns.items()]
-    mapped = {name.lower(): name for name in schema.names}  # a record's names are the mapping's, in its letters
-    letters = {name.lower(): name for name in files.columns}
-    parts = [column.alias(mapped.get(name, letters.get(name, name))) for name, column in own.items()]
+    wanted = [(own.get(field.name.lower()) or _Own(F.lit(None), NullType()), field) for field in schema.fields]
+    named = [converted(has.column, has.kind, field.dataType).alias(field.name) for has, field in wanted]
+    lost = [~is_converted(has.column, has.kind, field.dataType) for has, field in wanted]
+    # A record's names are the mapping's, in its letters, so that it is read back by them.
+    letters = {name.lower(): name for name in (*files.columns, *schema.names)}
+    mapped = {field.name.lower(): field.dataType for field in schema.fields}
+    kinds = {name: in_letters_of(has.kind, mapped.get(name, has.kind)) for name, has in own.items()}
+    parts = [has.column.cast(kinds[name]).alias(letters.get(name, name)) for name, has in own.items()]
     record = F.to_json(F.struct(*parts), RECORD_JSON)
     fault = F.when(_any(lost), MISMATCH).alias(FAULT)
     return files.select(*named, record.alias(RAW), _file(), fault, F.lit(True).alias(RENDERED))
 
 
-def _column(column: Column, field: StructField) -> Column:
-    cast = column.cast(field.dataType)
-    return valid_text(cast) if isinstance(field.dataType, StringType) else cast
+class _Own(NamedTuple):
+    """A column that files have, or the folders that they lie in."""
+
+    column: Column
+    kind: DataType
+
+
+def _own_value_first(own: _Own | None, of_folders: Column) -> Column:
+    """Take a file's own value, as text, before that of its folders; a nested one alone."""
+    if own is None:
+        return of_folders
+    return F.coalesce(own.column.cast("string"), of_folders) if isinstance(own.kind, AtomicType) else own.column
+
+
+def _type_beside_folders(own: _Own | None) -> DataType:
+    return StringType() if own is None or isinstance(own.kind, AtomicType) else own.kind
+
+
+def _missing(own: Mapping[str, _Own], schema: StructType) -> Iterator[str]:
+    """Name the columns, and fields of columns, that no file has."""
+    for field in schema.fields:
+        has = own.get(field.name.lower())
+        below = missing_fields(has.kind, field.dataType) if has else []
+        yield from [f"{field.name}.{name}" for name in below] if has else [field.name]
 
 
 def _any(conditions: list[Column]) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -24,8 +24,26 @@ def read_user_file(option: str, path: str, spark: SparkSession) -> str:
     Raises:
         ConfigurationError: it cannot be read.
     """
+    return _read(option, path, FileSystem(spark).read_bytes if is_uri(path) else _read_local)
+
+
+def check_local_file(option: str, path: str) -> None:
+    """See, before Spark is started, that a file of the driver's own machine can be read; a URI is left to Spark.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if not is_uri(path):
+        _read(option, path, _read_local)
+
+
+def _read_local(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _read(option: str, path: str, read: Callable[[str], bytes]) -> str:
     try:
-        return (FileSystem(spark).read_bytes(path) if is_uri(path) else Path(path).read_bytes()).decode("utf-8-sig")
+        return read(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{option} {path}: cannot be read as UTF-8 text ({error})") from None
 

@@ -16,7 +16,7 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.store_faults import cannot_write
 from jobs.replaying.waiting import Waiting
-from transforms.interactions import clashing, columns_of, interactions, name_users
+from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,13 @@ _CSV: Final = {
     "emptyValue": "",
     "ignoreLeadingWhiteSpace": "false",
     "ignoreTrailingWhiteSpace": "false",
-    # An import takes every file in the folder for a CSV.
+    # An import takes every file in the folder for a CSV: also Spark's mark of success, and the checksums that Hadoop
+    # writes beside each file on a local disk.
     "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "fs.file.impl.disable.cache": "true",
 }
+_SCHEMA_FILE: Final = "interactions.json"
 _AVRO: Final[dict[str, Any]] = {
     "USER_ID": "string",
     "ITEM_ID": "string",
@@ -49,6 +53,7 @@ class Exported:
         exported: events that were written.
         withoutUser: events that wait, and that an import does not take since nobody knows their user.
         withoutItem: likewise, since they have no item.
+        withSeparator: likewise, since an item id of their impression holds what parts the items of an import's.
         delivered: events that needed no export, since the trackingId has acknowledged them.
         refused: likewise, since it has refused them for good.
         leftOut: keys of properties that no column can hold.
@@ -57,6 +62,7 @@ class Exported:
     exported: int
     withoutUser: int
     withoutItem: int
+    withSeparator: int
     delivered: int
     refused: int
     leftOut: tuple[str, ...]
@@ -64,7 +70,7 @@ class Exported:
     @property
     def waiting(self) -> int:
         """Events that wait, written or not."""
-        return self.exported + self.withoutUser + self.withoutItem
+        return self.exported + self.withoutUser + self.withoutItem + self.withSeparator
 
 
 def export(waiting: Waiting, folder: str, files: FileSystem) -> Exported:
@@ -78,13 +84,21 @@ def export(waiting: Waiting, folder: str, files: FileSystem) -> Exported:
     try:
         counts, keys, impressions = _count(rows), _keys(rows.where(_WAITS)), _has_impressions(rows.where(_WAITS))
         columns = columns_of(keys, impressions=impressions)
-        table = interactions(rows.where(f"{_WAITS} AND userId IS NOT NULL AND itemId IS NOT NULL"), columns)
+        importable = F.col("userId").isNotNull() & F.col("itemId").isNotNull() & ~has_separator()
+        table = interactions(rows.where(_WAITS).where(importable), columns)
         table.write.mode("append").options(**_CSV).csv(folder)
     finally:
         rows.unpersist()
-    files.replace(f"{folder}/schema/interactions.json", json.dumps(schema(table.columns), indent=2))
+    _write_schema(f"{folder}/schema", schema(table.columns), files)
     counts["delivered"] += sum(each.delivered for each in waiting.settled)
     counts["refused"] += sum(each.refused for each in waiting.settled)
+    if counts["withSeparator"]:
+        log.warning(
+            "%d events are left out: an item id of their impression holds '%s', which parts the items of an import's "
+            "IMPRESSION; calls can bear them: deliver their batches, or take the sign out of the ids and build anew",
+            counts["withSeparator"],
+            SEPARATOR,
+        )
     left_out = clashing(keys)
     if left_out:
         log.warning("no column can hold the properties %s: the columns of their names are taken", ", ".join(left_out))
@@ -112,12 +126,19 @@ def _check_folder(folder: str, files: FileSystem) -> None:
         raise cannot_write("--bulk-export", folder, error) from None
 
 
+def _write_schema(folder: str, content: dict[str, Any], files: FileSystem) -> None:
+    files.replace(f"{folder}/{_SCHEMA_FILE}", json.dumps(content, indent=2))
+    files.delete(f"{folder}/.{_SCHEMA_FILE}.crc")
+
+
 def _count(rows: DataFrame) -> dict[str, int]:
     waits, user, item = F.expr(_WAITS), F.col("userId").isNotNull(), F.col("itemId").isNotNull()
+    separator = has_separator()
     found = rows.agg(
-        F.count_if(waits & user & item).alias("exported"),
+        F.count_if(waits & user & item & ~separator).alias("exported"),
         F.count_if(waits & ~user).alias("withoutUser"),
         F.count_if(waits & user & ~item).alias("withoutItem"),
+        F.count_if(waits & user & item & separator).alias("withSeparator"),
         F.count_if(F.col("status") == "delivered").alias("delivered"),
         F.count_if(F.col("status") == "refused").alias("refused"),
     )

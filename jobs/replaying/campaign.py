@@ -93,7 +93,8 @@ class Campaign:
 
     def _add(self, sent: Sent) -> None:
         self._calls.update(calls(sent))
-        self._full += sent.full
+        if sent.progress.calls.answered:
+            self._full += sent.full
         self._rested_at = time.monotonic() + _SECOND
         self._errand.run.counters.update(self._calls, achievedRate=self._full.rate)
 

@@ -83,7 +83,10 @@ def words(found: Survey, rate: float) -> list[str]:
             f"at {CALLS_PER_SECOND:,}/s",
             f"{duration(found.seconds(CALLS_PER_SECOND))} (the quota, if nobody else used it)",
         ),
-        ("  beside the calls", f"some {BATCH_SECONDS:g} s a batch: {duration(found.beside)} of each"),
+        (
+            "  without calls",
+            f"{duration(found.beside)} of both times: some {BATCH_SECONDS:g} s for each batch to be sent",
+        ),
         ("bulk import", _advice(found, rate)),
     ]
     return [f"{name:<20} {value}" for name, value in rows]
@@ -101,7 +104,8 @@ def _still(batches: tuple[str, ...]) -> str:
 
 
 def _advice(found: Survey, rate: float) -> str:
-    without = f"{found.unimportable:,} of the events have no userId or no itemId of their own"
+    which = "all" if found.unimportable == found.waiting else f"{found.unimportable:,} of the"
+    without = f"{which} events have no userId or no itemId of their own"
     if bulk_serves_better(found, rate):
         left = f"; {without}" if found.unimportable else ""
         return f"would serve better: it needs no quota (--bulk-export DIR writes its CSV{left})"

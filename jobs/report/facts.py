@@ -148,6 +148,7 @@ class Told:
         lengths: of sessions, likewise.
         course: of the delivery, likewise.
         docs: labels of the batches that have a page in the Data Docs.
+        documentedRun: the run that the batch's page there is of; None where it is this one, or nobody knows.
         others: file names of other runs' pages in the same folder, the newest first.
     """
 
@@ -158,6 +159,7 @@ class Told:
     lengths: Lengths | None = None
     course: Course | None = None
     docs: Collection[str] = ()
+    documentedRun: str | None = None
     others: Sequence[str] = ()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -11,6 +12,7 @@ from importlib.util import find_spec
 from threading import Thread
 from typing import Any, Final, TypeVar
 
+from expectations.gate import FAILED, PASSED, WARNED
 from expectations.page import Judged
 from jobs.lake.tables import Lake
 from jobs.report.facts import Course, Flow, Lengths, Told
@@ -70,6 +72,7 @@ class Report:
         try:
             batch, job, run_id = (str(summary[name]) for name in ("batch", "job", "runId"))
             pages = [name for name in lake.run_files(batch, ".html") if run_id not in name]
+            documents = lake.files.children(f"{lake.root}/quality/batches")
             told = Told(
                 summary=summary,
                 started=started,
@@ -77,7 +80,8 @@ class Report:
                 flow=self.flow,
                 lengths=self.lengths,
                 course=self.course() if self.course else None,
-                docs={name.removesuffix(".html") for name in lake.files.children(f"{lake.root}/quality/batches")},
+                docs={name.removesuffix(".html") for name in documents},
+                documentedRun=None if self.judged else _documented_run(lake, batch, documents),
                 others=tuple(sorted(pages, key=_run, reverse=True)[:OTHERS]),
             )
             page: Callable[[Told], str] = import_module(_PAGE).page
@@ -95,6 +99,14 @@ def start_report() -> Report:
         return Report()
     Thread(target=_load, name="import matplotlib", daemon=True).start()
     return Report(wanted=True)
+
+
+def _documented_run(lake: Lake, batch: str, documents: Collection[str]) -> str | None:
+    """Find the run whose findings a batch's page in the Data Docs shows; None where there is no such page."""
+    findings = [f"{batch}.{gate}.json" for gate in (PASSED, WARNED, FAILED) if f"{batch}.{gate}.json" in documents]
+    if not findings:
+        return None
+    return str(json.loads(lake.files.read_bytes(f"{lake.root}/quality/batches/{findings[0]}"))["runId"])
 
 
 def _load() -> None:

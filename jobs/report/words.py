@@ -52,6 +52,8 @@ def standing(summary: Mapping[str, Any]) -> Standing:
         ('unfinished', 'warned')
         >>> standing({"exitCode": 3, "kept": "run-1"}).sentence
         'Nothing of this build is sent: the batch keeps what run run-1 published.'
+        >>> standing({"exitCode": 2, "kept": "run-1"}).sentence
+        'Something must be mended first. What run run-1 published stays as it is.'
     """
     code = summary["exitCode"]
     found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
@@ -61,6 +63,8 @@ def standing(summary: Mapping[str, Any]) -> Standing:
         return found._replace(
             sentence=f"Nothing of this build is sent: the batch keeps what run {summary['kept']} published."
         )
+    if code != Exit.DONE and summary.get("kept"):
+        return found._replace(sentence=f"{found.sentence} What run {summary['kept']} published stays as it is.")
     for name, sentence in _WITHOUT_CALLS.items():
         if name in summary and found.level == "passed":
             return found._replace(sentence=sentence)

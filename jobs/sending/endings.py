@@ -5,10 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from delivery.answers import Meaning, meaning
 from delivery.calls import Calls
-from delivery.http.faults import NO_ANSWER
+from delivery.http.faults import (
+    BAD_ANSWER,
+    CLOSED,
+    NO_ANSWER,
+    NOT_ANSWERED_IN_TIME,
+    NOT_LET_THROUGH,
+    NOT_REACHED,
+    NOT_REACHED_IN_TIME,
+    NOT_THE_SERVICE,
+    NOT_TRUSTED,
+)
 from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
@@ -20,11 +31,21 @@ _SUSPECTS: Final = {
     "ExpiredTokenException": "the session token, which has expired",
     "InvalidSignatureException": "the secret key, and the clock",
     "NoCredentialsError": "that the executors find credentials too",
-    "NotTheService": "the endpoint: something else answers there",
     "ProxySettingError": "the executors' HTTPS_PROXY, HTTP_PROXY and NO_PROXY: one is no URL of a proxy",
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
+_WAYS: Final = "the executors' way to it (network, proxy, certificates)"
+_SILENCES: Final = {
+    BAD_ANSWER: "what answers is not HTTP",
+    CLOSED: "connections are closed before an answer",
+    NOT_ANSWERED_IN_TIME: "no answer in time",
+    NOT_LET_THROUGH: "the proxy is not there, or refuses",
+    NOT_REACHED: "connection refused, or no such host",
+    NOT_REACHED_IN_TIME: "no connection in time",
+    NOT_TRUSTED: "TLS cannot be agreed: the certificate, or http in place of https",
+}
+"""Why there was no answer."""
 
 
 class _Cause(NamedTuple):
@@ -98,6 +119,8 @@ def ending(sent: Sent | None, counters: Mapping[str, Any], service: Service, *, 
         calls = sent.progress.calls
         if sent.ending.errorCode in NO_ANSWER and not calls.answered:
             raise _unreachable(sent.ending, waits, service)
+        if sent.ending.errorCode == NOT_THE_SERVICE:
+            raise _strange(sent.ending, waits, service)
         if meaning(sent.ending) is Meaning.REFUSED:
             raise _refused(sent.ending, waits, calls)
         raise _ended(sent.ending, waits)
@@ -115,11 +138,26 @@ def waiting(counters: Mapping[str, Any]) -> str:
 
 def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationError | UnfinishedError:
     """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
-    nobody = f"nobody answers at the service ({_said(answer)}): {waits}"
-    way = "the executors' way to it (network, proxy, certificates)"
+    why = _SILENCES.get(answer.errorCode or "", _said(answer))
+    nobody = f"nobody answers at {_address(service)} ({why}): {waits}"
     if service.endpoint_url is not None:
-        return ConfigurationError(f"{nobody}; check the endpoint and {way}, then run this again")
-    return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {way}")
+        return ConfigurationError(f"{nobody}; check --endpoint-url and {_WAYS}, then run this again")
+    return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
+
+
+def _strange(answer: Answer, waits: str, service: Service) -> ConfigurationError:
+    return ConfigurationError(
+        f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {waits}; "
+        "check --endpoint-url, AWS_ENDPOINT_URL and the proxy, then run this again"
+    )
+
+
+def _address(service: Service) -> str:
+    """Name where calls go; a URL's user and password are left out."""
+    if service.endpoint_url is None:
+        return f"Amazon Personalize in {service.region}"
+    url = urlsplit(service.endpoint_url)
+    return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 
 def _refused(answer: Answer, waits: str, calls: Calls) -> ConfigurationError:
@@ -138,7 +176,8 @@ def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
     what = meaning(answer)
     if what in (Meaning.STOP, Meaning.EXPIRED):
         suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
-        return ConfigurationError(f"the service answered {said}: {waits}; check {suspect}, then run this again")
+        who = "the service answered" if answer.httpStatus else "the executors cannot call the service:"
+        return ConfigurationError(f"{who} {said}: {waits}; check {suspect}, then run this again")
     if answer.errorCode == "CredentialRetrievalError":
         return UnfinishedError(
             f"the executors' source of AWS credentials gave none for too long: {waits}; run this again, it resumes"
@@ -147,7 +186,7 @@ def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
 
 
 def _said(answer: Answer) -> str:
-    return f"{answer.errorCode} (HTTP {answer.httpStatus or 'none'})"
+    return f"{answer.errorCode} (HTTP {answer.httpStatus})" if answer.httpStatus else str(answer.errorCode)
 
 
 def _failed(failure: Exception, waits: str) -> Exception:

@@ -128,6 +128,8 @@ def line(goal: Goal, progress: Progress, calls: float, events: float) -> str:
     """Write a log's line: as the bar, and what is aimed at and why, what it takes."""
     latency, refused = progress.calls.latency * 1000, progress.refused
     what = f"{goal.what}: " if goal.what else ""
+    if _is_starting(progress):
+        return f"{what}{_done(goal, progress):,} of {goal.events:,} events ended; starting tasks"
     return (
         f"{what}{_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
         f"limit {goal.limit:,g}/s, target {progress.target:,.0f}/s ({progress.why}), achieved {calls:,.0f}/s; "
@@ -160,9 +162,13 @@ def _throttled(progress: Progress) -> float:
     return 100.0 * progress.calls.throttled / max(progress.calls.ended, 1)
 
 
+def _is_starting(progress: Progress) -> bool:
+    return not progress.tasks and not progress.calls.attempts
+
+
 def _left(goal: Goal, progress: Progress, events: float) -> str:
     """Say how long it will take; nobody knows before something has been sent."""
     rest = goal.events - _done(goal, progress)
     if events <= 0.0:
-        return "time left unknown"
+        return "starting tasks" if _is_starting(progress) else "time left unknown"
     return f"{duration(rest / events)} left"

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from pyspark.sql import functions as F
 
 from delivery.http.service import Service
+from jobs.frame.arguments import IN_FLIGHT, PUT_RATE
 from jobs.lake.filesystem import literal
 from jobs.lake.tables import Lake
 from jobs.ledger.tracker import Tracker
+from jobs.sending.send import Pace
 from transforms.schemas import DEAD_LETTERS
 
 log = logging.getLogger(__name__)
@@ -31,10 +33,12 @@ class DeadLetters:
     Attributes:
         lake: where they are.
         service: whose trackingId it is.
+        pace: at which they were sent.
     """
 
     lake: Lake
     service: Service
+    pace: Pace
 
     def deliveries(self, batches: Sequence[str]) -> dict[str, str]:
         """Name the deliveries of batches, by label."""
@@ -59,7 +63,8 @@ def tell_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
     if len(named) < len(batches):
         log.warning("the commands below are for the first %d of %d batches", len(named), len(batches))
     log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(named).values()]))
-    log.warning("to send them again, after mending it: %s", retry_command(letters.lake.root, letters.service, named))
+    retry = retry_command(letters.lake.root, letters.service, named, letters.pace)
+    log.warning("to send them again, after mending it: %s", retry)
 
 
 def look_command(root: str, deliveries: Sequence[str]) -> str:
@@ -79,19 +84,19 @@ def look_command(root: str, deliveries: Sequence[str]) -> str:
     return shlex.join(["spark-sql", "--conf", "spark.sql.catalogImplementation=in-memory", "-e", query])
 
 
-def retry_command(root: str, service: Service, batches: Sequence[str]) -> str:
-    """Write the command that sends the dead letters of batches once more.
+def retry_command(root: str, service: Service, batches: Sequence[str], pace: Pace) -> str:
+    """Write the command that sends the dead letters of batches once more, no faster than they were sent.
 
     Examples:
-        >>> retry_command("/my lake", Service("t", "eu-west-1"), ["2024-01-02"])[:82]
+        >>> retry_command("/my lake", Service("t", "eu-west-1"), ["2024-01-02"], Pace(500, 256, 0))[:82]
         "spark-submit jobs/put_events.py --lake '/my lake' --batch 2024-01-02 --tracking-id"
-        >>> retry_command("/lake", Service("t", "r"), ["a", "b"])[:69]
+        >>> retry_command("/lake", Service("t", "r"), ["a", "b"], Pace(500, 256, 0))[:69]
         'for batch in a b; do spark-submit jobs/put_events.py --lake /lake --b'
     """
     one = len(batches) == 1
     before = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
     where = ["--tracking-id", service.trackingId, "--region", service.region]
-    after = f"{shlex.join(where)}{_endpoint(service)} --retry-dead-letters"
+    after = f"{shlex.join(where)}{_endpoint(service)}{_pace(pace)} --retry-dead-letters"
     label = shlex.quote(batches[0]) if one else '"$batch"'
     command = f"{before} {label} {after}"
     return command if one else f"for batch in {shlex.join(batches)}; do {command}; done"
@@ -103,3 +108,18 @@ def _endpoint(service: Service) -> str:
         return ""
     url = "..." if "@" in urlsplit(service.endpoint_url).netloc else service.endpoint_url
     return f" {shlex.join(['--endpoint-url', url])}"
+
+
+def _pace(pace: Pace) -> str:
+    """Write the options that are not as put_events would have them."""
+    given = {
+        "--max-rate": (_number(float(pace.max_rate)), str(PUT_RATE)),
+        "--max-in-flight": (pace.in_flight, IN_FLIGHT),
+    }
+    given["--channel-port"] = (pace.port, 0)
+    options = [f" {name} {value}" for name, (value, usual) in given.items() if value != usual]
+    return "".join([*options, *([" --accept-failures"] if pace.trust.working else [])])
+
+
+def _number(rate: float) -> str:
+    return str(int(rate)) if rate.is_integer() else str(rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 
 from botocore.session import Session
 
+_REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+_SET_BY: Final = "Set it by --region, AWS_DEFAULT_REGION or the profile"
 _SERVICE: Final = "personalize"
 """As botocore's data name the service's regions; they name none of personalize-events itself."""
 
@@ -38,8 +41,25 @@ def check_region(session: Session, region: str, url: str, resolves: Callable[[st
     hint = f"did you mean {meant[0]}?" if meant else f"choose one of {', '.join(sorted(known))}."
     return (
         f"region {region}: Amazon Personalize is not known to be there, and its endpoint has no address ({url}): "
-        f"{hint} Set it by --region, AWS_DEFAULT_REGION or the profile"
+        f"{hint} {_SET_BY}"
     )
+
+
+def check_spelling(region: str) -> str | None:
+    """Say what is wrong with a region that differs from a region's name in letters' case, blanks and underscores alone.
+
+    No region is called so, whatever the endpoint: calls would be signed for one that does not exist.
+
+    Examples:
+        >>> check_spelling("EU-WEST-1")
+        'region EU-WEST-1: did you mean eu-west-1? Set it by --region, AWS_DEFAULT_REGION or the profile'
+        >>> check_spelling("eu-west-1"), check_spelling("Local")
+        (None, None)
+    """
+    spelt = re.sub(r"[\s_-]+", "-", region.strip()).lower()
+    if spelt == region or not _REGION.fullmatch(spelt):
+        return None
+    return f"region {region}: did you mean {spelt}? {_SET_BY}"
 
 
 def known_regions(session: Session) -> set[str]:

@@ -6,22 +6,30 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import wait
+from typing import Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
+from delivery.http.flight import run_beside
 from delivery.http.keys import find_credentials, may_come
 from delivery.http.proxy import ProxySettingError
 from delivery.http.service import Service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
-from jobs.sending.regions import check_region
+from jobs.sending.regions import check_region, check_spelling
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 RETRY: Final = RetryPolicy(base=2.0)
 """How long, and how often, a source of credentials is asked that does not give any now."""
+_GLANCE: Final = 5.0
+"""Seconds that credentials are looked for where the run cannot go on in any case."""
+_QUIET: Final = 5.0
+"""Seconds that a source may be silent before a person hears of it."""
 _NO_REGION: Final = "no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region"
 _NO_CREDENTIALS: Final = (
     "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
@@ -42,57 +50,65 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
         raise _wrong(error) from None
     if region is None:
         faults.append(_NO_REGION)
+    elif typo := check_spelling(region):
+        raise ConfigurationError(typo)
     try:
-        # Of a run that cannot go on in any case, nobody waits for credentials.
-        wait_for(lambda: find_credentials(Session()), RETRY if region is not None else RetryPolicy(budget=0.0))
+        if region is None:
+            wait([look := run_beside(lambda: find_credentials(Session()))], _GLANCE)
+            if look.done():
+                look.result()
+        else:
+            wait_for(lambda: find_credentials(Session()), RETRY)
     except NoCredentialsError:
         faults.append(_NO_CREDENTIALS)
-    except UnfinishedError:
-        if region is not None:
-            raise
     except BotoCoreError as error:
-        raise _wrong(error) from None
+        if region is not None or not may_come(error):
+            raise _wrong(error) from None
     if faults or region is None:
         raise ConfigurationError(*faults)
     return _checked(Service(trackingId, region, endpoint_url), session)
 
 
-def wait_for(find: Callable[[], object], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Ask for credentials until they are there, as often and as long as may be.
+def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> _T:
+    """Ask for credentials until they are there, as often and as long as may be; one look may take all that time.
 
     Raises:
         BotoCoreError: somebody must mend something first.
         UnfinishedError: their source gave none all the while.
     """
-    started, asked = time.monotonic(), 0
-    while True:
-        try:
-            find()
-        except BotoCoreError as error:
-            if not may_come(error):
-                raise
-            asked += 1
-            left = started + retry.budget - time.monotonic()
-            if left <= 0:
-                raise UnfinishedError(
-                    f"no AWS credentials yet, after {retry.budget:,.0f} s: {error}; nothing was sent; run it again"
-                ) from None
-            if asked == 1:
-                log.warning("no AWS credentials yet: %s; asking again for up to %.0f s", error, retry.budget)
-            sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), left))  # noqa: S311 - no secret
-        else:
-            return
+    until, asked, why = time.monotonic() + retry.budget, 0, "their source does not answer"
+    while (left := until - time.monotonic()) > 0:
+        look = run_beside(find)
+        if wait([look], min(_QUIET, left)).not_done:
+            if not asked:
+                _tell_of_waiting(why, retry)
+            wait([look], until - time.monotonic())
+        if not look.done():
+            break
+        error = look.exception()
+        if error is None:
+            return look.result()
+        if not isinstance(error, BotoCoreError) or not may_come(error):
+            raise error
+        asked, why = asked + 1, str(error)
+        if asked == 1:
+            _tell_of_waiting(why, retry)
+        sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), max(until - time.monotonic(), 0.0)))  # noqa: S311 - no secret
+    raise UnfinishedError(f"no AWS credentials yet, after {retry.budget:,.0f} s: {why}; nothing was sent; run it again")
+
+
+def _tell_of_waiting(why: str, retry: RetryPolicy) -> None:
+    log.warning("no AWS credentials yet: %s; asking again for up to %.0f s", why, retry.budget)
 
 
 def _checked(service: Service, session: Session) -> Service:
     try:
-        url = resolve(service).endpoint.url
+        url = wait_for(lambda: resolve(service), RETRY).endpoint.url
     except (BotoCoreError, ValueError) as error:
-        if isinstance(error, BotoCoreError) and may_come(error):  # it gave them a moment ago
-            raise UnfinishedError(f"no AWS credentials now: {error}; nothing was sent; run it again") from None
         if isinstance(error, ProxySettingError):
             raise ConfigurationError(f"the way to the service: {error}") from None
-        raise ConfigurationError(f"--region {service.region} or --endpoint-url is not right: {error}") from None
+        what = f"--region {service.region}, --endpoint-url, or a variable or profile of AWS"
+        raise ConfigurationError(f"{what} is not right: {error}") from None
     fault = check_region(session, service.region, url)
     if fault is not None:
         raise ConfigurationError(fault)

@@ -30,6 +30,7 @@ from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from pendulum import instance, parse
 
+from clickstream_batches import BatchSchedule, ScheduleError
 from clickstream_settings import Settings, SettingsError, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -401,6 +402,20 @@ def test_properties_of_spark_need_no_quotes(tmp_path: Path) -> None:
 def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"write into it start_date, input, mapping, lake, tracking_id$"):
         read_settings(tmp_path / "clickstream.toml")
+
+
+def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "clickstream.toml").mkdir()
+    with pytest.raises(SettingsError, match=r"clickstream.toml cannot be read: Is a directory$"):
+        read_settings(tmp_path / "clickstream.toml")
+
+
+@pytest.mark.parametrize(
+    "schedule", ["R R * * *", "0 R * * *", "r(0-5) 3 * * *", "0,R 3 * * *", "R/15 * * * *", "H H * * *"]
+)
+def test_a_schedule_of_chance_is_none(schedule: str) -> None:
+    with pytest.raises(ScheduleError, match=r"^schedule must "):
+        BatchSchedule(schedule)
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ pytest.importorskip("airflow", reason="Airflow is not in this environment: run `
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from clickstream_job import ClickstreamJobOperator, JobHook
+from clickstream_job import ClickstreamJobOperator, JobHook, check_ending
 
 
 class Task:
@@ -100,6 +101,37 @@ def test_without_a_share_no_dead_letter_is_allowed(run: Run) -> None:
 def test_a_job_that_is_done_but_told_nothing_is_not_taken_for_done(run: Run, code: int) -> None:
     with pytest.raises(AirflowException, match=f"exit code {code}, but its log holds no summary") as raised:
         run(f"echo loading; exit {code}", max_dead_letter_share="1")
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("share", ["nan", "-0.1", "1.1", "inf", "None", "", "1 %"])
+def test_a_share_that_is_none_is_told_before_anything_is_sent(run: Run, tmp_path: Path, share: str) -> None:
+    with pytest.raises(AirflowFailException, match=r"max_dead_letter_share is .*: it must be from 0 to 1"):
+        run(f"touch {tmp_path}/submitted; {JOB}; exit 4", max_dead_letter_share=share)
+    assert not (tmp_path / "submitted").exists()
+
+
+@pytest.mark.parametrize(("counts", "fails"), [((0, 0), False), ((0, 3), True), ((300, 0), False), ((300, 299), True)])
+def test_a_batch_without_events_has_a_share_too(counts: tuple[int, int], fails: bool) -> None:
+    events, refused = counts
+    summary = {
+        "job": "put_events",
+        "batch": "b",
+        "runId": "r",
+        "exitCode": 4,
+        "events": events,
+        "deadLettered": refused,
+    }
+    for allowed in (0.5, math.nan) if fails else (math.nan,):
+        with pytest.raises(AirflowFailException, match=f"refused {refused} of {events} events"):
+            check_ending(summary, allowed)
+    if not fails:
+        check_ending(summary, 0.5)
+
+
+def test_a_summary_that_counts_nothing_is_not_taken_for_done() -> None:
+    with pytest.raises(AirflowException, match="does not say how many events were refused") as raised:
+        check_ending({"job": "put_events", "runId": "r", "exitCode": 4}, 1.0)
     assert not isinstance(raised.value, AirflowFailException)
 
 

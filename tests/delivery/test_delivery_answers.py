@@ -71,6 +71,10 @@ def test_success() -> None:
         (None, "ConnectionClosedError", Meaning.FAULT),
         (None, "BadAnswer", Meaning.FAULT),
         (200, "NotTheService", Meaning.STOP),
+        (None, "InvalidDefaultsMode", Meaning.STOP),
+        (None, "InvalidSTSRegionalEndpointsConfigError", Meaning.STOP),
+        (None, "MetadataRetrievalError", Meaning.FAULT),
+        (503, "InvalidDefaultsMode", Meaning.FAULT),
     ],
 )
 def test_a_known_code(status: int | None, code: str, expected: Meaning) -> None:
@@ -96,6 +100,8 @@ def test_a_known_code(status: int | None, code: str, expected: Meaning) -> None:
         (499, Meaning.STOP),
         (500, Meaning.FAULT),
         (502, Meaning.FAULT),
+        (501, Meaning.STOP),
+        (505, Meaning.STOP),
         (503, Meaning.FAULT),
         (504, Meaning.FAULT),
         (599, Meaning.FAULT),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -242,6 +244,49 @@ def test_at_a_port_of_something_else_few_calls_are_made(scheme: str) -> None:
     assert result.rows == []
     assert result.ending is not None
     assert connections <= 20
+
+
+@contextmanager
+def web_server(status: int, headers: str = "") -> Iterator[tuple[str, list[int]]]:
+    """A web server that knows nothing of events: its URL, and an entry for each call."""
+    calls: list[int] = []
+    page = b"<html><body>Something went wrong</body></html>"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            calls.append(status)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            if headers:
+                self.send_header(headers, "1234")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(server.serve_forever)
+        yield f"http://127.0.0.1:{server.server_port}", calls
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [200, 301, 403, 404, 405, 429, 500, 501, 502, 503])
+def test_a_web_server_in_the_services_place_is_found_out_in_a_few_calls(status: int) -> None:
+    with web_server(status) as (url, calls):
+        result = send(url, batch(600))
+    assert (result.rows, len(calls) <= 20) == ([], True)
+    assert result.ending is not None
+    assert (result.ending.errorCode, meaning(result.ending)) == ("NotTheService", Meaning.STOP)
+    assert result.seconds < 10.0
+
+
+def test_a_service_whose_load_balancer_fails_is_not_taken_for_a_web_server() -> None:
+    with web_server(503, "x-amzn-RequestId") as (url, _):
+        result = send(url, batch(20))
+    assert result.ending is not None and meaning(result.ending) is Meaning.FAULT
 
 
 def test_a_healthy_service_gets_each_request_once() -> None:

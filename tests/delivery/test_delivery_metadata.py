@@ -124,13 +124,14 @@ def test_amazons_machines_are_known_by_their_hardware(tmp_path: Path, file: str,
     assert is_ec2(tmp_path) is amazons
 
 
-class Sts:
+class Sts(Session):
     """A session whose credentials an AWS STS refuses."""
 
     def __init__(self, status: int, code: str) -> None:
+        super().__init__()
         self._error = (status, code)
 
-    def get_credentials(self) -> Any:
+    def get_credentials(self, *_: object) -> Any:
         status, code = self._error
         words = {"Error": {"Code": code, "Message": "user/secret-name"}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise ClientError(words, "AssumeRoleWithWebIdentity")  # type: ignore[arg-type]
@@ -148,7 +149,7 @@ class Sts:
 )
 def test_an_sts_that_is_busy_is_asked_again_one_that_refuses_is_not(status: int, code: str, may: bool) -> None:
     with pytest.raises(BotoCoreError) as raised:
-        find_credentials(Sts(status, code))  # type: ignore[arg-type]
+        find_credentials(Sts(status, code))
     assert may_come(raised.value) is may
     assert code in str(raised.value) and "secret-name" not in str(raised.value)
 

@@ -33,3 +33,8 @@ def test_what_no_event_lacks_is_not_spoken_of(rate: float) -> None:
     advice = words(whole, rate)[-1]
     assert "userId" not in advice and not advice.endswith("()")
     assert ("would serve better" in advice) == (rate == 3.0)
+
+
+def test_where_every_event_lacks_something_it_says_all() -> None:
+    advice = words(Survey(1, ("2024-01",), 0, 0, 1_837, 200, 1, unimportable=1_837), 300.0)[-1]
+    assert "(all events have no userId or no itemId of their own, which" in advice

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 import emulator
 from emulator import Faults, Settings, is_poison
-from emulator.poison import is_failing
+from emulator.faults import is_failing
 
 
 @pytest.mark.parametrize("after", [0, 3])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.judge import load_judge
-from emulator.refusal import Refusal
+from emulator.messages import Refusal
 from emulator.shapes import _LINEAR
 
 EVENT = {"eventType": "view", "sentAt": 1704067200}
@@ -144,10 +144,87 @@ def test_an_event_value_that_is_not_finite_is_refused(value: str) -> None:
     assert refusal_of_event(eventValue=value).code == "InvalidInputException"
 
 
-def test_a_number_too_large_for_a_double_is_not_finite() -> None:
-    body = json.dumps(CALL).replace("1704067200", "1e999").encode()
-    with pytest.raises(Refusal, match="finite"):
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 309, "-" + "9" * 400, "9" * 4_300])
+@pytest.mark.parametrize("member", ["sentAt", "eventValue"])
+def test_a_number_too_large_for_a_double_is_not_finite(member: str, number: str) -> None:
+    body = json.dumps(CALL | {"eventList": [EVENT | {member: "number"}]}).replace('"number"', number).encode()
+    with pytest.raises(Refusal, match="finite") as caught:
         JUDGE(body)
+    assert caught.value.code == "InvalidInputException"
+    assert number not in caught.value.message
+
+
+@pytest.mark.parametrize("number", ["-0", "-0.0", "1E-999", "1" + "0" * 308, "1.7976931348623157e308"])
+def test_odd_numbers_that_a_double_holds(number: str) -> None:
+    JUDGE(json.dumps(CALL).replace("1704067200", number).encode())
+
+
+def test_a_number_of_more_digits_than_python_reads_is_no_json_to_it() -> None:
+    with pytest.raises(Refusal) as caught:
+        JUDGE(json.dumps(CALL).replace("1704067200", "9" * 5_000).encode())
+    assert caught.value.code == "SerializationException"
+
+
+def event_of_bytes(size: int, filler: str = "x") -> dict[str, Any]:
+    """Return an event whose compact JSON has so many bytes of UTF-8, in members that the model allows."""
+    event = EVENT | {"impression": [filler * 256] * 25, "itemId": ""}
+    least = len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+    shown = event["impression"]
+    while least < size - 256:
+        event["colour"] = event.get("colour", "") + "x" * 200
+        least = len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+    event["itemId"] = "x" * (size - least)
+    assert shown == [filler * 256] * 25
+    assert len(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()) == size
+    return event
+
+
+def test_an_event_has_10_kb_of_json_at_most() -> None:
+    small, largest, larger = event_of_bytes(9_000), event_of_bytes(10_240), event_of_bytes(10_241)
+    judge(CALL | {"eventList": [largest] * 10})
+    message = refusal_of(CALL | {"eventList": [small, larger, small]}).message
+    assert message == (
+        "1 validation error detected: Value at 'eventList.2.member' failed to satisfy constraint: "
+        "Member must have at most 10240 bytes of JSON"
+    )
+
+
+def test_an_events_size_is_of_its_utf_8_not_of_escapes_or_spaces() -> None:
+    shown = ["\u00e9" * 198] * 25  # 9,900 bytes as UTF-8, 29,700 escaped.
+    event = EVENT | {"impression": shown}
+    for body in (json.dumps(event), json.dumps(event, ensure_ascii=False), json.dumps(event, indent=200)):
+        JUDGE(('{"trackingId": "t", "sessionId": "s", "eventList": [' + body + "]}").encode())
+    refusal_of_event(impression=["\u00e9" * 256] * 25)
+
+
+@pytest.mark.parametrize("deep", ["[" * 50 + "]" * 50, '{"a":' * 40 + "1" + "}" * 40, '"' + "[{" * 500 + '"'])
+def test_what_is_nested_a_little_is_read(deep: str) -> None:
+    JUDGE((json.dumps(CALL)[:-1] + ', "more": ' + deep + "}").encode())
+
+
+@pytest.mark.parametrize("deep", ["[" * 101 + "]" * 101, '{"a":' * 300 + "1" + "}" * 300, '[{"b": "\\"]"},' * 101])
+def test_what_is_nested_deep_is_no_json_to_it_wherever_it_stands(deep: str) -> None:
+    for more in (deep, f'"\\"", "even": {deep}'):
+        with pytest.raises(Refusal) as caught:
+            JUDGE((json.dumps(CALL)[:-1] + f', "more": {more}}}').encode())
+        assert caught.value.code == "SerializationException"
+
+
+def test_many_brackets_are_not_deep() -> None:
+    JUDGE((json.dumps(CALL)[:-1] + ', "more": [' + ",".join(["[]", "{}"] * 1_000) + "]}").encode())
+
+
+def test_of_a_list_too_long_no_more_is_told_than_of_the_longest() -> None:
+    refusal = refusal_of(CALL | {"eventList": [{}] * 100_000})
+    assert refusal.message.startswith("21 validation errors detected: ")
+    assert len(refusal.message) < 3_000
+
+
+def test_of_a_member_given_twice_the_last_counts() -> None:
+    body = json.dumps(CALL).replace('"eventType"', '"eventType": 5, "eventType"')
+    JUDGE(body.encode())
+    with pytest.raises(Refusal):
+        JUDGE(json.dumps(CALL).replace('"sentAt"', '"eventType": 5, "sentAt"').encode())
 
 
 @pytest.mark.parametrize(

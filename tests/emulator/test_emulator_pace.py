@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.connection import Connection
-from emulator.faults import Fault
-from emulator.injection import inject
+from emulator.faults import Fault, inject
 from emulator.messages import Reply
 
 DAY = 86_400.0

@@ -6,7 +6,7 @@ import pytest
 
 import emulator
 from emulator import Faults, Settings, is_poison
-from emulator.poison import is_poisoned
+from emulator.faults import is_poisoned
 
 # By `printf NAME | sha256sum`: the first 16 digits of what it prints, as a share of all that could be.
 SHARES = {

@@ -1,5 +1,6 @@
 """Signatures: by boto3, and by botocore's signer where boto3 would not do it so."""
 
+import hmac
 import re
 import time
 from hashlib import sha256
@@ -110,9 +111,93 @@ def test_a_tampered_body_under_its_old_hash(server: emulator.Server) -> None:
     assert post(server, headers, BODY + b" ") == (403, "InvalidSignatureException")
 
 
-def test_an_unsigned_payload(server: emulator.Server) -> None:
-    headers = sign(server, {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
-    assert post(server, headers, BODY + b" ") == (200, "")
+@pytest.mark.parametrize("hashed", ["UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "0" * 64])
+def test_a_payload_that_is_not_signed(server: emulator.Server, hashed: str) -> None:
+    """botocore signs what the header says; only S3 believes it."""
+    assert post(server, sign(server, {"X-Amz-Content-SHA256": hashed})) == (403, "InvalidSignatureException")
+
+
+def sign_headers(server: emulator.Server, sent: dict[str, str], names: str, **scope: str) -> dict[str, str]:
+    """Return headers that hold a right signature of those of the given names, reckoned by SigV4's recipe."""
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    headers = {"Host": urlsplit(server.endpoint_url).netloc, "X-Amz-Date": moment, **sent}
+    values = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+    lines = "".join(f"{name}:{values.get(name.lower(), '')}\n" for name in names.split(";"))
+    canonical = f"POST\n/events\n\n{lines}\n{names}\n{sha256(BODY).hexdigest()}"
+    parts = [headers["X-Amz-Date"][:8], scope.get("region", "eu-west-1"), "personalize", "aws4_request"]
+    text = "\n".join(
+        ["AWS4-HMAC-SHA256", headers["X-Amz-Date"], "/".join(parts), sha256(canonical.encode()).hexdigest()]
+    )
+    key = b"AWS4emulator-secret"
+    for part in parts:
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    claim = f"Credential=AKIDEMULATOR/{'/'.join(parts)}, SignedHeaders={names}, Signature={signature}"
+    return headers | {"Authorization": f"AWS4-HMAC-SHA256 {claim}"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "names"),
+    [
+        ({}, "host;x-amz-date"),
+        ({"Content-Type": "text/plain", "X-Amzn-Trace-Id": "1"}, "host;x-amz-date"),
+        ({"X-Amz-Meta": " a \t b "}, "host;x-amz-date;x-amz-meta"),
+    ],
+)
+def test_host_and_all_amz_headers_must_be_signed_and_no_others(
+    server: emulator.Server, sent: dict[str, str], names: str
+) -> None:
+    assert post(server, sign_headers(server, sent, names)) == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("sent", "names"),
+    [
+        ({}, "host"),
+        ({}, "x-amz-date"),
+        ({}, ""),
+        ({"X-Amz-Meta": "1"}, "host;x-amz-date"),
+        ({"X-Amz-Content-Sha256": sha256(BODY).hexdigest()}, "host;x-amz-date"),
+        ({}, "x-amz-date;host"),
+        ({}, "host;host;x-amz-date"),
+        ({}, "Host;X-Amz-Date"),
+        ({}, "host;x-amz-date;x-missing"),
+    ],
+)
+def test_headers_signed_otherwise_are_refused_though_the_sum_is_right(
+    server: emulator.Server, sent: dict[str, str], names: str
+) -> None:
+    assert post(server, sign_headers(server, sent, names)) == (403, "InvalidSignatureException")
+
+
+def test_a_session_token_must_be_signed() -> None:
+    for settings in (Settings(session_token="token"), Settings(token_lifetime=60)):
+        with emulator.running(settings) as server:
+            token = {"X-Amz-Security-Token": "token"}
+            unsigned = sign_headers(server, token, "host;x-amz-date")
+            assert post(server, unsigned) == (403, "InvalidSignatureException")
+            signed = sign_headers(server, token, "host;x-amz-date;x-amz-security-token")
+            assert post(server, signed) == (200, "")
+
+
+@pytest.mark.parametrize(
+    "moment", ["2024111T101010Z", "20240101T101010", "20240101", "\uff12\uff10\uff12\uff140101T101010Z"]
+)
+def test_a_date_in_another_form(server: emulator.Server, moment: str) -> None:
+    headers = sign_headers(server, {}, "host;x-amz-date") | {"X-Amz-Date": moment.encode().decode("latin-1")}
+    assert post(server, headers) == (400, "IncompleteSignatureException")
+
+
+@pytest.mark.parametrize("region", ["", "EU WEST", "eu_west"])
+def test_a_region_that_is_none(server: emulator.Server, region: str) -> None:
+    headers = sign_headers(server, {}, "host;x-amz-date", region=region)
+    assert post(server, headers) == (403, "InvalidSignatureException")
+
+
+def test_an_authorization_that_says_a_thing_twice(server: emulator.Server) -> None:
+    headers = sign(server)
+    headers["Authorization"] += f", Signature={'0' * 64}"
+    assert post(server, headers) == (400, "IncompleteSignatureException")
 
 
 @pytest.mark.parametrize("header", ["Host", "X-Amz-Date", "X-Amz-Extra"])
@@ -124,7 +209,7 @@ def test_a_tampered_header(server: emulator.Server, header: str) -> None:
 
 
 def test_the_query_is_signed_too(server: emulator.Server) -> None:
-    path = "/events?b=2&a=%20x&c"
+    path = "/events?b=2&a=%20x&c&a-b=1&a=%20w"
     assert post(server, sign(server, path=path), path=path) == (200, "")
     assert post(server, sign(server, path=path), path="/events?b=3&a=%20x&c") == (
         403,

@@ -54,6 +54,7 @@ def test_the_summary(served: emulator.Server) -> None:
         "throttled": 0,
         "refused": {"InvalidInputException": 1},
         "faults": {},
+        "badRequests": {},
         "otherCalls": 0,
         "events": 5,
         "distinctEventIds": 3,
@@ -149,4 +150,5 @@ def test_there_is_nothing_else(server: emulator.Server, method: str, path: str) 
         urlopen(Request(server.endpoint_url + path, method=method))
     with caught.value as answer:
         assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
-    assert server.summary()["calls"] == 0
+    summary = server.summary()
+    assert (summary["calls"], summary["badRequests"]) == (0, {"UnknownOperationException": 1})

@@ -6,6 +6,7 @@ import pytest
 
 from delivery.calls import Calls
 from delivery.channel.dispatcher import Progress
+from delivery.http.faults import NO_ANSWER
 from delivery.http.service import Service
 from delivery.records import Answer
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
@@ -65,7 +66,7 @@ def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
         (
             Answer(None, "EndpointConnectionError"),
             UnfinishedError,
-            "out of retries after EndpointConnectionError (HTTP none): 12,340 events wait; ",
+            "out of retries after EndpointConnectionError: 12,340 events wait; ",
             "run this again, it resumes",
         ),
         (
@@ -95,7 +96,7 @@ def test_an_answer_ended_it(answer: Answer, error: type[Exception], begins: str,
         (
             GIVEN,
             ConfigurationError,
-            "check the endpoint and the executors' way to it (network, proxy, certificates), then run this again",
+            "check --endpoint-url and the executors' way to it (network, proxy, certificates), then run this again",
         ),
         (
             AMAZON,
@@ -112,8 +113,30 @@ def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_
 ) -> None:
     with pytest.raises(error) as raised:
         ending(sent(Answer(None, "EndpointConnectionError"), answered=0), counters(), service, interrupted=False)
-    nobody = "nobody answers at the service (EndpointConnectionError (HTTP none)): 12,340 events wait; "
+    where = service.endpoint_url or "Amazon Personalize in eu-west-1"
+    nobody = f"nobody answers at {where} (connection refused, or no such host): 12,340 events wait; "
     assert str(raised.value) == nobody + words
+
+
+@pytest.mark.parametrize("code", sorted(NO_ANSWER))
+def test_why_nobody_answers_is_said_in_words(code: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        ending(sent(Answer(None, code), answered=0), counters(), GIVEN, interrupted=False)
+    assert code not in str(raised.value) and "HTTP none" not in str(raised.value)
+
+
+def test_who_answers_in_the_services_place_is_named_by_its_url_without_a_password() -> None:
+    service = Service("t", "eu-west-1", "http://me:hush@127.0.0.1:9/x")
+    with pytest.raises(ConfigurationError) as raised:
+        ending(sent(Answer(501, "NotTheService")), counters(), service, interrupted=False)
+    assert str(raised.value).startswith(
+        "something else than Amazon Personalize answers at http://127.0.0.1:9/x (HTTP 501): 12,340 events wait; "
+    )
+
+
+def test_what_an_executor_lacks_is_no_answer_of_the_service() -> None:
+    with pytest.raises(ConfigurationError, match=r"^the executors cannot call the service: NoCredentialsError: "):
+        ending(sent(Answer(None, "NoCredentialsError"), answered=0), counters(), AMAZON, interrupted=False)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,20 @@ def test_thresholds_of_ones_own(build: Any, tmp_path: Path, mapping: Path, thres
     assert not (lake / "quality/batches/2024-01-02.warned.json").exists()
 
 
+def test_the_lines_that_an_error_gives_let_the_batch_pass(
+    build: Any, tmp_path: Path, mapping: Path, thresholds: Any
+) -> None:
+    """The log of somebody who tries it alone: one visitor, and a property that nobody has used yet."""
+    mapping.write_text(MAPPING + "[event.properties]\ncoupon = \"NULLIF(kind, 'view')\"\n")
+    folder = raw(tmp_path, *[record(n, who="v", user="u") for n in range(800)])
+    ended = build(folder, mapping=mapping)
+    assert ended.code == 3, ended
+    line = next(line for line in ended.said if "--thresholds" in line)
+    lines = line.rpartition("a line each: ")[2].split(", ")
+    assert len(lines) == 3, ended.said
+    assert build(folder, mapping=mapping, more=thresholds("\n".join(lines))).code == 0
+
+
 def test_the_faults_of_thresholds_and_mapping_are_told_together(
     build: Any, tmp_path: Path, mapping: Path, thresholds: Any, lake: Path
 ) -> None:

@@ -83,10 +83,10 @@ def test_an_old_day_built_again_gets_that_days_ids(
     assert len(set(before.values())) == 2
     build(days["2024-01-02"], mapping=mapping, batch="2024-01-02")
     assert sessions(spark, lake) == before
-    assert "built upon" not in caplog.text
+    assert "was built on" not in caplog.text
     build(log("2b", view("2024-01-02T00:10"), view("2024-01-02T20:00")), mapping=mapping, batch="2024-01-02")
     assert (
-        "batch 2024-01-03: was built upon other events and visits than are published now for 2024-01-02" in caplog.text
+        "batch 2024-01-03: was built on 2024-01-02, published anew since: sessions that cross the border" in caplog.text
     )
     build(days["2024-01-03"], mapping=mapping, batch="2024-01-03")
     after = sessions(spark, lake)
@@ -288,17 +288,17 @@ def test_a_duplicate_whose_other_is_gone_is_told(
     second = build(log("2", gone), mapping=mapping, batch="2024-01-02", more=may_be_empty)
     assert (second.code, second.summary["duplicates"]) == (0, 1)
     build(log("3", view("2024-01-03T10:00")), mapping=mapping, batch="2024-01-03", more=("--look-back", "1"))
-    assert "built upon" not in caplog.text
+    assert "was built on" not in caplog.text
     build(log("1b", *kept), mapping=mapping, batch="2024-01-01")
-    assert caplog.text.count("was built upon") == caplog.text.count("batch 2024-01-02: was built upon") == 1
+    assert caplog.text.count("was built on") == caplog.text.count("batch 2024-01-02: was built on") == 1
     caplog.clear()
     strict = tmp_path / "strict.toml"
     strict.write_text("[anonymous]\nfail_count = 0\n")
     failed = build(log("1", *kept, gone), mapping=mapping, batch="2024-01-01", more=("--thresholds", str(strict)))
-    assert failed.code == 3 and caplog.text.count("batch 2024-01-02: was built upon") == 1  # it is so still
+    assert failed.code == 3 and caplog.text.count("batch 2024-01-02: was built on") == 1  # it is so still
     caplog.clear()
     between = build(log("2", gone), mapping=mapping, batch="2024-01-02T12", more=("--thresholds", str(strict)))
-    assert between.code == 3 and "built upon" not in caplog.text  # it changes nothing for who comes after
+    assert between.code == 3 and "was built on" not in caplog.text  # it changes nothing for who comes after
 
 
 def test_later_batches_of_a_newer_layout_spoil_no_build(

@@ -44,6 +44,12 @@ def test_before_anything_was_sent_nobody_knows_how_long_it_takes() -> None:
     assert bar(GOAL, at(0), calls=0.0, events=0.0).endswith("time left unknown")
 
 
+def test_before_a_task_is_there_it_says_what_is_waited_for() -> None:
+    nothing = Progress(0, 0, 500.0, "the limit", Calls(), 0)
+    assert line(GOAL, nothing, calls=0.0, events=0.0) == "1,000 of 10,000 events ended; starting tasks"
+    assert bar(GOAL, nothing, calls=0.0, events=0.0).endswith(" | starting tasks")
+
+
 def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     display = Display(None, clock)

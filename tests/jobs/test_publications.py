@@ -82,6 +82,19 @@ def events(spark: SparkSession, lake: Path) -> int:
     return spark.read.parquet(str(lake / "events")).count()
 
 
+def test_a_build_that_cannot_begin_says_whose_events_and_whose_page_the_batch_has(
+    spark: SparkSession, shop: Day, build: Job, lake: Path, tmp_path: Path, reports: Callable[..., list[str]]
+) -> None:
+    run = shop(40, 1).summary["runId"]
+    failed = shop(400, 600).summary["runId"]
+    (tmp_path / "none.toml").write_text("[source]\n")
+    ended = build(tmp_path, mapping=tmp_path / "none.toml", batch=BATCH)
+    assert (ended.code, ended.summary["kept"], ended.summary["gate"]) == (2, run, None)
+    page = next(text for text in reports(BATCH) if ended.summary["runId"] in text)
+    assert f"What run {run} published stays as it is." in page
+    assert f"is that of run {failed}: it shows every check" in page
+
+
 def test_a_build_that_fails_leaves_the_good_one_in_its_place_and_says_so(
     spark: SparkSession, shop: Day, put: Job, serve: Callable[..., Server], lake: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

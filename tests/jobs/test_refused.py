@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from delivery.channel.dispatcher import Trust
 from delivery.http.service import Service
 from emulator import Faults, Server
 from jobs.put_events import parse
 from jobs.sending.refused import look_command, retry_command
+from jobs.sending.send import Pace
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
+USUAL = Pace(500, 256, 0)
 Serve = Callable[..., Server]
 
 
@@ -78,11 +81,27 @@ def test_replay_says_it_of_all_batches_at_once(
 
 
 def test_a_password_in_an_endpoints_url_is_not_repeated() -> None:
-    command = retry_command("/lake", Service("t", "eu-west-1", "https://me:hush@own.example"), ["b"])
+    command = retry_command("/lake", Service("t", "eu-west-1", "https://me:hush@own.example"), ["b"], USUAL)
     assert "hush" not in command and "--endpoint-url ..." in command
+
+
+@pytest.mark.parametrize(
+    ("pace", "options"),
+    [
+        (USUAL, []),
+        (Pace(300, 256, 0), ["--max-rate", "300"]),
+        (Pace(0.5, 8, 40_000), ["--max-rate", "0.5", "--max-in-flight", "8", "--channel-port", "40000"]),
+        (Pace(500, 256, 0, Trust(working=True)), ["--accept-failures"]),
+        (Pace(1_000_000.0, 256, 0), ["--max-rate", "1000000"]),
+    ],
+)
+def test_a_retry_goes_no_faster_than_what_it_repeats(pace: Pace, options: list[str]) -> None:
+    words = shlex.split(retry_command("/lake", Service("t", "eu-west-1"), ["b"], pace))
+    assert words[words.index("eu-west-1") + 1 : -1] == options
+    assert parse(words[2:]).pace == pace
 
 
 @pytest.mark.parametrize("root", ["/a b", "/it's", "s3a://bucket/lake", "/back`tick", '/dollar$HOME"'])
 def test_commands_are_quoted_for_the_shell(root: str) -> None:
-    assert shlex.split(retry_command(root, Service("t $x", "r"), ["b"]))[3] == root
+    assert shlex.split(retry_command(root, Service("t $x", "r"), ["b"], USUAL))[3] == root
     assert root.replace("`", "``") in shlex.split(look_command(root, ["d"]))[-1]

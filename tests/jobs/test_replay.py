@@ -257,7 +257,12 @@ def test_poison_goes_to_dead_letters_and_the_batches_after_it_are_sent(
 
 
 def exported(folder: Path) -> list[dict[str, str]]:
-    return [row for part in sorted(folder.glob("*.csv")) for row in csv.DictReader(part.read_text().splitlines())]
+    """Read what an import would: all that lies in the folder itself, and nothing of the folders in it."""
+    rows = []
+    for part in sorted(each for each in folder.iterdir() if each.is_file()):
+        with part.open(newline="", encoding="utf-8") as text:
+            rows += list(csv.DictReader(text))
+    return rows
 
 
 def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
@@ -275,7 +280,13 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     lay(spark, tmp_path / "lake", {day(0): events})
     ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert ended.code == 0
-    assert ended.summary["bulkExport"] == {"exported": 3, "withoutUser": 1, "withoutItem": 1, "leftOut": []}
+    assert ended.summary["bulkExport"] == {
+        "exported": 3,
+        "withoutUser": 1,
+        "withoutItem": 1,
+        "withSeparator": 0,
+        "leftOut": [],
+    }
     assert (ended.summary["events"], ended.summary["pending"]) == (5, 5)
     rest = {"EVENT_TYPE": "view", "EVENT_VALUE": "", "NOTE": "", "NUMBER_OF_RATINGS": ""}
     first = {"USER_ID": "u1", "ITEM_ID": "i1", "TIMESTAMP": "1704067201", "EVENT_TYPE": "view", "EVENT_VALUE": "12.5"}
@@ -288,6 +299,85 @@ def test_an_export_holds_what_an_import_takes_and_counts_the_rest(
     assert [field["name"] for field in schema["fields"]] == list(exported(tmp_path / "out")[0])
     again = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
     assert (again.code, "is not empty" in again.said[0]) == (2, True)
+
+
+def test_an_export_is_csv_and_one_schema_and_nothing_else(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
+    lay(spark, tmp_path / "lake", days(2, 3, 20))
+    out = tmp_path / "out"
+    ended = replay(tmp_path / "lake", day(0), day(1), "--bulk-export", str(out))
+    assert (ended.code, ended.summary["bulkExport"]["exported"]) == (0, 120)
+    files = sorted(each.relative_to(out) for each in out.rglob("*") if each.is_file())
+    assert [file for file in files if file.suffix != ".csv"] == [Path("schema/interactions.json")]
+    assert all(file.parent == Path() for file in files if file.suffix == ".csv")
+    assert len(exported(out)) == 120
+
+
+ODD_TEXTS = [
+    *('"', '""', '"a', 'a"', 'a""b', "\\", '\\"', "a\\", '\\\\"', ",", '""","', "'", 'a "b", c', "|", "=1+1", "#x"),
+    *("a\nb", "a\rb", "a\r\nb", "\n", " lead", "trail ", " ", "\t", "\x00", "a\x00b", "\x0b", "\x1c", "\x85", "\u2028"),
+    *("\ufeffx", "\u00e9\U0001f600", "null", "NULL", "NaN"),
+]
+
+
+def test_each_field_of_an_export_is_the_lakes(spark: SparkSession, tmp_path: Path, replay: Job) -> None:
+    """Read by another reader than Spark's: in each column that holds text, beside others that do."""
+    events = [
+        event(
+            str(number),
+            DAY_ONE + timedelta(seconds=number),
+            userId=f"u{text}",
+            itemId=f"{text}i",
+            eventType=text,
+            impression=["a", text.replace("|", "")] if text.replace("|", "") else None,
+            properties={"first": text, "middle": text, "zLast": text} if number % 2 else {"middle": text},
+        )
+        for number, text in enumerate(ODD_TEXTS)
+    ]
+    lay(spark, tmp_path / "lake", {day(0): events})
+    ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
+    assert (ended.code, ended.summary["bulkExport"]["exported"]) == (0, len(ODD_TEXTS))
+    found = sorted(exported(tmp_path / "out"), key=lambda row: int(row["TIMESTAMP"]))
+    wanted = [
+        {
+            "USER_ID": one["userId"],
+            "ITEM_ID": one["itemId"],
+            "TIMESTAMP": str(int(one["sentAt"].timestamp())),
+            "EVENT_TYPE": one["eventType"],
+            "EVENT_VALUE": "",
+            "IMPRESSION": "|".join(one["impression"] or []),
+            "FIRST": one["properties"].get("first", ""),
+            "MIDDLE": one["properties"]["middle"],
+            "Z_LAST": one["properties"].get("zLast", ""),
+        }
+        for one in events
+    ]
+    assert found == wanted
+
+
+def test_an_impression_that_an_import_would_take_for_another_is_left_out_and_counted(
+    spark: SparkSession, tmp_path: Path, replay: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = [None, ["a", "b"], ["a|b"], ["a", "|"], ["a", "b", "c|"], ["a"]]
+    events = [
+        event(str(number), DAY_ONE, userId="u", itemId=f"i{number}|", impression=items)
+        for number, items in enumerate(seen)
+    ]
+    events.append(event("nobody", DAY_ONE, session="nobody", impression=["x|y"]))
+    lay(spark, tmp_path / "lake", {day(0): events})
+    ended = replay(tmp_path / "lake", day(0), day(0), "--bulk-export", str(tmp_path / "out"))
+    assert ended.code == 0
+    assert ended.summary["bulkExport"] == {
+        "exported": 3,
+        "withoutUser": 1,
+        "withoutItem": 0,
+        "withSeparator": 3,
+        "leftOut": [],
+    }
+    assert (ended.summary["events"], ended.summary["pending"]) == (7, 7)
+    found = {row["ITEM_ID"]: row["IMPRESSION"] for row in exported(tmp_path / "out")}
+    assert found == {"i0|": "", "i1|": "a|b", "i5|": "a"}
+    assert "3 events are left out: an item id of their impression holds '|'" in caplog.text
+    assert "a|b" not in caplog.text
 
 
 def test_an_export_asks_delivered_batches_of_the_range_whose_a_session_is(
@@ -322,6 +412,7 @@ def test_properties_that_no_column_can_hold_are_named(
         "exported": 2,
         "withoutUser": 0,
         "withoutItem": 0,
+        "withSeparator": 0,
         "leftOut": ["eventValue", "itemId"],
     }
     assert "no column can hold the properties eventValue, itemId" in caplog.text

@@ -108,7 +108,13 @@ EXPORT = {
     **REPLAY,
     "delivered": 0,
     "alreadyDelivered": 3100,
-    "bulkExport": {"exported": 800, "withoutUser": 60, "withoutItem": 10, "leftOut": ["eventValue", "itemId"]},
+    "bulkExport": {
+        "exported": 800,
+        "withoutUser": 60,
+        "withoutItem": 10,
+        "withSeparator": 7,
+        "leftOut": ["eventValue", "itemId"],
+    },
 }
 
 EVERYTHING: dict[str, str] = {
@@ -258,7 +264,12 @@ def test_a_plans_page_and_an_exports_say_so_and_tell_their_figures() -> None:
         assert words in plan
     for words in (
         *("Nothing was sent: what waits was written for a bulk import.", "800 events written"),
-        *("60 left out: nobody knows their user", "10 left out: without an item", "taken: eventValue, itemId."),
+        *(
+            "60 left out: nobody knows their user",
+            "10 left out: without an item",
+            "7 left out: | in",
+            "taken: eventValue, itemId.",
+        ),
     ):
         assert words in export
     failed = seen(told({**REPLAY, "exitCode": 2, "error": "no"}))
@@ -304,3 +315,18 @@ def test_a_long_name_leaves_room_for_its_numbers() -> None:
     text = told(BUILD, flow=flow(("v" * 60, (5,))))
     assert re.search(r"\.names td:first-child \{[^}]*overflow-wrap: anywhere", text)
     assert re.search(r'<table class="names">\s*<thead><tr><th scope="col">event type', text)
+
+
+def test_a_build_that_ended_before_it_built_shows_whose_page_and_whose_events_the_batch_has() -> None:
+    nothing = {
+        **dict.fromkeys(BUILD, 0),
+        "job": "build_events",
+        "batch": "2024-01-02",
+        "reasons": {},
+        "gate": None,
+        **ENDS,
+    }
+    text = seen(told({**nothing, "exitCode": 2, "kept": "run-1"}, docs={"2024-01-02"}, documentedRun="run-2"))
+    assert "Something must be mended first. What run run-1 published stays as it is." in text
+    assert "The batch's page in the Data Docs is that of run run-2: it shows every check" in text
+    assert "that of run" not in seen(told(BUILD, docs={"2024-01-02"})), "it is this build's own"

@@ -14,10 +14,10 @@ from botocore.session import Session
 import emulator
 from delivery.sending.retry import RetryPolicy
 from emulator import Server, Settings
-from jobs.errors import UnfinishedError
+from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from jobs.put_events import main
-from jobs.sending.regions import check_region, known_regions
-from jobs.sending.service import wait_for
+from jobs.sending.regions import check_region, check_spelling, known_regions
+from jobs.sending.service import resolve_service, wait_for
 
 HOST = "personalize-events.{}.amazonaws.com"
 
@@ -49,6 +49,17 @@ def test_of_a_known_region_nobody_asks_for_the_address() -> None:
 
 def test_a_region_that_only_signs_may_have_any_name() -> None:
     assert check_region(Session(), "local", "http://127.0.0.1:8080/events", lambda _host: False) is None
+
+
+@pytest.mark.parametrize("endpoint_url", [None, "http://127.0.0.1:8080"])
+@pytest.mark.parametrize("region", ["EU-WEST-1", "eu_west_1", "eu west 1", " eu-west-1", "Eu-West-1"])
+def test_a_region_that_is_only_spelt_wrongly_is_told_at_once(region: str, endpoint_url: str | None) -> None:
+    with pytest.raises(ConfigurationError, match=r"^region .*: did you mean eu-west-1\? Set it by --region"):
+        resolve_service("t", region, endpoint_url)
+
+
+def test_no_known_region_is_spelt_wrongly() -> None:
+    assert not [region for region in known_regions(Session()) if check_spelling(region)]
 
 
 def test_a_run_with_such_a_region_ends_with_2_and_says_so(
@@ -97,6 +108,33 @@ def test_a_chain_without_a_source_is_not_waited_for() -> None:
     with pytest.raises(NoCredentialsError):
         wait_for(find, RetryPolicy())
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", None])
+def test_a_source_that_hangs_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, region: str | None
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text("[default]\ncredential_process = sleep 20\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setattr("jobs.sending.service.RETRY", RetryPolicy(base=0.1, budget=1.0))
+    monkeypatch.setattr("jobs.sending.service._QUIET", 0.3)
+    monkeypatch.setattr("jobs.sending.service._GLANCE", 1.0)
+    begun = time.monotonic()
+    with pytest.raises(JobError) as raised:
+        resolve_service("t", region, None)
+    assert time.monotonic() - begun < 5.0
+    if region is None:
+        assert raised.value.lines == (
+            "no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region",
+        )
+    else:
+        assert raised.value.exit_code == 5
+        assert "no AWS credentials yet, after 1 s: their source does not answer" in str(raised.value)
+        assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+            "no AWS credentials yet: their source does not answer; asking again for up to 1 s"
+        ]
 
 
 def test_nobody_waits_for_credentials_without_a_region(

@@ -1,0 +1,230 @@
+"""Values of a file's own types as the types of a mapping's schema: fields by name, and nothing changed in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from typing import Final
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegralType,
+    LongType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+_NAN: Final = "NaN"
+_WHOLE_NUMBER: Final = r"\A\s*[+-]?\d+(\.0*)?\s*\z"
+_LONG_NUMBER: Final = r"\A\s*[+-]?\d{8,38}\s*\z"
+_LONGEST: Final = DecimalType(38, 0)
+_INFINITE: Final = r"(?i)\A\s*[+-]?inf(inity)?\s*\z"
+_BEGINS_WITH_YEAR: Final = r"\A\s*[+-]?\d{4}"
+"""Spark gives a time without a date the date of the run."""
+_BEYOND_BIGINT: Final = 2.0**63
+
+
+def converted(value: Column, found: DataType, wanted: DataType) -> Column:
+    """Convert a value, its nested fields by name.
+
+    Args:
+        value: of type `found`.
+        found: as the file has it.
+        wanted: as the schema has it. A field that `found` lacks is null; one that `wanted` lacks is left out.
+
+    Returns:
+        The value as `wanted`. Where `is_converted` is false, it is not to be used. A NaN has no value as a type that
+        knows none, so it becomes null: pandas writes it where an integer is missing.
+
+    Raises:
+        AnalysisException: when evaluated, if Spark casts no value of `found` to `wanted`.
+
+    Examples:
+        >>> found, wanted = (spark.range(0).selectExpr(f"CAST(NULL AS {ddl}) AS hit").schema["hit"].dataType
+        ...                  for ddl in ("STRUCT<sku: STRING, price: INT>", "STRUCT<Price: STRING, ref: STRING>"))
+        >>> spark.sql("SELECT struct('s1' AS sku, 7 AS price) AS hit").select(
+        ...     converted(F.col("hit"), found, wanted).alias("hit")).first()
+        Row(hit=Row(Price='7', ref=None))
+    """
+    match found, wanted:
+        case StructType(), StructType():
+            fields = [_field(value, found, name, kind).alias(name) for name, kind in _fields(wanted)]
+            return F.when(value.isNotNull(), F.struct(*fields))
+        case ArrayType(), ArrayType():
+            return F.transform(value, lambda one: converted(one, found.elementType, wanted.elementType))
+        case MapType(), MapType():
+            return _map(value, found, wanted)
+        case _:
+            return _single(value, found, wanted)
+
+
+def is_converted(value: Column, found: DataType, wanted: DataType) -> Column:
+    """Say whether `converted` keeps what a value says: true or false, never null.
+
+    A fraction that is rounded to the digits of a DECIMAL or FLOAT is kept; one that is cut off is not, nor is a number
+    beyond the type's range, an integer beyond the precision of a DOUBLE, a text of another kind, or a time without a
+    date.
+
+    Args:
+        value: of type `found`.
+        found: as the file has it.
+        wanted: as the schema has it.
+
+    Examples:
+        >>> from pyspark.sql.types import IntegerType
+        >>> values = spark.createDataFrame([(1.0,), (1.9,), (1e30,), (float("nan"),), (None,)], "value DOUBLE")
+        >>> kept = is_converted(F.col("value"), DoubleType(), IntegerType())
+        >>> [row[0] for row in values.select(kept).collect()]
+        [True, False, False, True, True]
+    """
+    match found, wanted:
+        case StructType(), StructType():
+            names = {name.lower(): (name, kind) for name, kind in _fields(found)}
+            pairs = [(*names[name.lower()], kind) for name, kind in _fields(wanted) if name.lower() in names]
+            return _all(is_converted(value.getField(name), has, wants) for name, has, wants in pairs)
+        case ArrayType(), ArrayType():
+            kept = F.forall(value, lambda one: is_converted(one, found.elementType, wanted.elementType))
+            return F.coalesce(kept, F.lit(True))
+        case MapType(), MapType():
+            values = F.forall(F.map_values(value), lambda one: is_converted(one, found.valueType, wanted.valueType))
+            return F.coalesce(values, F.lit(True)) & F.coalesce(_has_keys(value, found, wanted), F.lit(True))
+        case _:
+            lost = [*_losses(value, converted(value, found, wanted), found, wanted)]
+            return ~F.coalesce(reduce(lambda one, other: one | other, lost), F.lit(False))
+
+
+def missing_fields(found: DataType, wanted: DataType) -> list[str]:
+    """Name the fields, nested ones with dots, that the schema wants and a file does not have.
+
+    Examples:
+        >>> found, wanted = (spark.range(0).selectExpr(f"CAST(NULL AS {ddl}) AS a").schema["a"].dataType
+        ...                  for ddl in ("ARRAY<STRUCT<sku: INT>>", "ARRAY<STRUCT<SKU: INT, reff: INT>>"))
+        >>> missing_fields(found, wanted)
+        ['reff']
+    """
+    match found, wanted:
+        case StructType(), StructType():
+            names = {name.lower(): kind for name, kind in _fields(found)}
+            missing = [name for name, _ in _fields(wanted) if name.lower() not in names]
+            nested = [
+                f"{name}.{below}"
+                for name, kind in _fields(wanted)
+                if name.lower() in names
+                for below in missing_fields(names[name.lower()], kind)
+            ]
+            return [*missing, *nested]
+        case ArrayType(), ArrayType():
+            return missing_fields(found.elementType, wanted.elementType)
+        case MapType(), MapType():
+            return missing_fields(found.valueType, wanted.valueType)
+        case _:
+            return []
+
+
+def in_letters_of(found: DataType, wanted: DataType) -> DataType:
+    """Give a file's type with the schema's letters in the names of nested fields.
+
+    Examples:
+        >>> found, wanted = (spark.range(0).selectExpr(f"CAST(NULL AS {ddl}) AS a").schema["a"].dataType
+        ...                  for ddl in ("STRUCT<sku: INT, Ref: INT>", "STRUCT<SKU: STRING>"))
+        >>> in_letters_of(found, wanted).simpleString()
+        'struct<SKU:int,Ref:int>'
+    """
+    match found, wanted:
+        case StructType(), StructType():
+            names = {name.lower(): (name, kind) for name, kind in _fields(wanted)}
+            pairs = [(has, *names.get(has.name.lower(), (has.name, has.dataType))) for has in found.fields]
+            return StructType([StructField(name, in_letters_of(has.dataType, kind)) for has, name, kind in pairs])
+        case ArrayType(), ArrayType():
+            return ArrayType(in_letters_of(found.elementType, wanted.elementType))
+        case MapType(), MapType():
+            return MapType(found.keyType, in_letters_of(found.valueType, wanted.valueType))
+        case _:
+            return found
+
+
+def _fields(struct: StructType) -> list[tuple[str, DataType]]:
+    return [(field.name, field.dataType) for field in struct.fields]
+
+
+def _field(value: Column, found: StructType, name: str, wanted: DataType) -> Column:
+    for own, kind in _fields(found):
+        if own.lower() == name.lower():
+            return converted(value.getField(own), kind, wanted)
+    return F.lit(None).cast(wanted)
+
+
+def _single(value: Column, found: DataType, wanted: DataType) -> Column:
+    if isinstance(wanted, StringType):
+        return F.encode(value.cast("string"), "UTF-8").cast("string")  # bytes that are no text become U+FFFD
+    if isinstance(found, DoubleType | FloatType) and not isinstance(wanted, DoubleType | FloatType):
+        value = F.when(~F.isnan(value), value)
+    if isinstance(found, StringType) and isinstance(wanted, IntegralType | DecimalType):
+        value = F.when(value != _NAN, value)
+    return value.cast(wanted)
+
+
+def _map(value: Column, found: MapType, wanted: MapType) -> Column:
+    if found.keyType == wanted.keyType:
+        return F.transform_values(value, lambda _, one: converted(one, found.valueType, wanted.valueType))
+    entries = F.transform(
+        F.map_entries(value),
+        lambda entry: F.struct(
+            converted(entry["key"], found.keyType, wanted.keyType),
+            converted(entry["value"], found.valueType, wanted.valueType),
+        ),
+    )
+    return F.when(_has_keys(value, found, wanted), F.map_from_entries(entries))
+
+
+def _has_keys(value: Column, found: MapType, wanted: MapType) -> Column:
+    """Whether each key of a map can be a key of the wanted type, and no two become one."""
+    if found.keyType == wanted.keyType:
+        return F.lit(True)
+    own = F.map_keys(value)
+    keys = F.transform(own, lambda key: converted(key, found.keyType, wanted.keyType))
+    kept = F.forall(own, lambda key: is_converted(key, found.keyType, wanted.keyType))
+    return kept & F.forall(keys, lambda key: key.isNotNull()) & (F.size(F.array_distinct(keys)) == F.size(keys))
+
+
+def _losses(value: Column, result: Column, found: DataType, wanted: DataType) -> Iterator[Column]:
+    """Give the conditions, some of which may be null, under which a conversion of single values says something else."""
+    is_fraction = isinstance(found, DoubleType | FloatType)
+    is_number = ~F.isnan(value) if is_fraction else value != _NAN if isinstance(found, StringType) else F.lit(True)
+    yield is_number & value.isNotNull() & result.isNull()
+    match found, wanted:
+        case (StringType(), IntegralType()):
+            yield is_number & ~value.rlike(_WHOLE_NUMBER)
+        case (IntegralType() | DecimalType() | DoubleType() | FloatType(), IntegralType()):
+            yield is_number & ~result.cast(found).eqNullSafe(value)
+            if is_fraction and isinstance(wanted, LongType):
+                yield is_number & (value >= F.lit(_BEYOND_BIGINT))
+        case (IntegralType(), DoubleType() | FloatType()):
+            yield ~result.cast(found).eqNullSafe(value)
+        case (StringType(), DoubleType() | FloatType()):
+            yield _is_infinite(result) & ~value.rlike(_INFINITE)
+            exact = F.when(value.rlike(_LONG_NUMBER), value.cast(_LONGEST))
+            yield exact.isNotNull() & ~result.cast(_LONGEST).eqNullSafe(exact)
+        case (DoubleType() | DecimalType(), FloatType()):
+            yield _is_infinite(result) & ~_is_infinite(value.cast("double"))
+        case (StringType(), DateType() | TimestampType() | TimestampNTZType()):
+            yield ~value.rlike(_BEGINS_WITH_YEAR)
+
+
+def _is_infinite(number: Column) -> Column:
+    return F.abs(number) == F.lit(float("inf"))
+
+
+def _all(conditions: Iterator[Column]) -> Column:
+    return reduce(lambda one, other: one & other, conditions, F.lit(True))
