@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from delivery.http.service import Service
-from jobs.errors import UnfinishedError
+from jobs.errors import JobError, UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
@@ -116,9 +116,22 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dic
     """Account for batches' events before it is their turn, without looking at them.
 
     Events of a batch without a plan count as pending, also where another batch's delivery has brought them.
+
+    Raises:
+        UnfinishedError: another run has ended a plan while it was read.
     """
-    known = Tracker(lake, service).plans.standings({manifest.batch: manifest.runId for manifest in manifests})
-    return {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+    plans, sources = Tracker(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
+    known = plans.standings(sources)
+    try:
+        return {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+    except JobError:
+        raise
+    except Exception:
+        now = plans.standings(sources)
+        changed = next((batch for batch in sources if now.get(batch) != known.get(batch)), None)
+        if changed is None:
+            raise
+        raise UnfinishedError(f"batch {changed}: another run has delivered it just now: run this again") from None
 
 
 def _account(lake: Lake, service: Service, manifest: Manifest, known: Balance | Plan | None) -> Account:

@@ -162,10 +162,10 @@ class Attendance:
     def _look(self, progress: Progress) -> None:
         self._hear_of_calls()
         self._show(progress)
-        self._watch.check()
         if time.monotonic() - self._kept_at >= _EVERY:
             self._kept_at = time.monotonic()
             self._keep()
+        self._watch.check()  # last: also of a sending that is to end receipts are kept
 
     def _keep(self) -> None:
         """Make durable what came.

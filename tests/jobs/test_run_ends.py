@@ -352,3 +352,49 @@ def test_a_proxy_that_is_none_is_told_before_the_first_call(
     ended = put(server.endpoint_url)
     assert ended.code == 2 and ended.said[0].startswith("the way to the service: HTTP_PROXY: ")
     assert server.summary()["calls"] == 0
+
+
+def test_a_plan_that_another_run_ends_while_it_is_read_is_told(
+    spark: SparkSession, lake: Path, put: Job, replay: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(spark, lake, days(1, 2, 4))
+    server, real = serve(), Ledger.tally
+
+    def stop(*_: object) -> Any:
+        raise UnfinishedError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.sending.errand._send", stop)
+        assert put(server.endpoint_url, batch=day(0)).code == 5
+    others: list[Any] = []
+
+    def tally(found: Ledger, plan: Any) -> Any:
+        if not others:
+            others.append(None)
+            others.append(put(server.endpoint_url, batch=day(0)))
+        return real(found, plan)
+
+    monkeypatch.setattr(Ledger, "tally", tally)
+    ended = replay(lake, day(0), day(0), url=server.endpoint_url)
+    assert others[1].code == 0
+    assert (ended.code, ended.said) == (5, [f"batch {day(0)}: another run has delivered it just now: run this again"])
+    assert replay(lake, day(0), day(0), url=server.endpoint_url).summary["alreadyDelivered"] == 8
+
+
+def test_dead_letters_that_cannot_be_counted_change_no_exit_code(
+    built: Any, put: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(events: Events) -> bytes:
+        if any(event["itemId"] == "a3" for event in events):
+            return response(400, b"x-amzn-requestid: r\r\n", b'{"__type": "InvalidInputException", "message": "no"}')
+        return response(200, b"x-amzn-requestid: r\r\n", b"")
+
+    def vanished(*_: object) -> Any:
+        raise RuntimeError("a file is gone")
+
+    built()
+    monkeypatch.setattr("jobs.sending.refused.DeadLetters.codes", vanished)
+    with raw_service(answer) as url:
+        ended = put(url)
+    assert (ended.code, ended.summary["deadLettered"], ended.said) == (4, 1, [])
+    assert any("--retry-dead-letters" in record.getMessage() for record in caplog.records)
