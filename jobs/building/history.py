@@ -179,7 +179,7 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
         for one in (*itself, *islice(manifests.passed(order.after(batch)), MOST_WARNED)):
             now = find_history(manifests, order, one.batch, one.lookBack).upon
             changed = sorted(
-                label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)
+                {label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)}
             )
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
                 log.warning("%s", _words_of_changed(order, one, changed))

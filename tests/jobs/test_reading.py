@@ -189,7 +189,7 @@ def test_a_quoted_header_that_spans_lines(read: Read, tmp_path: Path) -> None:
     columns = "who STRING, `the\\nkind` STRING, at BIGINT, kind STRING"
     with pytest.raises(
         ConfigurationError,
-        match=r"its header has 3 columns, the mapping's schema has 4: the header does not have kind$",
+        match=r"its header has 3 columns, the mapping's schema has 4: the header does not have the\nkind, kind$",
     ):
         read("csv", tmp_path, columns=columns, header="true", multiLine="true", escape='\\"')
     assert visitors(read("csv", tmp_path, header="true", multiLine="true", escape='\\"')) == ["a"]
