@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from expectations.interval import Interval, batch_interval
@@ -14,6 +16,7 @@ from jobs.lake.manifests import Manifest, Manifests
 
 log = logging.getLogger(__name__)
 
+_NUMBER: Final = re.compile(r"([0-9]+)")
 _MOST_NAMED: Final = 10
 """Labels in a message."""
 
@@ -29,6 +32,12 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
     """
     order = manifests.order()
     _check_labels(order, first, last)
+    if numbered := text_before_numbers(order):
+        log.warning(
+            "batches without an interval are in the order of their labels' text: %s comes before %s; where that is not "
+            "the order of time, build them with --interval",
+            *numbered,
+        )
     chosen = within(order, first, last)
     found = [one for label in chosen if (one := manifests.current(label)) is not None]
     if not found:
@@ -94,6 +103,27 @@ def within(order: BatchOrder, first: str, last: str) -> list[str]:
     """
     begin, end = Bound.find(order, first), Bound.find(order, last)
     return [label for label in order.in_order() if _from(order, begin, label) and _to(order, end, label)]
+
+
+def text_before_numbers(order: BatchOrder) -> tuple[str, str] | None:
+    """Find two neighbours without an interval whose numbers are in another order than their text; None if none are.
+
+    Examples:
+        >>> text_before_numbers(BatchOrder(("day-1", "day-10", "day-2")))
+        ('day-10', 'day-2')
+        >>> text_before_numbers(BatchOrder(("day-01", "day-02", "day-10", "2024-01-02")))
+    """
+    labels = [label for label in order.in_order() if order.interval(label) is None]
+    numbers = [[int(piece) if piece.isdigit() else piece for piece in _NUMBER.split(label)] for label in labels]
+    pairs = zip(pairwise(labels), pairwise(numbers), strict=True)
+    return next((neighbours for neighbours, (one, other) in pairs if _is_after(one, other)), None)
+
+
+def _is_after(one: Sequence[int | str], other: Sequence[int | str]) -> bool:
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            return isinstance(mine, int) and isinstance(theirs, int) and mine > theirs
+    return False
 
 
 def draws_out(label: str, of: str) -> bool:

@@ -283,6 +283,18 @@ def test_a_label_that_is_not_there_is_told(spark: SparkSession, tmp_path: Path, 
         find_batches(lake.manifests, first, last)
 
 
+def test_numbers_that_are_ordered_as_text_are_told(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake = Lake(spark, str(tmp_path))
+    for label in ("day-1", "day-2", "day-10"):
+        lake.manifests.write(Manifest(label, 1, "run", "passed", 1, 0))
+    assert [found.batch for found in find_batches(lake.manifests, "day-1", "day-2")] == ["day-1", "day-10", "day-2"]
+    assert "day-10 comes before day-2" in caplog.text
+    with pytest.raises(ConfigurationError, match="an empty range"):
+        find_batches(lake.manifests, "day-2", "day-10")
+
+
 def test_gaps_are_told_of_given_intervals_too(
     spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
