@@ -63,6 +63,7 @@ _BY_CODE: Final = {
     "ResourceNotFoundException": Meaning.STOP,
     "SignatureDoesNotMatch": Meaning.STOP,
     "UnrecognizedClientException": Meaning.STOP,
+    "ProxySettingError": Meaning.STOP,
     **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
 }
 _NEVER: Final = frozenset({501, 505})

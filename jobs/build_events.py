@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Final
@@ -20,19 +21,15 @@ if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
         told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
     if told:
-        sys.stderr.write(f"error: {told}\n")
-        sys.stdout.write(json.dumps({"job": "build_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
+        summary = json.dumps({"job": "build_events", "batch": None, "exitCode": 2, "error": told})
+        for stream, line in ((2, "error: " + told), (1, summary)):
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(stream, (line + "\n").encode())
         sys.exit(2)
 
-    def end_early(_signal: int, _frame: object) -> None:
-        """End with a summary where a signal comes while all else is imported; the job has handlers of its own."""
-        told = "interrupted; nothing was published; run it again: it starts over"
-        sys.stderr.write(f"error: {told}\n")
-        sys.stdout.write(json.dumps({"job": "build_events", "batch": None, "exitCode": 5, "error": told}) + "\n")
-        sys.exit(5)
+    from jobs.frame.early_signals import EarlySignals
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end_early)
+    EarlySignals("build_events", "nothing was published; run it again: it starts over").listen()
 
 from datetime import UTC, datetime
 

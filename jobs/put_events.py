@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -20,9 +21,15 @@ if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
         told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
     if told:
-        sys.stderr.write(f"error: {told}\n")
-        sys.stdout.write(json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
+        summary = json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": told})
+        for stream, line in ((2, "error: " + told), (1, summary)):
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(stream, (line + "\n").encode())
         sys.exit(2)
+
+    from jobs.frame.early_signals import EarlySignals
+
+    EarlySignals("put_events", "nothing was sent in this run; run it again").listen()
 
 from pyspark.sql import SparkSession
 
@@ -36,7 +43,7 @@ from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
 from jobs.ledger.tracker import Tracker
 from jobs.sending.endings import ending
-from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, calls, deliver, repeat_warnings, sendable
+from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, Hooks, calls, deliver, repeat_warnings, sendable
 from jobs.sending.progress import Display, Goal
 from jobs.sending.refused import DeadLetters, tell_dead_letters
 from jobs.sending.send import Pace, pace_words
@@ -108,9 +115,14 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
         errand = Errand(lake, service, pace, run, display, timeline, Target(pace.max_rate))
-        sent = deliver(errand, manifest, arguments.kind, counters.update, lambda: goal(counters, pace))
-    if sent is not None:
-        counters.update(calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None)
+        hooks = Hooks(
+            account=counters.update,
+            ready=lambda: goal(counters, pace),
+            sent=lambda sent: counters.update(
+                calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None
+            ),
+        )
+        sent = deliver(errand, manifest, arguments.kind, hooks)
     code = ending(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
         tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])

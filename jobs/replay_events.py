@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import time, timedelta
 from importlib.util import find_spec
@@ -20,9 +21,15 @@ if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
         told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
     if told:
-        sys.stderr.write(f"error: {told}\n")
-        sys.stdout.write(json.dumps({"job": "replay_events", "batch": None, "exitCode": 2, "error": told}) + "\n")
+        summary = json.dumps({"job": "replay_events", "batch": None, "exitCode": 2, "error": told})
+        for stream, line in ((2, "error: " + told), (1, summary)):
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(stream, (line + "\n").encode())
         sys.exit(2)
+
+    from jobs.frame.early_signals import EarlySignals
+
+    EarlySignals("replay_events", "nothing was sent in this run; run it again").listen()
 
 from pyspark.sql import SparkSession
 
@@ -32,7 +39,10 @@ from jobs.errors import Exit
 from jobs.frame.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
 from jobs.frame.deadline import earliest
 from jobs.frame.run import Run, run_job
+from jobs.frame.spark_jobs import JobGuard
+from jobs.frame.streams import write_lines
 from jobs.frame.terminal import find_terminal
+from jobs.lake.rebuilds import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.replaying.bulk import Exported, export
 from jobs.replaying.campaign import Campaign
@@ -135,15 +145,17 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     # Nothing is called, so no credentials are needed; but what was sent already depends on where to.
     service = locate_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
-    waiting = find_waiting(lake, service, find_batches(lake.manifests, arguments.first, arguments.last))
-    run.counters["events"] = waiting.total
-    if arguments.bulk_export is None:
-        tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
-    else:
-        run.if_interrupted = (
-            f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
-        )
-        tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
+    manifests = find_batches(lake.manifests, arguments.first, arguments.last)
+    with unfinished_if_rebuilt(lake.manifests, manifests):
+        waiting = find_waiting(lake, service, manifests)
+        run.counters["events"] = waiting.total
+        if arguments.bulk_export is None:
+            tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
+        else:
+            run.if_interrupted = (
+                f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
+            )
+            tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
     check_counts(f"batches {arguments.first} to {arguments.last}", run.counters)
     return Exit.DONE
 
@@ -158,7 +170,9 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     timeline, target = Timeline(arguments.pace.max_rate), Target(arguments.pace.max_rate)
     run.report.course = timeline.course
     with closing(Display(find_terminal())) as display:
-        campaign = Campaign(Errand(lake, service, arguments.pace, run, display, timeline, target, deadline), manifests)
+        errand = Errand(lake, service, arguments.pace, run, display, timeline, target, deadline)
+        with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
+            campaign = Campaign(errand, manifests)
         campaign.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
@@ -168,7 +182,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
 
 def tell_plan(found: Survey, run: Run, rate: float) -> None:
     """Say what a replay would do, to a person and in the summary."""
-    sys.stdout.write("\n".join(words(found, rate)) + "\n")
+    write_lines(sys.stdout, *words(found, rate))
     run.counters.update(
         batches=found.batches,
         batchesDone=found.batches - len(found.waitingBatches),

@@ -33,7 +33,7 @@ def main(targets: Sequence[str]) -> None:
     for target in targets:
         url, limit, calls = target.split(",")
         pace = Pace(float(limit), IN_FLIGHT, 0)
-        watch = Watch(lambda _rows: None, lambda: None, lambda _progress: None, threading.Event())
+        watch = Watch(lambda _rows: None, lambda: None, threading.Event())
         send(made(spark, int(calls)), Service("bench", "eu-west-1", url), pace, Target(pace.max_rate), watch)
 
 

@@ -10,13 +10,16 @@ from botocore.parsers import create_parser
 from delivery.http.answer import HttpAnswer
 from delivery.http.faults import NOT_THE_SERVICE
 from delivery.records import Answer, Request
+from delivery.text import sanitize
 
-LONGEST_MESSAGE: Final = 4_096
-"""Characters of the service's words that are kept: PutEvents' own have some hundred."""
 _REQUEST_ID: Final = b"x-amzn-requestid"
 _PARSER: Final = create_parser("rest-json")
 _NO_SHAPE: Final[Any] = None
 """Of PutEvents' result: there is none."""
+_CODE_MAX: Final = 128
+_MESSAGE_MAX: Final = 4_096
+_REQUEST_ID_MAX: Final = 128
+"""Characters of the service's words that are kept. Its own are shorter."""
 _quote: Final = json.JSONEncoder().encode
 
 
@@ -34,13 +37,13 @@ def render_body(trackingId: str, request: Request) -> bytes:
 
 
 def read_answer(answer: HttpAnswer) -> Answer:
-    """Say what the service said.
+    """Say what the service said. Whatever bytes it sends, the words can be stored, sent on and printed.
 
     Examples:
         >>> read_answer(HttpAnswer(400, {b"x-amzn-errortype": b"ThrottlingException:"}, b"{}", True)).errorCode
         'ThrottlingException'
     """
-    request_id = answer.headers.get(_REQUEST_ID, b"").decode("latin-1") or None
+    request_id = sanitize(answer.headers.get(_REQUEST_ID, b"").decode("latin-1"), _REQUEST_ID_MAX) or None
     if answer.status >= 300:
         return Answer(answer.status, *_read_error(answer), request_id)
     if request_id is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
@@ -48,13 +51,32 @@ def read_answer(answer: HttpAnswer) -> Answer:
     return Answer(answer.status, awsRequestId=request_id)
 
 
+def local_fault(code: str, error: Exception) -> Answer:
+    """Say why a call had no answer of the service; what boto3 says may quote a setting, so any bytes too."""
+    return Answer(None, code, sanitize(str(error), _MESSAGE_MAX))
+
+
 def _read_error(answer: HttpAnswer) -> tuple[str, str | None]:
     """Return boto3's code and message; the status for a code where the answer names none."""
+    sound = answer.body.decode("utf-8", "replace").encode()
+    # Where the body cannot be read, a header may name the code.
+    error = _parse_error(answer, sound) or _parse_error(answer, b"{}")
+    code, message = error.get("Code"), error.get("Message")
+    return (
+        sanitize(code, _CODE_MAX) if code else str(answer.status),
+        None if message is None else sanitize(message, _MESSAGE_MAX),
+    )
+
+
+def _parse_error(answer: HttpAnswer, body: bytes) -> dict[str, str]:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers.items()}
-    told = {"status_code": answer.status, "headers": headers, "body": answer.body, "context": {}}
+    told = {"status_code": answer.status, "headers": headers, "body": body, "context": {}}
     try:
         error = _PARSER.parse(told, _NO_SHAPE).get("Error", {})
+        return {name: _as_text(error[name]) for name in ("Code", "Message") if error.get(name) is not None}
     except Exception:  # botocore chokes on a body that is JSON but no object, in many ways
-        error = {}
-    message = error.get("Message")
-    return str(error.get("Code") or answer.status), None if message is None else str(message)[:LONGEST_MESSAGE]
+        return {}
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

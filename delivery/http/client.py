@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from botocore.session import Session
 
 from delivery.answers import Meaning, meaning
-from delivery.http.body import read_answer, render_body
+from delivery.http.body import local_fault, read_answer, render_body
 from delivery.http.connection import Connection
 from delivery.http.faults import NoAnswerError
 from delivery.http.flight import Flight
@@ -88,7 +88,7 @@ class Client:
         try:
             await line.pool.open()
         except NoAnswerError as fault:
-            return Answer(None, fault.code, str(fault))
+            return local_fault(fault.code, fault)
         return None
 
     def put(self, request: Request) -> Awaitable[Answer]:
@@ -107,7 +107,7 @@ class Client:
         try:
             answer = line.stranger.judge(read_answer(await line.pool.call(message, connection)))
         except NoAnswerError as fault:
-            return Answer(None, fault.code, str(fault))
+            return local_fault(fault.code, fault)
         if meaning(answer) is Meaning.EXPIRED:
             self._expired = keys
         return answer
@@ -144,7 +144,7 @@ class Client:
         try:
             return self._line or await self._open()
         except Exception as error:  # of boto3, or of whatever finds credentials
-            return Answer(None, type(error).__name__, str(error))
+            return local_fault(type(error).__name__, error)
 
     async def _open(self) -> _Line:
         seconds = self._patience.credentials

@@ -32,7 +32,7 @@ async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds:
         raise NoAnswerError(NOT_REACHED_IN_TIME, "no connection in time") from None
     except ssl.SSLError as error:
         raise NoAnswerError(NOT_TRUSTED, f"TLS cannot be agreed: {error}") from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that cannot be looked up at all is the latter
         raise NoAnswerError(NOT_REACHED, f"no connection: {error}") from None
 
 
@@ -56,7 +56,7 @@ async def _connect(new: Callable[[], Connection], host: str, port: int, trust: s
 async def _connect_to_proxy(new: Callable[[], Connection], proxy: Proxy, trust: ssl.SSLContext | None) -> Connection:
     try:
         return await _connect(new, proxy.host, proxy.port, trust if proxy.tls else None)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise NoAnswerError(NOT_LET_THROUGH, f"no connection to the proxy: {error}") from None
 
 

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from botocore.exceptions import InvalidConfigError
 from botocore.utils import get_environ_proxies
+
+from delivery.http.host_names import is_host
+
+_SPACES: Final = re.compile(r"\s")
+_SYSTEM: Final = "the system's proxy setting"
+
+
+class ProxySettingError(InvalidConfigError):
+    """What is set for a proxy is none. The message names where, and quotes none of it: it may hold a password.
+
+    Args:
+        setting: the name of the variable.
+        fault: what is wrong with it.
+    """
+
+    def __init__(self, setting: str, fault: str) -> None:
+        super().__init__(
+            error_msg=f"{setting}: {fault}; write e.g. http://proxy.example:3128, or name the service in NO_PROXY"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +39,7 @@ class Proxy:
 
     Attributes:
         host: its name or address.
-        port: 0 to 65535.
+        port: 1 to 65535.
         tls: whether it is spoken to over TLS.
         authorization: for the header `Proxy-Authorization`; None where its URL names no user and password.
     """
@@ -30,34 +54,55 @@ def find_proxy(url: str) -> Proxy | None:
     """Find the proxy for a URL; None where there is none.
 
     Raises:
-        ValueError: what is set is no URL of an HTTP proxy. The message quotes none of it: it may bear a password.
+        ProxySettingError: what is set is no URL of an HTTP proxy.
     """
     scheme = urlsplit(url).scheme
     told = get_environ_proxies(url).get(scheme)
     if not told:
         return None
     try:
-        proxy = _read(urlsplit(_with_scheme(told)))
-    except ValueError:
-        proxy = None
-    if proxy is None:
-        raise ValueError(f"{scheme.upper()}_PROXY is no http:// or https:// URL of a proxy")
-    return proxy
+        return _read(_with_scheme(told))
+    except ValueError as fault:
+        raise ProxySettingError(_setting(scheme, told, os.environ), str(fault)) from None
+
+
+def _setting(scheme: str, told: str, environment: Mapping[str, str]) -> str:
+    """Name the variable that a proxy was found in: it may be written in capitals or not."""
+    names = [name for name, value in environment.items() if name.lower() == f"{scheme}_proxy" and value == told]
+    return min(names, default=_SYSTEM, key=lambda name: name != name.lower())
 
 
 def _with_scheme(told: str) -> str:
     return told if "://" in told else f"http://{told.removeprefix('//')}"
 
 
-def _read(parts: SplitResult) -> Proxy | None:
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return None
+def _read(told: str) -> Proxy:
+    """Read a proxy's URL.
+
+    Raises:
+        ValueError: it is none; says why without its text.
+    """
+    try:
+        parts = urlsplit(told)
+        port = parts.port
+    except ValueError:
+        raise ValueError("its host or its port is not valid") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("only http:// and https:// proxies can be used")
+    # urlsplit drops line breaks and tabs, and takes any other blank as it is.
+    if _SPACES.search(told) or not parts.hostname or not is_host(parts.hostname):
+        raise ValueError("its host is not valid")
+    if port == 0:
+        raise ValueError("its port is not valid")
     tls = parts.scheme == "https"
-    return Proxy(parts.hostname, parts.port or (443 if tls else 80), tls, _authorization(parts))
+    return Proxy(parts.hostname, port or (443 if tls else 80), tls, _authorization(parts))
 
 
 def _authorization(parts: SplitResult) -> str | None:
     if not parts.username or not parts.password:
         return None
     pair = f"{unquote(parts.username)}:{unquote(parts.password)}"
-    return f"Basic {b64encode(pair.encode()).decode()}"
+    try:
+        return f"Basic {b64encode(pair.encode()).decode()}"
+    except UnicodeEncodeError:
+        raise ValueError("its user or its password is no UTF-8") from None

@@ -17,6 +17,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import InvalidConfigError
 from botocore.session import Session
 
+from delivery.http.host_names import is_host
 from delivery.http.keys import find_credentials
 from delivery.http.proxy import Proxy, find_proxy
 from delivery.http.trust import find_ca_bundle, open_trust
@@ -193,6 +194,8 @@ def _client(session: Session, region: str, endpoint_url: str | None, config: Con
 def _check_scheme(url: str) -> None:
     if urlsplit(url).scheme not in PORTS:  # an option's, AWS_ENDPOINT_URL's or a profile's
         raise ValueError("the endpoint is not spoken to over http or https")
+    if not is_host(urlsplit(url).hostname or ""):
+        raise ValueError("the endpoint's host is not valid")
 
 
 def _endpoint(call: AWSPreparedRequest, session: Session) -> Endpoint:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
+from delivery.http.host_names import is_host
 from expectations.interval import Interval, is_no_date
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
@@ -91,7 +92,7 @@ def endpoint_url(text: str) -> str:
     plain(text)
     try:
         url = urlsplit(text)
-        right = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        right = url.scheme in {"http", "https"} and is_host(url.hostname or "") and url.port != 0
     except ValueError:  # a port or an address that is none
         right = False
     if not right:  # its text is not repeated: it may hold a password

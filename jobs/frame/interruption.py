@@ -1,4 +1,4 @@
-"""How a run is asked to end: Ctrl-C, or the SIGTERM that a scheduler sends first.
+"""How a run is asked to end: Ctrl-C, the SIGTERM that a scheduler sends first, the SIGHUP of a terminal that goes away.
 
 A signal comes on two ways. Ctrl-C goes to the whole foreground process group, so to Python and, under spark-submit, to
 the JVM; a scheduler's SIGTERM goes to what it has started, which under spark-submit is the JVM alone. Left to itself
@@ -23,13 +23,14 @@ from typing import Any, Final
 from pyspark import SparkContext
 
 from jobs.errors import UnfinishedError
+from jobs.frame.early_signals import EarlySignals
+from jobs.frame.jvm_signals import JvmSignals
 
 log = logging.getLogger(__name__)
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KICK: Final = signal.SIGURG
 """By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
-_POLL_MS: Final = 100
 _JVM_POLL: Final = 0.05
 _KICK_SECONDS: Final = 0.02
 _END_SECONDS: Final = 5.0
@@ -51,6 +52,11 @@ def _cancel_jobs() -> None:
         context.cancelAllJobs()
 
 
+def _is_ignored(number: int) -> bool:
+    """Whether the process was started to ignore a signal, as nohup does with SIGHUP."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
 class Interruption:
     """Listens to both ways, and does what the part of the run that is under way asks for.
 
@@ -61,7 +67,7 @@ class Interruption:
         cancel: ends what the JVM does for the main thread.
 
     Attributes:
-        came: whether SIGINT or SIGTERM was received. What is raised then may be anything: a signal may end the JVM.
+        came: whether one of these signals was received. What is raised then may be anything: a signal may end the JVM.
     """
 
     def __init__(self, find_jvm: Callable[[], Any] = _launched_jvm, cancel: Callable[[], None] = _cancel_jobs) -> None:
@@ -82,7 +88,8 @@ class Interruption:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take over the signals of this process, and of the JVM as soon as it is there, until the block ends."""
-        before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        heard = [number for number in _SIGNALS if number != signal.SIGHUP or not _is_ignored(number)]
+        before = {number: signal.signal(number, self._note) for number in heard}
         before[_KICK] = signal.signal(_KICK, self._raise)
         server = threading.Thread(target=self._serve, name="interruption", daemon=True)
         listener = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
@@ -246,44 +253,19 @@ class Interruption:
 
     def _listen_to_jvm(self) -> None:
         """Hear the JVM's signals, which otherwise shut Spark down."""
+        early = EarlySignals.current
+        if early is not None and early.take_over(self._hear_jvm):
+            self._over.wait()
+            early.stop(_END_SECONDS)
+            return
         while (jvm := self._find_jvm()) is None:
             if self._over.wait(_JVM_POLL):
                 return
         try:
-            signals = _JvmSignals(jvm)
+            signals = JvmSignals(jvm)
         except Exception as failure:  # a JVM that was told to leave signals alone, or another make of JVM
             log.warning(
                 "the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__
             )
             return
         signals.pass_on(self._hear_jvm, self._over)
-
-
-class _JvmSignals:
-    """The JVM's signals, taken over without a call back into Python, for which a port would have to be opened.
-
-    The JVM's own java.beans.EventHandler makes of a semaphore a handler of signals; a thread of Python's waits for it.
-
-    Args:
-        jvm: whose signals they are.
-    """
-
-    def __init__(self, jvm: Any) -> None:
-        self._jvm = jvm
-        self._received = self._jvm.java.util.concurrent.Semaphore(0)
-        self._milliseconds = self._jvm.java.util.concurrent.TimeUnit.MILLISECONDS
-        interface = self._jvm.java.lang.Class.forName("sun.misc.SignalHandler")
-        handler = self._jvm.java.beans.EventHandler.create(interface, self._received, "release")
-        self._before = [(name, self._handle(name, handler)) for name in ("INT", "TERM")]
-
-    def pass_on(self, heard: Callable[[], None], over: threading.Event) -> None:
-        """Call `heard` for each signal until it is over; then give the signals back."""
-        with suppress(Exception):  # the JVM has died: the work, which waits for it too, is told
-            while not over.is_set():
-                if self._received.tryAcquire(_POLL_MS, self._milliseconds):
-                    heard()
-            for name, handler in self._before:
-                self._handle(name, handler)
-
-    def _handle(self, name: str, handler: Any) -> Any:
-        return self._jvm.sun.misc.Signal.handle(self._jvm.sun.misc.Signal(name), handler)

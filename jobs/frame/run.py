@@ -17,12 +17,15 @@ from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
 
-from jobs.errors import Exit, JobError
+from jobs.errors import Exit, JobError, UnfinishedError
 from jobs.frame.arguments import given_batch
+from jobs.frame.deadline import Deadline
 from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
 from jobs.frame.session import open_session
+from jobs.frame.streams import safe_streams, write_lines
 from jobs.lake.filesystem import in_a_thread
+from jobs.lake.store_faults import store_refusal
 from jobs.lake.tables import Lake
 from jobs.report.report import Report, start_report
 
@@ -70,6 +73,12 @@ class Run:
     def __post_init__(self) -> None:
         self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
+    def reason_to_end(self, deadline: Deadline) -> UnfinishedError | None:
+        """Say why the run is not to go on; None where it may."""
+        if self.interruption.came:
+            return UnfinishedError(f"interrupted: {self.if_interrupted}")
+        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.came else None
+
     def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
         """Sum the run up."""
         seconds = round(time.monotonic() - self._started, 3)
@@ -96,8 +105,8 @@ def run_job(
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
     """
-    _log_to_stderr()
-    with run.interruption.listening():
+    with safe_streams(), run.interruption.listening():
+        _log_to_stderr()
         return _run(run, parse, work, argv, find_lake)
 
 
@@ -122,11 +131,14 @@ def _run(
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _tell(failure.lines)
-    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, or a fault of ours
+    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
         is_at_once = isinstance(failure, KeyboardInterrupt)
         if run.interruption.came or is_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _tell([error])
+        elif refusal := store_refusal(failure, arguments.lake if arguments else None):
+            code, error = refusal.exit_code, str(refusal)
+            _tell(refusal.lines)
         elif known := lake.explain(failure) if lake is not None else None:
             code, error = known.exit_code, str(known)
             _tell(known.lines)
@@ -138,8 +150,7 @@ def _run(
         keep = partial(_keep, run, lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
             in_a_thread(keep) if is_at_once else keep()
-    sys.stdout.write(f"{json.dumps(summary)}\n")  # the last line: nothing is logged after it
-    sys.stdout.flush()
+    write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it
     return code
 
 
@@ -159,9 +170,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _tell(lines: Sequence[str]) -> None:
-    for line in lines:
-        sys.stderr.write(f"error: {line}\n")
-    sys.stderr.flush()
+    write_lines(sys.stderr, *[f"error: {line}" for line in lines])
 
 
 def _where(failure: BaseException) -> list[str]:

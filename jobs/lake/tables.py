@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
+from pyspark import SparkContext
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -27,6 +28,7 @@ from jobs.errors import ConfigurationError, GateFailedError, JobError, Unfinishe
 from jobs.lake.damage import explain_unreadable
 from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
+from jobs.lake.store_faults import cannot_write
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,11 @@ class Lake:
                 f"--lake {lake.root}: there is no lake: name the one that build_events made, or run it first"
             )
         return lake
+
+    @property
+    def context(self) -> SparkContext:
+        """Spark's, by which jobs are cancelled."""
+        return self._spark.sparkContext
 
     def prepare(self, batch: str) -> None:
         """Make the folder of a batch's manifests: the proof that the lake can be written.
@@ -322,9 +329,7 @@ class Lake:
         try:
             self.files.make_folder(folder)
         except OSError as error:
-            raise ConfigurationError(
-                f"--lake {self.root}: cannot be written ({error}); give a folder or URI that can"
-            ) from None
+            raise cannot_write("--lake", self.root, error) from None
 
     def _forget(self, folder: str) -> None:
         """Delete a folder that nobody needs; what cannot be deleted now does no harm to those who read by manifest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from delivery.http.service import Service
-from jobs.errors import UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Balance, Kind, Plan, Span
@@ -63,23 +63,29 @@ class Ledger:
         found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
         return found if isinstance(found, Balance) else None
 
-    def plan(self, kind: Kind, manifest: Manifest, run: str) -> Plan:
+    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> Plan:
         """Take up the plain plan that an earlier run left, or make a plan.
 
         A plan that was left is taken up if nothing else was sent since that may hold its events. Otherwise its figures
         are no longer true, and the batch is planned anew, against all receipts that there are by now. A plan to send
         dead letters, or all of a batch, is always made anew; what an interrupted `resend` has sent it does not repeat.
 
-        Raises:
-            UnfinishedError: the batch was rebuilt meanwhile, or another run holds the tracker.
+        Args:
+            kind: which events are to be sent.
+            manifest: the batch's.
+            run: the run's id.
+            ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
         self._epoch = self._tracker.next_epoch()
-        self._receipts.sweep()
+        self._receipts.sweep(ensure)
         left = self._plans.find_open(self._batch)
         kept = [each for each in left if each.kind == "batch" and each.source == manifest.runId][-1:]
         if kind == "batch":
             kept = [each for each in kept if not self._tracker.has_others_since(each)]
-        plan = kept[0] if kept and kind == "batch" else self._made(kind, manifest, run, _again(kind, left, self._epoch))
+        is_taken_up = bool(kept) and kind == "batch"
+        again = _again(kind, left, self._epoch)
+        plan = kept[0] if is_taken_up else self._made(kind, manifest, run, again, ensure)
+        ensure()
         for each in left:
             if each not in kept:
                 self._plans.give_up(each)
@@ -115,11 +121,14 @@ class Ledger:
         """
         self._receipts.write(self._epoch, plan.runId, run, rows)
 
-    def settle(self, plan: Plan, manifest: Manifest, run: str) -> None:
+    def settle(self, plan: Plan, manifest: Manifest, run: str, ensure: Callable[[], None]) -> None:
         """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else.
 
-        Raises:
-            UnfinishedError: the batch was rebuilt meanwhile.
+        Args:
+            plan: of the delivery.
+            manifest: the batch's.
+            run: the run's id.
+            ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
         if not plan.refused and not self._receipts.refusals() and not self._lake.files.children(folder):
@@ -130,16 +139,17 @@ class Ledger:
             read_receipts(self._lake, self._tracker.paths(*around)),
             _with_epoch(self._lake, self._tracker.refusals(*around), REFUSALS),
         ).select(*DEAD_LETTERS.names)
-        self._written(rows, f"{folder}/runId={run}", manifest)
-        for name in self._lake.files.children(folder):
-            if name != f"runId={run}":
-                self._lake.files.delete(f"{folder}/{name}")
+        rows.write.mode("overwrite").parquet(f"{folder}/runId={run}")
+        older = [name for name in self._lake.files.children(folder) if name != f"runId={run}"]
+        ensure()
+        for name in older:
+            self._lake.files.delete(f"{folder}/{name}")
 
     def end(self, plan: Plan, balance: Balance) -> None:
         """Note that nothing of a plan is left to do, and what came of the batch."""
         self._plans.end(plan, balance)
 
-    def _made(self, kind: Kind, manifest: Manifest, run: str, again: int) -> Plan:
+    def _made(self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]) -> Plan:
         """Choose events, pack them, and fix the plan."""
         events = self._events(manifest)
         span = _span(events)
@@ -149,7 +159,7 @@ class Ledger:
         chosen = joined.withColumn("chosen", is_chosen(kind, again))
         others = _by_status(chosen.where("NOT chosen")) if paths or kind == "dead-letters" else {}
         folder = self._plans.requests(self._batch, self._epoch)
-        self._written(pack_requests(chosen.where("chosen").select(*EVENTS.names)), folder, manifest)
+        pack_requests(chosen.where("chosen").select(*EVENTS.names)).write.mode("overwrite").parquet(folder)
         size = self._lake.rows(folder, REQUESTS).agg(
             F.count("*").alias("requests"), F.coalesce(F.sum(F.size("eventIds")), F.lit(0)).alias("events")
         )
@@ -167,25 +177,12 @@ class Ledger:
             **size.collect()[0].asDict(),
         )
         if plan.requests:
+            ensure()
             self._plans.fix(plan)
         return plan
 
     def _events(self, manifest: Manifest) -> DataFrame:
         return self._lake.published_events([manifest], EVENTS)
-
-    def _written(self, rows: DataFrame, folder: str, manifest: Manifest) -> None:
-        """Write rows that come from a batch's events.
-
-        Raises:
-            UnfinishedError: it was rebuilt meanwhile.
-        """
-        try:
-            rows.write.mode("overwrite").parquet(folder)
-        except Exception:
-            current = self._lake.manifests.current(manifest.batch)
-            if current is not None and current.runId != manifest.runId:
-                raise UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again") from None
-            raise
 
 
 def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from delivery.text import sanitize
 from jobs.lake.filesystem import FileSystem
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ _REFUSAL: Final = pa.schema(
 )
 """What a dead letter tells beside its event; the service's words are no column of a receipt."""
 _NAME: Final = re.compile(r"(?P<epoch>\d+)\.(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
+
+_UNSTORABLE: Final = (pa.ArrowException, ValueError, TypeError, OverflowError)
+"""What pyarrow raises for a value that a column cannot hold; half a surrogate pair is a ValueError."""
+_TEXT_MAX: Final = 4_096
+"""Characters that are kept of a text that could not be stored as it was."""
 
 Row = dict[str, Any]
 
@@ -97,12 +103,21 @@ class Receipts:
         found = filter(None, map(_NAME.fullmatch, self._files.sizes(self._folder)))
         return {match["plan"] for match in found if int(match["epoch"]) >= epoch}
 
-    def sweep(self) -> None:
-        """Delete what crashes cut short. Nobody else may be writing here."""
-        for folder in (self._folder, self._refusals):
-            for name, size in self._files.sizes(folder).items():
-                if _is_cut(name, size):
-                    self._files.delete(f"{folder}/{name}")
+    def sweep(self, ensure: Callable[[], None]) -> None:
+        """Delete what crashes cut short.
+
+        What is listed while nobody else may write here stays cut short for ever, however late it is deleted.
+
+        Args:
+            ensure: raises UnfinishedError where somebody else may be writing here by now; asked when all is listed.
+        """
+        folders = (self._folder, self._refusals)
+        sizes = {folder: self._files.sizes(folder) for folder in folders}
+        cut = [f"{folder}/{name}" for folder in folders for name, size in sizes[folder].items() if _is_cut(name, size)]
+        if cut:
+            ensure()
+        for path in cut:
+            self._files.delete(path)
 
     def _put(self, folder: str, prefix: str, data: bytes) -> None:
         self._files.replace(f"{folder}/{prefix}-{self._number:06d}-{len(data)}.parquet", data)
@@ -128,5 +143,25 @@ def _plan_of(name: str) -> str | None:
 
 def _parquet(rows: Sequence[Row], schema: pa.Schema) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    pq.write_table(_table(rows, schema), buffer)
     return buffer.getvalue()
+
+
+def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """Make a table of rows; a value that its column cannot hold costs no row, its own or another."""
+    try:
+        return pa.Table.from_pylist(list(rows), schema=schema)
+    except _UNSTORABLE:
+        storable = [{column.name: _storable(row.get(column.name), column.type) for column in schema} for row in rows]
+        return pa.Table.from_pylist(storable, schema=schema)
+
+
+def _storable(value: Any, kind: pa.DataType) -> Any:
+    """Give what a column can hold of a value: a text with what is no text replaced, of anything else nothing."""
+    try:
+        pa.array([value], kind)
+    except _UNSTORABLE:
+        if isinstance(value, list | tuple) and pa.types.is_list(kind):
+            return [_storable(each, kind.value_type) for each in value]
+        return sanitize(value, _TEXT_MAX) if isinstance(value, str) else None
+    return value

@@ -27,8 +27,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.errors import ConfigurationError, UnfinishedError
+from jobs.errors import UnfinishedError
 from jobs.lake.filesystem import FileSystem
+from jobs.lake.store_faults import cannot_write
 from jobs.locking.claims import Claims, Kind
 from jobs.locking.contention import DEAD_SECONDS, Contention
 from jobs.locking.holders import this_process
@@ -105,7 +106,7 @@ def _take(lock: Lock, root: str) -> None:
     try:
         lock.take()
     except OSError as error:
-        raise ConfigurationError(f"--lake {root}: cannot be written ({error}); give a folder or URI that can") from None
+        raise cannot_write("--lake", root, error) from None
 
 
 def _beat(lock: Lock, over: threading.Event) -> None:
@@ -131,6 +132,8 @@ class Lock:
         self._own = this_process(runId)
         self._clock = clock
         self._beaten = clock.monotonic()
+        self._fault: str | None = None
+        """Why no beat could be written since the last one."""
         self._taken_over = False
 
     def check(self) -> None:
@@ -146,9 +149,14 @@ class Lock:
             )
         silence = self._clock.monotonic() - self._beaten
         if silence > _LOST_SECONDS:
+            why = (
+                f"the lake could not be written ({self._fault})"
+                if self._fault
+                else "this run was silent (it was suspended, or the lake gave no answer)"
+            )
             raise LockLostError(
-                f"{self._claims.subject}: the lake could not be written for {silence:.0f} s, so another run may take "
-                f"it over: {_MAY_STOP[self._claims.kind]}"
+                f"{self._claims.subject}: {why} for {silence:.0f} s, so another run may take it over: "
+                f"{_MAY_STOP[self._claims.kind]}"
             )
 
     def confirm(self) -> None:
@@ -166,6 +174,17 @@ class Lock:
         if self._taken_over:
             self.check()
 
+    def ensure(self) -> None:
+        """See that the lock is held still, by one's own clock and by asking the store.
+
+        To be called right before anything is changed that another run may rest on: this one may have been suspended.
+
+        Raises:
+            LockLostError: another run has taken it over, or may by now.
+        """
+        self.confirm()
+        self.check()
+
     def beat(self) -> None:
         """Say that this run lives; where that cannot be written, it is logged.
 
@@ -178,10 +197,11 @@ class Lock:
             lives = self._claims.beat(self._own.runId)
             self._taken_over = not lives
         except Exception as error:  # an OSError of the store's; others where the JVM is gone
-            log.warning("%s: a beat could not be written: %s", self._claims.subject, type(error).__name__)
+            self._fault = str(error) if isinstance(error, OSError) else type(error).__name__
+            log.warning("%s: a beat could not be written: %s", self._claims.subject, self._fault)
         self.check()  # by the beat before this one: what others saw of a silence they may be acting on still
         if lives:
-            self._beaten = started
+            self._beaten, self._fault = started, None
 
     def take(self) -> None:
         """Take the lock.

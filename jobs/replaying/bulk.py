@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
+from jobs.lake.store_faults import cannot_write
 from jobs.replaying.waiting import Waiting
 from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
 
@@ -122,7 +123,7 @@ def _check_folder(folder: str, files: FileSystem) -> None:
             raise ConfigurationError(f"--bulk-export {folder}: is not empty; name another folder, or empty it")
         files.make_folder(folder)
     except OSError as error:
-        raise ConfigurationError(f"--bulk-export {folder}: cannot be written ({error})") from None
+        raise cannot_write("--bulk-export", folder, error) from None
 
 
 def _write_schema(folder: str, content: dict[str, Any], files: FileSystem) -> None:

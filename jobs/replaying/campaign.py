@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from delivery.http.service import Service
-from jobs.errors import UnfinishedError
+from jobs.errors import JobError, UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
@@ -19,7 +19,7 @@ from jobs.sending.accounts import EVENTS, Account, account, check_counts, settle
 from jobs.sending.attendance import Sent
 from jobs.sending.call_rate import FullSeconds
 from jobs.sending.endings import ending, waiting
-from jobs.sending.errand import Errand, calls, deliver, repeat_warnings, sendable
+from jobs.sending.errand import Errand, Hooks, calls, deliver, repeat_warnings, sendable
 from jobs.sending.progress import Goal
 
 _SECOND: Final = 1.0
@@ -57,9 +57,8 @@ class Campaign:
             manifest = sendable(self._errand.lake.manifests, batch)
             repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
-            sent = deliver(self._errand, manifest, "batch", partial(self._tell, batch), ready)
-            if sent is not None:
-                self._add(sent)
+            hooks = Hooks(account=partial(self._tell, batch), ready=ready, sent=self._add)
+            sent = deliver(self._errand, manifest, "batch", hooks)
             self._check_end(batch, sent)
         check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._errand.run.counters)
 
@@ -117,9 +116,22 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dic
     """Account for batches' events before it is their turn, without looking at them.
 
     Events of a batch without a plan count as pending, also where another batch's delivery has brought them.
+
+    Raises:
+        UnfinishedError: another run has ended a plan while it was read.
     """
-    known = Tracker(lake, service).plans.standings({manifest.batch: manifest.runId for manifest in manifests})
-    return {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+    plans, sources = Tracker(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
+    known = plans.standings(sources)
+    try:
+        return {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+    except JobError:
+        raise
+    except Exception:
+        now = plans.standings(sources)
+        changed = next((batch for batch in sources if now.get(batch) != known.get(batch)), None)
+        if changed is None:
+            raise
+        raise UnfinishedError(f"batch {changed}: another run has delivered it just now: run this again") from None
 
 
 def _account(lake: Lake, service: Service, manifest: Manifest, known: Balance | Plan | None) -> Account:

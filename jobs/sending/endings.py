@@ -31,6 +31,7 @@ _SUSPECTS: Final = {
     "ExpiredTokenException": "the session token, which has expired",
     "InvalidSignatureException": "the secret key, and the clock",
     "NoCredentialsError": "that the executors find credentials too",
+    "ProxySettingError": "the executors' HTTPS_PROXY, HTTP_PROXY and NO_PROXY: one is no URL of a proxy",
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
@@ -87,6 +88,10 @@ _CAUSES: Final = (
         re.compile("Cannot run program"),
         "the executors cannot start their Python",
         "let PYSPARK_PYTHON name one that is there",
+    ),
+    _Cause(
+        re.compile("No space left on device|Disk quota exceeded"),
+        "no space left in Spark's own folders (spark.local.dir)",
     ),
     _Cause(re.compile("Python worker exited unexpectedly"), "a Python worker died"),
     _Cause(re.compile("ExecutorLostFailure"), "an executor was lost"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -14,11 +14,13 @@ from pyspark.sql import DataFrame
 from delivery.budget.target import Target
 from delivery.http.service import Service
 from delivery.records import Row
-from jobs.errors import ConfigurationError, GateFailedError
+from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.frame.deadline import Deadline
 from jobs.frame.run import Run
+from jobs.frame.spark_jobs import JobGuard
 from jobs.frame.terminal import stop_console_progress
 from jobs.lake.manifests import Manifest, Manifests
+from jobs.lake.rebuilds import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger, Tally
 from jobs.ledger.plans import Balance, Kind
@@ -110,21 +112,29 @@ def repeat_warnings(manifest: Manifest) -> None:
         log.warning("batch %s: its gate has warned: %s", manifest.batch, warning)
 
 
-def deliver(
-    errand: Errand,
-    manifest: Manifest,
-    kind: Kind,
-    tell: Callable[[Account], None],
-    ready: Callable[[], Goal],
-) -> Sent | None:
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who is told how a delivery goes, as soon as it is known: what comes next may fail.
+
+    Attributes:
+        account: is told what has changed in the batch's account.
+        ready: called right before something is sent, when the account is known; returns what to show.
+        sent: is told what came of the sending.
+    """
+
+    account: Callable[[Account], None]
+    ready: Callable[[], Goal]
+    sent: Callable[[Sent], None]
+
+
+def deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks) -> Sent | None:
     """Fix the plan, or take it up; send what is left of it.
 
     Args:
         errand: what it goes by.
         manifest: the batch's.
         kind: which of its events.
-        tell: is told of the account what has changed.
-        ready: called right before something is sent, when the account is known; returns what to show.
+        hooks: who is told.
 
     Returns:
         What came of the sending; None where nothing was to be sent.
@@ -136,34 +146,87 @@ def deliver(
     known = ledger.balance(manifest) if kind == "batch" else None
     if known is not None:
         counts = settled(manifest, known)
-        tell(counts)
+        hooks.account(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
     with held(errand.lake.files, errand.lake.root, ledger.tracker, errand.run.runId) as lock:
-        plan = ledger.plan(kind, manifest, errand.run.runId)
-        # Of a plan that was made just now the requests have just been counted, and there are no receipts.
-        is_new = plan.runId == errand.run.runId
-        before = after = Tally(0, 0, plan.events) if is_new else ledger.tally(plan)
-        sums = account(manifest, plan, before, after)
-        tell(sums)
-        check_counts(f"batch {manifest.batch}", sums, before.unplanned)
-        sent = None
-        if before.pending:
-            requests = ledger.remaining(plan)
-            tell({"requestsMinimum": plan.requests if is_new else requests.count()})
-            errand.display.begin(ready())
-            errand.timeline.begin(manifest.batch)
-            keep = partial(ledger.write, plan, errand.run.runId)
-            trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+        guard = JobGuard(errand.lake.context, lambda: _reason_to_end(errand, lock))
+        with guard.guarding(), unfinished_if_rebuilt(errand.lake.manifests, [manifest]):
+            return _deliver(errand, manifest, kind, hooks, Held(ledger, lock, guard))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a delivery holds while it is under way.
+
+    Attributes:
+        ledger: of the batch.
+        lock: on the tracker.
+        guard: of its Spark jobs.
+    """
+
+    ledger: Ledger
+    lock: Lock
+    guard: JobGuard
+
+
+def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_here: Held) -> Sent | None:
+    ledger, lock = held_here.ledger, held_here.lock
+    plan = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
+    # Of a plan that was made just now the requests have just been counted, and there are no receipts.
+    is_new = plan.runId == errand.run.runId
+    before = after = Tally(0, 0, plan.events) if is_new else ledger.tally(plan)
+    sums = account(manifest, plan, before, after)
+    hooks.account(sums)
+    check_counts(f"batch {manifest.batch}", sums, before.unplanned)
+    sent = None
+    if before.pending:
+        requests = ledger.remaining(plan)
+        hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
+        errand.display.begin(hooks.ready())
+        errand.timeline.begin(manifest.batch)
+        keep = partial(ledger.write, plan, errand.run.runId)
+        trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+        with held_here.guard.paused():
             sent = _send(replace(errand, pace=replace(errand.pace, trust=trust)), requests, lock, keep)
-            after = ledger.tally(plan)
-            sums = account(manifest, plan, before, after)
-            tell(sums)
-        ledger.settle(plan, manifest, errand.run.runId)
-        check_counts(f"batch {manifest.batch}", sums, after.unplanned)
-        if not after.pending:
-            ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
+        hooks.sent(sent)
+        hooks.account(_as_kept(sums, sent.kept))
+        if sent.error is not None:
+            raise sent.error
+        after = ledger.tally(plan)
+        sums = account(manifest, plan, before, after)
+        hooks.account(sums)
+    ledger.settle(plan, manifest, errand.run.runId, lock.ensure)
+    check_counts(f"batch {manifest.batch}", sums, after.unplanned)
+    if not after.pending:
+        lock.ensure()
+        ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
     return sent
+
+
+def _reason_to_end(errand: Errand, lock: Lock) -> JobError | None:
+    """Say why a delivery is not to go on."""
+    try:
+        lock.check()
+    except JobError as lost:
+        return lost
+    return errand.run.reason_to_end(errand.deadline)
+
+
+def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
+    """Account for a sending by what its run made durable: all that can be said where the ledger cannot be read.
+
+    Examples:
+        >>> sums = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
+        >>> _as_kept(sums, {"delivered": 3, "refused": 1})
+        {'delivered': 3, 'deadLettered': 2, 'pending': 2}
+    """
+    delivered, refused = kept.get("delivered", 0), kept.get("refused", 0)
+    return {
+        "delivered": delivered,
+        "deadLettered": sums["deadLettered"] + refused,
+        "pending": max(sums["pending"] - delivered - refused, 0),
+    }
 
 
 def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[Row]], None]) -> Sent:
@@ -173,12 +236,11 @@ def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[
     if errand.display.draws:
         stop_console_progress(requests.sparkSession)
     timeline = errand.timeline
-    shown = timeline.beside(errand.display.show)
-    watch = Watch(timeline.counting(keep), lock.check, shown, asked, timeline.count_calls)
+    shown = (timeline.show, errand.display.show)
+    watch = Watch(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
     with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
         sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
     errand.run.if_interrupted = SENT
-    timeline.show(sent.progress)
     return sent
 
 

@@ -79,9 +79,8 @@ class Display:
 
     def close(self) -> None:
         """Leave the bar, if there is one, as it is, and go to the next line."""
-        if self._terminal is not None and self._drawn is not None:
-            self._terminal.write("\n")
-            self._terminal.flush()
+        if self._drawn is not None:
+            self._write("\n")
 
     def _remember(self, now: float, progress: Progress) -> None:
         self._past.append((now, progress.calls.attempts, progress.delivered + progress.refused))
@@ -95,11 +94,20 @@ class Display:
         return (calls_now - calls) / seconds, (events_now - events) / seconds
 
     def _draw(self, progress: Progress) -> None:
-        assert self._terminal is not None
         text = bar(self._goal, progress, *self._rates())
         width = max(shutil.get_terminal_size().columns - 1, 20)
-        self._terminal.write(f"\r{text[:width]:<{width}}")
-        self._terminal.flush()
+        self._write(f"\r{text[:width]:<{width}}")
+
+    def _write(self, text: str) -> None:
+        """Write to the terminal, if there is one; one that went away is not drawn on any more, and a log is kept."""
+        if self._terminal is None:
+            return
+        try:
+            self._terminal.write(text)
+            self._terminal.flush()
+        except (OSError, ValueError) as error:
+            self._terminal = None
+            log.warning("the terminal cannot be drawn on any more (%s): progress is logged", error)
 
 
 def bar(goal: Goal, progress: Progress, calls: float, events: float) -> str:

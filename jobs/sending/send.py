@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -87,21 +89,40 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
 
     Raises:
         ConfigurationError: the port cannot be listened on.
-        JobError: as `watch` does.
     """
     context = parts.sparkSession.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1")
     dispatcher = Dispatcher(target, trust=pace.trust)
-    try:
-        bind = context.getConf().get("spark.driver.bindAddress", host)
-        with serving(dispatcher, host, bind, pace.port) as (server, address):
-            terms = Terms(service, address, pace.in_flight)
-            return Attendance(dispatcher, server, watch).through(lambda: _run(parts, terms))
-    except OSError as error:
-        raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
+    bind = context.getConf().get("spark.driver.bindAddress", host)
+    with ExitStack() as stack:
+        try:
+            server, address = stack.enter_context(serving(dispatcher, host, bind, pace.port))
+        except OSError as error:
+            raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
+        job = SendingJob(parts, Terms(service, address, pace.in_flight))
+        return Attendance(dispatcher, server, watch).through(job)
 
 
-def _run(parts: DataFrame, terms: Terms) -> list[Left]:
-    """Run the Spark job; give what the tasks could not tell the driver."""
-    rows = parts.mapInArrow(TaskDelivery(terms), _LEFT).collect()
-    return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
+class SendingJob:
+    """The Spark job of a sending.
+
+    Args:
+        parts: requests, and the number of their partition as `part`.
+        terms: of the delivery.
+    """
+
+    def __init__(self, parts: DataFrame, terms: Terms) -> None:
+        self._parts = parts
+        self._terms = terms
+        self._context = parts.sparkSession.sparkContext
+        self._group = f"put-events-{uuid.uuid4().hex}"
+
+    def run(self) -> list[Left]:
+        """Run it, in a thread of its own; give what the tasks could not tell the driver."""
+        self._context.setJobGroup(self._group, "PutEvents")
+        rows = self._parts.mapInArrow(TaskDelivery(self._terms), _LEFT).collect()
+        return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
+
+    def cancel(self) -> None:
+        """Have Spark end it, and nothing else, as far as it has begun it."""
+        self._context.cancelJobGroup(self._group)

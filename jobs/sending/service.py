@@ -149,5 +149,7 @@ def _wrong(error: BotoCoreError) -> ConfigurationError:
 
 
 def _not_right(region: str, error: BotoCoreError) -> ConfigurationError:
+    if isinstance(error, ProxySettingError):
+        return ConfigurationError(f"the way to the service: {error}")
     what = f"--region {region}, --endpoint-url, or a variable or profile of AWS"
     return ConfigurationError(f"{what} is not right: {error}")

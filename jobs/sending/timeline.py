@@ -123,24 +123,6 @@ class Timeline:
         times = [row["startedAt"] for row in rows]
         self._receipts = _hull(self._receipts, (min(times), max(times)))
 
-    def counting(self, keep: Callable[[list[Row]], None]) -> Callable[[list[Row]], None]:
-        """Take in what `keep` has made durable; where it raises, nothing."""
-
-        def kept(rows: list[Row]) -> None:
-            keep(rows)
-            self.keep(rows)
-
-        return kept
-
-    def beside(self, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
-        """Take in what `show` is shown."""
-
-        def shown(progress: Progress) -> None:
-            self.show(progress)
-            show(progress)
-
-        return shown
-
     def course(self) -> Course:
         """Say how it went so far."""
         return Course(

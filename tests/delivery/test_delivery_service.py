@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-from delivery.http.proxy import Proxy, find_proxy
+from delivery.http.proxy import Proxy, ProxySettingError, find_proxy
 from delivery.http.service import Endpoint, Service, comparable, find_service, resolve
 from delivery.http.trust import find_ca_bundle
 
@@ -242,6 +242,56 @@ def test_an_http_endpoint_has_the_proxy_of_http(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HTTP_PROXY", "http://one.example:1")
     monkeypatch.setenv("HTTPS_PROXY", "http://two.example:2")
     assert find_proxy("http://own.example/events") == Proxy("one.example", 1)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "http://proxy..corp:3128",
+            "proxy..corp",
+            "http://.corp",
+            "http://" + "x" * 64 + ".corp:1",
+            "http://pro xy:1",
+        ),
+        *("http://proxy:70000", "http://proxy:0", "http://proxy:port", "http://proxy:-1", "http://[::1:3128"),
+        *("http://", "http://:3128", "http://user:secret@", "socks5://proxy:1080", "socks5h://user:secret@proxy"),
+        *(
+            "ftp://proxy",
+            "://proxy",
+            "http://\u2024\u2024:1",
+            "http://pro\udcffxy",
+            "http://a:\udcff@b:1",
+        ),
+    ],
+)
+def test_what_is_no_proxy_is_told_with_the_variable_and_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ProxySettingError) as raised:
+        resolve(SERVICE)
+    assert str(raised.value).startswith(f"{name}: ")
+    assert "secret" not in str(raised.value) and "corp" not in str(raised.value)
+
+
+@pytest.mark.parametrize("past", ["", ",", "*.", "[::", "10.0.0.0/8", "\udcff", "a" * 1_000, " , .", "host:port"])
+def test_an_odd_list_of_hosts_without_proxy_is_boto3s_affair(monkeypatch: pytest.MonkeyPatch, past: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", past)
+    assert resolve(SERVICE).endpoint.proxy == Proxy("proxy.example", 3128)
+
+
+def test_a_proxy_of_another_scheme_may_be_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy..corp")
+    assert resolve(SERVICE).endpoint.proxy is None
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "a_b c"])
+def test_an_endpoint_that_nobody_can_look_up_is_told(host: str) -> None:
+    with pytest.raises(BotoCoreError):
+        resolve(Service("t", "eu-west-1", f"http://{host}:8080"))
 
 
 # Trusting whom.

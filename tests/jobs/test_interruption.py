@@ -29,7 +29,7 @@ class FakeJvm:
     """What of a JVM has to do with signals, under the names that Java gives it."""
 
     def __init__(self) -> None:
-        self.handlers: dict[str, Any] = dict.fromkeys(("INT", "TERM"), "shut Spark down")
+        self.handlers: dict[str, Any] = dict.fromkeys(("INT", "TERM", "HUP"), "shut Spark down")
         concurrent = SimpleNamespace(Semaphore=self._semaphore, TimeUnit=SimpleNamespace(MILLISECONDS=0.001))
         beans = SimpleNamespace(EventHandler=SimpleNamespace(create=lambda _interface, it, name: getattr(it, name)))
         lang = SimpleNamespace(Class=SimpleNamespace(forName=str))
@@ -69,7 +69,7 @@ def cancelled() -> list[str]:
 def interruption(jvm: FakeJvm, cancelled: list[str]) -> Iterator[Interruption]:
     """Listen to this process's signals and the JVM's, as a run does, and give them back."""
     listening = Interruption(lambda: jvm, lambda: cancelled.append("Spark's jobs"))
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with listening.listening(), listening.ends_at_once():
         wait_for(lambda: "shut Spark down" not in jvm.handlers.values())
         yield listening
@@ -96,7 +96,7 @@ def ask_and_wait(number: int) -> None:
     wait_in_vain()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_at_once_where_nothing_is_sent(
     interruption: Interruption, cancelled: list[str], number: int
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_signal_ends_the_run_at_once_where_nothing_is_sent(
     wait_for(lambda: cancelled == ["Spark's jobs"])
 
 
-@pytest.mark.parametrize("name", ["INT", "TERM"])
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
 def test_a_signal_that_reaches_the_jvm_alone_ends_the_run_too_and_not_the_jvm(
     interruption: Interruption, jvm: FakeJvm, cancelled: list[str], name: str
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_ctrl_c_that_ended_the_planning_does_not_end_the_writing_of_the_summar
         time.sleep(0.3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_while_sending_the_first_signal_tells_the_work_which_goes_on(interruption: Interruption, number: int) -> None:
     told = threading.Event()
     with interruption.gently(told.set):
@@ -147,7 +147,7 @@ def test_while_sending_the_first_signal_tells_the_work_which_goes_on(interruptio
     assert interruption.came
 
 
-@pytest.mark.parametrize("name", ["INT", "TERM"])
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
 def test_a_signal_that_reaches_the_jvm_alone_tells_the_work_too(
     interruption: Interruption, jvm: FakeJvm, name: str
 ) -> None:
@@ -162,7 +162,7 @@ def test_the_jvm_has_its_signals_back_when_the_run_is_over(jvm: FakeJvm) -> None
     listening = Interruption(lambda: jvm, lambda: None)
     with listening.listening():
         wait_for(lambda: "shut Spark down" not in jvm.handlers.values())
-    assert jvm.handlers == {"INT": "shut Spark down", "TERM": "shut Spark down"}
+    assert jvm.handlers == dict.fromkeys(("INT", "TERM", "HUP"), "shut Spark down")
 
 
 def test_a_jvm_that_is_there_later_is_listened_to_then(jvm: FakeJvm) -> None:

@@ -13,7 +13,7 @@ from tests.jobs.processes import ROOT
 
 JOBS = ("build_events", "put_events", "replay_events")
 OF_OLD_PYTHONS = {"__future__", "collections", "collections.abc", "contextlib", "dataclasses", "importlib.util"}
-OF_OLD_PYTHONS |= {"json", "logging", "signal", "sys", "typing"}
+OF_OLD_PYTHONS |= {"json", "logging", "os", "sys", "typing"}
 
 
 def old_pythons() -> list[Path]:

@@ -70,7 +70,7 @@ def test_a_file_that_was_cut_short_is_left_out_and_swept(receipts: Receipts, tmp
     (cut,) = set((tmp_path / "receipts").glob("*.parquet")) - {whole}
     cut.write_bytes(cut.read_bytes()[:keep])
     assert receipts.paths() == [str(whole)]
-    receipts.sweep()
+    receipts.sweep(lambda: None)
     assert not cut.exists() and whole.exists()
     assert receipts.paths() == [str(tmp_path / "receipts")]
 

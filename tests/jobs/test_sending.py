@@ -99,18 +99,14 @@ def test_a_lost_lock_ends_the_sending_with_what_was_sent_kept(spark: SparkSessio
             if server.summary()["accepted"] > 20:
                 raise UnfinishedError("lost")
 
-        watch = Watch(kept.extend, check, lambda _progress: None, threading.Event())
-        with pytest.raises(UnfinishedError, match="lost"):
-            send(
-                parts(spark, [300, 300]),
-                Service("t", "eu-west-1", server.endpoint_url),
-                Pace(50.0, 64, 0),
-                Target(50.0),
-                watch,
-            )
+        watch = Watch(kept.extend, check, threading.Event())
+        pace = Pace(50.0, 64, 0)
+        sent = send(parts(spark, [300, 300]), Service("t", "eu-west-1", server.endpoint_url), pace, Target(50.0), watch)
         accepted = server.summary()["accepted"]
     assert 20 < accepted < 600
     assert len(kept) == accepted
+    assert isinstance(sent.error, UnfinishedError) and str(sent.error) == "lost"
+    assert sent.kept == {"delivered": 2 * accepted}
 
 
 def test_tasks_are_as_many_as_the_rate_needs_and_the_cluster_has_slots_for(spark: SparkSession) -> None:

@@ -131,22 +131,12 @@ def test_no_bar_is_above_a_limit_that_the_calls_kept_however_late_the_driver_hea
 def test_receipts_tell_latency_refusals_and_their_span(timeline: Timeline) -> None:
     fast = [receipt(latencyMs=20) for _ in range(90)]
     slow = receipt(latencyMs=400, status="refused", errorCode="InvalidInputException", eventIds=["a", "b"])
-    timeline.counting(lambda _: None)([*fast, *[slow] * 10, receipt(startedAt=1_704_250_500_250_000)])
+    timeline.keep([*fast, *[slow] * 10, receipt(startedAt=1_704_250_500_250_000)])
     course = timeline.course()
     assert course.refused == {"InvalidInputException": 20}
     assert course.receipts == (BEGAN - timedelta(minutes=20), BEGAN - timedelta(minutes=20) + timedelta(seconds=60.25))
     median, p95 = (percentile(course.points[0].latencies, share) for share in (0.5, 0.95))
     assert median == pytest.approx(20, rel=0.12) and p95 == pytest.approx(400, rel=0.12)
-
-
-def test_receipts_that_could_not_be_kept_are_counted_when_they_are(timeline: Timeline) -> None:
-    def fails(rows: list[dict[str, Any]]) -> None:
-        raise OSError("no")
-
-    with pytest.raises(OSError, match="no"):
-        timeline.counting(fails)([receipt()])
-    timeline.counting(lambda _: None)([receipt()])
-    assert [sum(point.latencies.values()) for point in timeline.course().points] == [1]
 
 
 def test_what_nobody_called_has_no_points(timeline: Timeline, clock: Clock) -> None:

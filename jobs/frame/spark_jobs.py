@@ -1,0 +1,92 @@
+"""Spark jobs of a run that is to end: they get some seconds, then they are cancelled, and no others with them.
+
+A job may wait for ever: for executors that a cluster does not give, for a store that does not answer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from pyspark import SparkContext
+
+from jobs.errors import JobError
+
+GRACE: Final = 10.0
+"""Seconds that jobs have to come to their end."""
+_GROUP: Final = "spark.jobGroup.id"
+_LOOK: Final = 0.2
+
+
+class JobGuard:
+    """Cancels the jobs of one thread once the run is to end and they do not.
+
+    Args:
+        context: Spark's.
+        reason: says why the run is to end; None while it is not.
+        grace: seconds that the jobs have from then on.
+    """
+
+    def __init__(self, context: SparkContext, reason: Callable[[], JobError | None], grace: float = GRACE) -> None:
+        self._context = context
+        self._reason = reason
+        self._grace = grace
+        self._group = f"guarded-{uuid.uuid4().hex}"
+        self._over = threading.Event()
+        self._since: float | None = None
+        self._is_paused = False
+        self._cancelled_for: JobError | None = None
+
+    @contextmanager
+    def guarding(self) -> Iterator[None]:
+        """Guard the jobs that this thread begins while the block runs.
+
+        Raises:
+            JobError: the reason, where jobs were cancelled for it.
+        """
+        thread = threading.Thread(target=self._watch, name="job-guard", daemon=True)
+        self._context.setLocalProperty(_GROUP, self._group)
+        thread.start()
+        try:
+            yield
+        except Exception as failure:
+            self._stop(thread)
+            if self._cancelled_for is None or isinstance(failure, JobError):
+                raise
+            raise self._cancelled_for from None
+        else:
+            self._stop(thread)
+        finally:
+            self._over.set()
+
+    def _stop(self, thread: threading.Thread) -> None:
+        """Stop watching. Not after KeyboardInterrupt: this thread may still wait for the JVM to answer another call."""
+        self._over.set()
+        thread.join()
+        with suppress(Exception):  # the JVM may be gone
+            self._context.setLocalProperty(_GROUP, None)  # type: ignore[arg-type]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave alone what the block does, which ends by itself; what comes after it has its time from then on."""
+        self._is_paused = True
+        try:
+            yield
+        finally:
+            self._since, self._is_paused = None, False
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK):
+            reason = None if self._is_paused else self._reason()
+            if reason is None:
+                continue
+            now = time.monotonic()
+            self._since = now if self._since is None else self._since
+            if now - self._since > self._grace:
+                self._cancelled_for = reason
+                with suppress(Exception):  # the JVM may be gone: the job's own thread is told
+                    self._context.cancelJobGroup(self._group)
