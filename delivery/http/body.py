@@ -17,7 +17,7 @@ _PARSER: Final = create_parser("rest-json")
 _NO_SHAPE: Final[Any] = None
 """Of PutEvents' result: there is none."""
 _CODE_MAX: Final = 128
-_MESSAGE_MAX: Final = 4_096
+LONGEST_MESSAGE: Final = 4_096
 _REQUEST_ID_MAX: Final = 128
 """Characters of the service's words that are kept. Its own are shorter."""
 _quote: Final = json.JSONEncoder().encode
@@ -53,7 +53,7 @@ def read_answer(answer: HttpAnswer) -> Answer:
 
 def local_fault(code: str, error: Exception) -> Answer:
     """Say why a call had no answer of the service; what boto3 says may quote a setting, so any bytes too."""
-    return Answer(None, code, sanitize(str(error), _MESSAGE_MAX))
+    return Answer(None, code, sanitize(str(error), LONGEST_MESSAGE))
 
 
 def _read_error(answer: HttpAnswer) -> tuple[str, str | None]:
@@ -64,7 +64,7 @@ def _read_error(answer: HttpAnswer) -> tuple[str, str | None]:
     code, message = error.get("Code"), error.get("Message")
     return (
         sanitize(code, _CODE_MAX) if code else str(answer.status),
-        None if message is None else sanitize(message, _MESSAGE_MAX),
+        None if message is None else sanitize(message, LONGEST_MESSAGE),
     )
 
 

@@ -14,6 +14,7 @@ from botocore.session import Session
 
 from delivery.http.flight import run_beside
 from delivery.http.keys import find_credentials, may_come
+from delivery.http.proxy import ProxySettingError
 from delivery.http.service import Service, find_service, resolve
 from delivery.sending.retry import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError

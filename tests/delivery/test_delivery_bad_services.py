@@ -73,7 +73,7 @@ class Result:
 def send(url: str, parts: Parts, *, trust: Trust = UNKNOWN, limit: float = 500.0, retry: RetryPolicy = HASTY) -> Result:
     """Deliver parts, each in a task of its own, all at once."""
     begun = time.monotonic()
-    with driving(limit, limit / len(parts), trust) as driver:
+    with driving(limit, trust) as driver:
         terms = replace(driver.terms(Service("t-1", "eu-west-1", url), in_flight=64), retry=retry)
 
         def task(number: int) -> None:
