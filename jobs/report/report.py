@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -106,7 +107,9 @@ def _documented_run(lake: Lake, batch: str, documents: Collection[str]) -> str |
     findings = [f"{batch}.{gate}.json" for gate in (PASSED, WARNED, FAILED) if f"{batch}.{gate}.json" in documents]
     if not findings:
         return None
-    return str(json.loads(lake.files.read_bytes(f"{lake.root}/quality/batches/{findings[0]}"))["runId"])
+    with suppress(ValueError, KeyError, TypeError):  # a crash has left half of it: the page goes without
+        return str(json.loads(lake.files.read_bytes(f"{lake.root}/quality/batches/{findings[0]}"))["runId"])
+    return None
 
 
 def _load() -> None:
