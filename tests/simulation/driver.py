@@ -18,7 +18,7 @@ from delivery.budget.target import Target
 from delivery.channel.dispatcher import Dispatcher, Trust
 from delivery.channel.messages import Address
 from delivery.channel.server import Server
-from jobs.errors import JobError, UnfinishedError
+from jobs.errors import UnfinishedError
 from jobs.sending import attendance
 from jobs.sending.attendance import Attendance, Sent, Watch
 from tests.simulation.spark import Job
@@ -68,7 +68,7 @@ class Driver:
         self.asked = threading.Event()
         self.lock_lost = False
         self.sent: Sent | None = None
-        self.error: JobError | None = None
+        self.error: Exception | None = None
         self.over = False
         self.ended_at = 0.0
         with world.acting(process):
@@ -81,13 +81,11 @@ class Driver:
 
     def attend(self, job: Job) -> None:
         """Send, in what is a thread of its own elsewhere."""
-        watch = Watch(self.store.keep, self._check, lambda _: None, self.asked)
+        watch = Watch(self.store.keep, self._check, self.asked)
 
         def work() -> None:
-            try:
-                self.sent = Attendance(self.dispatcher, self.server, watch).through(job)  # type: ignore[arg-type]
-            except JobError as error:
-                self.error = error
+            self.sent = Attendance(self.dispatcher, self.server, watch).through(job)  # type: ignore[arg-type]
+            self.error = self.sent.error
             self.over, self.ended_at = True, self.world.now
             self.server.hang_up()
 
@@ -119,7 +117,7 @@ def replaced(world: World) -> Iterator[None]:
 
     clock = SimpleNamespace(monotonic=world.time, sleep=world.sleep)
     with (
-        patch.multiple(attendance, time=clock, wait=wait, _beside=lambda job: job.start()),
+        patch.multiple(attendance, time=clock, wait=wait, _beside=lambda run: run()),
         patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world), _seconds=world.boot_time),
         _quiet(attendance.log),
     ):

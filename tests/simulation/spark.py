@@ -63,7 +63,8 @@ class Job:
     network: Network
     service: Service
     chance: random.Random
-    run: int
+    number: int
+    """Of the driver's run."""
     parts: Sequence[Sequence[Request]]
     hosts: Sequence[tuple[str, float]]
     """Of the slots, and by how much the clock of each is wrong."""
@@ -80,7 +81,7 @@ class Job:
     _left: dict[int, list[Left]] = field(default_factory=dict)
     _over: bool = False
 
-    def start(self) -> Future[list[Left]]:
+    def run(self) -> Future[list[Left]]:
         """Start as many attempts as there are slots."""
         self._waiting.extend(number for number, part in enumerate(self.parts) if part)
         self._free.extend(range(len(self.hosts)))
@@ -118,7 +119,7 @@ class Job:
 
     def _launch(self, part: int, slot: int, *, takes_slot: bool = True) -> None:
         host, wrong = self.hosts[slot]
-        process = Process(f"run {self.run}, part {part}, attempt {next(self.names)}", host, wrong)
+        process = Process(f"run {self.number}, part {part}, attempt {next(self.names)}", host, wrong)
         one = Running(part, process, slot if takes_slot else -1)
         self.running.append(one)
         self.world.after(_START, self.world.outside, self._begin, one)
@@ -135,7 +136,7 @@ class Job:
         started: Future[Feed] = Future()
         started.add_done_callback(lambda feed: self._feed(feed.result(), one.part))
         name = one.process.name
-        client = Client(self.service, one.process, self.run)
+        client = Client(self.service, one.process, self.number)
         return [(name, *left) for left in await task._send(self.terms(client), Attempt(name, one.part), started)]
 
     def _feed(self, feed: Feed, part: int) -> None:
