@@ -94,15 +94,21 @@ class Budget:
         mine.leases.append(Lease(rate, number, self._clock() + self._term))
         return rate
 
-    def confirm(self, task: str, number: int) -> None:
-        """A task has heard an answer: it uses no lease of an earlier one any more."""
+    def confirm(self, task: str, number: int, ahead: float) -> None:
+        """A task has heard an answer: it uses no lease of an earlier one any more.
+
+        Args:
+            task: which.
+            number: of the answer.
+            ahead: calls that it made before its leases gave them; what it gives up is free only when they would have.
+        """
         if (holder := self._holders.get(task)) is not None:
-            rate = max((lease.rate for lease in holder.leases if lease.number >= number), default=0.0)
-            given_up = [lease for lease in holder.leases if lease.number < number and lease.rate > rate]
-            ending = [
-                replace(lease, until=min(lease.until, self._after_one_call(lease.rate - rate))) for lease in given_up
+            newest = max((lease.rate for lease in holder.leases if lease.number >= number), default=0.0)
+            given_up = [lease for lease in holder.leases if lease.number < number and lease.rate > newest]
+            holder.leases = [
+                *(self._ending(lease, ahead) for lease in given_up),
+                *(lease for lease in holder.leases if lease.number >= number),
             ]
-            holder.leases = ending + [lease for lease in holder.leases if lease.number >= number]
 
     def short(self, target: float) -> list[str]:
         """Name the tasks that would now be leased notably more than they are: somebody else has given it back."""
@@ -112,20 +118,29 @@ class Budget:
         shares = self._shares(target)
         return [name for name, holder in self._holders.items() if shares[name] - holder.newest > _NOTABLE * target]
 
-    def release(self, task: str) -> None:
-        """Take back what a task holds: it has said that it makes no more calls."""
+    def seconds_to_free(self) -> float | None:
+        """Say when rate that was given up is free, so that others may be told at once; None where none was."""
+        ends = [
+            lease.until
+            for holder in self._holders.values()
+            for lease in holder.leases
+            if lease.rate > (holder.newest if holder.wants else 0.0)
+        ]
+        return max(min(ends) - self._clock(), 0.0) if ends else None
+
+    def release(self, task: str, ahead: float) -> None:
+        """Take back what a task holds: it has said that it makes no more calls. For `ahead` see `confirm`."""
         if (holder := self._holders.get(task)) is not None:
-            until = min(self._after_one_call(holder.held), self._clock() + self._term)
-            holder.wants, holder.leases = 0.0, [Lease(holder.held, 0, until)] if holder.held else []
+            holder.wants = 0.0
+            holder.leases = [self._ending(lease, ahead) for lease in holder.leases if lease.rate]
 
     def lose(self, task: str) -> None:
         """Share nothing out to a task that cannot be heard; it keeps what it holds until that ends."""
         if task in self._holders:
             self._holders[task].wants = 0.0
 
-    def _after_one_call(self, rate: float) -> float:
-        """When what a task has given up is free: its last call counts for as long as it takes to the next one."""
-        return self._clock() + (1.0 / rate if rate > 0.0 else 0.0)
+    def _ending(self, lease: Lease, ahead: float) -> Lease:
+        return replace(lease, until=min(lease.until, self._clock() + ahead / lease.rate))
 
     def _shares(self, target: float) -> dict[str, float]:
         wants = [holder.wants for holder in self._holders.values()]

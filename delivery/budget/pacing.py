@@ -110,6 +110,23 @@ class Pacer:
             self._made.popleft()
         return len(self._made), self._given(now)
 
+    def calls_ahead(self) -> float:
+        """Count the calls that were made before the rates gave them: until they do, nobody else may have the rate.
+
+        Evenly spaced calls are one ahead at the most, right after a call; calls that catch up are more.
+        """
+        self.last_second()
+        rates, until = reversed(self._rates), self._clock()
+        since, rate = next(rates)
+        given = most = 0.0
+        for count, moment in enumerate(reversed(self._made), 1):
+            while since > moment:
+                given, until = given + rate * (until - since), since
+                since, rate = next(rates, (moment, rate))
+            given, until = given + rate * (until - moment), moment
+            most = max(most, count - given)
+        return most
+
     def _room(self, now: float, usual: float) -> float:
         """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
         made, given = self.last_second()

@@ -125,6 +125,11 @@ class Permit:
         self._let_end()
         return self._pacer.last_second()
 
+    def calls_ahead(self) -> float:
+        """Count the calls that were made before the rates gave them."""
+        self._let_end()
+        return self._pacer.calls_ahead()
+
     def take(self) -> None:
         """A call starts now."""
         self._started += 1

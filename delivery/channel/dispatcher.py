@@ -158,7 +158,7 @@ class Dispatcher:
         """Take in what an attempt tells, and answer it."""
         attempt = self._attempts[name]
         attempt.heard = self._clock()
-        self._budget.confirm(name, message["heard"])
+        self._budget.confirm(name, message["heard"], message["ahead"])
         for number, row in enumerate(message["ended"], message["from"]):
             self.accept(name, number, row)
         if message["heard"] >= attempt.piece:
@@ -167,6 +167,7 @@ class Dispatcher:
         self._learn(name, attempt, message)
         self._end_if(message)
         if message["gone"]:
+            self._budget.release(name, message["ahead"])
             self._go(name, attempt, complete=message["complete"])
         if attempt.gone:
             return {"got": attempt.got}
@@ -201,6 +202,10 @@ class Dispatcher:
         informed = self._budget.short(self._rate())
         uninformed = [name for name in self._breaker.uninformed() if self._may_call(name)]
         return [*informed, *(name for name in uninformed if name not in informed)]
+
+    def seconds_to_more(self) -> float | None:
+        """Say when `short` may name others without a message having come; None where it will not."""
+        return None if self.stopped else self._budget.seconds_to_free()
 
     def lose(self, name: str) -> None:
         """An attempt's connection broke: it may go on for a while, or be dead."""
@@ -348,7 +353,6 @@ class Dispatcher:
         self.stop()
 
     def _go(self, name: str, attempt: _Attempt, *, complete: bool) -> None:
-        self._budget.release(name)
         self._breaker.leave(name)
         if complete:
             self._parts.complete(attempt.part)

@@ -33,6 +33,7 @@ class Server:
         self._ways: dict[str, tuple[asyncio.StreamWriter, Seal]] = {}
         self._talks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self.port = 0
 
     def start(self, host: str, port: int) -> None:
@@ -120,7 +121,15 @@ class Server:
         self._say(name, {**self._dispatcher.hear(name, message), "to": message["number"]})
         if self._dispatcher.stopped and not stopped:
             self._tell_all()
+        self._tell_more()
+
+    def _tell_more(self) -> None:
+        """Tell those who may have more, and look again when what was given up is free."""
         self._tell(self._dispatcher.short())
+        if self._next_look is not None:
+            self._next_look.cancel()
+        seconds = self._dispatcher.seconds_to_more()
+        self._next_look = self._loop.call_later(seconds, self._tell_more) if seconds is not None else None
 
     def _tell_all(self) -> None:
         self._tell(list(self._ways))

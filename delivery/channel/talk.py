@@ -82,6 +82,7 @@ class Talk:
             "from": first,
             "ended": rows,
             "wants": self._wants(),
+            "ahead": self._permit.calls_ahead(),
             "calls": asdict(self._sender.calls),
             "idle": not self._sender.in_flight and not self._has_more,
             "gone": self.leaving and not self._has_more,

@@ -198,6 +198,7 @@ class Delivery:
         self.durable = True
         self.kept: list[Row] = []
         self._slots = slots
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def send(self, sizes: Sequence[int]) -> None:
         """Send parts of so many requests each, in as many tasks as there are slots."""
@@ -237,8 +238,15 @@ class Delivery:
 
     def hear(self, task: Task, question: Message) -> None:
         task.hear({**self.dispatcher.hear(task.name, question), "to": question["number"]})
+        self._tell_more()
+
+    def _tell_more(self) -> None:
         for name in self.dispatcher.short():
             self.tasks[name].hear(self.dispatcher.answer(name))
+        if self._next_look is not None:
+            self._next_look.cancel()
+        if (seconds := self.dispatcher.seconds_to_more()) is not None:
+            self._next_look = asyncio.get_running_loop().call_later(seconds, self._tell_more)
 
 
 def fullest_second(moments: Sequence[float]) -> int:

@@ -81,10 +81,14 @@ def test_a_small_limit_is_kept_and_used_by_one_task(limit: int) -> None:
 @pytest.mark.parametrize("limit", [5, 50])
 @pytest.mark.parametrize("parts", [2, 8, 32])
 def test_a_small_limit_that_several_share_is_kept_but_for_a_call_each(limit: int, parts: int) -> None:
-    """One that it had half earned when its turn ended. Jobs start no more tasks than one per 100 calls a second."""
-    delivery = run(sent(limit, [limit * 160 // parts] * parts))
+    """One that it had half earned when its turn ended. Jobs start no more tasks than one per 100 calls a second.
+
+    Each task's last call may cost one that is not made: others wait for as long as its next one would have taken.
+    """
+    calls = limit * 160
+    delivery = run(sent(limit, [calls // parts] * parts))
     assert fullest_second(delivery.starts) <= limit + 2
-    assert mean_rate(delivery.starts) >= 0.95 * limit
+    assert mean_rate(delivery.starts) >= 0.95 * limit * (calls - parts) / calls
 
 
 def test_as_many_tasks_as_the_limit_needs_keep_it() -> None:
