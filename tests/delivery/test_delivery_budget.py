@@ -11,7 +11,7 @@ from tests.delivery.clock import Clock
 
 TERM, LIMIT = 3.0, 90.0
 ONE_CALL = 0.125
-"""Seconds, at the least: what a task gives up is free when its next call would have been due."""
+"""Seconds, at the least, until what a task gives up right after a call is free."""
 ROUNDING = 1e-5
 
 WANTS = st.one_of(st.just(inf), st.just(0.0), st.floats(0.1, 2000.0), st.integers(1, 600).map(float))
@@ -37,7 +37,7 @@ class Ask:
     def __call__(self, task: str, wants: float = inf, target: float = LIMIT, *, hears: bool = True) -> float:
         number = self.answers.get(task, 0)
         if hears:
-            self.budget.confirm(task, number)
+            self.budget.confirm(task, number, 1.0)
             self.clock.move(self.pause)
         self.answers[task] = number + 1
         return self.budget.ask(task, wants, target, number + 1)
@@ -137,27 +137,34 @@ def test_a_target_of_nothing_stops_all_and_all_go_on_then(ask: Ask) -> None:
     assert (ask("a"), ask("b")) == (60.0, 30.0)
 
 
-def test_what_is_released_is_free_when_its_next_call_would_have_been_due(
-    budget: Budget, clock: Clock, ask: Ask
+@pytest.mark.parametrize("ahead", [0.0, 1.0, 22.5])
+def test_what_is_released_is_free_when_its_rate_has_given_the_calls_that_were_made(
+    budget: Budget, clock: Clock, ask: Ask, ahead: float
 ) -> None:
     ask("a"), ask("b")
-    budget.release("a")
-    assert ask.again("b") == 0.0
-    clock.move(1.0 / 90.0)
+    budget.release("a", ahead)
+    if ahead:
+        clock.move(ahead / 90.0 - 0.001)
+        assert ask.again("b") == 0.0
+        budget.release("a", ahead)  # it says so until it is answered
+        assert budget.seconds_to_free() == pytest.approx(0.001)
+        clock.move(0.002)
     assert ask.again("b") == 90.0
 
 
-def test_so_is_what_is_lowered_when_the_difference_would_have_been(clock: Clock, ask: Ask) -> None:
+def test_so_is_what_is_lowered(clock: Clock, ask: Ask) -> None:
     settle(ask)
+    assert ask.budget.seconds_to_free() is None
     ask("a", 50.0)
-    ask.budget.confirm("a", ask.answers["a"])
+    ask.budget.confirm("a", ask.answers["a"], 6.0)
     assert ask.again("b") == 30.0
-    clock.move(1.0 / 10.0)
+    assert ask.budget.seconds_to_free() == pytest.approx(0.1)
+    clock.move(0.1 + ROUNDING)
     assert ask.again("b") == 40.0
 
 
 def test_nobody_is_missed_who_never_came(budget: Budget) -> None:
-    budget.release("a")
+    budget.release("a", 1.0)
     budget.lose("a")
     assert budget.short(90.0) == []
 
@@ -188,16 +195,16 @@ def test_or_until_it_has_ended(ask: Ask, clock: Clock) -> None:
 
 def test_a_confirmation_that_comes_late_confirms_what_was_heard_and_no_more(budget: Budget, ask: Ask) -> None:
     ask("a", 10.0), ask("a", 80.0, hears=False), ask("a", 5.0, hears=False)
-    budget.confirm("a", 2)
+    budget.confirm("a", 2, 0.0)
     assert ask("b") == 10.0
-    budget.confirm("a", 1)
+    budget.confirm("a", 1, 0.0)
     assert ask("b") == 10.0
-    budget.confirm("a", 3)
+    budget.confirm("a", 3, 0.0)
     assert ask("b") == 85.0
 
 
 def test_nobody_is_confirmed_who_never_came(budget: Budget, ask: Ask) -> None:
-    budget.confirm("a", 1)
+    budget.confirm("a", 1, 0.0)
     assert ask("b") == 90.0
 
 
@@ -245,7 +252,7 @@ def test_a_dead_task_counts_for_nothing_in_the_end(clock: Clock, ask: Ask) -> No
 def test_who_is_leased_notably_less_than_there_is_is_short(budget: Budget, ask: Ask) -> None:
     settle(ask)
     assert budget.short(90.0) == []
-    budget.release("a")
+    budget.release("a", 1.0)
     assert budget.short(90.0) == []
     ask.clock.move(ONE_CALL)
     assert budget.short(90.0) == ["b"]
@@ -264,13 +271,13 @@ def test_who_waits_for_what_another_gives_up_is_short_when_that_is_confirmed(bud
 def test_who_wants_no_more_is_not_short(budget: Budget, ask: Ask) -> None:
     for _ in range(4):
         ask("a"), ask("b", 5.0)
-    budget.release("a")
+    budget.release("a", 1.0)
     assert budget.short(90.0) == []
 
 
 def test_who_cannot_be_told_is_not_short(budget: Budget, clock: Clock, ask: Ask) -> None:
     settle(ask, "a", "lost", "silent")
-    budget.release("a")
+    budget.release("a", 1.0)
     budget.lose("lost")
     clock.move(ONE_CALL)
     assert budget.short(90.0) == ["silent"]
@@ -333,7 +340,7 @@ def test_tasks_together_never_believe_that_they_may_make_more_than_the_limit(
         task = tasks[name]
         match what:
             case "ask":
-                budget.confirm(name, task.heard)
+                budget.confirm(name, task.heard, 0.0)
                 task.answers += 1
                 rate = budget.ask(name, float(rest[1]), limit * aimed_at, task.answers)
                 task.on_the_way.append((task.answers, clock.now, rate))
@@ -343,7 +350,7 @@ def test_tasks_together_never_believe_that_they_may_make_more_than_the_limit(
                 task.on_the_way.clear()
                 budget.lose(name)
             case "gone":
-                budget.release(name)
+                budget.release(name, 0.0)
                 tasks[name] = Task(clock)
         assert sum(task.making for task in tasks.values()) <= limit + ROUNDING
 

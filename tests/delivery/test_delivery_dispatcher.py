@@ -54,6 +54,7 @@ class Driver:
             "from": 0,
             "ended": [],
             "wants": None,
+            "ahead": 0.0,
             "calls": asdict(Calls()),
             "idle": False,
             "gone": False,
@@ -126,11 +127,13 @@ def test_who_is_told_unasked_gets_no_more_than_it_said_that_it_wants(pair: Drive
     assert pair.dispatcher.answer("b")["rate"] == 40.0
 
 
-def test_what_an_attempt_held_that_has_gone_is_free_when_its_next_call_would_have_been_due(pair: Driver) -> None:
-    pair.ask("a", gone=True)
+def test_what_an_attempt_held_that_has_gone_is_free_when_its_rate_has_given_the_calls_that_it_made(pair: Driver) -> None:
+    pair.ask("a", gone=True, ahead=1.0)
     assert pair.ask("b")["rate"] == 30.0
+    assert 0.0 < pair.dispatcher.seconds_to_more() <= ONE_CALL
     pair.clock.move(ONE_CALL)
     assert pair.ask("b")["rate"] == LIMIT
+    assert pair.dispatcher.seconds_to_more() is None
 
 
 def test_an_attempt_whose_line_broke_keeps_its_lease_to_its_end(pair: Driver) -> None:

@@ -248,3 +248,47 @@ def test_of_rates_that_add_up_to_a_limit_no_second_holds_more_calls() -> None:
             found.append(clock.now)
     assert fullest(found) <= 50
     assert len(found) / 60.0 >= 0.98 * 50
+
+
+# A rate that another task gets.
+
+
+def test_calls_that_are_evenly_spaced_are_one_ahead_at_the_most() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 10.0)
+    assert pacer.calls_ahead() == 0.0
+    make(pacer, clock, 3 * WIDER / 10.0)
+    assert pacer.calls_ahead() == pytest.approx(1.0)
+    clock.move(0.05)
+    assert pacer.calls_ahead() == pytest.approx(0.5)
+    clock.move(0.06)
+    assert pacer.calls_ahead() == 0.0
+
+
+def test_calls_that_catch_up_are_as_many_ahead_as_the_pause_had_room_for() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, 100.0)
+    make(pacer, clock, 1.0)
+    clock.move(0.2)
+    caught_up = len(make(pacer, clock, 0.2))
+    assert caught_up > 35
+    assert pacer.calls_ahead() == pytest.approx(caught_up - 20, abs=1.0)
+
+
+@given(
+    st.integers(1, 60), st.lists(st.tuples(st.floats(0.01, 1.5), st.floats(0.0, 0.6)), max_size=6), st.floats(0.01, 2.0)
+)
+def test_who_gets_the_rate_when_it_has_given_the_calls_that_were_made_adds_no_call_to_any_second(
+    rate: int, pauses: list[tuple[float, float]], last: float
+) -> None:
+    clock = Clock(0.0)
+    first = Pacer(clock, float(rate))
+    moments = []
+    for seconds, pause in [*pauses, (last, 0.0)]:
+        begin = clock.now
+        moments += [begin + moment for moment in make(first, clock, seconds)]
+        clock.move(pause)
+    clock.move(first.calls_ahead() / rate)
+    begin = clock.now
+    moments += [begin + moment for moment in make(Pacer(clock, float(rate)), clock, 2.0)]
+    assert fullest(moments) <= rate

@@ -403,6 +403,7 @@ class Spoken:
             "from": 0,
             "ended": [],
             "wants": None,
+            "ahead": 0.0,
             "calls": asdict(Calls()),
             "idle": True,
             "gone": False,

@@ -55,11 +55,11 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "a task counts with its newest lease, though it may use an older one": lambda: patch.object(
         _Holder, "held", property(lambda self: self.newest)
     ),
-    "a lost connection gives its lease back at once": lambda: patch.object(Budget, "lose", Budget.release),
-    "the driver leases what it likes": lambda: patch.object(Budget, "_free", lambda self, target, others: float("inf")),
-    "what was lowered or released is free at once": lambda: patch.object(
-        Budget, "release", lambda self, task: self._holders.pop(task, None)
+    "a lost connection gives its lease back at once": lambda: patch.object(
+        Budget, "lose", lambda self, task: self._holders.pop(task, None)
     ),
+    "the driver leases what it likes": lambda: patch.object(Budget, "_free", lambda self, target, others: float("inf")),
+    "what was lowered or released is free at once": lambda: patch.object(Pacer, "calls_ahead", lambda self: 0.0),
     "a pacer lets what it earned go at once": lambda: patch.object(Pacer, "_room", lambda self, now, usual: 0.0),
     "a call needs no ownership and no lease that holds": lambda: patch.object(Permit, "wait", _wait_for_rate_alone),
     "an outcome counts as often as it is told": lambda: patch.object(Dispatcher, "accept", _accept_any_number),
