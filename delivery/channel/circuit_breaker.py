@@ -100,10 +100,12 @@ class CircuitBreaker:
 
         Args:
             name: the task's.
-            may_call: its rate lets it make a call soon.
+            may_call: it has the part, and a rate. If not, it gives back what it was granted: others wait for it.
         """
         caller = self._callers.setdefault(name, _Caller(self._clock()))
         caller.limited = self._half_open
+        if not may_call:
+            caller.granted = min(caller.granted, caller.calls.attempts)
         if not self._half_open:
             return None
         free = self._free()

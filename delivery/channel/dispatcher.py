@@ -190,8 +190,8 @@ class Dispatcher:
         attempt.may_send = answer["owns"] and not self.stopped and attempt.told == len(self._parts.ended(attempt.part))
         wants = attempt.wants if attempt.may_send else 0.0
         answer["rate"] = self._budget.ask(name, wants, self._rate(), attempt.answers)
+        limit = self._breaker.grant(name, may_call=answer["rate"] > 0.0)
         if attempt.may_send:
-            limit = self._breaker.grant(name, may_call=answer["rate"] > 0.0)
             answer["limit"] = limit and asdict(limit)
         return answer
 

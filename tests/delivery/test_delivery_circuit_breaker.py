@@ -119,6 +119,19 @@ def test_what_a_task_was_granted_that_is_silent_is_free_when_its_time_is_over(ta
     assert tasks.tell("b") == 1
 
 
+def test_what_a_task_was_granted_that_may_not_call_any_more_is_free_at_once(tasks: Tasks) -> None:
+    assert [tasks.tell("a"), tasks.tell("b")] == [1, 0]
+    tasks.breaker.grant("a", may_call=False)
+    assert tasks.tell("b") == 1
+
+
+def test_a_call_that_it_had_started_by_then_counts(tasks: Tasks) -> None:
+    assert [tasks.tell("a"), tasks.tell("b")] == [1, 0]
+    tasks.breaker.grant("a", may_call=False)
+    tasks.tell("a", attempts=1, ready=False)
+    assert tasks.tell("b") == 0
+
+
 def test_what_a_task_was_granted_that_leaves_is_free_at_once(tasks: Tasks) -> None:
     tasks.tell("a")
     tasks.breaker.leave("a")

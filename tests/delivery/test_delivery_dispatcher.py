@@ -127,7 +127,9 @@ def test_who_is_told_unasked_gets_no_more_than_it_said_that_it_wants(pair: Drive
     assert pair.dispatcher.answer("b")["rate"] == 40.0
 
 
-def test_what_an_attempt_held_that_has_gone_is_free_when_its_rate_has_given_the_calls_that_it_made(pair: Driver) -> None:
+def test_what_an_attempt_held_that_has_gone_is_free_when_its_rate_has_given_the_calls_that_it_made(
+    pair: Driver,
+) -> None:
     pair.ask("a", gone=True, ahead=1.0)
     assert pair.ask("b")["rate"] == 30.0
     assert 0.0 < pair.dispatcher.seconds_to_more() <= ONE_CALL

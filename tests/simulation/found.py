@@ -32,6 +32,24 @@ FOUND: Final[dict[str, Scenario]] = {
     "a machine was suspended, and its monotonic clock stood still": Scenario(
         10, 50.0, 2, (150, 150), troubles=((Trouble(2.0, 8.0, "suspend", 0),),)
     ),
+    "a task that lost its part kept the one call that was still granted, and nobody else could call": Scenario(
+        1159,
+        20.0,
+        2,
+        (25, 25),
+        events=4,
+        in_flight=8,
+        latency=(0.05, 0.2),
+        fed_at_once=True,
+        troubles=(
+            (
+                Trouble(0.3, 1.5, "expired", 715),
+                Trouble(0.4, 0.4, "refuses", 359),
+                Trouble(1.6, 0.7, "speculate", 18),
+                Trouble(1.7, 5.0, "pause task", 419),
+            ),
+        ),
+    ),
     "a task is killed": Scenario(11, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill task", 0),),)),
     "the driver is killed": Scenario(12, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill driver", 0),),)),
     "the driver's machine vanishes": Scenario(13, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "vanish", 0),),)),

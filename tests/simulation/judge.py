@@ -136,7 +136,7 @@ class Judge:
             for earlier in before:
                 self._excuse(earlier, call)
         self._acknowledged.update(dict.fromkeys(call.request.eventIds, call))
-        if call.attempt.alive and call.run == self._run and call.run not in self._broken_runs:
+        if call.attempt.alive and call.run == self._run and call.run not in self._broken_runs and not call.unanswered:
             self._exposed[call.request.requestId] = call
             self.most_exposed = max(self.most_exposed, len(self._exposed))
             if len(self._exposed) > self._most_without_receipt:

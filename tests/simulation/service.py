@@ -26,6 +26,7 @@ class Call:
         sent: when its bytes went.
         acknowledged: when the service took its events; None if it did not.
         told: the caller got that answer.
+        unanswered: its events were taken, and no answer says so.
     """
 
     request: Request
@@ -34,6 +35,7 @@ class Call:
     sent: float
     acknowledged: float | None = None
     told: bool = False
+    unanswered: bool = False
 
 
 @dataclass(slots=True)
@@ -89,8 +91,9 @@ class Service:
             self.refused.update(call.request.eventIds)
             return Answer(400, "InvalidInputException", "invalid")
         call.acknowledged = self.world.now
+        call.unanswered = self.trouble("accepted") is not None
         self.on_acknowledged(call)
-        if self.trouble("accepted"):
+        if call.unanswered:
             self.unanswered.update(call.request.eventIds)
             return Answer(None, "ConnectionClosedError", "closed") if self.chance.random() < 0.5 else None
         return Answer(200, awsRequestId="aws")
