@@ -37,6 +37,11 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
+    @property
+    def was_used(self) -> bool:
+        """Whether it ever bore a call."""
+        return self._answer is not None
+
     async def exchange(self, message: bytes, *, to_connect: bool = False) -> HttpAnswer:
         """Send a request and wait for its answer.
 

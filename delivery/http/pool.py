@@ -48,6 +48,8 @@ class Pool:
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._openings: set[asyncio.Timeout] = set()
+        self._lost_unused = 0
+        """Connections that the other side closed before a call: each is yet to be told."""
         self._aborted = False
 
     @property
@@ -55,7 +57,9 @@ class Pool:
         """Whether a connection is at hand."""
         oldest = asyncio.get_running_loop().time() - self._patience.idle
         while self._idle and not (self._idle[-1].open and self._idle[-1].idle_since >= oldest):
-            self._idle.pop().abort()
+            connection = self._idle.pop()
+            self._lost_unused += not (connection.open or connection.was_used)
+            connection.abort()
         return bool(self._idle)
 
     def take(self) -> Connection | None:
@@ -66,8 +70,12 @@ class Pool:
         """Open a connection, for a call to come.
 
         Raises:
-            NoAnswerError: it cannot be opened.
+            NoAnswerError: it cannot be opened, or the last one was closed before it had a call: who opens connections
+                and closes them at once is not to be asked for more of them than calls may be made.
         """
+        if self._lost_unused:
+            self._lost_unused -= 1
+            raise NoAnswerError(CLOSED, "the connection was closed before the call")
         connection = await self._open()
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)

@@ -143,6 +143,25 @@ def test_a_connection_that_the_service_has_closed_while_idle_is_not_used_again()
     run(live())
 
 
+def test_connections_that_are_closed_before_a_call_are_opened_no_more_often_than_calls_are_tried() -> None:
+    async def live() -> None:
+        async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        async with listening(hang_up) as server, pool(server.port) as calls:
+            told = []
+            for _ in range(6):
+                try:
+                    await calls.open()
+                except NoAnswerError as fault:
+                    told.append(fault.code)
+                await asyncio.sleep(0.02)
+                assert not calls.ready
+            assert (server.connections, told) == (3, ["ConnectionClosedError"] * 3)
+
+    run(live())
+
+
 # Cut off.
 
 

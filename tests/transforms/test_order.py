@@ -89,15 +89,24 @@ def test_of_records_with_one_given_id_the_same_one_stays(spark: SparkSession, sh
     assert [row["visitorId"] for row in kept] == ["0"]
 
 
-def test_an_event_that_was_taken_and_refused_at_one_instant_is_no_dead_letter(
+def with_epoch(columns: StructType) -> StructType:
+    """As the ledger reads them: each with the order of its plan."""
+    return StructType([*columns.fields, StructField("epoch", LongType())])
+
+
+def test_an_event_that_was_taken_and_refused_under_one_plan_is_no_dead_letter(
     spark: SparkSession, shuffled: Shuffle
 ) -> None:
     receipts = [
-        {"requestId": f"r{n}", "eventIds": ["e"], "status": status, "startedAt": AT}
+        {"requestId": f"r{n}", "eventIds": ["e"], "status": status, "epoch": 3}
         for n, status in enumerate(["delivered", "refused", "refused", "delivered", "refused"])
     ]
-    refusals = [{"requestId": "r1", "eventIds": ["e"], "errorCode": "x", "errorMessage": "", "startedAt": AT}]
-    found = letters(shuffled([event("e")], EVENTS), shuffled(receipts, RECEIPTS), shuffled(refusals, REFUSALS))
+    refusals = [{"requestId": "r1", "eventIds": ["e"], "errorCode": "x", "errorMessage": "", "epoch": 3}]
+    found = letters(
+        shuffled([event("e")], EVENTS),
+        shuffled(receipts, with_epoch(RECEIPTS)),
+        shuffled(refusals, with_epoch(REFUSALS)),
+    )
     assert found.collect() == []
 
 
