@@ -17,6 +17,7 @@ TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
+.DELETE_ON_ERROR:
 .PHONY: help setup demo simulate test test-airflow test-spark35 kill-sweep bench bench-quick lint types format docs zip clean
 
 help: ## list the commands
@@ -27,17 +28,17 @@ setup: $(VENV)/installed ## make .venv with everything; find or install Java
 demo: setup ## raw logs in, PutEvents out, every event accounted for
 	@$(RUN) python -m demo $(ARGS)
 
-test: setup ## run all tests; ARGS="-k sessions" for some
+test: $(VENV)/classes.jsa ## run all tests; ARGS="-k sessions" for some
 	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/dags $(ARGS)
 
-test-airflow: zip $(AIRFLOW)/installed ## check and run the DAG in an Airflow of its own (.venv-airflow)
+test-airflow: zip $(AIRFLOW)/installed $(VENV)/classes.jsa ## check and run the DAG in an Airflow of its own (.venv-airflow)
 	@cd dags && MYPYPATH=. ../$(AIRFLOW)/bin/mypy --config-file ../pyproject.toml *.py
 	@cd dags && PYTHONPATH=. ../$(AIRFLOW)/bin/python -m pytest -q -c /dev/null --rootdir=.. --confcutdir=../tests/dags \
 	  -p no:cacheprovider --doctest-modules ../tests/dags/test_dag.py ../tests/dags/test_dag_job.py \
 	  clickstream_batches.py clickstream_job.py clickstream_settings.py
 	@$(RUN) python -m pytest tests/dags/test_dag_runs.py $(ARGS)
 
-test-spark35: $(SPARK35)/installed ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
+test-spark35: $(SPARK35)/classes.jsa ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
 	@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" \
 	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_SPARK35))
 
@@ -86,6 +87,14 @@ $(VENV)/installed $(SPARK35)/installed: pyproject.toml .ci/java
 	       $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(WANTED); \
 	     fi \
 	  && echo "export JAVA_HOME='$$java_home'" > $(@D)/environment && touch $@
+
+# JVMs of tests find their classes in it, and start in half the time.
+%/classes.jsa: %/installed tools/load_classes.py
+	@. $(@D)/environment && PATH="$(CURDIR)/$(@D)/bin:$$PATH" \
+	  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ArchiveClassesAtExit=$(CURDIR)/$@ -Xlog:disable" \
+	  PYTHONPATH="$(CURDIR)" AWS_ACCESS_KEY_ID=AKIDEMULATOR AWS_SECRET_ACCESS_KEY=emulator-secret SPARK_LOCAL_IP=127.0.0.1 \
+	  spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR tools/load_classes.py > $(@D)/classes.log 2>&1 \
+	  || { cat $(@D)/classes.log >&2; exit 1; }
 
 $(AIRFLOW)/installed: .ci/airflow
 	@bash .ci/airflow $(AIRFLOW) $(PYTHON) && touch $@

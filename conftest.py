@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--conf spark.ui.showConsoleProgress=false pyspark-shell"
 )
 # Tests run each plan once: what a JVM spends on compiling it well, and on collecting garbage beside it, never pays.
-os.environ["SPARK_SUBMIT_OPTS"] = os.environ["SPARK_DAEMON_JAVA_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# What it spends on loading classes, an archive of them (tools/load_classes.py) halves; one that does not fit is ignored.
+os.environ["SPARK_SUBMIT_OPTS"] = os.environ["SPARK_DAEMON_JAVA_OPTS"] = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    f"-XX:SharedArchiveFile={Path(sys.prefix, 'classes.jsa')} -Xshare:auto -Xlog:disable -Xlog:all=error:stderr"
+)
 
 # No test asserts how long something takes: machines are shared.
 settings.register_profile("without deadlines", deadline=None)

@@ -334,12 +334,12 @@ def test_no_manifest_is_read_to_find_the_order_and_few_to_look_back(
     for number in range(290, 300):
         lake.manifests.write(Manifest(f"{999 - number}", 1, "run", "passed", 1, 0))
     calls: list[Any] = []
-    for name in ("children", "read"):
+    for name in ("folders", "children", "read"):
         method = getattr(FileSystem, name)
         monkeypatch.setattr(FileSystem, name, lambda *a, _do=method, _n=name: (calls.append(_n), _do(*a))[1])
     assert lake.manifests.order().in_order()[:3] == ["999", "998", "997"]
-    assert calls == ["children", "children"]
+    assert calls == ["folders", "children"]
     new = Interval(start + timedelta(days=300), start + timedelta(days=301))
     found = find_history(lake.manifests, lake.manifests.order().with_batch("new", new), "new", 2)
     assert [manifest.batch for manifest in found.before] == ["700", "701"]
-    assert calls[2:] == ["children", "children"] + ["children", "read"] * 2
+    assert calls[2:] == ["folders", "children"] + ["children", "read"] * 2
