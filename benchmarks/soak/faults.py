@@ -157,6 +157,8 @@ def slow_store(scene: Scene, dice: random.Random) -> Strike | None:
 
 def throttle(scene: Scene, dice: random.Random) -> Strike | None:
     """The quota falls below the limit."""
+    if not scene.cluster.tasks():
+        return None
     scene.service.change(quota=max(1, round(scene.rate * dice.uniform(0.1, 0.7))))
     return Strike(_some(dice), lambda: scene.service.change(quota=0))
 
@@ -178,6 +180,8 @@ def hangs(scene: Scene, dice: random.Random) -> Strike | None:
 
 def expire(scene: Scene, dice: random.Random) -> Strike | None:
     """The keys expire; there are fresh ones some seconds later."""
+    if not scene.cluster.tasks():
+        return None
     scene.service.expire_keys()
     return Strike(_some(dice), scene.service.hand_out_keys)
 
@@ -220,7 +224,9 @@ def _stop(dice: random.Random, pids: list[int]) -> Strike | None:
     return Strike(dice.uniform(1.0, 5.0), lambda: tell(pids, signal.SIGCONT))
 
 
-def _inject(scene: Scene, dice: random.Random, **rates: float) -> Strike:
+def _inject(scene: Scene, dice: random.Random, **rates: float) -> Strike | None:
+    if not scene.cluster.tasks():
+        return None
     scene.service.change(faults=rates)
     return Strike(_some(dice), lambda: scene.service.change(faults={}))
 

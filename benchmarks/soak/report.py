@@ -25,7 +25,7 @@ def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], course: 
         "took": f"{course.seconds:,.0f} s, {rate:,.0f} calls a second from the first to the last",
         "calls": f"{counts['calls']:,}: {counts['accepted']:,} accepted, {counts['throttled']:,} throttled",
         "faults of the service": _pairs({**counts["faults"], **counts["refused"], **counts["badRequests"]}),
-        "runs": f"{len(course.runs)}, exit codes: {codes}",
+        "runs": f"{len(course.runs)}{', the last stood still' if course.is_stuck else ''}; exit codes: {codes}",
         "events": f"{verdict.events:,}",
         "lost": f"{verdict.lost:,}",
         "sent twice": f"{verdict.twice:,}; at the most {verdict.bound:,}",

@@ -16,8 +16,10 @@ NOT_DURABLE: Final = 2.0
 """Seconds: what ended in the last of them may have no receipt when something dies."""
 _LINGERS: Final = 5.0
 """Seconds for which a fault that is over still has effects: calls in flight, leases, retries."""
-_BEFORE: Final = 6.0
-"""Seconds before a fault from which what was accepted may come again by it: calls that ended while a store was slow."""
+_BEFORE: Final = 3.0
+"""Seconds before a fault from which what was accepted may come again by it."""
+_DISTURBED: Final = 9.0
+"""The same, where another fault was not over for so long: a store that is slow takes that for two writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,21 @@ def attribute(again: Sequence[float], history: Sequence[Struck], terms: Terms) -
     Returns:
         Events sent again by each fault, and those that were by none.
     """
+    spans = [(_since(history, number), one.ended + _LINGERS) for number, one in enumerate(history)]
     found, by_none = [0] * len(history), 0
     for first in again:
-        near = [n for n, one in enumerate(history) if one.began - _BEFORE <= first < one.ended + _LINGERS]
+        near = [n for n, (since, until) in enumerate(spans) if since <= first < until]
         if near:
             found[max(near, key=lambda n: bound(history[n], terms))] += 1
         else:
             by_none += 1
     return found, by_none
+
+
+def _since(history: Sequence[Struck], number: int) -> float:
+    began = history[number].began
+    disturbed = any(other.ended > began - _DISTURBED for other in history[:number])
+    return began - (_DISTURBED if disturbed else _BEFORE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,13 @@ def test_a_lost_answer_may_send_its_own_events_twice() -> None:
 
 def test_what_came_again_counts_for_the_fault_that_was_near_when_it_came_first() -> None:
     history = [Struck("driver killed", 50.0, 50.0), Struck("throttling", 70.0, 74.0), Struck("task killed", 90.0, 90.0)]
-    assert attribute([45.0, 54.9, 60.0, 78.0, 85.0], history, TERMS) == ([2, 1, 1], 1)
+    assert attribute([47.1, 54.9, 60.0, 78.0, 87.1], history, TERMS) == ([2, 1, 1], 1)
+
+
+def test_a_crash_while_the_store_is_slow_reaches_further_back() -> None:
+    slow, crash = Struck("slow store", 40.0, 48.0), Struck("driver killed", 50.0, 50.0)
+    assert attribute([42.0], [slow, crash], TERMS) == ([0, 1], 0)
+    assert attribute([42.0], [crash], TERMS) == ([0], 1)
 
 
 def test_a_second_above_the_limit_is_found_by_signatures_and_on_arrival() -> None:
