@@ -2,6 +2,7 @@
 
 Master, workers, drivers and emulator are processes of their own on this machine's loopback. They end with this process,
 however it ends. Their logs, and a log of the faults, are left in build/soak; where a promise was broken, the tape too.
+All other files are in build/soak/work, which the next soak removes if this one is killed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -63,12 +63,14 @@ class Plan:
 def main(argv: Sequence[str]) -> int:
     """Run a soak; 0 if all promises were kept, else 1."""
     plan = parse(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     shutil.rmtree(LOGS, ignore_errors=True)
-    LOGS.mkdir(parents=True)
+    (LOGS / "work").mkdir(parents=True)
     say(f"python -m benchmarks.soak {plan}; logs: {LOGS}")
-    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
-        return soak(plan, Path(name), stack)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, LOGS / "work", ignore_errors=True)
+        return soak(plan, LOGS / "work", stack)
 
 
 def parse(argv: Sequence[str]) -> Plan:

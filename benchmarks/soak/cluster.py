@@ -123,4 +123,7 @@ def _environment(folder: Path, credentials: Path) -> dict[str, str]:
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
+        # Who is killed cannot clear its temporary files away.
+        "TMPDIR": str(folder),
+        "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={folder}",
     }
