@@ -24,7 +24,7 @@ from benchmarks.measuring.emulator import REGION, TRACKER
 from benchmarks.measuring.process import ROOT, say
 from benchmarks.soak.batch import BATCH, EVENTS_A_REQUEST, make_lake, read_event_ids
 from benchmarks.soak.cluster import Cluster
-from benchmarks.soak.course import Delivery, last_summary
+from benchmarks.soak.course import Delivery
 from benchmarks.soak.faults import Scene, Service, Storm
 from benchmarks.soak.processes import end, start, wait_for
 from benchmarks.soak.report import describe
@@ -114,7 +114,7 @@ def soak(plan: Plan, folder: Path, stack: ExitStack) -> int:
     say("judging")
     terms = Terms(plan.rate, plan.workers, IN_FLIGHT, EVENTS_A_REQUEST)
     with tape.open() as lines:
-        verdict = judge(read_tape(lines), read_event_ids(lake), storm.history, terms, last_summary(course.runs[-1]))
+        verdict = judge(read_tape(lines), read_event_ids(lake), storm.history, terms, course.runs)
     print(f"{plan}\n\n{describe(verdict, terms, counts, course)}")
     if verdict.broken:
         shutil.copy(tape, LOGS)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Final
 from benchmarks.measuring.process import say
 from benchmarks.soak.faults import Scene, Storm
 from benchmarks.soak.processes import peak_memory
+from benchmarks.soak.runs import Run
 
 _LOOK: Final = 0.1
 """Seconds between two looks at the driver and the faults."""
@@ -32,15 +31,13 @@ class Course:
     """What happened on the way.
 
     Attributes:
-        runs: the drivers' logs, in order.
-        codes: how they ended.
+        runs: the drivers, in order.
         memory: the most that a process of each kind ever had, in bytes.
         is_stuck: nothing came any more.
         seconds: that it took.
     """
 
-    runs: list[Path] = field(default_factory=list)
-    codes: Counter[int] = field(default_factory=Counter)
+    runs: list[Run] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
     is_stuck: bool = False
     seconds: float = 0.0
@@ -109,8 +106,8 @@ class Delivery:
         code = self._scene.driver.poll() if self._scene.driver else None
         if code is None:
             return course.is_stuck
-        course.codes[code] += 1
-        self._note(f"{time.monotonic() - self._began:8.1f} s  run {len(course.runs):3}  ended with {code}")
+        course.runs[-1].end(code)
+        self._note(f"{course.runs[-1].ended - self._began:8.1f} s  run {len(course.runs):3}  ended with {code}")
         if code in _FINAL or course.is_stuck:
             return True
         time.sleep(_RERUN)
@@ -119,7 +116,7 @@ class Delivery:
 
     def _rerun(self) -> None:
         log = self._logs / f"driver-{len(self.course.runs) + 1:04}.log"
-        self.course.runs.append(log)
+        self.course.runs.append(Run(log, time.monotonic()))
         self._scene.driver = self._submit(log)
 
     def _look(self, now: float) -> None:
@@ -140,9 +137,3 @@ class Delivery:
             f"{now - self._began:.0f} s: {accepted:,} requests accepted, "
             f"{len(self._storm.history)} faults, run {len(self.course.runs)}"
         )
-
-
-def last_summary(log: Path) -> dict[str, Any]:
-    """Read what a driver said last of all; empty where it said nothing."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith('{"job"')]
-    return dict(json.loads(lines[-1])) if lines else {}

@@ -17,6 +17,7 @@ from benchmarks.soak.processes import of_sessions, tell
 
 AFTER_A_DEATH: Final = 2.0
 """Seconds before a worker that died is started again."""
+TOLD_TO_END: Final = "driver told to end"
 _KEYS: Final = "[default]\naws_access_key_id = AKIDEMULATOR\naws_secret_access_key = emulator-secret\n"
 
 
@@ -103,13 +104,18 @@ Fault = Callable[[Scene, random.Random], Strike | None]
 
 
 def kill_driver(scene: Scene, dice: random.Random) -> Strike | None:
-    """SIGKILL to the driver's JVM or to its Python."""
+    """SIGKILL to the driver's JVM or to its Python while it sends."""
+    return kill_driver_at_any_time(scene, dice) if scene.cluster.tasks() else None
+
+
+def kill_driver_at_any_time(scene: Scene, dice: random.Random) -> Strike | None:
+    """SIGKILL to the driver's JVM or to its Python, also while it starts, plans or counts."""
     return _kill(dice, scene.driver_family())
 
 
 def end_driver(scene: Scene, _: random.Random) -> Strike | None:
-    """SIGTERM to spark-submit, as a scheduler sends it."""
-    if scene.driver is None or scene.driver.poll() is not None:
+    """SIGTERM to spark-submit while it sends, as a scheduler does it."""
+    if scene.driver is None or scene.driver.poll() is not None or not scene.cluster.tasks():
         return None
     tell([scene.driver.pid], signal.SIGTERM)
     return Strike()
@@ -188,7 +194,8 @@ def expire(scene: Scene, dice: random.Random) -> Strike | None:
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "driver killed": kill_driver,
-    "driver told to end": end_driver,
+    "driver killed at any time": kill_driver_at_any_time,
+    TOLD_TO_END: end_driver,
     "executor killed": kill_executor,
     "task killed": kill_task,
     "worker killed": kill_worker,
@@ -202,7 +209,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "calls unanswered": hangs,
     "keys expired": expire,
 }
-CRASHES: Final = frozenset({"driver killed", "executor killed", "task killed", "worker killed"})
+DRIVER_KILLED: Final = frozenset({"driver killed", "driver killed at any time"})
+CRASHES: Final = DRIVER_KILLED | {"executor killed", "task killed", "worker killed"}
 """After which events may come twice, says docs/delivery.md."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], course: 
         course: what happened on the way.
     """
     most = verdict.fullest
-    codes = ", ".join(f"{code}: {times}" for code, times in sorted(course.codes.items()))
+    codes = _pairs(Counter(str(run.code) for run in course.runs))
     rate = counts["calls"] / max((counts["lastCallAt"] or 0.0) - (counts["firstCallAt"] or 0.0), 1.0)
     figures = {
         "took": f"{course.seconds:,.0f} s, {rate:,.0f} calls a second from the first to the last",

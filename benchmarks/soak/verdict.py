@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.soak.faults import CRASHES, Struck
+from benchmarks.soak.runs import Run, ended_badly
 
 SLACK: Final = 1.02
 """No second holds more calls than the limit and 2 %."""
@@ -192,9 +193,7 @@ class Verdict:
     broken: tuple[str, ...]
 
 
-def judge(
-    tape: Tape, events: Set[bytes], history: Sequence[Struck], terms: Terms, summary: Mapping[str, object]
-) -> Verdict:
+def judge(tape: Tape, events: Set[bytes], history: Sequence[Struck], terms: Terms, runs: Sequence[Run]) -> Verdict:
     """Hold a tape against the promises.
 
     Args:
@@ -202,13 +201,14 @@ def judge(
         events: the ids of those in the lake.
         history: the faults that were.
         terms: of the delivery.
-        summary: what the last driver said.
+        runs: the drivers, of which the last says that all is delivered.
     """
     lost, foreign = len(events - tape.first.keys()), len(tape.first.keys() - events)
     again, by_none = attribute(tape.again, history, terms)
     bounds = [bound(one, terms) for one in history]
     seconds, most = fullest(tape), terms.rate * SLACK
     accounted = {"exitCode": 0, "events": len(events), "pending": 0, "deadLettered": 0}
+    summary = runs[-1].summary()
     said = {name: summary.get(name) for name in accounted}
     broken = [
         *([f"{lost} events were lost"] if lost else []),
@@ -224,6 +224,7 @@ def judge(
             for count, where in ((seconds.signed, "by their signatures"), (seconds.onTime, "on their arrival"))
             if count > most
         ),
+        *ended_badly(runs, history),
         *([f"the last run says {said}, not {accounted}"] if said != accounted else []),
     ]
     kinds = _kinds([one.name for one in history], again, bounds)

@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -15,10 +16,11 @@ from botocore.exceptions import ClientError
 
 from benchmarks.soak.faults import FAULTS, Service, Storm, Strike, Struck
 from benchmarks.soak.processes import end, start, wait_for
+from benchmarks.soak.runs import Run
 from benchmarks.soak.verdict import Fullest, Tape, Terms, attribute, bound, fullest, judge, read_tape
 
 TERMS = Terms(rate=10, tasks=2, in_flight=3, events=2)
-DONE = {"exitCode": 0, "events": 40, "pending": 0, "deadLettered": 0}
+DONE: dict[str, int] = {"exitCode": 0, "events": 40, "pending": 0, "deadLettered": 0}
 CRASH_BOUND = 2 * (2 * 3 + 2 * 10)
 
 
@@ -36,12 +38,23 @@ def events(count: int = 40) -> set[bytes]:
     return {bytes.fromhex(name(number)) for number in range(count)}
 
 
-def broken(tape: list[str], history: list[Struck] | None = None, summary: dict[str, int] = DONE) -> tuple[str, ...]:
-    return judge(read_tape(tape), events(), history or [], TERMS, summary).broken
+class Driver(Run):
+    """One that ran for all of a tape, and says what it is given."""
+
+    def __init__(self, says: dict[str, int], code: int | None = 0, began: float = 90.0, ended: float = 200.0) -> None:
+        super().__init__(Path("driver.log"), began, ended, code)
+        self._says = says
+
+    def summary(self) -> dict[str, Any]:
+        return self._says
+
+
+def broken(tape: list[str], history: list[Struck] | None = None, *runs: Run) -> tuple[str, ...]:
+    return judge(read_tape(tape), events(), history or [], TERMS, runs or [Driver(DONE)]).broken
 
 
 def test_a_delivery_that_kept_its_promises_is_told_so() -> None:
-    verdict = judge(read_tape(lines()), events(), [], TERMS, DONE)
+    verdict = judge(read_tape(lines()), events(), [], TERMS, [Driver(DONE)])
     assert (verdict.broken, verdict.lost, verdict.foreign, verdict.twice, verdict.bound) == ((), 0, 0, 0, 0)
     assert verdict.fullest == Fullest(10, 10, 1.0, 10)
 
@@ -123,9 +136,30 @@ def test_calls_that_a_late_emulator_reads_at_once_are_told_from_calls_sent_at_on
 
 @pytest.mark.parametrize(("member", "value"), [("exitCode", 5), ("pending", 1), ("deadLettered", 2), ("events", 41)])
 def test_the_last_runs_own_account_is_held_against_the_lake(member: str, value: int) -> None:
-    (words,) = broken(lines(), summary=DONE | {member: value})
+    (words,) = broken(lines(), [], Driver(DONE | {member: value}))
     assert words.startswith("the last run says")
-    assert broken(lines(), summary={}) != ()
+    assert broken(lines(), [], Driver({})) != ()
+
+
+@pytest.mark.parametrize("code", [1, 2, 4, 137, -15])
+def test_a_driver_that_ends_badly_though_nobody_killed_it_is_found(code: int) -> None:
+    last = Driver(DONE, began=150.0)
+    first = Driver({}, code, ended=140.0)
+    assert broken(lines(), [Struck("task killed", 120.0, 120.0)], first, last) == (
+        f"run 1 ended with {code}: see driver.log",
+    )
+    assert broken(lines(), [Struck("driver killed", 139.8, 139.8)], first, last) == ()
+    assert broken(lines(), [], Driver({}, 5, ended=140.0), last) == ()
+
+
+def test_a_driver_that_is_told_to_end_and_does_not_is_found() -> None:
+    told = [Struck("driver told to end", 100.0, 100.0)]
+    last = Driver(DONE, began=195.0)
+    assert broken(lines(), told, Driver({}, 5, ended=131.0), last) == ()
+    assert broken(lines(), told, Driver({}, 5, ended=190.0), last) == (
+        "run 1 was told to end and took 90 s: see driver.log",
+    )
+    assert broken(lines(), [], Driver(DONE, None, ended=float("inf"))) == ("run 1 did not end: see driver.log",)
 
 
 @pytest.fixture
