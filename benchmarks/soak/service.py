@@ -4,11 +4,12 @@
 the tape is one of
 
     call MOMENT SIGNED OUTCOME [EVENT-ID...]
-    late MOMENT SECONDS
+    late MOMENT UNTIL
 
 MOMENT is when the call was read, in seconds of a clock that never goes back; SIGNED is the Unix second that its
-signature bears, by the sender's clock; OUTCOME is `accepted` or `other`. `late` says that this process came to its
-sockets so many seconds after it should have: what arrived meanwhile was read at once, though it was not sent at once.
+signature bears, by the sender's clock; OUTCOME is `accepted` or `other`. `late` says that this process should have come
+to its sockets at one moment, and had caught up at another: what arrived meanwhile was read at once, though it was not
+sent at once.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Site:
             await asyncio.sleep(_BEAT)
             now = self._clock.steady()
             if now - due >= LATE:
-                self._tape.write(f"late {now:.6f} {now - due:.6f}\n")
+                # What has piled up is being read now; the next beat is the first that can be on time.
+                self._tape.write(f"late {due:.6f} {now + _BEAT:.6f}\n")
             due = now + _BEAT
 
     def _put_events(self, request: Request) -> Reply:

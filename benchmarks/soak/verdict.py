@@ -66,7 +66,7 @@ def read_tape(lines: Iterable[str]) -> Tape:
         kind, moment, *rest = line.split()
         at = float(moment)
         if kind == "late":
-            tape.late.append((at - float(rest[0]), at))
+            tape.late.append((at, float(rest[0])))
             continue
         tape.moments.append(at)
         tape.signed[int(rest[0])] += 1

@@ -127,8 +127,8 @@ def test_calls_that_a_late_emulator_reads_at_once_are_told_from_calls_sent_at_on
     """Six calls wait for half a second; a second that begins with them holds what was sent in one and a half."""
     even = [100 + number / 10 for number in range(40)]
     bunched = [101.5 if 101.0 <= at <= 101.5 else at for at in even]
-    late = Tape(moments=bunched, late=[(100.95, 101.5)])
-    assert fullest(late) == Fullest(15, 10, 34 / 40, 0)
+    late = read_tape([*(f"call {at:.6f} 0 other" for at in bunched), "late 100.950000 101.500000"])
+    assert fullest(late) == Fullest(15, 10, 34 / 40, 40)
     assert fullest(Tape(moments=bunched)) == Fullest(15, 15, 1.0, 0)
     burst = sorted([*even, *[100.5] * 5])
     assert fullest(Tape(moments=burst, late=[(102.0, 102.5)])).onTime == 15
