@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from benchmarks.soak.processes import of_sessions, tell
 AFTER_A_DEATH: Final = 2.0
 """Seconds before a worker that died is started again."""
 TOLD_TO_END: Final = "driver told to end"
+_JUST_NOW: Final = 2.0
+"""Seconds."""
 _KEYS: Final = "[default]\naws_access_key_id = AKIDEMULATOR\naws_secret_access_key = emulator-secret\n"
 
 
@@ -43,6 +46,11 @@ class Service:
         """Get how many calls it has accepted without saying so."""
         faults = self.told()["faults"]
         return int(faults.get("reset-after", 0) + faults.get("hang-after", 0))
+
+    def is_called(self) -> bool:
+        """Whether calls come just now."""
+        last = self.told()["lastCallAt"]
+        return last is not None and time.time() - last < _JUST_NOW
 
     def change(self, **changes: object) -> None:
         """Change how it behaves."""
@@ -105,7 +113,7 @@ Fault = Callable[[Scene, random.Random], Strike | None]
 
 def kill_driver(scene: Scene, dice: random.Random) -> Strike | None:
     """SIGKILL to the driver's JVM or to its Python while it sends."""
-    return kill_driver_at_any_time(scene, dice) if scene.cluster.tasks() else None
+    return kill_driver_at_any_time(scene, dice) if scene.service.is_called() else None
 
 
 def kill_driver_at_any_time(scene: Scene, dice: random.Random) -> Strike | None:
@@ -115,7 +123,7 @@ def kill_driver_at_any_time(scene: Scene, dice: random.Random) -> Strike | None:
 
 def end_driver(scene: Scene, _: random.Random) -> Strike | None:
     """SIGTERM to spark-submit while it sends, as a scheduler does it."""
-    if scene.driver is None or scene.driver.poll() is not None or not scene.cluster.tasks():
+    if scene.driver is None or scene.driver.poll() is not None or not scene.service.is_called():
         return None
     tell([scene.driver.pid], signal.SIGTERM)
     return Strike()
@@ -163,7 +171,7 @@ def slow_store(scene: Scene, dice: random.Random) -> Strike | None:
 
 def throttle(scene: Scene, dice: random.Random) -> Strike | None:
     """The quota falls below the limit."""
-    if not scene.cluster.tasks():
+    if not scene.service.is_called():
         return None
     scene.service.change(quota=max(1, round(scene.rate * dice.uniform(0.1, 0.7))))
     return Strike(_some(dice), lambda: scene.service.change(quota=0))
@@ -186,7 +194,7 @@ def hangs(scene: Scene, dice: random.Random) -> Strike | None:
 
 def expire(scene: Scene, dice: random.Random) -> Strike | None:
     """The keys expire; there are fresh ones some seconds later."""
-    if not scene.cluster.tasks():
+    if not scene.service.is_called():
         return None
     scene.service.expire_keys()
     return Strike(_some(dice), scene.service.hand_out_keys)
@@ -233,7 +241,7 @@ def _stop(dice: random.Random, pids: list[int]) -> Strike | None:
 
 
 def _inject(scene: Scene, dice: random.Random, **rates: float) -> Strike | None:
-    if not scene.cluster.tasks():
+    if not scene.service.is_called():
         return None
     scene.service.change(faults=rates)
     return Strike(_some(dice), lambda: scene.service.change(faults={}))

@@ -194,7 +194,9 @@ def put(service: Service, number: int, token: str = "token-1") -> str:
 
 def test_the_emulator_changes_while_it_runs_and_its_tape_is_read(service: Service, tmp_path: Path) -> None:
     service.hand_out_keys()
+    assert not service.is_called()
     assert put(service, 0) == ""
+    assert service.is_called()
     service.expire_keys()
     assert put(service, 1) == "ExpiredTokenException"
     service.hand_out_keys()
