@@ -18,7 +18,7 @@ TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo simulate test test-airflow test-spark35 kill-sweep bench bench-quick lint types format docs zip clean
+.PHONY: help setup demo simulate test test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +47,9 @@ simulate: setup ## many seeds of the simulated delivery; ARGS="--seeds 0:1000000
 
 kill-sweep: setup ## kill a build, a delivery and a replay at 40 places of each by SIGKILL and SIGTERM; POINTS=10 for fewer
 	@$(RUN) KILL_POINTS=$(or $(POINTS),40) python -m pytest -q -s tests/jobs/test_kill_sweep.py $(ARGS)
+
+soak: setup ## a delivery of 1,000,000 requests on a cluster, a fault every 20 s; ARGS="--requests 20000" for fewer
+	@$(RUN) python -m benchmarks.soak $(ARGS)
 
 bench: setup ## what this costs against its peers, in half an hour, to docs/benchmarks.md; ARGS="--only send" for some
 	@$(RUN) python -m benchmarks $(ARGS)

@@ -27,7 +27,7 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--conf spark.ui.showConsoleProgress=false pyspark-shell"
 )
 # Tests run each plan once: what a JVM spends on compiling it well, and on collecting garbage beside it, never pays.
-# What it spends on loading classes, an archive of them (tools/load_classes.py) halves; one that does not fit is ignored.
+# An archive of classes (tools/load_classes.py) halves what it spends on loading them; one that does not fit is ignored.
 os.environ["SPARK_SUBMIT_OPTS"] = os.environ["SPARK_DAEMON_JAVA_OPTS"] = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
     f"-XX:SharedArchiveFile={Path(sys.prefix, 'classes.jsa')} -Xshare:auto -Xlog:disable -Xlog:all=error:stderr"

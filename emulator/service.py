@@ -49,12 +49,15 @@ class Service:
         self._delays = draw_latencies(settings.latency_ms, settings.latency_p99_ms, faults.seed)
 
     def change(self, **changes: Any) -> None:
-        """Set the quota or the other client's rate anew, by the names in Settings; a reset does not undo it.
+        """Set quota, the other client's rate or the faults anew, by the names in Settings; a reset does not undo it.
+
+        The run of faults goes on where it is, with the new rates.
 
         Raises:
             ValueError: if Settings refuse the value; nothing is changed then.
         """
         self.settings = replace(self.settings, **changes)
+        self._ranges = lay_out(self.settings.faults)
         self.window.change(self.settings.quota, self.settings.other_rate, self._clock.steady())
 
     def put_events(self, request: Request) -> Reply:

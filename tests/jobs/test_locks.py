@@ -181,7 +181,9 @@ def test_a_run_whose_store_is_down_stops_before_another_may_take_over(store: Sto
         store.now += 3
         lock.beat()
     store.now += 1
-    with pytest.raises(LockLostError, match=r"could not be written \(slow down\) for 16 s, so another run may take it over"):
+    with pytest.raises(
+        LockLostError, match=r"could not be written \(slow down\) for 16 s, so another run may take it over"
+    ):
         lock.check()
     store.is_down = False
     with pytest.raises(LockLostError):

@@ -1,0 +1,56 @@
+"""Drivers that ran, and whether each ended as it should."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.soak.faults import DRIVER_KILLED, TOLD_TO_END, Struck
+
+GRACE: Final = 60.0
+"""Seconds after SIGTERM: 30 for what Spark runs, 10 each for planning and counting, and the JVM's own end."""
+_UNFINISHED: Final = 5
+_NOTICED: Final = 1.0
+"""Seconds until the end of a driver is seen."""
+
+
+@dataclass
+class Run:
+    """A driver.
+
+    Attributes:
+        log: what it said.
+        began: by the system's monotonic clock.
+        ended: likewise; infinite while it runs.
+        code: its exit code; None while it runs.
+    """
+
+    log: Path
+    began: float
+    ended: float = float("inf")
+    code: int | None = None
+
+    def end(self, code: int) -> None:
+        """Note that it has ended just now."""
+        self.code, self.ended = code, time.monotonic()
+
+    def summary(self) -> dict[str, Any]:
+        """Read what it said last of all; empty where it said nothing."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.startswith('{"job"')]
+        return dict(json.loads(lines[-1])) if lines else {}
+
+
+def ended_badly(runs: Sequence[Run], history: Sequence[Struck]) -> Iterator[str]:
+    """Tell of the runs that did not end as they should: with 0, with 5, or killed; told to end, within their grace."""
+    for number, run in enumerate(runs, start=1):
+        met = [one for one in history if run.began <= one.began <= run.ended]
+        if run.code not in {0, _UNFINISHED} and not any(one.name in DRIVER_KILLED for one in met):
+            how = "did not end" if run.code is None else f"ended with {run.code}"
+            yield f"run {number} {how}: see {run.log.name}"
+        for told in (one for one in met if one.name == TOLD_TO_END):
+            if run.ended - told.began > GRACE + _NOTICED:
+                yield f"run {number} was told to end and took {run.ended - told.began:.0f} s: see {run.log.name}"

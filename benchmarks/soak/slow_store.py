@@ -1,0 +1,40 @@
+"""jobs/put_events.py as it is, but for a store that is slow while a file says so.
+
+`spark-submit slow_store.py FILE ARGUMENTS...`: while FILE is there, each write takes as many seconds more as it says.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from jobs.lake.filesystem import FileSystem
+
+SCRIPT: Final = Path(__file__).parents[2] / "jobs" / "put_events.py"
+
+
+def slow_down(control: Path) -> None:
+    """Make each write of a small file wait while the file `control` says so, by its own number of seconds."""
+    write = FileSystem._write
+
+    def slowly(files: FileSystem, path: str, content: str | bytes, *, overwrite: bool) -> None:
+        time.sleep(seconds_of(control))
+        write(files, path, content, overwrite=overwrite)
+
+    FileSystem._write = slowly  # type: ignore[assignment, method-assign]
+
+
+def seconds_of(control: Path) -> float:
+    """Read how slow the store is now."""
+    try:
+        return float(control.read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
+if __name__ == "__main__":
+    slow_down(Path(sys.argv.pop(1)))
+    runpy.run_path(str(SCRIPT), run_name="__main__")
