@@ -26,6 +26,8 @@ _PIECES: Final = 7
 _PLAN: Final = ".json"
 _DONE: Final = ".done"
 _EPOCH_DIGITS: Final = 8
+_NOT_WHOLE: Final = (ValueError, TypeError, KeyError)
+"""What reading half of a plan raises, or one that lacks something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +204,16 @@ class Plans:
         """Read what came of a batch; None where its plan was given up, or a crash left half of the words."""
         try:
             return Balance(**json.loads(self._files.read(f"{self._folder}/{name.text}")))
-        except ValueError:
+        except _NOT_WHOLE:
             return None
 
     def _read(self, name: _Name) -> Plan | None:
         """Read a plan; None where a crash left half of one."""
         try:
             values = json.loads(self._files.read(f"{self._folder}/{name.text}"))
-        except ValueError:
+            return Plan(**{**values, "span": Span(**values["span"])})
+        except _NOT_WHOLE:
             return None
-        return Plan(**{**values, "span": Span(**values["span"])})
 
 
 def _name(plan: Plan) -> _Name:

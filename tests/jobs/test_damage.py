@@ -111,7 +111,8 @@ def test_a_whole_manifest_counts_whatever_its_checksums_are(
     CHECKSUMS[damage](path)
     found = manifests.current(day(0))
     assert found is not None and found.events == 4
-    assert [line for line in caplog.messages if path.name in line and ".crc" in line]
+    # A `.crc` file without a whole header Hadoop passes over by itself, and names it in Spark's own log.
+    assert damage != "cut" or [line for line in caplog.messages if path.name in line and ".crc" in line]
 
 
 def test_a_batch_whose_only_manifest_is_half_was_never_built(
