@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from delivery.answers import Meaning, meaning
 from delivery.records import Answer
@@ -48,6 +48,10 @@ class Calls:
 
     def __post_init__(self) -> None:
         self.begun = {int(slot): count for slot, count in self.begun.items()}  # JSON has made texts of the numbers
+
+    def values(self) -> dict[str, Any]:
+        """Give its fields by their names. `asdict` would copy each number deeply, with every question."""
+        return {**{one.name: getattr(self, one.name) for one in fields(self)}, "begun": dict(self.begun)}
 
     def begin(self, *, again: bool, at: float) -> None:
         """Count a call that starts, at a Unix time in seconds."""

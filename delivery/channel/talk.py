@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from itertools import islice
 from typing import Final
 
@@ -83,7 +82,7 @@ class Talk:
             "ended": rows,
             "wants": self._wants(),
             "ahead": self._permit.calls_ahead(),
-            "calls": asdict(self._sender.calls),
+            "calls": self._sender.calls.values(),
             "idle": not self._sender.in_flight and not self._has_more,
             "gone": self.leaving and not self._has_more,
             "complete": self.complete,
