@@ -142,10 +142,10 @@ def test_foreign_files_are_no_manifests_and_no_batches(
             (folder / name).write_text("{}")
     (lake / "_batches" / day(0) / "99999999-folder.txt").mkdir()
     (lake / "_batches" / "_temporary").mkdir()
-    ended = replay(lake, day(0), day(1), url=serve().endpoint_url)
-    assert (ended.code, ended.summary["delivered"], ended.summary["batches"]) == (0, 8, 2)
-    assert replay(lake, day(0), day(1), "--plan").code == 0
     assert built(day(0), each=4)["exitCode"] == 0
+    ended = replay(lake, day(0), day(1), url=serve().endpoint_url)
+    assert (ended.code, ended.summary["delivered"], ended.summary["batches"]) == (0, 12 + 4, 2)
+    assert replay(lake, day(0), day(1), "--plan").code == 0
     assert [path.name[:9] for path in manifests_of(lake, day(0))][:2] == ["00000001-", "00000002-"]
 
 
