@@ -43,7 +43,7 @@ test-spark35: $(SPARK35)/classes.jsa ## the tests of what rests on Spark, on Spa
 	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_SPARK35))
 
 simulate: setup ## many seeds of the simulated delivery; ARGS="--seeds 0:1000000"
-	@$(RUN) python -m tests.simulation $(or $(ARGS),--seeds 0:10000)
+	@$(RUN) nice -n 10 python -m tests.simulation $(or $(ARGS),--seeds 0:10000)
 
 kill-sweep: setup ## kill a build, a delivery and a replay at 40 places of each by SIGKILL and SIGTERM; POINTS=10 for fewer
 	@$(RUN) KILL_POINTS=$(or $(POINTS),40) python -m pytest -q -s tests/jobs/test_kill_sweep.py $(ARGS)

@@ -72,7 +72,7 @@ def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> 
     else:
         current = manifests.current(batch)
         if current is None or f"runId={current.runId}" not in parts:
-            return UnfinishedError(f"batch {batch}: it was built again just now: run this again")
+            return UnfinishedError(f"batch {batch}: it was rebuilt just now: run this again")
         remedy = f"build batch {batch} again, from its --input"
     return ConfigurationError(f"{path}: cannot be read: {reason}, as after a power loss; {remedy}")
 

@@ -264,7 +264,7 @@ class Lake:
 
     def _explain_gone(self, folder: str, manifest: Manifest, there: int) -> JobError:
         if self._rebuilt([manifest]) is not None:
-            return UnfinishedError(f"batch {manifest.batch}: it was built again just now: run this again")
+            return UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again")
         wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
         what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
         return ConfigurationError(

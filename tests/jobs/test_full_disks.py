@@ -43,7 +43,7 @@ def log_of(folder: Path, count: int) -> list[str]:
     records = (
         {
             "who": f"v{n % 97}",
-            "user": None,
+            "user": f"u{n % 97}",
             "kind": "view",
             "item": f"i{n * 7919 % 10_007}-{n}",
             "at": 1704153600000 + n,

@@ -252,7 +252,7 @@ def test_a_batch_that_another_rests_on_is_rebuilt_meanwhile(
     monkeypatch.setattr(Lake, "published_visits", rebuilt_just_before)
     ended = build(log("2", view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
     assert ended.code == 5
-    assert ended.said == ["batch 2024-01-01: another run published it meanwhile; nothing was changed: run this again"]
+    assert ended.said == ["batch 2024-01-01: it was rebuilt just now: run this again"]
 
 
 def test_a_batch_that_another_rests_on_appears_meanwhile(

@@ -31,7 +31,7 @@ COLUMNS = StructType(
 )
 JUDGED = StructType([*COLUMNS.fields, *(StructField(name, LongType()) for name in ("_visit_since", "_visit_first"))])
 LIMITS = SessionLimits(timedelta(minutes=30), timedelta(hours=24))
-ORDERS = range(6)
+ORDERS = range(3)
 Values = dict[str, Any]
 Shuffle = Callable[[Sequence[Values], Any], DataFrame]
 
