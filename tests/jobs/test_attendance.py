@@ -50,7 +50,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def driver() -> Iterator[tuple[Dispatcher, Server]]:
-    dispatcher = Dispatcher(Target(100.0), 10.0)
+    dispatcher = Dispatcher(Target(100.0))
     with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, _):
         yield dispatcher, server
 

@@ -38,7 +38,7 @@ def parts(spark: SparkSession, sizes: list[int]) -> DataFrame:
 
 
 def deliver(frame: DataFrame, server: Server, keep: Callable[[Rows], None], rate: float = 400.0) -> Sent:
-    watch = Watch(keep, lambda: None, lambda _progress: None, threading.Event())
+    watch = Watch(keep, lambda: None, threading.Event())
     return send(frame, Service("t", "eu-west-1", server.endpoint_url), Pace(rate, 64, 0), Target(rate), watch)
 
 
