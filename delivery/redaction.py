@@ -15,8 +15,8 @@ _LONGEST: Final = 300
 _QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*"|\[[^\]]*\]""")
 _PLACE: Final = re.compile(r"""(['"]?)([A-Za-z]+(?:\.(?:[A-Za-z]+|\d{1,2}))*)\1""")
 """A path into the request, quoted or not, e.g. `'eventList.1.member.itemId'`."""
-_TOKEN: Final = re.compile(r"([(]*)(.+?)([),.:;!?]*)")
-"""What stands between two blanks, without the punctuation around it."""
+_CLOSING: Final = "),.:;!?"
+"""Punctuation behind a word."""
 _LIMIT: Final = re.compile(r"\d{1,5}")
 _BEFORE_LIMIT: Final = frozenset(["exceed", "exceeds", "least", "maximum", "minimum", "most", "of", "than", "to"])
 FIELDS: Final = frozenset(
@@ -76,11 +76,12 @@ def redact(message: str | None, request: Request) -> str | None:
     """
     if message is None:
         return None
-    values = sorted({value for value in _values(request) if value}, key=len, reverse=True)
+    # A request may hold a thousand values, and the event loop waits: most are not in the words at all.
+    folded = message.casefold()
+    values = {value for value in _values(request) if value and value not in FIELDS and value.casefold() in folded}
     hidden = message
-    for value in values:
-        if value not in FIELDS:
-            hidden = re.sub(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", _HIDDEN, hidden, flags=re.IGNORECASE)
+    for value in sorted(values, key=len, reverse=True):
+        hidden = re.sub(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", _HIDDEN, hidden, flags=re.IGNORECASE)
     kept: list[str] = []
     before = ""
     for token in _QUOTED.sub(_hide, hidden).split():
@@ -96,10 +97,11 @@ def _hide(quoted: re.Match[str]) -> str:
 
 def _keep(token: str, before: str) -> str:
     """Return what stands between two blanks if all of it is known."""
-    parts = _TOKEN.fullmatch(token)
-    if parts is None:
+    after = token.lstrip("(")
+    core = after.rstrip(_CLOSING)
+    if not core:
         return _HIDDEN
-    opening, core, closing = parts.groups()
+    opening, closing = token[: len(token) - len(after)], after[len(core) :]
     is_limit = _LIMIT.fullmatch(core) is not None and (before.lower() in _BEFORE_LIMIT or not before)
     is_known = is_limit or _is_place(core) or all(word in _WORDS for word in re.split("[-/]", core.lower()))
     return f"{opening}{core if is_known else _HIDDEN}{closing}"

@@ -17,6 +17,7 @@ from delivery.channel.line import Attempt, Line
 from delivery.channel.messages import Address
 from delivery.channel.talk import Talk
 from delivery.http.client import connect
+from delivery.http.looking_up import Loop
 from delivery.http.service import Service
 from delivery.records import Outcome, Request, Row
 from delivery.sending.course import Time
@@ -73,7 +74,7 @@ def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
     attempt = Attempt(uuid.uuid4().hex, part)
     started: Future[Feed] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="put-events") as pool:
-        work = pool.submit(lambda: asyncio.run(_send(terms, attempt, started)))
+        work = pool.submit(_run, terms, attempt, started)
         ready: list[Future[Any]] = [started, work]
         wait(ready, return_when=FIRST_COMPLETED)
         if not started.done():
@@ -85,6 +86,11 @@ def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
         except BaseException:
             feed.fail()  # leaving the pool waits for its thread: it is not to go on sending
             raise
+
+
+def _run(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[tuple[int, Row]]:
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(_send(terms, attempt, started))
 
 
 def _read(pieces: Iterable[list[Request]], feed: Feed) -> None:

@@ -62,6 +62,15 @@ class Connection(asyncio.Protocol):
             self.abort()  # what may come yet would answer the next call
             raise
 
+    def begin_anew(self) -> None:
+        """Go on as one that bore no call: a tunnel is there, and what the proxy said of its own connection is past.
+
+        Many a proxy answers CONNECT by HTTP/1.0, or says `close`: that is no word about the tunnel.
+        """
+        self._answer = None
+        self._reader = AnswerReader()
+        self.open = not self.transport.is_closing()
+
     def abort(self) -> None:
         """Close at once; a call under way gets no answer."""
         self._fail(CLOSED, "it was given up")

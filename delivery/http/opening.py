@@ -73,6 +73,7 @@ async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> Non
     if answer.status >= 300:
         connection.abort()
         raise NoAnswerError(NOT_LET_THROUGH, f"the proxy answered {answer.status} to CONNECT")
+    connection.begin_anew()
 
 
 async def _lay_tls(connection: Connection, trust: ssl.SSLContext, host: str | None) -> None:

@@ -2,12 +2,14 @@
 
 import gc
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -235,6 +237,29 @@ def test_a_service_that_is_not_there_ends_the_delivery(monkeypatch: pytest.Monke
     with driving(limit=100.0) as driver:
         assert deliver(driver.terms(NOWHERE), 0, pieces(100)).rows == ()
     assert driver.dispatcher.ending == Answer(None, "EndpointConnectionError")
+    assert driver.kept == []
+
+
+def test_a_name_server_that_hangs_holds_no_attempt_up_that_is_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, hung, gives_up = socket.getaddrinfo, threading.Event(), threading.Event()
+
+    def getaddrinfo(host: str, *rest: Any, **hints: Any) -> Any:
+        if host != "slow.example":
+            return look_up(host, *rest, **hints)
+        hung.set()
+        gives_up.wait(2 * SOON)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with driving() as driver, ThreadPoolExecutor(1) as pool:
+        terms = driver.terms(replace(NOWHERE, endpoint_url="http://slow.example"))
+        work = pool.submit(deliver, terms, 0, pieces(100))
+        try:
+            assert hung.wait(SOON)
+            driver.server.stop()
+            assert work.result(SOON).rows == ()
+        finally:
+            gives_up.set()
     assert driver.kept == []
 
 

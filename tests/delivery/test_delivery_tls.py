@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from delivery.http.faults import NoAnswerError
 from delivery.http.proxy import Proxy
 from delivery.http.trust import open_trust
 from tests.delivery.listeners import OK, POST, Handler, answering, code, jump, listening, pool, read_call, run, silence
@@ -176,6 +177,53 @@ def test_a_proxy_is_asked_for_a_tunnel_to_an_https_endpoint(
             assert asked == [
                 b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n" % (target, target)
             ]
+
+    run(live())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 Connection established\r\n\r\n",
+        pytest.param(b"HTTP/1.0 200 Connection established\r\n\r\n", id="HTTP/1.0"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", id="it says close"),
+    ],
+)
+def test_a_tunnel_that_was_opened_ahead_is_at_hand_for_a_call(tls: Tls, trust: ssl.SSLContext, answer: bytes) -> None:
+    """What a proxy says of its own connection is no word about the tunnel: no call would ever find one else."""
+
+    async def live() -> None:
+        async with (
+            listening(answering(OK), tls("127.0.0.1")) as server,
+            listening(tunnelling([], answer)) as via,
+            pool(server.port, trust=trust, proxy=Proxy("localhost", via.port)) as calls,
+        ):
+            await calls.open()
+            assert calls.ready
+            assert (await calls.call(POST, calls.take())).status == 200
+            assert (calls.ready, via.connections) == (True, 1)
+
+    run(live())
+
+
+def test_a_tunnel_that_the_service_closes_before_a_call_is_told_to_who_opens_the_next_one(
+    tls: Tls, trust: ssl.SSLContext
+) -> None:
+    async def live() -> None:
+        async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        async with (
+            listening(hang_up, tls("127.0.0.1")) as server,
+            listening(tunnelling([])) as via,
+            pool(server.port, trust=trust, proxy=Proxy("localhost", via.port)) as calls,
+        ):
+            await calls.open()
+            while calls.ready:
+                await asyncio.sleep(0)
+            with pytest.raises(NoAnswerError) as raised:
+                await calls.open()
+            assert (raised.value.code, via.connections) == ("ConnectionClosedError", 1)
 
     run(live())
 
