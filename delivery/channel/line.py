@@ -56,6 +56,9 @@ class Line:
         self._attempt = attempt
         self._talk = talk
         self._clock = clock
+        self._host = address.host
+        """Where to connect: once the driver was reached, just there. Of several addresses Python 3.11 does not tell
+        that each has refused."""
         self._reached = False
         self._heard = clock()
         self._say: Callable[[Message], None] | None = None
@@ -100,7 +103,7 @@ class Line:
     async def _connected(self) -> None:
         """Ask again and again, until the driver knows all or the connection breaks."""
         async with asyncio.timeout(_SILENT):
-            reader, writer = await asyncio.open_connection(self._address.host, self._address.port)
+            reader, writer = await asyncio.open_connection(self._host, self._address.port)
         try:
             to_driver, to_task = await self._greet(reader, writer)
             self._say = lambda message: writer.write(to_driver.close(message))
@@ -109,6 +112,7 @@ class Line:
             while not self._is_over():
                 answer = to_task.open(await read_line(reader, _SILENT))
                 self._reached, self._heard = True, self._clock()
+                self._host = (writer.get_extra_info("peername") or [self._host])[0]
                 self._talk.obey(answer)
         finally:
             self._say = None

@@ -349,6 +349,29 @@ def test_what_a_driver_that_died_did_not_hear_is_given_back(service: Instant) ->
 
 
 @pytest.mark.usefixtures("_impatient")
+def test_a_driver_that_died_is_known_to_be_dead_though_its_name_has_two_addresses(
+    service: Instant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused where it was reached: it is not waited for until it has been silent for long."""
+    monkeypatch.setattr("delivery.channel.line._LOST", 10 * SOON)
+    look_up = socket.getaddrinfo
+
+    def two(host: Any, port: Any, *more: Any, **hints: Any) -> Any:
+        if host != "driver.example":
+            return look_up(host, port, *more, **hints)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("127.0.0.1", "127.0.0.2")]
+
+    monkeypatch.setattr("socket.getaddrinfo", two)
+    with ThreadPoolExecutor(1) as pool:
+        with driving(limit=500.0) as driver:
+            terms = replace(driver.terms(), address=replace(driver.address, host="driver.example"))
+            work = pool.submit(deliver, terms, 0, pieces(100_000))
+            service.wait_for(200)
+        work.result(SOON)
+    assert service.delivered.total() < 100_000
+
+
+@pytest.mark.usefixtures("_impatient")
 def test_what_a_driver_that_fell_silent_for_good_did_not_hear_is_given_back(service: Instant) -> None:
     with driving(limit=500.0) as driver, ThreadPoolExecutor(1) as pool:
         work = pool.submit(deliver, driver.terms(), 0, pieces(100_000))
