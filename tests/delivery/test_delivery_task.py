@@ -353,7 +353,7 @@ def test_a_driver_that_died_is_known_to_be_dead_though_its_name_has_two_addresse
     service: Instant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused where it was reached: it is not waited for until it has been silent for long."""
-    monkeypatch.setattr("delivery.channel.line._LOST", 10 * SOON)
+    monkeypatch.setattr("delivery.channel.line._LOST", 3 * SOON)
     look_up = socket.getaddrinfo
 
     def two(host: Any, port: Any, *more: Any, **hints: Any) -> Any:
