@@ -16,6 +16,8 @@ from delivery.channel.messages import LONGEST_GREETING, Address, ChannelError, M
 _T = TypeVar("_T")
 _SILENT: Final = 2.0
 """Seconds without a word after which a task counts as lost; it speaks five times a second."""
+_MOST_STRANGERS: Final = 512
+"""Connections that have not shown yet that they know the secret: of more the oldest is closed. A task is quick."""
 
 
 class Server:
@@ -32,6 +34,7 @@ class Server:
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery-server", daemon=True)
         self._ways: dict[str, tuple[asyncio.StreamWriter, Seal]] = {}
         self._talks: set[asyncio.Task[None]] = set()
+        self._strangers: dict[asyncio.Task[None], None] = {}
         self._listener: asyncio.Server | None = None
         self._next_look: asyncio.TimerHandle | None = None
         self.port = 0
@@ -96,10 +99,7 @@ class Server:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        drivers = nonce()
-        writer.write(drivers)
-        opened, closed = seals(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
-        hello = opened.open(await read_line(reader, _SILENT, LONGEST_GREETING))
+        opened, closed, hello = await self._greet(reader, writer)
         name, way = hello["attempt"], (writer, closed)
         self._dispatcher.come(name, hello["part"])
         self._ways[name] = way
@@ -115,6 +115,21 @@ class Server:
             if self._ways.get(name) is way:
                 del self._ways[name]
                 self._dispatcher.lose(name)
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Seal, Seal, Message]:
+        """Have the other end show that it knows the secret."""
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._strangers[talk] = None
+        if len(self._strangers) > _MOST_STRANGERS:
+            next(iter(self._strangers)).cancel()
+        try:
+            drivers = nonce()
+            writer.write(drivers)
+            opened, closed = seals(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
+            return opened, closed, opened.open(await read_line(reader, _SILENT, LONGEST_GREETING))
+        finally:
+            del self._strangers[talk]
 
     def _answer(self, name: str, message: Message) -> None:
         stopped = self._dispatcher.stopped

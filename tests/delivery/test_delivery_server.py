@@ -548,6 +548,28 @@ def test_many_silent_strangers_keep_nobody_out() -> None:
     run(scenario)
 
 
+def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("delivery.channel.server._MOST_STRANGERS", 20)
+    monkeypatch.setattr("delivery.channel.server._SILENT", 10 * SOON)
+
+    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+        strangers = []
+        for _ in range(30):
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            await reader.readline()
+            strangers.append((reader, writer))
+        for reader, _ in strangers[:10]:
+            assert await hangs_up(reader)
+        async with tasks(address, 0) as (task,):
+            await until(lambda: task.permit.rate == LIMIT)
+        assert await hangs_up(strangers[10][0])
+        assert not strangers[-1][0].at_eof()
+        for _, writer in strangers:
+            writer.close()
+
+    run(scenario)
+
+
 # The server's own end.
 
 
