@@ -113,6 +113,8 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # On a busy machine its processes wait for each other's transactions for longer than SQLite's five seconds.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
