@@ -18,7 +18,7 @@ TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo simulate test test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean
+.PHONY: help setup demo simulate sweeps test test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,7 +28,7 @@ setup: $(VENV)/installed ## make .venv with everything; find or install Java
 demo: setup ## raw logs in, PutEvents out, every event accounted for
 	@$(RUN) python -m demo $(ARGS)
 
-test: $(VENV)/classes.jsa ## run all tests; ARGS="-k sessions" for some
+test: $(VENV)/classes.jsa ## run the tests; ARGS="-k sessions" for some
 	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/dags $(ARGS)
 
 test-airflow: zip $(AIRFLOW)/installed $(VENV)/classes.jsa ## check and run the DAG in an Airflow of its own (.venv-airflow)
@@ -44,6 +44,9 @@ test-spark35: $(SPARK35)/classes.jsa ## the tests of what rests on Spark, on Spa
 
 simulate: setup ## many seeds of the simulated delivery; ARGS="--seeds 0:1000000"
 	@$(RUN) nice -n 10 python -m tests.simulation $(or $(ARGS),--seeds 0:10000)
+
+sweeps: $(VENV)/classes.jsa ## the tests that try everything: each setting of Spark
+	@$(RUN) python -m pytest -m sweep --timeout=7200 tests $(ARGS)
 
 kill-sweep: setup ## kill a build, a delivery and a replay at 40 places of each by SIGKILL and SIGTERM; POINTS=10 for fewer
 	@$(RUN) KILL_POINTS=$(or $(POINTS),40) python -m pytest -q -s tests/jobs/test_kill_sweep.py $(ARGS)

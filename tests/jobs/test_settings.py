@@ -13,6 +13,7 @@ from tests.jobs.settings_rows import rows, write_inputs
 from tests.jobs.settings_tried import OTHERS, STATIC, culprits, outcome, rounds, set_to, static_of, tried
 
 
+@pytest.mark.sweep
 def test_whatever_spark_is_set_to_the_rows_stay_the_same(spark: SparkSession, tmp_path: Path) -> None:
     build = outcome(spark, tmp_path)
     sound = build({})
