@@ -49,7 +49,11 @@ OURS = {"identity_missing", "sentAt_in_future", "sentAt_before_1970", "impressio
 def put() -> Iterator[Put]:
     with emulator.running(Settings()) as server, asyncio.Runner() as runner:
         client = connect(Service("t", "eu-west-1", server.endpoint_url), 1)
-        yield lambda request: runner.run(client.put(request))
+
+        async def call(request: Request) -> Answer:
+            return await client.put(request)
+
+        yield lambda request: runner.run(call(request))
         runner.run(client.close())
 
 
