@@ -24,12 +24,14 @@ os.environ["AWS_SECRET_ACCESS_KEY"] = "emulator-secret"
 os.environ.pop("AWS_SESSION_TOKEN", None)
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --driver-memory 2g --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=4 "
-    "--conf spark.ui.showConsoleProgress=false pyspark-shell"
+    # Many tests run the same jobs: the code that was generated for one is kept for the others.
+    "--conf spark.ui.showConsoleProgress=false --conf spark.sql.codegen.cache.maxEntries=5000 pyspark-shell"
 )
-# Tests run each plan once: what a JVM spends on compiling it well, and on collecting garbage beside it, never pays.
+# Tests run each plan a few times: what a JVM spends on compiling it well, and on collecting garbage beside it, never
+# pays. What it compiled stays: in the 48 MB that this compiler has by itself, much is thrown out and compiled anew.
 # An archive of classes (tools/load_classes.py) halves what it spends on loading them; one that does not fit is ignored.
 os.environ["SPARK_SUBMIT_OPTS"] = os.environ["SPARK_DAEMON_JAVA_OPTS"] = (
-    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m "
     f"-XX:SharedArchiveFile={Path(sys.prefix, 'classes.jsa')} -Xshare:auto -Xlog:disable -Xlog:all=error:stderr"
 )
 

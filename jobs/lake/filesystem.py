@@ -43,6 +43,8 @@ class FileSystem:
 
     def __init__(self, spark: SparkSession) -> None:
         self._jvm: Any = spark._jvm
+        # By its whole name, once: of a name with dots py4j asks the JVM part by part, which looks into each jar for it.
+        self._path: Any = getattr(self._jvm, "org.apache.hadoop.fs.Path")
         self._conf: Any = spark._jsc.hadoopConfiguration()
         self._named: set[str] = set()
 
@@ -189,7 +191,7 @@ class FileSystem:
             for name, size in sizes.items():
                 of = name.removeprefix(".").removesuffix(".crc")
                 if f".{of}.crc" == name and of in sizes:
-                    path = self._jvm.org.apache.hadoop.fs.Path(hadoop_path, name)
+                    path = self._path(hadoop_path, name)
                     if not _is_checksum_file(size, self._content(unchecked, path, 8) if size else b"", sizes[of]):
                         log.warning("%s/%s: cut short, as by a power loss: it is deleted", folder, name)
                         unchecked.delete(path, False)
@@ -224,7 +226,7 @@ class FileSystem:
             stream.close()
 
     def _at(self, path: str) -> tuple[Any, Any]:
-        hadoop_path = self._jvm.org.apache.hadoop.fs.Path(path)
+        hadoop_path = self._path(path)
         return hadoop_path.getFileSystem(self._conf), hadoop_path
 
 
