@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from transforms.outcomes import epoch_in, final_states, is_chosen, letters, rema
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -35,6 +38,11 @@ class Tally:
     refused: int
     pending: int
     unplanned: int = 0
+
+    @property
+    def planned(self) -> int:
+        """All events that the plan's requests hold."""
+        return self.delivered + self.refused + self.pending
 
 
 class Ledger:
@@ -63,12 +71,13 @@ class Ledger:
         found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
         return found if isinstance(found, Balance) else None
 
-    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> Plan:
-        """Take up the plain plan that an earlier run left, or make a plan.
+    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> tuple[Plan, Tally]:
+        """Take up the plain plan that an earlier run left, or make a plan; say what has become of its events.
 
-        A plan that was left is taken up if nothing else was sent since that may hold its events. Otherwise its figures
-        are no longer true, and the batch is planned anew, against all receipts that there are by now. A plan to send
-        dead letters, or all of a batch, is always made anew; what an interrupted `resend` has sent it does not repeat.
+        A plan that was left is taken up if nothing else was sent since that may hold its events, and none of its
+        requests were lost. Otherwise its figures are no longer true, and the batch is planned anew, against all
+        receipts that there are by now. A plan to send dead letters, or all of a batch, is always made anew; what an
+        interrupted `resend` has sent it does not repeat.
 
         Args:
             kind: which events are to be sent.
@@ -80,17 +89,19 @@ class Ledger:
         self._receipts.sweep(ensure)
         left = self._plans.find_open(self._batch)
         kept = [each for each in left if each.kind == "batch" and each.source == manifest.runId][-1:]
+        taken_up = None
         if kind == "batch":
             kept = [each for each in kept if not self._tracker.has_others_since(each)]
-        is_taken_up = bool(kept) and kind == "batch"
+            taken_up = next(((each, tally) for each in kept if (tally := self._whole_tally(each)) is not None), None)
+            kept = [taken_up[0]] if taken_up is not None else []
         again = _again(kind, left, self._epoch)
-        plan = kept[0] if is_taken_up else self._made(kind, manifest, run, again, ensure)
+        plan, tally = taken_up or self._made(kind, manifest, run, again, ensure)
         ensure()
         for each in left:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
-        return plan
+        return plan, tally
 
     def remaining(self, plan: Plan) -> DataFrame:
         """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
@@ -149,7 +160,21 @@ class Ledger:
         """Note that nothing of a plan is left to do, and what came of the batch."""
         self._plans.end(plan, balance)
 
-    def _made(self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]) -> Plan:
+    def _whole_tally(self, plan: Plan) -> Tally | None:
+        """Count the events of a plan; None where requests were lost, as by a power loss: it has to be made anew."""
+        tally = self.tally(plan)
+        if tally.planned == plan.events:
+            return tally
+        log.warning(
+            "batch %s: the plan of run %s holds %s events, and the files of its requests %s: they were lost, as by a "
+            "power loss; the batch is planned anew, and what has a receipt is not sent again",
+            *(plan.batch, plan.runId, f"{plan.events:,}", f"{tally.planned:,}"),
+        )
+        return None
+
+    def _made(
+        self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]
+    ) -> tuple[Plan, Tally]:
         """Choose events, pack them, and fix the plan."""
         events = self._events(manifest)
         span = _span(events)
@@ -179,7 +204,7 @@ class Ledger:
         if plan.requests:
             ensure()
             self._plans.fix(plan)
-        return plan
+        return plan, Tally(0, 0, plan.events)  # its requests have just been counted, and there are no receipts
 
     def _events(self, manifest: Manifest) -> DataFrame:
         return self._lake.published_events([manifest], EVENTS)

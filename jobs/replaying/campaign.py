@@ -37,7 +37,7 @@ class Campaign:
     def __init__(self, errand: Errand, manifests: Sequence[Manifest]) -> None:
         self._errand = errand
         self._batches = [manifest.batch for manifest in manifests]
-        self._accounts = accounts(errand.lake, errand.service, manifests)
+        self._accounts, self._ended = accounts(errand.lake, errand.service, manifests)
         self._calls: Counter[str] = Counter()
         self._full = FullSeconds()
         self._rested_at = time.monotonic()
@@ -50,7 +50,7 @@ class Campaign:
             JobError: it ended before its end.
         """
         for number, batch in enumerate(self._batches, 1):
-            if not self._accounts[batch]["pending"]:
+            if batch in self._ended:
                 continue
             self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
@@ -112,10 +112,14 @@ class Campaign:
         return Goal(counters["events"], counters["events"] - counters["pending"], self._errand.pace.max_rate, what)
 
 
-def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dict[str, Account]:
+def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> tuple[dict[str, Account], set[str]]:
     """Account for batches' events before it is their turn, without looking at them.
 
     Events of a batch without a plan count as pending, also where another batch's delivery has brought them.
+
+    Returns:
+        The accounts, and the labels of batches of which nothing is left to do. Of a batch whose run was killed after
+        its last receipt nothing is pending, and its dead letters are not written yet.
 
     Raises:
         UnfinishedError: another run has ended a plan while it was read.
@@ -123,7 +127,7 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dic
     plans, sources = Tracker(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
     known = plans.standings(sources)
     try:
-        return {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+        found = {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
     except JobError:
         raise
     except Exception:
@@ -132,18 +136,18 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> dic
         if changed is None:
             raise
         raise UnfinishedError(f"batch {changed}: another run has delivered it just now: run this again") from None
+    ended = {each.batch for each in manifests if not each.events or isinstance(known.get(each.batch), Balance)}
+    return found, ended
 
 
 def _account(lake: Lake, service: Service, manifest: Manifest, known: Balance | Plan | None) -> Account:
-    match known:
-        case Balance():
-            counts = settled(manifest, known)
-            check_counts(f"batch {manifest.batch}", counts)
-            return counts
-        case Plan():
-            ended = Ledger(lake, manifest.batch, service).tally(known)
-            counts = account(manifest, known, ended, ended)
-            check_counts(f"batch {manifest.batch}", counts, ended.unplanned)
-            return counts
-        case _:
-            return {**dict.fromkeys(EVENTS, 0), "events": manifest.events, "pending": manifest.events}
+    if isinstance(known, Balance):
+        counts = settled(manifest, known)
+        check_counts(f"batch {manifest.batch}", counts)
+        return counts
+    tally = Ledger(lake, manifest.batch, service).tally(known) if known is not None else None
+    if known is None or tally is None or tally.planned != known.events:  # it is planned anew
+        return {**dict.fromkeys(EVENTS, 0), "events": manifest.events, "pending": manifest.events}
+    counts = account(manifest, known, tally, tally)
+    check_counts(f"batch {manifest.batch}", counts, tally.unplanned)
+    return counts

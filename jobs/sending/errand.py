@@ -22,7 +22,7 @@ from jobs.frame.terminal import stop_console_progress
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.rebuilds import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import Ledger, Tally
+from jobs.ledger.ledger import Ledger
 from jobs.ledger.plans import Balance, Kind
 from jobs.locking.locks import Lock, held
 from jobs.sending.accounts import EVENTS, Account, account, check_counts, settled
@@ -172,10 +172,8 @@ class Held:
 
 def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_here: Held) -> Sent | None:
     ledger, lock = held_here.ledger, held_here.lock
-    plan = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
-    # Of a plan that was made just now the requests have just been counted, and there are no receipts.
-    is_new = plan.runId == errand.run.runId
-    before = after = Tally(0, 0, plan.events) if is_new else ledger.tally(plan)
+    plan, before = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
+    is_new, after = plan.runId == errand.run.runId, before
     sums = account(manifest, plan, before, after)
     hooks.account(sums)
     check_counts(f"batch {manifest.batch}", sums, before.unplanned)

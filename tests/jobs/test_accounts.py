@@ -79,16 +79,29 @@ def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch
     return Planned(server, ended.summary["deliveryId"], plan.name.split("~")[4])
 
 
-def test_requests_of_a_plan_that_got_lost_are_missed(planned: Planned, put: Job, lake: Path) -> None:
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "emptied": lambda path: (path.write_bytes(b""), path.with_name(f".{path.name}.crc").unlink()),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("job", ["put", "replay"])
+def test_a_plan_of_which_requests_got_lost_is_made_anew(
+    planned: Planned, put: Job, replay: Job, lake: Path, job: str, loss: str, caplog: pytest.LogCaptureFixture
+) -> None:
     files = sorted((lake / "_plans").rglob("*.parquet"))
-    lost = sum(map(len, pq.read_table(files[0], columns=["eventIds"])["eventIds"].to_pylist()))
-    assert lost > 0
-    files[0].unlink()
-    ended = put(planned.server.endpoint_url)
-    assert (ended.code, ended.summary["pending"]) == (1, 75 - lost)
-    said = f"it has 75 events, but 0 alreadyDelivered + 0 delivered + 0 deadLettered + {75 - lost} pending"
-    assert said in ended.said[0]
-    assert planned.server.summary()["calls"] == 0
+    held = {file: sum(map(len, pq.read_table(file, columns=["eventIds"])["eventIds"].to_pylist())) for file in files}
+    assert sum(held.values()) == 75
+    lost = next(file for file in files if held[file])
+    LOSSES[loss](lost)
+    url = planned.server.endpoint_url
+    ended = put(url) if job == "put" else replay(lake, "2024-01-02", "2024-01-02", url=url)
+    assert (ended.code, ended.summary["delivered"], ended.summary["pending"]) == (0, 75, 0)
+    (told,) = [line for line in caplog.messages if "planned anew" in line]
+    assert f"holds 75 events, and the files of its requests {75 - held[lost]}" in told
+    assert planned.server.summary()["events"] == 75
+    assert put(url).summary["alreadyDelivered"] == 75
 
 
 def test_receipts_of_events_that_nobody_planned_are_found_out(planned: Planned, put: Job, lake: Path) -> None:

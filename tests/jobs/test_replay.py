@@ -16,7 +16,9 @@ from pyspark.sql import SparkSession
 
 import emulator
 from emulator import Faults, Server, Settings
+from jobs.errors import UnfinishedError
 from jobs.lake.batch_order import BatchOrder
+from jobs.ledger.ledger import Ledger
 from jobs.replaying.ranges import within
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import DAY_ONE, day, days, event, lay
@@ -251,6 +253,32 @@ def test_poison_goes_to_dead_letters_and_the_batches_after_it_are_sent(
     assert (ended.code, ended.summary["delivered"], ended.summary["deadLettered"]) == (4, 23, 1)
     assert (again.code, again.summary["alreadyDelivered"], again.summary["deadLettered"]) == (4, 23, 1)
     assert conserved(ended.summary) and conserved(again.summary)
+
+
+def test_a_run_that_was_killed_after_its_last_receipt_has_its_dead_letters_written_by_the_next(
+    spark: SparkSession,
+    tmp_path: Path,
+    replay: Job,
+    serve: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    batches = days(2, 1, 12)
+    batches[day(0)][3]["itemId"] = "bad"
+    lay(spark, tmp_path, batches)
+    server = serve(faults=Faults(poison_items=frozenset({"bad"})))
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "settle", lambda *_: (_ for _ in ()).throw(UnfinishedError("killed")))
+        assert replay(tmp_path, day(0), day(0), url=server.endpoint_url).code == 5
+    assert not (tmp_path / "dead_letters").exists()
+    calls = server.summary()["calls"]
+    ended = replay(tmp_path, day(0), day(0), url=server.endpoint_url)
+    assert (ended.code, ended.summary["alreadyDelivered"], ended.summary["deadLettered"]) == (4, 11, 1)
+    (letter,) = spark.read.parquet(str(tmp_path / "dead_letters")).collect()
+    assert letter.itemId == "bad"
+    assert "1 events are in dead_letters" in caplog.text
+    assert server.summary()["calls"] == calls
+    assert list((tmp_path / "_plans").glob("*/*.done"))
 
 
 # A bulk import's files.
