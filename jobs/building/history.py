@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -182,21 +182,26 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
                 {label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)}
             )
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
-                log.warning("%s", _words_of_changed(order, one, changed))
+                log.warning("%s", _words_of_changed(order, one, changed, now))
     except (ConfigurationError, OSError) as error:
         log.warning("whether other batches rest on batch %s cannot be told: %s", batch, error)
 
 
-def _words_of_changed(order: BatchOrder, one: Manifest, changed: Sequence[str]) -> str:
+def _words_of_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], now: Mapping[str, str | None]) -> str:
     """Say what a batch may have wrong because others were published since, as far as it applies, and what to do."""
     later = set(order.after(one.batch))
+    new = [label for label in changed if label not in one.upon]
+    # What is not looked back on any more has given way to what is new.
+    anew = [label for label in changed if label in one.upon and (label in now or not new)]
+    since = [f"was built on {', '.join(anew)}, published anew since"] if anew else []
+    since += [f"was built before {', '.join(new)}"] if new else []
     wrong = []
     if any(label not in later for label in changed):
         wrong.append("sessions that cross the border between them may be cut or joined wrongly")
     if one.lookBack:
         wrong.append("events that count as repeats of theirs may be missing")
     return (
-        f"batch {one.batch}: was built on {', '.join(changed)}, published anew since: {', and '.join(wrong)}. "
+        f"batch {one.batch}: {', and '.join(since)}: {', and '.join(wrong)}. "
         f"To mend it, build {one.batch} again, then each batch after it in order; eventIds stay as they are"
     )
 

@@ -176,6 +176,7 @@ class Ledger:
         self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]
     ) -> tuple[Plan, Tally]:
         """Choose events, pack them, and fix the plan."""
+        log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
         events = self._events(manifest)
         span = _span(events)
         paths = self._tracker.paths([self._batch], span)

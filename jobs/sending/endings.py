@@ -35,6 +35,8 @@ _SUSPECTS: Final = {
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
+_WRITTEN: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
+"""Where an endpoint may be written."""
 _WAYS: Final = "the executors' way to it (network, proxy, certificates)"
 _SILENCES: Final = {
     BAD_ANSWER: "what answers is not HTTP",
@@ -133,7 +135,7 @@ def ending(
         raise _failed(sent.failure, waits)
     if kind == "dead-letters":
         raise UnfinishedError(
-            f"{waits}, which an earlier run has left: run put_events without --retry-dead-letters, it sends them"
+            f"{waits} that are no dead letters: run put_events without --retry-dead-letters, it sends them"
         )
     raise UnfinishedError(f"{waits}; run this again, it resumes")
 
@@ -148,14 +150,14 @@ def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationE
     why = _SILENCES.get(answer.errorCode or "", _said(answer))
     nobody = f"nobody answers at {_address(service)} ({why}): {waits}"
     if not service.regional:
-        return ConfigurationError(f"{nobody}; check --endpoint-url, AWS_ENDPOINT_URL and {_WAYS}, then run this again")
+        return ConfigurationError(f"{nobody}; check {_WRITTEN} and {_WAYS}, then run this again")
     return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
 
 
 def _strange(answer: Answer, waits: str, service: Service) -> ConfigurationError:
     return ConfigurationError(
         f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {waits}; "
-        "check --endpoint-url, AWS_ENDPOINT_URL and the proxy, then run this again"
+        f"check {_WRITTEN} and the proxy, then run this again"
     )
 
 

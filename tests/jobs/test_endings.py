@@ -97,8 +97,8 @@ def test_an_answer_ended_it(answer: Answer, error: type[Exception], begins: str,
             GIVEN,
             ConfigurationError,
             (
-                "check --endpoint-url, AWS_ENDPOINT_URL and the executors' way to it (network, proxy, certificates), "
-                "then run this again"
+                "check --endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL and the executors' way "
+                "to it (network, proxy, certificates), then run this again"
             ),
         ),
         (
@@ -186,7 +186,10 @@ def test_somebody_ended_it() -> None:
 
 
 def test_what_a_retry_of_dead_letters_leaves_a_plain_run_sends() -> None:
-    with pytest.raises(UnfinishedError, match=r"^12,340 events wait, .*: run put_events without --retry-dead-letters"):
+    with pytest.raises(
+        UnfinishedError,
+        match=r"^12,340 events wait that are no dead letters: run put_events without --retry-dead-letters",
+    ):
         ending(sent(), counters(), AMAZON, interrupted=False, kind="dead-letters")
     with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
         ending(sent(), counters(), AMAZON, interrupted=True, kind="dead-letters")

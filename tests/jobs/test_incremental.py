@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_events
+from jobs.building.history import warn_of_changed
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 
@@ -91,6 +93,27 @@ def test_an_old_day_built_again_gets_that_days_ids(
     after = sessions(spark, lake)
     assert after["2024-01-02T00:10", "i"] == before["2024-01-02T00:10", "i"]
     assert after["2024-01-03T00:05", "i"] != before["2024-01-03T00:05", "i"]
+
+
+def test_a_day_that_is_built_after_later_ones_is_told_as_new(
+    spark: SparkSession, lake: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifests = Lake(spark, str(lake)).manifests
+    first = Manifest("2024-06-01", 1, "run-1", "passed", 1, 0, left="a", lookBack=2)
+    manifests.write(first)
+    manifests.write(Manifest("2024-05-01", 1, "run-2", "passed", 1, 0, left="b", lookBack=2))
+    warn_of_changed(manifests, "2024-05-01")
+    (told,) = caplog.messages
+    assert told.startswith("batch 2024-06-01: was built before 2024-05-01: sessions that cross the border")
+    caplog.clear()
+    manifests.write(replace(first, version=2, runId="run-3", upon={"2024-05-01": "b"}))
+    manifests.write(Manifest("2024-05-01", 2, "run-4", "passed", 1, 0, left="c", lookBack=2))
+    manifests.write(Manifest("2024-05-15", 1, "run-5", "passed", 1, 0, left="d", lookBack=2, upon={"2024-05-01": "c"}))
+    warn_of_changed(manifests, "2024-05-15")
+    (told,) = caplog.messages
+    assert told.startswith(
+        "batch 2024-06-01: was built on 2024-05-01, published anew since, and was built before 2024-05-15: sessions"
+    )
 
 
 def test_late_events_join_the_session_that_they_belong_to_and_rename_nothing(
