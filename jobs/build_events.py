@@ -316,8 +316,9 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe)
         )
     if manifest.quarantined and not lake.has_quarantine(manifest):
         raise ConfigurationError(
-            f"batch {batch}: its quarantine is gone: an earlier version of this project deleted it when a later build "
-            "failed its gate: build all of it again, from its --input, with what you have mended"
+            f"batch {batch}: its quarantine is gone: files of the lake were deleted or damaged, or an earlier version "
+            "of this project deleted it when a later build failed its gate: build all of it again, from its "
+            "--input, with what you have mended"
         )
     if manifest.explode != recipe.mapping.explode:
         candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")

@@ -146,6 +146,7 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     service = locate_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
+    lake.check_kept(manifests)
     with unfinished_if_rebuilt(lake.manifests, manifests):
         waiting = find_waiting(lake, service, manifests)
         run.counters["events"] = waiting.total
@@ -165,6 +166,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
+    lake.check_kept(manifests)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
     log.info("%s", pace_words(arguments.pace.max_rate))
     timeline, target = Timeline(arguments.pace.max_rate), Target(arguments.pace.max_rate)

@@ -113,20 +113,25 @@ def letters(events: DataFrame, receipts: DataFrame, refusals: DataFrame) -> Data
         refusals: requestId, eventIds, errorCode, errorMessage and epoch of refusals.
 
     Returns:
-        The events' columns, and requestId, errorCode, errorMessage.
+        The events' columns, and requestId, errorCode, errorMessage; the message is null where the refusal got lost.
     """
-    told = refusals.select(
-        F.explode("eventIds").alias("eventId"),
-        F.struct("epoch", "requestId", "errorCode", "errorMessage").alias("told"),
-    )
-    newest = told.groupBy("eventId").agg(F.max("told").alias("told"))
-    words = _words(receipts).join(newest, "eventId", "left_semi")  # few events are refused
+    newest = _newest(refusals, "errorMessage")
+    receipt = _newest(receipts.where("status <> 'delivered'"), "CAST(NULL AS STRING)")
+    words = _words(receipts).join(receipt, "eventId", "left_semi")  # few events are refused
     refused = words.groupBy("eventId").agg(F.max("word").alias("word")).where(~_is_delivered(F.col("word")))
-    return (
-        events.join(newest, "eventId")
-        .join(refused, "eventId", "left_semi")
-        .select(*events.columns, "told.requestId", "told.errorCode", "told.errorMessage")
+    told = receipt.join(refused, "eventId", "left_semi").join(
+        newest.withColumnRenamed("told", "said"), "eventId", "left"
     )
+    return events.join(told.select("eventId", F.coalesce("said", "told").alias("told")), "eventId").select(
+        *events.columns, "told.requestId", "told.errorCode", "told.errorMessage"
+    )
+
+
+def _newest(refused: DataFrame, message: str) -> DataFrame:
+    """Give what is said last of each event: eventId, told."""
+    said = F.struct("epoch", "requestId", "errorCode", F.expr(message).alias("errorMessage"))
+    told = refused.select(F.explode("eventIds").alias("eventId"), said.alias("told"))
+    return told.groupBy("eventId").agg(F.max("told").alias("told"))
 
 
 def sent_span(events: DataFrame) -> DataFrame:

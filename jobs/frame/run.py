@@ -22,7 +22,7 @@ from jobs.frame.arguments import given_batch
 from jobs.frame.deadline import Deadline
 from jobs.frame.file_names import require_writable_name
 from jobs.frame.interruption import Interruption
-from jobs.frame.session import open_session
+from jobs.frame.session import open_session, start_jvm
 from jobs.frame.streams import safe_streams, write_lines
 from jobs.lake.filesystem import in_a_thread
 from jobs.lake.store_faults import store_refusal
@@ -122,6 +122,9 @@ def _run(
     try:
         with run.interruption.ends_at_once():
             arguments = parse(argv)
+            with run.interruption.gently(lambda: None, "Java is starting"):
+                start_jvm()
+            run.interruption.check(run.if_interrupted)
             spark = open_session(run.job)
             run.interruption.listen_again()
             require_writable_name("--lake", arguments.lake, spark)

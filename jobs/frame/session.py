@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -117,6 +120,18 @@ _LEGACY: Final = "spark.sql.legacy."
 """Settings of this name bring back what expressions and formats meant once: only those above are ever set."""
 
 
+def start_jvm() -> None:
+    """Start Spark's JVM, or connect to the one that has started this process.
+
+    Apart from the session, which may wait long for a cluster: where it is interrupted, the JVM goes on without us.
+
+    Raises:
+        ConfigurationError: there is no Java.
+    """
+    with _java_missing_in_words():
+        SparkContext._ensure_initialized()
+
+
 def open_session(app: str) -> SparkSession:
     """Open Spark, or take the session there is, with the settings that the laws rest on.
 
@@ -131,8 +146,14 @@ def open_session(app: str) -> SparkSession:
     builder = SparkSession.builder.appName(app)
     for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
-    try:
+    with _java_missing_in_words():
         return _quiet(_pinned(builder.getOrCreate()))
+
+
+@contextmanager
+def _java_missing_in_words() -> Iterator[None]:
+    try:
+        yield
     except PySparkException as error:
         if "JAVA_GATEWAY_EXITED" in str(error):
             raise _no_java() from error

@@ -65,7 +65,9 @@ def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> 
         remedy = (
             f"delete {plan}, and run this again: the batch is planned anew, and what has a receipt is not sent again"
         )
-    elif table in ("receipts", "_refusals"):
+    elif table == "_refusals":
+        remedy = "delete it, and run this again: the dead letters that it is about have no words of the service then"
+    elif table == "receipts":
         remedy = "delete it, and run this again: the calls that it is about are made again, under the same eventIds"
     elif table == "dead_letters":
         remedy = "delete its folder, and run put_events for its batch: it writes the dead letters anew"

@@ -127,6 +127,7 @@ class Manifests:
     Attributes:
         root: of the lake.
         notes: the intervals that batches were given.
+        torn: labels of batches of which a manifest was met that is not whole.
     """
 
     def __init__(self, files: FileSystem, root: str) -> None:
@@ -134,6 +135,7 @@ class Manifests:
         self._named: set[str] = set()
         self.root = root
         self.notes = IntervalNotes(files, root)
+        self.torn: set[str] = set()
 
     def folder(self, batch: str) -> str:
         """Name the folder of a batch's manifests."""
@@ -246,6 +248,8 @@ class Manifests:
                 raise
             return None  # withdrawn meanwhile
         manifest = self._checked(text)
+        if manifest is None:
+            self.torn.add(batch)
         if manifest is None and path not in self._named:
             self._named.add(path)
             log.warning(

@@ -107,6 +107,22 @@ class Lake:
         # An object store keeps no empty folder.
         return self._published("events", [manifest for manifest in manifests if manifest.events], schema)
 
+    def check_kept(self, manifests: Iterable[Manifest]) -> None:
+        """See that publications hold their events which count only since a later manifest is not whole.
+
+        Where that one was whole once, it has had the rows before it deleted.
+
+        Raises:
+            UnfinishedError: a batch was built again meanwhile.
+            ConfigurationError: files of them are gone.
+        """
+        for one in manifests:
+            if one.batch in self.manifests.torn and "events" in one.dataBytes:
+                folder = self.folder("events", one.batch, f"runId={one.runId}")
+                there = _data_bytes(self.files.sizes(folder))
+                if there != one.dataBytes["events"]:
+                    raise self._explain_gone(folder, one, there)
+
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
         """Read the Parquet files of folders, or files; of none there are no rows."""
         names = [folders] if isinstance(folders, str) else folders

@@ -105,7 +105,7 @@ class Ledger:
 
     def remaining(self, plan: Plan) -> DataFrame:
         """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
-        requests = self._lake.rows(self._plans.requests(plan.batch, plan.epoch), REQUESTS)
+        requests = self._requests(plan)
         paths = self._receipts.paths(plan.runId)
         if not paths:
             return _with(requests, "ended", "array<string>")
@@ -113,7 +113,7 @@ class Ledger:
 
     def tally(self, plan: Plan) -> Tally:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
-        requests = self._lake.rows(self._plans.requests(plan.batch, plan.epoch), REQUESTS)
+        requests = self._requests(plan)
         receipts = read_receipts(self._lake, self._receipts.paths(plan.runId))
         rows = tally(requests, receipts).collect() if plan.requests else []
         found = {row["status"]: row["planned"] for row in rows}
@@ -132,17 +132,18 @@ class Ledger:
         """
         self._receipts.write(self._epoch, plan.runId, run, rows)
 
-    def settle(self, plan: Plan, manifest: Manifest, run: str, ensure: Callable[[], None]) -> None:
+    def settle(self, plan: Plan, refused: int, manifest: Manifest, run: str, ensure: Callable[[], None]) -> None:
         """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else.
 
         Args:
             plan: of the delivery.
+            refused: how many events that are, by its account.
             manifest: the batch's.
             run: the run's id.
             ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
-        if not plan.refused and not self._receipts.refusals() and not self._lake.files.children(folder):
+        if not refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
         around = [self._batch], plan.span
         rows = letters(
@@ -206,6 +207,11 @@ class Ledger:
             ensure()
             self._plans.fix(plan)
         return plan, Tally(0, 0, plan.events)  # its requests have just been counted, and there are no receipts
+
+    def _requests(self, plan: Plan) -> DataFrame:
+        """Read the requests of a plan; of a folder that is gone there are none."""
+        folder = self._plans.requests(plan.batch, plan.epoch)
+        return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
     def _events(self, manifest: Manifest) -> DataFrame:
         return self._lake.published_events([manifest], EVENTS)

@@ -34,6 +34,9 @@ class Contention:
         self._beat = beat
         self._sleep = sleep
         self._first: dict[str, Claim] = {}
+        self._slept = 0.0
+        self._last: dict[str, tuple[int, float]] = {}
+        """When each of the others was heard of last, by the store's clock; how long this run had slept when it saw so."""
 
     def rival(self) -> Claim | None:
         """Wait until no other run is there; or give the one that this run has to give way to.
@@ -52,6 +55,7 @@ class Contention:
                 return before[0]
             if living:
                 self._sleep(_LOOK_SECONDS)
+                self._slept += _LOOK_SECONDS
                 self._beat()
         return others[0]
 
@@ -65,7 +69,7 @@ class Contention:
     def _buried(self, other: Claim, own: Claim) -> bool:
         """Delete what another run has left, if it is dead."""
         holder = self._claims.holder(other.runId)
-        if _silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
+        if self._silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
             return False
         log.warning("%s: %s is dead: taken over", self._claims.subject, self._claims.name(other))
         self._claims.remove(other.runId)
@@ -76,11 +80,17 @@ class Contention:
             self._first[other.runId] = other
             log.info(
                 "%s: %s was last heard of %.0f s ago: waiting up to %.0f s to see whether it lives",
-                *(self._claims.subject, self._claims.name(other), _silence(other, own), DEAD_SECONDS),
+                *(self._claims.subject, self._claims.name(other), max(self._silence(other, own), 0.0), DEAD_SECONDS),
             )
         return self._first[other.runId]
 
+    def _silence(self, other: Claim, own: Claim) -> float:
+        """Seconds since another was heard of: by the store's clock, or as long as this run has seen no other time.
 
-def _silence(other: Claim, own: Claim) -> float:
-    """Seconds since another was heard of, by the store's clock: what it was when one's own last file was written."""
-    return (own.heard - other.heard) / 1000
+        The store's clock, which says when one's own last file was written, may have been set back since the other's.
+        """
+        heard, slept = self._last.get(other.runId, (None, 0.0))
+        if heard != other.heard:
+            slept = self._slept
+            self._last[other.runId] = other.heard, slept
+        return max((own.heard - other.heard) / 1000, self._slept - slept)

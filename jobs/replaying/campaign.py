@@ -54,7 +54,7 @@ class Campaign:
                 continue
             self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
-            manifest = sendable(self._errand.lake.manifests, batch)
+            manifest = sendable(self._errand.lake, batch)
             repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
             hooks = Hooks(account=partial(self._tell, batch), ready=ready, sent=self._add)

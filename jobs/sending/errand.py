@@ -19,7 +19,7 @@ from jobs.frame.deadline import Deadline
 from jobs.frame.run import Run
 from jobs.frame.spark_jobs import JobGuard
 from jobs.frame.terminal import stop_console_progress
-from jobs.lake.manifests import Manifest, Manifests
+from jobs.lake.manifests import Manifest
 from jobs.lake.rebuilds import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
@@ -52,7 +52,7 @@ UNDER_WAY: Final = (
     "calls were under way, and some of their receipts may be missing; run it again, it resumes, and sends what has no "
     "receipt once more, under the same eventIds"
 )
-SENT: Final = "all calls that were made have receipts; run it again, it resumes"
+SENT: Final = "what was answered has receipts; run it again, it resumes, and sends what has none"
 """What an interruption leaves behind, before, in and after a sending."""
 
 
@@ -81,14 +81,14 @@ class Errand:
     deadline: Deadline = field(default_factory=Deadline)
 
 
-def sendable(manifests: Manifests, batch: str) -> Manifest:
+def sendable(lake: Lake, batch: str) -> Manifest:
     """Find the publication of a batch that may be sent; log where a build since has failed its gate.
 
     Raises:
-        ConfigurationError: it was never built.
+        ConfigurationError: it was never built, or its events are gone.
         GateFailedError: it did not pass its gate.
     """
-    found = manifests.publications(batch)
+    found = lake.manifests.publications(batch)
     manifest = found.current
     if manifest is None:
         raise ConfigurationError(f"batch {batch}: the lake has no such batch: run build_events for it first")
@@ -97,11 +97,12 @@ def sendable(manifests: Manifests, batch: str) -> Manifest:
             f"batch {batch}: failed its gate (run {manifest.runId}): nothing is sent from it; "
             "mend what broke, build it again, then run this again"
         )
+    lake.check_kept([manifest])
     if found.failed_since is not None:
         log.warning(
             "batch %s: its newest build (run %s) failed its gate, so what is sent is still what run %s published; "
             "%s/quality/batches/%s.html shows why it failed",
-            *(batch, found.failed_since.runId, manifest.runId, manifests.root, batch),
+            *(batch, found.failed_since.runId, manifest.runId, lake.root, batch),
         )
     return manifest
 
@@ -194,7 +195,7 @@ def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_
         after = ledger.tally(plan)
         sums = account(manifest, plan, before, after)
         hooks.account(sums)
-    ledger.settle(plan, manifest, errand.run.runId, lock.ensure)
+    ledger.settle(plan, sums["deadLettered"], manifest, errand.run.runId, lock.ensure)
     check_counts(f"batch {manifest.batch}", sums, after.unplanned)
     if not after.pending:
         lock.ensure()

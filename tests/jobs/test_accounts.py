@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +83,7 @@ def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch
 LOSSES: dict[str, Callable[[Path], object]] = {
     "deleted": Path.unlink,
     "emptied": lambda path: (path.write_bytes(b""), path.with_name(f".{path.name}.crc").unlink()),
+    "gone with its folder": lambda path: shutil.rmtree(path.parent),
 }
 
 
@@ -99,7 +101,8 @@ def test_a_plan_of_which_requests_got_lost_is_made_anew(
     ended = put(url) if job == "put" else replay(lake, "2024-01-02", "2024-01-02", url=url)
     assert (ended.code, ended.summary["delivered"], ended.summary["pending"]) == (0, 75, 0)
     (told,) = [line for line in caplog.messages if "planned anew" in line]
-    assert f"holds 75 events, and the files of its requests {75 - held[lost]}" in told
+    left = 0 if loss == "gone with its folder" else 75 - held[lost]
+    assert f"holds 75 events, and the files of its requests {left}" in told
     assert planned.server.summary()["events"] == 75
     assert put(url).summary["alreadyDelivered"] == 75
 

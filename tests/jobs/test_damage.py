@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from emulator import Server
-from jobs.errors import ConfigurationError
+from emulator import Faults, Server
+from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.manifests import Publications
 from jobs.lake.tables import Lake
+from jobs.ledger.ledger import Ledger
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 from transforms.schemas import EVENTS, QUARANTINE, VISITS
@@ -242,6 +243,48 @@ def test_a_batch_that_was_delivered_and_lost_is_built_again(
         caplog.clear()
         assert built(each=4)["exitCode"] == 0
         assert [line for line in caplog.messages if "cannot be compared" in line and str(path.parent) in line]
+
+
+def test_where_the_newest_manifest_is_gone_and_the_rows_of_the_one_before_too_nothing_is_said_to_be_done(
+    built: Callable[..., dict[str, Any]], put: Job, replay: Job, serve: Callable[..., Server], lake: Path
+) -> None:
+    built(each=4)
+    url = serve().endpoint_url
+    assert put(url).summary["delivered"] == 12
+    assert built(each=5)["events"] == 15
+    DAMAGES["zeroes, and an empty .crc"](manifests_of(lake)[-1])
+    for ended in (put(url), replay(lake, BATCH, BATCH, url=url), replay(lake, BATCH, BATCH, "--plan", url=url)):
+        assert ended.code == 2
+        assert "holds 0 bytes of data" in ended.said[0] and "build the batch again, from its --input" in ended.said[0]
+    assert built(each=5)["events"] == 15
+    assert put(url).summary["delivered"] == 3
+
+
+@pytest.mark.parametrize("damage", ["nothing, and no .crc", "zeroes", "deleted"])
+def test_dead_letters_are_written_also_where_the_words_of_the_service_got_lost(
+    spark: SparkSession,
+    built: Callable[..., dict[str, Any]],
+    put: Job,
+    serve: Callable[..., Server],
+    lake: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    built(each=4)
+    url = serve(faults=Faults(poison_items=frozenset({"a1"}))).endpoint_url
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "settle", lambda *_: (_ for _ in ()).throw(UnfinishedError("killed")))
+        assert put(url).code == 5
+    for path in (lake / "_refusals").rglob("*.parquet"):
+        (Path.unlink if damage == "deleted" else DAMAGES[damage])(path)
+    ended = put(url)
+    if damage == "zeroes":
+        assert ended.code == 2 and "/_refusals/" in ended.said[0] and "no words of the service then" in ended.said[0]
+        shutil.rmtree(lake / "_refusals")
+        ended = put(url)
+    assert (ended.code, ended.summary["deadLettered"], ended.summary["attempts"]) == (4, 1, 0)
+    (letter,) = spark.read.parquet(str(lake / "dead_letters")).collect()
+    assert (letter.itemId, letter.errorCode, letter.errorMessage) == ("a1", "InvalidInputException", None)
 
 
 @pytest.mark.parametrize(("table", "damage"), [("receipts", "empty"), ("receipts", "zeroes"), ("events", "cut")])

@@ -72,6 +72,20 @@ def test_spark_submit(tmp_path: Path, ask_to_end: Callable[[subprocess.Popen[str
     check(tmp_path / "log")
 
 
+def test_a_signal_that_comes_while_java_starts_leaves_no_java_behind(tmp_path: Path) -> None:
+    where = ["--lake", str(tmp_path), "--batch", "b", "--tracking-id", "t", "--region", "eu-west-1"]
+    process = start(sys.executable, "jobs/put_events.py", *where, log=tmp_path / "log")
+    try:
+        wait_for(lambda: [each for each in below(process.pid) if each.pid != process.pid])
+        process.terminate()
+        family = [each.pid for each in below(process.pid) if each.pid != process.pid]
+        assert process.wait(60) == 5
+        wait_for(lambda: not [pid for pid in family if Path(f"/proc/{pid}/cmdline").exists()], 30)
+    finally:
+        end(process)
+    assert "interrupted: nothing was sent in this run; run it again" in (tmp_path / "log").read_text()
+
+
 def test_a_process_that_nohup_started_goes_on_when_its_terminal_goes_away(tmp_path: Path) -> None:
     script = JOB.replace("time.sleep(60)", "time.sleep(1); sys.exit(7)")
     (tmp_path / "job.py").write_text(script)

@@ -147,6 +147,19 @@ def test_a_holder_without_a_beat_for_20_s_is_dead_and_its_files_are_deleted(
     assert sorted(store.files) == ["lake/_locks/d/run-1.alive", "lake/_locks/d/run-1.claim"]
 
 
+def test_a_dead_holder_is_buried_also_where_the_stores_clock_has_been_set_back_since(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    claim(store, ELSEWHERE).beat("run-0")
+    store.now -= 3600
+    start = store.now
+    lock_of(store).take()
+    assert store.now - start == 21
+    assert sorted(store.files) == ["lake/_locks/d/run-1.alive", "lake/_locks/d/run-1.claim"]
+    assert "was last heard of 0 s ago" in caplog.text
+
+
 def test_hosts_clocks_are_never_compared(store: Store) -> None:
     claims = claim(store, replace(ELSEWHERE, startedAt="2031-01-01T00:00:00+00:00"))
     lock = Lock(claims, "run-1", Clock(lambda: 0.0, lambda seconds: setattr(store, "now", store.now + seconds)))

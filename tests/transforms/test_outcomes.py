@@ -71,19 +71,22 @@ def test_what_is_left_of_a_plan_is_what_has_no_receipt_whole_or_in_part(spark: S
 
 def test_a_dead_letter_is_an_event_whose_final_state_is_no_with_the_last_words(spark: SparkSession) -> None:
     """`startedAt` is by the clocks of executors, and those of earlier runs were ahead: it has no part in it."""
-    events = spark.createDataFrame([("a", "x"), ("b", "y"), ("c", "z"), ("d", "w")], "eventId STRING, itemId STRING")
+    events = spark.createDataFrame(
+        [("a", "x"), ("b", "y"), ("c", "z"), ("d", "w"), ("e", "v")], "eventId STRING, itemId STRING"
+    )
     at = [datetime(2024, 1, day) for day in (3, 2, 1)]  # noqa: DTZ001 - the session's zone is UTC
     receipts = spark.createDataFrame(
         [
-            (["a"], "refused", at[0], 1),
-            (["a"], "delivered", at[1], 2),
-            (["b"], "refused", at[0], 1),
-            (["b"], "refused", at[1], 2),
-            (["c"], "delivered", at[0], 1),
-            (["c"], "refused", at[2], 3),
-            (["d"], "delivered", at[0], 1),
+            ("r1", ["a"], "refused", "InvalidInputException", at[0], 1),
+            ("r1", ["a"], "delivered", None, at[1], 2),
+            ("r2", ["b"], "refused", "InvalidInputException", at[0], 1),
+            ("r3", ["b"], "refused", "ValidationException", at[1], 2),
+            ("r4", ["c"], "delivered", None, at[0], 1),
+            ("r4", ["c"], "refused", "InvalidInputException", at[2], 3),
+            ("r5", ["d"], "delivered", None, at[0], 1),
+            ("r6", ["e"], "refused", "ValidationException", at[0], 1),  # its words got lost
         ],
-        "eventIds ARRAY<STRING>, status STRING, startedAt TIMESTAMP, epoch BIGINT",
+        "requestId STRING, eventIds ARRAY<STRING>, status STRING, errorCode STRING, startedAt TIMESTAMP, epoch BIGINT",
     )
     refusals = spark.createDataFrame(
         [
@@ -96,7 +99,11 @@ def test_a_dead_letter_is_an_event_whose_final_state_is_no_with_the_last_words(s
         "epoch BIGINT",
     )
     expected = spark.createDataFrame(
-        [("b", "y", "r3", "ValidationException", "second"), ("c", "z", "r4", "InvalidInputException", "late")],
+        [
+            ("b", "y", "r3", "ValidationException", "second"),
+            ("c", "z", "r4", "InvalidInputException", "late"),
+            ("e", "v", "r6", "ValidationException", None),
+        ],
         "eventId STRING, itemId STRING, requestId STRING, errorCode STRING, errorMessage STRING",
     )
     assert_df_equality(letters(events, receipts, refusals), expected, ignore_row_order=True, ignore_nullable=True)
