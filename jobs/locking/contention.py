@@ -36,7 +36,7 @@ class Contention:
         self._first: dict[str, Claim] = {}
         self._slept = 0.0
         self._last: dict[str, tuple[int, float]] = {}
-        """When each of the others was heard of last, by the store's clock; how long this run had slept when it saw so."""
+        """When each of the others was heard of last, by the store's clock; how long this run had slept by then."""
 
     def rival(self) -> Claim | None:
         """Wait until no other run is there; or give the one that this run has to give way to.
