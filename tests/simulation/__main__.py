@@ -9,6 +9,9 @@ import time
 
 from tests.simulation.sweep import sweep
 
+_TELL_SECONDS = 30.0
+"""From one line that says how far it is to the next."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
@@ -20,7 +23,7 @@ def main() -> int:
     options = parser.parse_args()
     first, _, end = options.seeds.partition(":")
     seeds = range(int(first), int(end) if end else int(first) + 1)
-    begun = time.monotonic()
+    begun = told = time.monotonic()
     seen = calls = twice = failures = 0
     for result in sweep(seeds, options.processes):
         seen, calls, twice = seen + 1, calls + result.calls, twice + result.twice
@@ -29,6 +32,9 @@ def main() -> int:
             print(result.report(), flush=True)
         if failures >= options.failures:
             break
+        if time.monotonic() - told > _TELL_SECONDS:
+            told = time.monotonic()
+            print(f"{seen:,} of {len(seeds):,} seeds, {failures} fail, {told - begun:.0f} s", flush=True)
     seconds = time.monotonic() - begun
     print(f"{seen:,} seeds, {calls:,} calls, {twice:,} of them twice, {failures} seeds fail, {seconds:.0f} s")
     return 1 if failures else 0
