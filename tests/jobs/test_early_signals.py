@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.processes import ROOT, below, end, environment, start, wait_for
+from tests.jobs.processes import ROOT, below, end, environment, processes, start, wait_for
 
 # As the jobs begin; what is imported afterwards takes for ever.
 JOB = """
@@ -78,9 +78,9 @@ def test_a_signal_that_comes_while_java_starts_leaves_no_java_behind(tmp_path: P
     try:
         wait_for(lambda: [each for each in below(process.pid) if each.pid != process.pid])
         process.terminate()
-        family = [each.pid for each in below(process.pid) if each.pid != process.pid]
+        family = {each.pid for each in below(process.pid)}
         assert process.wait(60) == 5
-        wait_for(lambda: not [pid for pid in family if Path(f"/proc/{pid}/cmdline").exists()], 30)
+        wait_for(lambda: not family & {each.pid for each in processes()})
     finally:
         end(process)
     assert "interrupted: nothing was sent in this run; run it again" in (tmp_path / "log").read_text()
