@@ -133,12 +133,11 @@ def clickstream() -> Clickstream:
     return Clickstream(seed=4, days=8)
 
 
-CUTTINGS: Sequence[str] = (
-    *("hour", "six hours", "half day", "day", "three days", "week"),
-    *("random-1", "random-2", "random-3", "random-4"),
-)
+CUTTINGS: Sequence[str] = ("hour", "day", "week", "random-1", "random-2")
+MORE_CUTTINGS: Sequence[str] = ("six hours", "half day", "three days", "random-3", "random-4")
+"""Those that `make sweeps` tries."""
 
 
-@pytest.fixture(params=CUTTINGS)
+@pytest.fixture(params=[*CUTTINGS, *(pytest.param(kind, marks=pytest.mark.sweep) for kind in MORE_CUTTINGS)])
 def cutting(request: pytest.FixtureRequest) -> str:
     return str(request.param)

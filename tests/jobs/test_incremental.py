@@ -52,7 +52,7 @@ def sessions(spark: SparkSession, lake: Path, batch: str = "*") -> dict[tuple[st
     return {(row["at"], row.itemId): row.sessionId for row in rows}
 
 
-@pytest.mark.parametrize("kind", ["day", "random-2"])
+@pytest.mark.parametrize("kind", ["day", pytest.param("random-2", marks=pytest.mark.sweep)])
 def test_batches_one_after_another_give_what_one_build_over_all_gives(
     spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, clickstream: Any, kind: str
 ) -> None:

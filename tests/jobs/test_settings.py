@@ -33,6 +33,7 @@ def test_the_table_of_other_settings_names_none_that_is_pinned() -> None:
     assert not [key for key in SETTINGS for pattern in OTHERS if re.fullmatch(pattern, key)]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -26,7 +26,7 @@ def candidates(spark: SparkSession, batch: list[Any]) -> DataFrame:
     return named.withColumn("_fate", F.lit("valid")).withColumnRenamed("file", "sourceFile")
 
 
-def test_ten_ways_of_cutting_give_the_sessions_of_one_whole(
+def test_each_way_of_cutting_gives_the_sessions_of_one_whole(
     spark: SparkSession, clickstream: Any, cutting: str
 ) -> None:
     kept: list[Any] = []
