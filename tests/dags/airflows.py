@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,12 +42,22 @@ class Airflow:
     token: list[str] = field(default_factory=list)
 
     def run(self, *arguments: str) -> str:
-        """Run a command of its command line."""
-        ended = subprocess.run(
-            [str(AIRFLOW), *arguments], env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
+        """Run a command of its command line; again where another process's writing came in between.
+
+        SQLite ends a transaction at once that has read before the other wrote, and writes after it, however long it may
+        wait for a lock. A backfill that ends so leaves its own record, which the scheduler closes after two minutes.
+        """
+        command, until, excuses = [str(AIRFLOW), *arguments], time.monotonic() + 300, ["database is locked"]
+        while True:
+            ended = subprocess.run(
+                command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            )
+            if ended.returncode == 0:
+                return ended.stdout
+            said = ended.stdout + ended.stderr
+            assert time.monotonic() < until and any(excuse in said for excuse in excuses), said
+            excuses = ["database is locked", "AlreadyRunningBackfill"]
+            time.sleep(5)
 
     def ask(self, path: str, method: str = "GET", body: object = None) -> Any:
         """Ask or tell the API what the web pages do."""
