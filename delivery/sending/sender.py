@@ -16,6 +16,8 @@ from delivery.sending.ways import Ways
 
 _PATIENCE: Final = 5.0
 """Seconds that calls under way may take when the sending is to end."""
+_SHORTEST: Final = 1e-6
+"""Seconds of a timer: the end of a reckoning with fractions may be less than the clock can tell apart."""
 _NEXT_DUE: Final = 0.01
 """Seconds after which calls that wait for connections are counted again."""
 
@@ -185,7 +187,7 @@ class Sender:
 
     def _call_again(self, wait: float) -> None:
         if wait < float("inf"):
-            self._timer = asyncio.get_running_loop().call_later(wait, self.pump)
+            self._timer = asyncio.get_running_loop().call_later(max(wait, _SHORTEST), self.pump)
 
     def _run(self, work: Coroutine[Any, Any, None], beside: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
