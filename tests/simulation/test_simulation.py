@@ -14,7 +14,7 @@ from tests.simulation.simulate import simulate
 from tests.simulation.sweep import sweep
 
 SEEDS = 300
-"""What a quarter of a minute allows; `make simulate`, which CI runs too, runs 10,000."""
+"""What a quarter of a minute allows; `make simulate`, which CI runs too, runs 8,000."""
 AT_ONCE = 150
 SOON = 400
 """Seeds in which a fault is to be found."""
