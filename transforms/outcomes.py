@@ -122,7 +122,7 @@ def letters(events: DataFrame, receipts: DataFrame, refusals: DataFrame) -> Data
     told = receipt.join(refused, "eventId", "left_semi").join(
         newest.withColumnRenamed("told", "said"), "eventId", "left"
     )
-    return events.join(told.select("eventId", F.coalesce("said", "told").alias("told")), "eventId").select(
+    return events.join(told.select("eventId", F.greatest("said", "told").alias("told")), "eventId").select(
         *events.columns, "told.requestId", "told.errorCode", "told.errorMessage"
     )
 

@@ -84,12 +84,14 @@ def test_a_dead_letter_is_an_event_whose_final_state_is_no_with_the_last_words(s
             ("r4", ["c"], "delivered", None, at[0], 1),
             ("r4", ["c"], "refused", "InvalidInputException", at[2], 3),
             ("r5", ["d"], "delivered", None, at[0], 1),
-            ("r6", ["e"], "refused", "ValidationException", at[0], 1),  # its words got lost
+            ("r0", ["e"], "refused", "InvalidInputException", at[0], 1),
+            ("r6", ["e"], "refused", "ValidationException", at[1], 2),  # its words got lost
         ],
         "requestId STRING, eventIds ARRAY<STRING>, status STRING, errorCode STRING, startedAt TIMESTAMP, epoch BIGINT",
     )
     refusals = spark.createDataFrame(
         [
+            ("r0", ["e"], "InvalidInputException", "old", at[0], 1),
             ("r1", ["a"], "InvalidInputException", "old", at[0], 1),
             ("r2", ["b"], "InvalidInputException", "first", at[0], 1),
             ("r3", ["b"], "ValidationException", "second", at[1], 2),
