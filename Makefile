@@ -43,7 +43,7 @@ test-spark35: $(SPARK35)/classes.jsa ## the tests of what rests on Spark, on Spa
 	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_SPARK35))
 
 simulate: setup ## many seeds of the simulated delivery; ARGS="--seeds 0:1000000"
-	@$(RUN) nice -n 10 python -m tests.simulation $(or $(ARGS),--seeds 0:8000)
+	@$(RUN) nice -n 10 python -m tests.simulation $(or $(ARGS),--seeds 0:10000)
 
 sweeps: $(VENV)/classes.jsa ## the tests that try everything: each setting of Spark, ten ways of cutting a log
 	@$(RUN) python -m pytest -m sweep --timeout=7200 tests $(ARGS)

@@ -1,4 +1,4 @@
-"""Scenarios that have found a fault, each shortened to what it needs: a fault that was mended is not to return."""
+"""Scenarios that have found a fault, shortened to what each needs: a fault that was mended is not to return."""
 
 from __future__ import annotations
 
@@ -48,6 +48,19 @@ FOUND: Final[dict[str, Scenario]] = {
                 Trouble(1.6, 0.7, "speculate", 18),
                 Trouble(1.7, 5.0, "pause task", 419),
             ),
+        ),
+    ),
+    "a wait shorter than a clock tells apart let a task call itself for ever": Scenario(
+        5316,
+        10.0,
+        6,
+        (3, 3, 3, 3, 3, 3, 3, 9, 1, 3, 9, 3),
+        in_flight=256,
+        weather=Weather(jitter=0.05),
+        latency=(0.05, 0.2),
+        connecting=0.05,
+        troubles=(
+            (Trouble(1.5, 2.2, "accepted", 446), Trouble(2.8728468287668387, 0.4525465626694248, "suspend", 674)),
         ),
     ),
     "a task is killed": Scenario(11, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill task", 0),),)),

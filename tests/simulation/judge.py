@@ -22,6 +22,10 @@ _BYTES_A_REQUEST: Final = 150
 """What an attempt may be told that another has ended: 11 bytes, or the names of the parts that it was split into."""
 _SETTLING: Final = 1.5
 """Seconds after a task has begun or ended in which the limit need not be used."""
+_USE: Final = 0.97
+"""Of the limit: calls are a hundredth and a half further apart than it says."""
+_ENOUGH: Final = 5.0
+"""Calls that the limit must give while no task begins or ends, so that its use can be told."""
 _UNHEARD: Final = 4.0
 """Seconds more, where a task may not be heard: it goes on until its lease ends, and is then heard late."""
 _NEARLY: Final = 1e-6
@@ -225,20 +229,23 @@ class Judge:
             self._judge_use()
 
     def _judge_use(self) -> None:
-        """The limit is used where nothing is in the way: from the first answer on, but while tasks end, to the last."""
+        """The limit is used where nothing is in the way: from the first answer on, but while tasks end, to the last.
+
+        Judged by the calls of the second before each instant, as the limit is. Calls come in clusters, the same in each
+        second: counted from one instant to another, they would be more or fewer by where the clusters lie.
+        """
         limit, calls = self.scenario.limit, self.service.calls
         settling = _SETTLING + 4.0 * self.scenario.weather.longest
         last_calls = sorted({call.attempt: call.sent for call in calls}.values())
         first = next(call.acknowledged for call in calls if call.acknowledged is not None)
         used = possible = 0.0
         for begin, end in pairwise([first, *last_calls]):
-            if end - begin > settling + 1.0:
-                made = sum(begin + settling < call.sent <= end for call in calls)
-                used, possible = used + made + 1, possible + (end - begin - settling) * limit
-        if used < 0.95 * possible:
-            self.complain(
-                f"{used:.0f} calls of {possible:.0f} that the limit of {limit:g} gives, and nothing is in the way"
-            )
+            settled = begin + settling + 1.0
+            if (end - settled) * limit >= _ENOUGH:
+                used += sum(max(min(call.sent + 1.0, end) - max(call.sent, settled), 0.0) for call in calls)
+                possible += (end - settled) * limit
+        if used < _USE * possible:
+            self.complain(f"{used / possible:.0%} of the limit is used, and nothing is in the way")
 
 
 def short(trace: list[tuple[float, str, Any]], last: int = 40) -> str:

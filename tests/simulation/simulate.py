@@ -77,6 +77,8 @@ def simulate(scenario: Scenario | int) -> Result:
     with drivers.replaced(world):
         world.run(campaign.deliver(), _WORLDS_END)
     judge = campaign.judge
+    if world.spins is not None:
+        judge.complain(f"{world.spins.name} calls itself for ever")
     if judge.violation is None and world.complaints:
         judge.complain(f"asyncio complains: {world.complaints[0]}")
     calls = len(campaign.service.calls)

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from delivery.sending import sender
 from tests.simulation.found import FOUND
 from tests.simulation.mutants import MUTANTS, hunt
 from tests.simulation.scenario import draw
@@ -14,7 +16,7 @@ from tests.simulation.simulate import simulate
 from tests.simulation.sweep import sweep
 
 SEEDS = 300
-"""What a quarter of a minute allows; `make simulate`, which CI runs too, runs 8,000."""
+"""What a quarter of a minute allows; `make simulate`, which CI runs too, runs 10,000."""
 AT_ONCE = 150
 SOON = 400
 """Seeds in which a fault is to be found."""
@@ -30,6 +32,12 @@ def test_no_seed_breaks_a_promise(first: int) -> None:
 def test_what_was_found_once_stays_mended(what: str) -> None:
     result = simulate(FOUND[what])
     assert result.violation is None, result.report()
+
+
+def test_a_task_that_calls_itself_for_ever_is_found_and_does_not_hang_the_simulation() -> None:
+    with patch.object(sender, "_SHORTEST", 0.0):
+        result = simulate(FOUND["a wait shorter than a clock tells apart let a task call itself for ever"])
+    assert "calls itself for ever" in str(result.violation)
 
 
 @pytest.mark.parametrize("what", MUTANTS)

@@ -80,6 +80,21 @@ def test_a_killed_process_never_acts_again() -> None:
     assert seen == [(1.0, 1.0)]
 
 
+def test_who_calls_itself_for_ever_is_named_and_stopped() -> None:
+    world, process = world_with(), Process("one")
+
+    def spin() -> None:
+        asyncio.get_running_loop().call_later(0.0, spin)
+
+    async def story() -> None:
+        await asyncio.sleep(1.5)
+        world.soon(process, spin)
+        await asyncio.sleep(3.0)
+
+    assert run(world, story) is None
+    assert world.spins is process and world.now == 1.5
+
+
 def test_blocking_code_lets_the_world_go_on_while_it_sleeps() -> None:
     world, process = world_with(), Process("one")
     others = ticks(world, Process("other"))

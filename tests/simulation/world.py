@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NEARLY = 1e-9
+_MOST_STEPS = 200_000
+"""In a second of the world: nobody has so much to do that does not call itself for ever."""
 
 
 class Process:
@@ -57,6 +59,7 @@ class World(asyncio.AbstractEventLoop):
         current: the process that acts.
         complaints: what asyncio would have logged.
         stopped: somebody has seen enough.
+        spins: who calls itself for ever, so that time stands still; None where nobody does.
     """
 
     def __init__(self) -> None:
@@ -66,9 +69,11 @@ class World(asyncio.AbstractEventLoop):
         self.complaints: list[dict[str, Any]] = []
         self.network: Network
         self.stopped = False
+        self.spins: Process | None = None
         self._ready: deque[tuple[Process, asyncio.Handle]] = deque()
         self._timers: list[tuple[float, int, Process, asyncio.Handle]] = []
         self._number = 0
+        self._steps, self._counted_since = 0, 0.0
         self._running = False
         self._ending = False
         self._held: set[Process] = set()
@@ -214,6 +219,15 @@ class World(asyncio.AbstractEventLoop):
         self.current = process
         handle._run()
         self.current = self.outside
+        self._count(process)
+
+    def _count(self, process: Process) -> None:
+        """See that time goes on."""
+        self._steps += 1
+        if self.now >= self._counted_since + 1.0:
+            self._steps, self._counted_since = 0, self.now
+        elif self._steps > _MOST_STEPS and self.spins is None:
+            self.spins, self.stopped = process, True
 
     def _wait(self) -> None:
         """Let time pass until something is due."""
