@@ -294,4 +294,4 @@ def _requests(scenario: Scenario) -> list[Request]:
 
 def _request(seed: int, part: int, number: int, events: int) -> Request:
     name = hashlib.sha256(f"{seed} {part} {number}".encode()).hexdigest()
-    return Request(name, None, str(part), tuple(f"{name[:8]}-{place}" for place in range(events)), ("{}",) * events)
+    return Request(name, None, str(part), tuple(f"{name[:16]}-{place}" for place in range(events)), ("{}",) * events)
