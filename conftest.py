@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
 
-from jobs.frame.session import open_session
+from jobs.cli.session import open_session
 
 # Before any JVM starts: tests listen and connect on loopback only, and take nothing from the machine's AWS set-up.
 os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"

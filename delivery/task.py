@@ -1,29 +1,33 @@
-"""One attempt at one part: read in the task's own thread, sent in an event loop beside it."""
+"""One attempt at one partition: Arrow batches of requests in, sent by an event loop in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
-from delivery.budget.permit import Permit
-from delivery.channel.line import Attempt, Line
-from delivery.channel.messages import Address
-from delivery.channel.talk import Talk
+import pyarrow as pa
+
+from delivery.control.task_connection import Attempt, Line
+from delivery.control.task_session import Talk
+from delivery.control.wire import Address
+from delivery.ended_requests import Done
+from delivery.http.background import Loop
 from delivery.http.client import connect
-from delivery.http.looking_up import Loop
-from delivery.http.service import Service
-from delivery.records import Outcome, Request, Row
-from delivery.sending.course import Time
-from delivery.sending.feed import Feed
-from delivery.sending.retry import RetryPolicy
-from delivery.sending.sender import Sender
+from delivery.http.endpoint import Service
+from delivery.model import Outcome, Request, Row
+from delivery.rate.rate_lease import Permit
+from delivery.sender.request_buffer import Feed
+from delivery.sender.request_executor import RetryPolicy, Time
+from delivery.sender.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -154,3 +158,61 @@ def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
     """Do something in a loop, from another thread; one that has ended needs nothing more."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(work)
+
+
+LEFT: Final = pa.schema([("attempt", pa.string()), ("number", pa.int64()), ("outcome", pa.string())])
+"""What a task gives back: outcomes, as JSON, that the channel did not bring to the driver. Usually none."""
+_PIECE: Final = 50
+"""Rows that are read at once: the event loop waits for the interpreter so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDelivery:
+    """Sends the requests of one Spark task, for `DataFrame.mapInArrow`.
+
+    Attributes:
+        terms: of the delivery.
+    """
+
+    terms: Terms
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Send what the batches hold: part (one and the same), requestId, userId, sessionId, eventIds, events, ended.
+
+        Raises:
+            DriverNotReachedError: the driver was never reached; nothing was sent.
+        """
+        filled = (batch for batch in batches if batch.num_rows)
+        first = next(filled, None)
+        if first is not None:
+            part = first.column("part")[0].as_py()
+            yield from left(deliver(self.terms, part, pieces(chain([first], filled))))
+
+
+def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
+    """Read batches' rows as requests, some at a time; of one that was split before, the parts that have not ended."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, _PIECE):
+            yield [request for row in batch.slice(start, _PIECE).to_pylist() for request in _requests(row)]
+
+
+def left(what: Left) -> Iterator[pa.RecordBatch]:
+    """Write what the driver does not know as rows of LEFT."""
+    rows = [{"attempt": what.attempt, "number": number, "outcome": json.dumps(row)} for number, row in what.rows]
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema=LEFT)
+
+
+def _requests(row: dict[str, Any]) -> list[Request]:
+    ended = row.pop("ended", None)
+    request = Request(row["requestId"], row["userId"], row["sessionId"], tuple(row["eventIds"]), tuple(row["events"]))
+    return list(remaining(request, Done(ended))) if ended else [request]
+
+
+def remaining(request: Request, done: Done) -> Iterator[Request]:
+    """Give a request, or the parts of it that have not ended."""
+    if done.has_part_of(request.requestId):
+        for half in request.halves():
+            yield from remaining(half, done)
+    elif not done.has(request.requestId):
+        yield request

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from emulator.listener import listening, most_connections
 from emulator.messages import Refusal, Reply, Request, refuse, render_head
-from emulator.reader import RequestReader, new_request_id
+from emulator.request_parser import RequestReader, new_request_id
 
 # How long a client that was refused in the midst of a request may go on sending. Closing at once would reset
 # the connection, and the client might never see the answer.

@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from emulator.book import read_events
+from emulator.call_log import read_events
+from emulator.routes import Site
 from emulator.service import Service
 from emulator.settings import Clock, Settings
-from emulator.site import Site
 
 _T = TypeVar("_T")
 

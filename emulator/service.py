@@ -5,14 +5,23 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-from emulator.book import Book
-from emulator.faults import BEFORE, FAILURES, Fault, draw_fault, inject, is_failing, is_poisoned, lay_out
-from emulator.judge import load_judge
-from emulator.latency import draw_latencies
+from emulator.call_log import Book
+from emulator.faults import (
+    BEFORE,
+    FAILURES,
+    Fault,
+    draw_fault,
+    draw_latencies,
+    inject,
+    is_failing,
+    is_poisoned,
+    lay_out,
+)
 from emulator.messages import Refusal, Reply, Request, refuse
+from emulator.quota import Window
 from emulator.settings import Clock, Settings
 from emulator.signature import Verifier
-from emulator.window import Window
+from emulator.validation import load_judge
 
 # PutEvents knows no resource: rights to it are given for `*`, says its API reference. The caller is made up.
 _DENIED = (

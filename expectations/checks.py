@@ -8,7 +8,7 @@ from typing import Final
 
 from expectations.rules import OURS, RULES
 from expectations.thresholds import Threshold
-from transforms.mapping import EVENT_FIELDS, EventMapping
+from transforms.mapping.model import EVENT_FIELDS, EventMapping
 
 RECORDS: Final = "records"
 CANDIDATES: Final = "candidates"

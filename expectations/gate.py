@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from expectations.checks import CHECKS, Check
-from expectations.evidence import lower_bound
-from expectations.observations import Observation
+from expectations.observations import Observation, lower_bound
 from expectations.thresholds import Limit, Threshold, Thresholds
 
 PASSED: Final = "passed"

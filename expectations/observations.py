@@ -1,17 +1,51 @@
-"""What was counted of a batch, as each check sees it: alone, and beside the batches before."""
+"""What was counted of a batch, as each check sees it: alone, and beside the batches before it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import sqrt
 from statistics import median
 from typing import Final
 
 from expectations.checks import CANDIDATES, EMPTY, EVENTS, FILLED, RECORDS
-from expectations.evidence import upper_bound
 from expectations.interval import Interval
 from expectations.thresholds import LEAST_HISTORY
+
+Z: Final = 2.5758293035489004
+"""The two-sided 99 % quantile of the normal distribution."""
+
+
+def lower_bound(count: int, among: int) -> float:
+    """Bound the true share from below, 0 to 1; 0 where nothing was counted.
+
+    Examples:
+        >>> [round(lower_bound(*seen), 3) for seen in ((10, 10), (3, 5), (1_000, 1_000), (0, 5), (0, 0))]
+        [0.601, 0.169, 0.993, 0.0, 0.0]
+    """
+    if count <= 0 or among <= 0:
+        return 0.0
+    centre, reach = _interval(count / among, among)
+    return max(centre - reach, 0.0)
+
+
+def upper_bound(count: int, among: int) -> float:
+    """Bound the true share from above, 0 to 1; 1 where there was nothing to count among.
+
+    Examples:
+        >>> [round(upper_bound(*seen), 3) for seen in ((0, 10), (2, 5), (0, 1_000), (5, 5), (0, 0))]
+        [0.399, 0.831, 0.007, 1.0, 1.0]
+    """
+    return 1.0 - lower_bound(among - count, among) if among > 0 else 1.0
+
+
+def _interval(share: float, among: int) -> tuple[float, float]:
+    """Give the interval's centre and its reach to either side."""
+    weight = Z * Z / among
+    spread = sqrt(share * (1 - share) / among + weight / (4 * among))
+    return (share + weight / 2) / (1 + weight), Z * spread / (1 + weight)
+
 
 LEAST_MEDIAN: Final = 100
 """Records or candidates: numbers around a smaller median vary too much to be held against it."""

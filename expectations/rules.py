@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 
 from expectations.thresholds import Threshold
 from transforms import limits
-from transforms.bookkeeping import FAULT
 from transforms.candidates import DERIVED_ID_LENGTH
+from transforms.columns import FAULT
 from transforms.parsing import MALFORMED, MISMATCH
 from transforms.records import EXPLODE_NULL
 from transforms.schemas import EVENTS

@@ -13,8 +13,8 @@ from typing import Any, Final
 from expectations.checks import CHECKS, FIELD_FAMILIES, FILLABLE, PROPERTY, Check, field_checks
 from expectations.thresholds import FLOAT_MAX, LEAST_HISTORY, PLACES, Settings, Threshold, Thresholds
 from transforms.durations import read_duration
-from transforms.mapping import CAMEL_CASE, Fault
-from transforms.toml_places import TomlPlaces, syntax_line
+from transforms.mapping.model import CAMEL_CASE, Fault
+from transforms.mapping.toml_places import TomlPlaces, syntax_line
 
 MOST_TOLERANCE: Final = timedelta(days=3_660)
 

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from expectations.rules import RULES, Judgement, Rule
-from transforms.bookkeeping import BROKEN, FATE, FAULT, FILTERED, Fate
+from transforms.columns import BROKEN, FATE, FAULT, FILTERED, Fate
 from transforms.schemas import REASON
 
 _BITS = {rule: 1 << place for place, rule in enumerate(RULES)}

@@ -27,7 +27,7 @@ if __name__ == "__main__":
                 os.write(stream, (line + "\n").encode())
         sys.exit(2)
 
-    from jobs.frame.early_signals import EarlySignals
+    from jobs.cli.early_signals import EarlySignals
 
     EarlySignals("build_events", "nothing was published; run it again: it starts over").listen()
 
@@ -38,12 +38,12 @@ from pyspark.sql import DataFrame, SparkSession
 from expectations.gate import FAILED
 from expectations.interval import Interval
 from expectations.page import OVERRULED, Judged
-from jobs.building.build import Built, Recipe, Slot, build_rows
-from jobs.building.counting import conserve_retried, count_attempts, whole
-from jobs.building.data_docs import DataDocs
-from jobs.building.flow import find_flow
-from jobs.building.history import History, check_history, find_history, warn_of_changed
-from jobs.building.quality import (
+from jobs.build.batch_rows import Built, Recipe, Slot, build_rows
+from jobs.build.counts import conserve_retried, count_attempts, whole
+from jobs.build.data_docs import DataDocs
+from jobs.build.event_timeline import find_flow
+from jobs.build.history import History, check_history, find_history, warn_of_changed
+from jobs.build.quality import (
     Batch,
     Gate,
     check_thresholds_file,
@@ -54,10 +54,10 @@ from jobs.building.quality import (
     load_great_expectations,
     tell,
 )
-from jobs.building.redelivery import REKEYED, Redelivery, allow_rekeying, compare_with_delivered
+from jobs.build.redelivery import REKEYED, Redelivery, allow_rekeying, compare_with_delivered
+from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
+from jobs.cli.run import Run, run_job
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
-from jobs.frame.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
-from jobs.frame.run import Run, run_job
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock

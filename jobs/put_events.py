@@ -27,28 +27,28 @@ if __name__ == "__main__":
                 os.write(stream, (line + "\n").encode())
         sys.exit(2)
 
-    from jobs.frame.early_signals import EarlySignals
+    from jobs.cli.early_signals import EarlySignals
 
     EarlySignals("put_events", "nothing was sent in this run; run it again").listen()
 
 from pyspark.sql import SparkSession
 
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Trust
+from delivery.control.dispatcher import Trust
+from delivery.rate.aimd import Target
+from jobs.cli.arguments import PUT_RATE, JobParser, add_service, batch_label, lake_root
+from jobs.cli.run import Run, run_job
+from jobs.cli.terminal import find_terminal
+from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
+from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, Errand, Hooks, calls, deliver, repeat_warnings, sendable
+from jobs.deliver.delivery_timeline import Timeline
+from jobs.deliver.exit_status import ending
+from jobs.deliver.progress import Display, Goal
+from jobs.deliver.service_endpoint import TRACKER, name_tracker, resolve_service
+from jobs.deliver.spark_job import Pace, pace_words
 from jobs.errors import Exit
-from jobs.frame.arguments import PUT_RATE, JobParser, add_service, batch_label, lake_root
-from jobs.frame.run import Run, run_job
-from jobs.frame.terminal import find_terminal
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
-from jobs.ledger.tracker import Tracker
-from jobs.sending.endings import ending
-from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand, Hooks, calls, deliver, repeat_warnings, sendable
-from jobs.sending.progress import Display, Goal
-from jobs.sending.refused import DeadLetters, tell_dead_letters
-from jobs.sending.send import Pace, pace_words
-from jobs.sending.service import TRACKER, name_tracker, resolve_service
-from jobs.sending.timeline import Timeline
+from jobs.ledger.tracker_ledger import Tracker
 
 log = logging.getLogger(__name__)
 

@@ -27,35 +27,34 @@ if __name__ == "__main__":
                 os.write(stream, (line + "\n").encode())
         sys.exit(2)
 
-    from jobs.frame.early_signals import EarlySignals
+    from jobs.cli.early_signals import EarlySignals
 
     EarlySignals("replay_events", "nothing was sent in this run; run it again").listen()
 
 from pyspark.sql import SparkSession
 
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Trust
+from delivery.control.dispatcher import Trust
+from delivery.rate.aimd import Target
+from jobs.cli.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
+from jobs.cli.deadline import earliest
+from jobs.cli.job_guard import JobGuard
+from jobs.cli.run import Run, run_job
+from jobs.cli.terminal import find_terminal, write_lines
+from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
+from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, Errand
+from jobs.deliver.delivery_timeline import Timeline
+from jobs.deliver.event_accounts import check_counts
+from jobs.deliver.progress import Display
+from jobs.deliver.service_endpoint import TRACKER, locate_service, name_tracker, resolve_service
+from jobs.deliver.spark_job import Pace, pace_words
 from jobs.errors import Exit
-from jobs.frame.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
-from jobs.frame.deadline import earliest
-from jobs.frame.run import Run, run_job
-from jobs.frame.spark_jobs import JobGuard
-from jobs.frame.streams import write_lines
-from jobs.frame.terminal import find_terminal
-from jobs.lake.rebuilds import unfinished_if_rebuilt
+from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
-from jobs.replaying.bulk import Exported, export
-from jobs.replaying.campaign import Campaign
-from jobs.replaying.ranges import find_batches
-from jobs.replaying.survey import Survey, bulk_serves_better, survey, words
-from jobs.replaying.waiting import Waiting, find_waiting
-from jobs.sending.accounts import check_counts
-from jobs.sending.errand import COUNTERS, NOT_BEGUN, Errand
-from jobs.sending.progress import Display
-from jobs.sending.refused import DeadLetters, tell_dead_letters
-from jobs.sending.send import Pace, pace_words
-from jobs.sending.service import TRACKER, locate_service, name_tracker, resolve_service
-from jobs.sending.timeline import Timeline
+from jobs.replay.batch_range import find_batches
+from jobs.replay.bulk_export import Exported, export
+from jobs.replay.estimate import Survey, bulk_serves_better, survey, words
+from jobs.replay.pending_events import Waiting, find_waiting
+from jobs.replay.replay_runner import Campaign
 from transforms.limits import CALLS_PER_SECOND
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from transforms.bookkeeping import (
+from transforms.columns import (
     AT,
     ATTEMPTS,
     BROKEN,
@@ -26,13 +26,15 @@ from transforms.bookkeeping import (
     SESSION,
     SOURCE_FILE,
     SPREAD,
+    VISITOR,
     Fate,
+    nobody,
+    visitor_key,
 )
-from transforms.expressions import guarded
-from transforms.mapping import EventMapping
+from transforms.mapping.expressions import guarded
+from transforms.mapping.model import EventMapping
 from transforms.parsing import valid_text
 from transforms.schemas import EVENTS
-from transforms.visitors import VISITOR, nobody, visitor_key
 from transforms.wire import properties_json
 
 _CONTENT = (

@@ -6,8 +6,7 @@ from pyspark.sql import Column, DataFrame, WindowSpec
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.bookkeeping import CONTENT_ID, FATE, SPREAD, Fate
-from transforms.visitors import VISITOR, nobody, visitor_key
+from transforms.columns import CONTENT_ID, FATE, SPREAD, VISITOR, Fate, nobody, visitor_key
 
 
 def earlier_events(events: DataFrame, *, given_sessions: bool) -> DataFrame:

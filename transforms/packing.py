@@ -8,9 +8,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.bookkeeping import FATE, FIRST
-from transforms.lengths import duration_class, size_class
+from transforms.columns import FATE, FIRST
 from transforms.limits import EVENTS_PER_REQUEST
+from transforms.measures import duration_class, size_class
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 
@@ -71,7 +71,7 @@ def measure(rows: DataFrame, *, within: Sequence[str] = (), counting: Mapping[st
         counting: conditions by name; rows for which they hold are counted along.
 
     Returns:
-        One row a class of sessions (`transforms.lengths`) and fate: `_fate`, size INT and duration INT; BIGINT: rows,
+        One row a class of sessions (`transforms.measures`) and fate: `_fate`, size INT and duration INT; BIGINT: rows,
         records (those that are `_first`), sessions, requests (the fewest: of each userId and sessionId,
         ceil(events / 10)), anonymous (sessions that never bear a userId), largest (events of a session), longest
         (microseconds), newest (sentAt in microseconds), ids (the exclusive or of the hashes of the eventIds) and what

@@ -19,7 +19,7 @@ from pyspark.sql.types import (
 )
 
 from transforms.conversions import converted, is_converted
-from transforms.mapping import Source
+from transforms.mapping.model import Source
 
 MALFORMED = "malformed_record"
 MISMATCH = "schema_mismatch"

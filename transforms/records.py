@@ -8,9 +8,9 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from transforms.bookkeeping import AT, ELEMENT, FAULT, FILTERED, FIRST, HEADER, RAW
-from transforms.expressions import guarded
-from transforms.mapping import EventMapping
+from transforms.columns import AT, ELEMENT, FAULT, FILTERED, FIRST, HEADER, RAW
+from transforms.mapping.expressions import guarded
+from transforms.mapping.model import EventMapping
 
 EXPLODE_NULL = "explode_null"
 

@@ -1,9 +1,9 @@
-"""Sessions: the one stage that shuffles.
+"""Sessions: the one stage that shuffles, and the visits that carry sessions on into the next batch.
 
 Rows are brought together by visitor and ordered by sentAt. Events without a pause longer than the gap are one *visit*.
-A visit is one session, and several where it lasts longer than a session may: then it is cut at multiples of that length
-from its first event, which each event can tell for itself, whatever lies between. Visits of earlier batches come along
-as rows of their own, so that what goes on, or comes late, joins them; `docs/sessions.md` says what joins what.
+A visit is one session. A visit that lasts longer than a session may is cut at multiples of that length from its first
+event: each event can tell its piece without the others. Visits of earlier batches come along as rows of their own, so
+that sessions go on over the border; `docs/sessions.md` says which visits are joined.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.bookkeeping import FATE, SESSION, VISIT_FIRST, VISIT_SINCE, Fate
+from transforms.columns import FATE, SESSION, VISIT_FIRST, VISIT_SINCE, VISITOR, Fate, visitor_key
 from transforms.duplicates import repeated
-from transforms.visitors import VISITOR
 
 _KNOWN = "_known"  # a visit of an earlier batch, on the row that stands for it
 _IN_ORDER = ("sentAt", "eventId", "sourceFile")  # nulls first: a known visit before the events of its first instant
@@ -188,3 +187,57 @@ def _piece(limits: SessionLimits) -> Column:
 
 def _micros(time: timedelta) -> Column:
     return F.lit(time // _MICROSECOND)
+
+
+def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
+    """Bring the known visits up to a batch's end.
+
+    Args:
+        judged: what `cut_sessions` gives.
+        visits: those known before, as `schemas.VISITS`; None where there were none.
+        batch: the label.
+
+    Returns:
+        `schemas.VISITS`: one row a visit.
+    """
+    mine = judged.where((F.col(FATE) == Fate.VALID) & F.col(VISIT_SINCE).isNotNull()).select(
+        F.col(VISITOR).alias("visitor"),
+        F.col(VISIT_SINCE).alias("since"),
+        F.col(VISIT_FIRST).alias("first"),
+        F.unix_micros("sentAt").alias("last"),
+        F.lit(None).cast("string").alias("touched"),
+    )
+    both = mine if visits is None else mine.unionByName(visits)
+    # Labels are not compared: of the known visits there is one row each, and a row of this batch has none.
+    touched = F.when(F.bool_or(F.col("touched").isNull()), F.lit(batch)).otherwise(F.max("touched"))
+    return both.groupBy("visitor", "since").agg(
+        F.min("first").alias("first"), F.max("last").alias("last"), touched.alias("touched")
+    )
+
+
+def visits_of(events: DataFrame, batch: str) -> DataFrame:
+    """Find the visits of events whose batch has left none, by the names of their sessions.
+
+    Args:
+        events: the rows of `events`.
+        batch: their label.
+
+    Returns:
+        `schemas.VISITS`, without those that were longer than a session.
+    """
+    at = F.unix_micros("sentAt")
+    found = events.groupBy(visitor_key().alias("visitor"), "sessionId").agg(
+        F.min(at).alias("since"), F.min(at).alias("first"), F.max(at).alias("last"), F.lit(batch).alias("touched")
+    )
+    return found.where(session_id(F.col("visitor"), F.col("since"), F.lit(0)) == F.col("sessionId")).drop("sessionId")
+
+
+def fingerprint(visits: DataFrame) -> DataFrame:
+    """Tell sets of visits apart, whatever the order of their rows.
+
+    Returns:
+        One row: visits BIGINT, how many there are, and digest STRING.
+    """
+    row = F.xxhash64("visitor", "since", "first", "last")
+    digest = F.hex(F.coalesce(F.bit_xor(row), F.lit(0)))
+    return visits.agg(F.count("*").alias("visits"), digest.alias("digest"))

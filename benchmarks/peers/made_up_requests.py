@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from delivery.budget.target import Target
-from delivery.http.service import Service
-from jobs.frame.session import open_session
-from jobs.sending.attendance import Watch
-from jobs.sending.send import Pace, send
+from delivery.http.endpoint import Service
+from delivery.rate.aimd import Target
+from jobs.cli.session import open_session
+from jobs.deliver.delivery_monitor import Watch
+from jobs.deliver.spark_job import Pace, send
 
 EVENT = (
     '{"eventId":"%s-PLACE","eventType":"view","itemId":"item-PLACE","eventValue":12.5,'

@@ -11,18 +11,18 @@ from unittest.mock import patch
 
 from expectations.page import Judged
 from jobs import build_events
-from jobs.building.build import Built
-from jobs.building.history import History
+from jobs.build.batch_rows import Built
+from jobs.build.history import History
 from jobs.report.report import Report
 
 
 def main(argv: Sequence[str]) -> int:
     """Build one batch."""
     with (
-        patch("jobs.frame.run.start_report", Report),
+        patch("jobs.cli.run.start_report", Report),
         patch.object(build_events, "load_great_expectations"),
         patch.object(build_events, "judge_rows", _unjudged),
-        patch("jobs.building.data_docs.DataDocs.show"),
+        patch("jobs.build.data_docs.DataDocs.show"),
     ):
         return build_events.main(argv)
 

@@ -28,15 +28,14 @@ from benchmarks.measuring.in_turn import in_turn
 from benchmarks.measuring.process import Cost
 from benchmarks.plan import Bench
 from benchmarks.results import Row, compare
-from delivery.arrow import TaskDelivery
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.messages import Address
-from delivery.channel.server import serving
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.server import serving
+from delivery.control.wire import Address
 from delivery.http.body import render_body
-from delivery.http.service import Service
-from delivery.records import Request
-from delivery.task import Terms
+from delivery.http.endpoint import Service
+from delivery.model import Request
+from delivery.rate.aimd import Target
+from delivery.task import TaskDelivery, Terms
 
 IN_FLIGHT: Final = 25
 THREADS: Final = 8

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from botocore.parsers import create_parser
 
-from delivery.http.answer import HttpAnswer
-from delivery.http.faults import NOT_THE_SERVICE
-from delivery.records import Answer, Request
+from delivery.http.response_parser import HttpAnswer
+from delivery.model import Answer, Request
+from delivery.responses import NOT_THE_SERVICE
 from delivery.text import sanitize
 
 _REQUEST_ID: Final = b"x-amzn-requestid"

@@ -1,6 +1,6 @@
-"""PutEvents calls from an event loop. boto3 says where to, with what keys and by what way; the calls are ours.
+"""PutEvents calls from an event loop. boto3 gives the URL, the credentials and the proxy; the calls are made here.
 
-boto3's own take five times the CPU: it checks, serialises and signs each from the start, in a thread of its own.
+boto3's own calls take five times the CPU: each is checked, serialised and signed from the start, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from botocore.session import Session
 
-from delivery.answers import Meaning, meaning
+from delivery.http.background import Flight
 from delivery.http.body import local_fault, read_answer, render_body
 from delivery.http.connection import Connection
-from delivery.http.faults import NoAnswerError
-from delivery.http.flight import Flight
-from delivery.http.key_ring import KeyRing
-from delivery.http.keys import Keys, find_credentials
+from delivery.http.credentials import KeyRing, Keys, find_credentials
+from delivery.http.endpoint import Endpoint, Service, resolve
 from delivery.http.pool import Patience, Pool
-from delivery.http.service import Endpoint, Service, resolve
 from delivery.http.signing import Signer
-from delivery.http.stranger import StrangerDetector
-from delivery.records import Answer, Request
+from delivery.model import Answer, Request
+from delivery.responses import NOT_THE_SERVICE, Meaning, NoAnswerError, meaning
 
 
 def connect(service: Service, connections: int) -> Client:
@@ -164,3 +162,40 @@ class Client:
         resolved = resolve(self._service)
         ring = KeyRing(resolved.credentials, lambda: find_credentials(Session()), time.monotonic)
         return resolved.endpoint, ring
+
+
+_ENOUGH: Final = 5
+"""Answers without a request id, of none with one, after which a web server that fails is none of the service's."""
+
+
+class StrangerDetector:
+    """Reads answers in the light of those before: each of the service's own bears a request id.
+
+    Args:
+        may_be: the endpoint may be anybody's. At the region's own, a load balancer may fail before the service does.
+
+    Examples:
+        >>> detector = StrangerDetector(may_be=True)
+        >>> detector.judge(Answer(404, "404")).errorCode
+        'NotTheService'
+        >>> [detector.judge(Answer(502, "502")).errorCode for _ in range(4)][-2:]
+        ['502', 'NotTheService']
+    """
+
+    def __init__(self, *, may_be: bool) -> None:
+        self._may_be = may_be
+        self._answers = 0
+
+    def judge(self, answer: Answer) -> Answer:
+        """Return the answer, or one that says that it is not the service's."""
+        if answer.awsRequestId is not None:
+            self._may_be = False
+        if not self._may_be:
+            return answer
+        self._answers += 1
+        what = meaning(answer)
+        is_nameless = (answer.errorCode or "").isdigit()
+        is_failing = what in {Meaning.FAULT, Meaning.THROTTLED} and self._answers >= _ENOUGH
+        if is_failing or (what is Meaning.STOP and is_nameless):
+            return replace(answer, errorCode=NOT_THE_SERVICE, errorMessage=None)
+        return answer

@@ -6,9 +6,8 @@ import asyncio
 import socket
 from typing import cast
 
-from delivery.http.answer import AnswerReader, HttpAnswer
-from delivery.http.chunks import BadAnswerError
-from delivery.http.faults import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoAnswerError
+from delivery.http.response_parser import AnswerReader, BadAnswerError, HttpAnswer
+from delivery.responses import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoAnswerError
 
 
 class Connection(asyncio.Protocol):

@@ -16,8 +16,8 @@ from botocore.credentials import CredentialProvider
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, InvalidConfigError
 from botocore.parsers import ResponseParserError
 
-from delivery.answers import Meaning, meaning
-from delivery.records import Answer
+from delivery.model import Answer
+from delivery.responses import Meaning, meaning
 
 _T = TypeVar("_T")
 

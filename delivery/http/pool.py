@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from delivery.http.answer import HttpAnswer
+from delivery.http.connect import open_connection
 from delivery.http.connection import Connection
-from delivery.http.faults import CLOSED, NoAnswerError
-from delivery.http.opening import open_connection
-from delivery.http.service import Endpoint
+from delivery.http.endpoint import Endpoint
+from delivery.http.response_parser import HttpAnswer
+from delivery.responses import CLOSED, NoAnswerError
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from botocore.utils import normalize_url_path
 
-from delivery.http.keys import Keys
-from delivery.http.service import Endpoint
+from delivery.http.credentials import Keys
+from delivery.http.endpoint import Endpoint
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _PORTS: Final = {"http": 80, "https": 443}

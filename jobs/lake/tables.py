@@ -25,10 +25,9 @@ from pyspark.sql.types import StructType
 
 from expectations.interval import Interval
 from jobs.errors import ConfigurationError, GateFailedError, JobError, UnfinishedError
-from jobs.lake.damage import explain_unreadable
 from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
-from jobs.lake.store_faults import cannot_write
+from jobs.lake.store_errors import cannot_write, explain_unreadable
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from delivery.http.service import Service
+from delivery.http.endpoint import Service
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Balance, Kind, Plan, Span
-from jobs.ledger.tracker import Tracker
+from jobs.ledger.tracker_ledger import Tracker
 from transforms.outcomes import epoch_in, final_states, is_chosen, letters, remaining, sent_span, tally
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS

@@ -29,7 +29,7 @@ from typing import Final
 
 from jobs.errors import UnfinishedError
 from jobs.lake.filesystem import FileSystem
-from jobs.lake.store_faults import cannot_write
+from jobs.lake.store_errors import cannot_write
 from jobs.locking.claims import Claims, Kind
 from jobs.locking.contention import DEAD_SECONDS, Contention
 from jobs.locking.holders import this_process

@@ -25,8 +25,8 @@ from pyspark.sql.types import StringType, StructField, StructType
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.inputs import first_of, shown
-from transforms.bookkeeping import HEADER
-from transforms.mapping import LINE_ENCODINGS, Source, encoding_of
+from transforms.columns import HEADER
+from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of
 from transforms.parsing import CORRUPT, parse_csv
 
 _SIZES: Final = (8 * 1024, 1024 * 1024, 16 * 1024 * 1024)

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import NO_UTF8, FileSystem, literal
-from transforms.mapping import Source
+from transforms.mapping.model import Source
 
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar", ".xz")
 """What Spark would read as if it were text."""

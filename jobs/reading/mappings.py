@@ -10,9 +10,9 @@ from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
 from jobs.reading.user_files import check_local_file, faulty, is_uri, read_user_file
-from transforms.mapping import EventMapping
-from transforms.mapping_check import check_mapping
-from transforms.mapping_reader import read_mapping
+from transforms.mapping.check import check_mapping
+from transforms.mapping.model import EventMapping
+from transforms.mapping.reader import read_mapping
 
 _SHIPPED: Final = resources.files("transforms") / "mappings"
 

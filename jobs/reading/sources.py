@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -18,13 +19,12 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.csv_headers import Headers, read_headers
 from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
-from jobs.reading.partition_folders import folder_columns
-from transforms.bookkeeping import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
+from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.conversions import converted, in_letters_of, is_converted, missing_fields
-from transforms.expressions import in_words
-from transforms.mapping import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
-from transforms.mapping_check import record_schema
-from transforms.named_groups import named_groups
+from transforms.mapping.check import record_schema
+from transforms.mapping.expressions import in_words
+from transforms.mapping.model import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
+from transforms.mapping.named_groups import named_groups
 from transforms.parsing import (
     CORRUPT,
     MALFORMED,
@@ -333,3 +333,39 @@ def _file() -> Column:
 
 def _quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
+
+
+_FOLDER: Final = re.compile(r"(?<=/)([^/=]+)=([^/]*)(?=/)")
+_NO_ESCAPE: Final = "%(?![0-9A-Fa-f]{2})"
+_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+
+
+def folder_columns(files: Iterable[str]) -> dict[str, Column]:
+    """Find the columns that the folders above some files hold, each a STRING; null for files that have no such folder.
+
+    Spark's own discovery of them leaves out files that lie beside such folders. Names are in lower case: keys that
+    differ in case alone are one column.
+
+    Args:
+        files: by path, as Hadoop writes it.
+
+    Examples:
+        >>> sorted(folder_columns(["file:/logs/day=1/a.parquet", "file:/logs/b.parquet", "file:/logs/a%3AB=2/c.orc"]))
+        ['a:b', 'day']
+    """
+    folders = {path.rpartition("/")[0] for path in files}
+    keys = {key for folder in folders for key, _ in _FOLDER.findall(f"{folder}/")}
+    # A path's own `+` is no space, which is what url_decode takes it for.
+    path = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
+    columns: dict[str, list[Column]] = {}
+    for key in sorted(keys):
+        columns.setdefault(unquote(key).lower(), []).append(_value(path, key))
+    return {name: F.coalesce(*values) for name, values in columns.items()}
+
+
+def _value(path: Column, key: str) -> Column:
+    """Read the value of a folder's key; escapes stand for what they say, unless one of a value's is none."""
+    value = F.regexp_extract(path, rf"/{re.escape(key)}=([^/]*)/", 1)
+    decoded = F.url_decode(F.replace(value, F.lit("+"), F.lit("%2B")))
+    value = F.when(value.rlike(_NO_ESCAPE), value).otherwise(decoded)
+    return F.when(~value.isin("", _NULL), value)

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
-from transforms.mapping import Fault
+from transforms.mapping.model import Fault
 
 
 def read_user_file(option: str, path: str, spark: SparkSession) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from expectations.rules import Rule
-from jobs.report.facts import Lengths
-from jobs.report.words import duration
-from transforms.lengths import DURATION_BOUNDS, SIZE_BOUNDS
+from jobs.report.formatting import duration
+from jobs.report.report_input import Lengths
+from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
 
 
 @dataclass(frozen=True, slots=True)

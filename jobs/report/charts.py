@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from matplotlib.dates import date2num
 
-from jobs.report.course import rates
-from jobs.report.facts import Course, Flow, percentile
-from jobs.report.figures import Drawing, colour, count_axis, drawing, time_axis
+from jobs.report.binning import rates
+from jobs.report.report_input import Course, Flow, percentile
+from jobs.report.svg import Drawing, colour, count_axis, drawing, time_axis
 
 FAR: Final = 4.0
 """Times as high as all calls: a limit that is higher is left out, so that the calls can be seen."""

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from expectations.rules import RULES
 from jobs.report import charts
 from jobs.report.bars import Bar, codes, durations, event_fates, reasons, record_fates, sizes
-from jobs.report.course import latencies, merge, shown
-from jobs.report.facts import Course, Flow, Told, percentile
-from jobs.report.words import duration, percentage, size, standing
+from jobs.report.binning import latencies, merge, shown
+from jobs.report.formatting import duration, percentage, size, standing
+from jobs.report.report_input import Course, Flow, Told, percentile
 
 LEAST_POINTS: Final = 3
 """Stretches of a second that a chart of a delivery needs to show anything."""

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from expectations.gate import FAILED, PASSED, WARNED
 from expectations.page import Judged
 from jobs.lake.tables import Lake
-from jobs.report.facts import Course, Flow, Lengths, Told
+from jobs.report.report_input import Course, Flow, Lengths, Told
 
 T = TypeVar("T")
 

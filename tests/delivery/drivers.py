@@ -13,13 +13,13 @@ from hashlib import sha256
 
 import pytest
 
-from delivery.answers import Meaning, meaning
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher, Trust
-from delivery.channel.messages import Address
-from delivery.channel.server import Server, serving
-from delivery.http.service import Service
-from delivery.records import Answer, Request, Row
+from delivery.control.dispatcher import Dispatcher, Trust
+from delivery.control.server import Server, serving
+from delivery.control.wire import Address
+from delivery.http.endpoint import Service
+from delivery.model import Answer, Request, Row
+from delivery.rate.aimd import Target
+from delivery.responses import Meaning, meaning
 from delivery.task import Left, Terms
 
 SOON = 30.0

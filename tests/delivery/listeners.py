@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from delivery.http.answer import HttpAnswer
-from delivery.http.faults import NoAnswerError
+from delivery.http.endpoint import Endpoint
 from delivery.http.pool import Patience, Pool
-from delivery.http.service import Endpoint
+from delivery.http.response_parser import HttpAnswer
+from delivery.responses import NoAnswerError
 
 POST = b"POST /events HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

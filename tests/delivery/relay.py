@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from delivery.channel.messages import Address
+from delivery.control.wire import Address
 
 Tamper = Callable[[bytes], bytes]
 

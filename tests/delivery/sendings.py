@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from delivery.budget.permit import Permit
-from delivery.records import Answer, Outcome, Request
-from delivery.sending.course import Time
-from delivery.sending.feed import Feed
-from delivery.sending.retry import RetryPolicy
-from delivery.sending.sender import Sender
+from delivery.model import Answer, Outcome, Request
+from delivery.rate.rate_lease import Permit
+from delivery.sender.request_buffer import Feed
+from delivery.sender.request_executor import RetryPolicy, Time
+from delivery.sender.sender import Sender
 from tests.delivery import virtual
 
 _T = TypeVar("_T")

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from delivery.budget.permit import Permit
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.messages import Message
-from delivery.channel.talk import Talk
-from delivery.records import Answer, Request, Row
-from delivery.sending.course import Time
-from delivery.sending.feed import Feed
-from delivery.sending.retry import RetryPolicy
-from delivery.sending.sender import Sender
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.task_session import Talk
+from delivery.control.wire import Message
+from delivery.model import Answer, Request, Row
+from delivery.rate.aimd import Target
+from delivery.rate.rate_lease import Permit
+from delivery.sender.request_buffer import Feed
+from delivery.sender.request_executor import RetryPolicy, Time
+from delivery.sender.sender import Sender
 from delivery.task import row
 
 BEAT = 0.2

@@ -5,8 +5,8 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.answers import Meaning, meaning
-from delivery.records import Answer
+from delivery.model import Answer
+from delivery.responses import Meaning, meaning
 
 
 def test_success() -> None:

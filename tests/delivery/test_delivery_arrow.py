@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import emulator
-from delivery import arrow
-from delivery.arrow import LEFT, TaskDelivery, left, pieces, remaining
-from delivery.channel.messages import Address
-from delivery.channel.parts import Done
-from delivery.http.service import Service
-from delivery.records import Answer, Request
-from delivery.sending.retry import RetryPolicy
-from delivery.task import Left, Terms
+from delivery import task
+from delivery.control.wire import Address
+from delivery.ended_requests import Done
+from delivery.http.endpoint import Service
+from delivery.model import Answer, Request
+from delivery.sender.request_executor import RetryPolicy
+from delivery.task import LEFT, Left, TaskDelivery, Terms, left, pieces, remaining
 from emulator import Faults, Settings
 from tests.delivery.drivers import Instant, driving, name
 
@@ -189,7 +188,7 @@ def test_a_task_is_an_attempt_at_the_part_that_its_rows_name(monkeypatch: pytest
         asked.append((part, [each.requestId for piece in source for each in piece]))
         return Left("attempt-1", ((0, {"requestId": name(1)}),))
 
-    monkeypatch.setattr(arrow, "deliver", deliver)
+    monkeypatch.setattr(task, "deliver", deliver)
     (found,) = TaskDelivery(TERMS)([batch(), batch(request_row(1, ["a"])), batch(request_row(2, ["a"]))])
     assert asked == [(7, [name(1), name(2)])]
     assert found.column("attempt").to_pylist() == ["attempt-1"]

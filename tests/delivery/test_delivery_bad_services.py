@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 import emulator
-from delivery.answers import Meaning, meaning
-from delivery.channel.dispatcher import Trust
-from delivery.http.service import Service
-from delivery.records import Answer, Request, Row
-from delivery.sending.retry import RetryPolicy
+from delivery.control.dispatcher import Trust
+from delivery.http.endpoint import Service
+from delivery.model import Answer, Request, Row
+from delivery.responses import Meaning, meaning
+from delivery.sender.request_executor import RetryPolicy
 from delivery.task import deliver
 from emulator import Faults, Server, Settings
 from tests.delivery.drivers import UNKNOWN, driving

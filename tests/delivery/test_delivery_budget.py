@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.budget.leases import Budget, shares
+from delivery.rate.lease_budget import Budget, shares
 from tests.delivery.clock import Clock
 
 TERM, LIMIT = 3.0, 90.0

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from delivery.budget.permit import TERM
+from delivery.rate.rate_lease import TERM
 from tests.delivery.simulation import Delivery, Service, between, fullest_second, mean_rate
 from tests.delivery.virtual import VirtualLoop, run
 

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from delivery.calls import Calls
-from delivery.records import Answer
+from delivery.call_statistics import Calls
+from delivery.model import Answer
 
 DELIVERED, THROTTLED, REFUSED, NOBODY = (
     Answer(200, awsRequestId="aws"),

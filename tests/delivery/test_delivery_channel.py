@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.channel.messages import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
+from delivery.control.wire import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
 from tests.delivery.virtual import run
 
 SECRET = "5ec2e7" * 10

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from delivery.budget.permit import TERM
-from delivery.calls import Calls
-from delivery.channel.circuit_breaker import MOST_REFUSED, CircuitBreaker
+from delivery.call_statistics import Calls
+from delivery.control.circuit_breaker import MOST_REFUSED, CircuitBreaker
+from delivery.rate.rate_lease import TERM
 from tests.delivery.clock import Clock
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 import emulator
-from delivery.answers import Meaning, meaning
 from delivery.http.client import Client, connect
-from delivery.http.faults import UNREACHABLE
+from delivery.http.endpoint import Service
 from delivery.http.pool import Patience
-from delivery.http.service import Service
-from delivery.records import Answer, Request
+from delivery.model import Answer, Request
+from delivery.responses import UNREACHABLE, Meaning, meaning
 from emulator import Clock, Faults, Settings
 from tests.delivery.listeners import listening, silence
 

@@ -7,8 +7,8 @@ from collections import deque
 
 import pytest
 
-from delivery.records import Answer, Request
-from delivery.sending.retry import RetryPolicy
+from delivery.model import Answer, Request
+from delivery.sender.request_executor import RetryPolicy
 from tests.delivery.sendings import DELIVERED, NOBODY, Script, Sending, request, run, start
 from tests.delivery.simulation import between, fullest_second
 

@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 
-from delivery.http.faults import UNREACHABLE, NoAnswerError
 from delivery.http.pool import Patience
+from delivery.responses import UNREACHABLE, NoAnswerError
 from tests.delivery.listeners import OK, POST, answering, code, jump, listening, pool, read_call, run, silence
 
 TRUST_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -11,13 +11,13 @@ from hashlib import sha256
 
 import pytest
 
-from delivery.budget.permit import TERM, Permit
-from delivery.budget.target import Target
-from delivery.calls import Calls
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.messages import Message
-from delivery.channel.talk import Talk
-from delivery.records import Answer, Row
+from delivery.call_statistics import Calls
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.task_session import Talk
+from delivery.control.wire import Message
+from delivery.model import Answer, Row
+from delivery.rate.aimd import Target
+from delivery.rate.rate_lease import TERM, Permit
 from tests.delivery.clock import Clock
 
 NAMES = [sha256(str(number).encode()).hexdigest() for number in range(20)]

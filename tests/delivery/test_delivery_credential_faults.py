@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from delivery.http.keys import find_credentials, may_come
-from delivery.http.service import Service, resolve
+from delivery.http.credentials import find_credentials, may_come
+from delivery.http.endpoint import Service, resolve
 
 SECRET = "s3cr3t-t0k3n"
 Write = Callable[[str], None]

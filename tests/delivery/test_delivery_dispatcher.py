@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from delivery.budget.permit import TERM
-from delivery.budget.target import Target
-from delivery.calls import Calls
-from delivery.channel.dispatcher import Dispatcher, Trust
-from delivery.channel.messages import Message
-from delivery.channel.parts import Done
-from delivery.records import Answer, Row
+from delivery.call_statistics import Calls
+from delivery.control.dispatcher import Dispatcher, Trust
+from delivery.control.wire import Message
+from delivery.ended_requests import Done
+from delivery.model import Answer, Row
+from delivery.rate.aimd import Target
+from delivery.rate.rate_lease import TERM
 from tests.delivery.clock import Clock
 
 LIMIT = 90.0

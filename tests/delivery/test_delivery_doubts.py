@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from delivery.channel.circuit_breaker import MOST_REFUSED
-from delivery.records import Answer, Request
+from delivery.control.circuit_breaker import MOST_REFUSED
+from delivery.model import Answer, Request
 from tests.delivery.simulation import DELIVERED, Delivery, Service, Task, fullest_second
 from tests.delivery.virtual import run
 

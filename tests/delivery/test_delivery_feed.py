@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from delivery.records import Request
-from delivery.sending import feed as feed_module
-from delivery.sending.feed import Feed
+from delivery.model import Request
+from delivery.sender import request_buffer
+from delivery.sender.request_buffer import Feed
 
 SOON = 30.0
 """Seconds that a test waits for what must happen, before it fails."""
@@ -128,7 +128,7 @@ def test_a_reader_waits_while_there_is_no_room() -> None:
 @pytest.fixture
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers that go on when they are told to only, not by looking again by themselves."""
-    monkeypatch.setattr(feed_module, "_PATIENCE", 100 * SOON)
+    monkeypatch.setattr(request_buffer, "_PATIENCE", 100 * SOON)
 
 
 @pytest.mark.usefixtures("_no_second_look")

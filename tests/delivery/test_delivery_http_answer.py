@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.http.answer import HEAD_MAX, AnswerReader, HttpAnswer
-from delivery.http.chunks import BODY_MAX, BadAnswerError
+from delivery.http.response_parser import BODY_MAX, HEAD_MAX, AnswerReader, BadAnswerError, HttpAnswer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

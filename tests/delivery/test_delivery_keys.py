@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 
-from delivery.http.faults import SourceSilentError
-from delivery.http.key_ring import KeyRing
-from delivery.http.keys import Keys, freeze
+from delivery.http.credentials import KeyRing, Keys, freeze
+from delivery.responses import SourceSilentError
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 

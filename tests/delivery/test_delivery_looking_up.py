@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from delivery.http.looking_up import Loop
+from delivery.http.background import Loop
 
 SOON = 20.0
 

@@ -13,8 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 import emulator
-from delivery.http.keys import find_credentials, freeze, may_come
-from delivery.http.metadata import is_ec2
+from delivery.http.credentials import find_credentials, freeze, is_ec2, may_come
 from emulator import Metadata, Settings
 
 
@@ -99,7 +98,7 @@ def test_nobody_at_the_services_address_is_no_source_unless_somebody_named_it(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setattr("delivery.http.metadata.is_ec2", lambda: False)
+        monkeypatch.setattr("delivery.http.credentials.is_ec2", lambda: False)
         if named:
             monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", nowhere)
         else:

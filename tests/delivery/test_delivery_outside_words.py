@@ -7,9 +7,9 @@ import unicodedata
 
 import pytest
 
-from delivery.answers import Meaning, meaning
-from delivery.http.answer import HttpAnswer
 from delivery.http.body import read_answer
+from delivery.http.response_parser import HttpAnswer
+from delivery.responses import Meaning, meaning
 from delivery.text import sanitize
 
 REFUSED = b"InvalidInputException"

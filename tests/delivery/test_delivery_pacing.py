@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.budget.pacing import Pacer
+from delivery.rate.pacer import Pacer
 from tests.delivery.clock import Clock
 
 WIDER = 1.015

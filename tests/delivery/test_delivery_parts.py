@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from delivery.channel.parts import Done, Ended, Parts, key
+from delivery.control.partition_ownership import Parts
+from delivery.ended_requests import Done, Ended, key
 from tests.delivery.clock import Clock
 
 GRACE = 3.0
@@ -301,8 +302,8 @@ def test_what_was_told_from_a_place_on_is_what_was_added_since() -> None:
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=200), st.integers(1, 7), st.integers(1, 4))
 def test_pieces_together_hold_what_was_told_and_nothing_else(keys: list[int], piece: int, longest: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("delivery.channel.parts._PIECE", piece)
-        patch.setattr("delivery.channel.parts._LONGEST_RUN", piece * longest)
+        patch.setattr("delivery.ended_requests._PIECE", piece)
+        patch.setattr("delivery.ended_requests._LONGEST_RUN", piece * longest)
         ended = Ended()
         for each in keys[::2]:
             ended.add(f"{each:016x}" + "e" * 48)

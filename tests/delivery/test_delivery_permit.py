@@ -2,7 +2,7 @@
 
 import pytest
 
-from delivery.budget.permit import TERM, CallLimit, Permit
+from delivery.rate.rate_lease import TERM, CallLimit, Permit
 from tests.delivery.clock import Clock
 
 NEVER = float("inf")

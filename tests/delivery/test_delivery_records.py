@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.records import Request
+from delivery.model import Request
 
 
 def request(events: int) -> Request:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.records import Request
-from delivery.redaction import FIELDS, redact
+from delivery.model import Request
+from delivery.text import FIELDS, redact
 
 
 def request(user: str | None = "ann", session: str = "s-1", **event: object) -> Request:

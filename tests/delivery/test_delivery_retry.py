@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.sending.retry import RetryPolicy
+from delivery.sender.request_executor import RetryPolicy
 
 seconds = st.floats(0.0, 1e6)
 

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.answers import Meaning, meaning
-from delivery.budget.permit import TERM
-from delivery.calls import Calls
-from delivery.channel.parts import Done
-from delivery.http.faults import SourceSilentError
-from delivery.records import Answer, Outcome, Request
-from delivery.sending.feed import Feed
-from delivery.sending.retry import RetryPolicy
+from delivery.call_statistics import Calls
+from delivery.ended_requests import Done
+from delivery.model import Answer, Outcome, Request
+from delivery.rate.rate_lease import TERM
+from delivery.responses import Meaning, SourceSilentError, meaning
+from delivery.sender.request_buffer import Feed
+from delivery.sender.request_executor import RetryPolicy
 from tests.delivery import virtual
 from tests.delivery.sendings import (
     DELIVERED,

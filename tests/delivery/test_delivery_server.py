@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 
-from delivery.budget.permit import Permit
-from delivery.budget.target import Target
-from delivery.calls import Calls
-from delivery.channel import line as line_module
-from delivery.channel import server as server_module
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.line import Attempt, DriverNotReachedError, Line
-from delivery.channel.messages import Address, nonce, seals
-from delivery.channel.server import Server, serving
-from delivery.channel.talk import Talk
-from delivery.records import Answer, Row
+from delivery.call_statistics import Calls
+from delivery.control import server as server_module
+from delivery.control import task_connection
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.server import Server, serving
+from delivery.control.task_connection import Attempt, DriverNotReachedError, Line
+from delivery.control.task_session import Talk
+from delivery.control.wire import Address, nonce, seals
+from delivery.model import Answer, Row
+from delivery.rate.aimd import Target
+from delivery.rate.rate_lease import Permit
 from tests.delivery.relay import Relay, relaying
 
 LIMIT = 100.0
@@ -42,7 +42,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Have all that takes seconds take a tenth of it, or less."""
     patience = {"_BEAT": 0.02, "_SILENT": 0.4, "_AGAIN": 0.02, "_NEVER": 0.6, "_LOST": 0.8, "_GOODBYE": 0.6}
     for name, seconds in patience.items():
-        monkeypatch.setattr(line_module, name, seconds)
+        monkeypatch.setattr(task_connection, name, seconds)
     monkeypatch.setattr(server_module, "_SILENT", 0.4)
     return monkeypatch
 
@@ -199,8 +199,8 @@ def test_an_end_that_one_task_asks_for_reaches_all_at_once(hasty: pytest.MonkeyP
 
 async def ask_no_more(patch: pytest.MonkeyPatch, *some: Task) -> None:
     """Have the next question come in a long while; all that were asked are answered."""
-    patch.setattr(line_module, "_BEAT", NEVER)
-    for module in (line_module, server_module):
+    patch.setattr(task_connection, "_BEAT", NEVER)
+    for module in (task_connection, server_module):
         patch.setattr(module, "_SILENT", NEVER)
     for task in some:
         task.line.ask()
@@ -245,9 +245,9 @@ def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
 
 def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_again(hasty: pytest.MonkeyPatch) -> None:
     """It had been silent for so long that its lease has ended, whatever its own clock says: its machine stood still."""
-    hasty.setattr("delivery.budget.permit.TERM", NEVER)
-    hasty.setattr(line_module, "_AGAIN", NEVER)
-    hasty.setattr(line_module, "_LOST", NEVER)
+    hasty.setattr("delivery.rate.rate_lease.TERM", NEVER)
+    hasty.setattr(task_connection, "_AGAIN", NEVER)
+    hasty.setattr(task_connection, "_LOST", NEVER)
 
     async def scenario(server: Server, _dispatcher: Dispatcher, address: Address) -> None:
         async with tasks(address, 0) as (task,):
@@ -320,7 +320,7 @@ def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
 
 
 def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) -> None:
-    hasty.setattr(line_module, "_LOST", NEVER)
+    hasty.setattr(task_connection, "_LOST", NEVER)
 
     async def scenario() -> None:
         with driving() as (_server, _dispatcher, address):
@@ -351,7 +351,7 @@ def test_what_takes_long_to_come_is_no_silence() -> None:
 def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.MonkeyPatch) -> None:
     """However much has ended: told by others before, or by the task itself."""
     for silence in ("_SILENT", "_LOST", "_GOODBYE"):  # a busy machine is no broken line
-        hasty.setattr(line_module, silence, SOON)
+        hasty.setattr(task_connection, silence, SOON)
     hasty.setattr(server_module, "_SILENT", SOON)
 
     async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
@@ -552,8 +552,8 @@ def test_many_silent_strangers_keep_nobody_out() -> None:
 
 
 def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("delivery.channel.server._MOST_STRANGERS", 20)
-    monkeypatch.setattr("delivery.channel.server._SILENT", 10 * SOON)
+    monkeypatch.setattr("delivery.control.server._MOST_STRANGERS", 20)
+    monkeypatch.setattr("delivery.control.server._SILENT", 10 * SOON)
 
     async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
         strangers = []

@@ -14,9 +14,9 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
+from delivery.http.ca_bundle import find_ca_bundle
+from delivery.http.endpoint import Endpoint, Service, comparable, find_service, resolve
 from delivery.http.proxy import Proxy, ProxySettingError, find_proxy
-from delivery.http.service import Endpoint, Service, comparable, find_service, resolve
-from delivery.http.trust import find_ca_bundle
 
 HOST = "https://personalize-events.eu-west-1.amazonaws.com"
 SERVICE = Service("t-1", "eu-west-1", HOST, regional=True)

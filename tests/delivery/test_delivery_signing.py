@@ -11,9 +11,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.http.keys import Keys
+from delivery.http.credentials import Keys
+from delivery.http.endpoint import Endpoint
 from delivery.http.proxy import Proxy
-from delivery.http.service import Endpoint
 from delivery.http.signing import Signer
 
 URL = "https://personalize-events.eu-west-1.amazonaws.com/events"

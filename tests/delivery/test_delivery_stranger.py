@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from delivery.answers import Meaning, meaning
-from delivery.http.service import Endpoint
-from delivery.http.stranger import StrangerDetector
-from delivery.records import Answer
+from delivery.http.client import StrangerDetector
+from delivery.http.endpoint import Endpoint
+from delivery.model import Answer
+from delivery.responses import Meaning, meaning
 
 GONE = Answer(503, "503")
 

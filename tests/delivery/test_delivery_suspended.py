@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from delivery import task as task_module
-from delivery.budget.permit import Permit
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.talk import Talk
-from delivery.records import Row
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.task_session import Talk
+from delivery.model import Row
+from delivery.rate.aimd import Target
+from delivery.rate.rate_lease import Permit
 from tests.delivery.clock import Clock
 from tests.delivery.test_delivery_talk import Sender
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from delivery.budget.permit import TERM, Permit
-from delivery.calls import Calls
-from delivery.channel.messages import LONGEST_LINE, Message, Seal
-from delivery.channel.talk import Talk
+from delivery.call_statistics import Calls
+from delivery.control.task_session import Talk
+from delivery.control.wire import LONGEST_LINE, Message, Seal
 from delivery.http.body import LONGEST_MESSAGE
-from delivery.records import Answer, Outcome, Request, Row
+from delivery.model import Answer, Outcome, Request, Row
+from delivery.rate.rate_lease import TERM, Permit
 from delivery.task import row as outcome_row
 from tests.delivery.clock import Clock
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.budget.target import Target
+from delivery.rate.aimd import Target
 from tests.delivery.clock import Clock
 
 BEAT = 0.1

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import emulator
-from delivery.channel.line import DriverNotReachedError
-from delivery.http.service import Service
-from delivery.records import Answer, Outcome, Request
+from delivery.control.task_connection import DriverNotReachedError
+from delivery.http.endpoint import Service
+from delivery.model import Answer, Outcome, Request
 from delivery.task import deliver, row
 from emulator import Faults, Settings, is_poison
 from tests.delivery.drivers import NOWHERE, SOON, Driver, Instant, driving, name, pieces, request
@@ -49,7 +49,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Instant]:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks that give up a driver sooner than they do."""
     for patience, seconds in (("_SILENT", 0.5), ("_NEVER", 0.5), ("_LOST", 1.0), ("_GOODBYE", 0.5)):
-        monkeypatch.setattr(f"delivery.channel.line.{patience}", seconds)
+        monkeypatch.setattr(f"delivery.control.task_connection.{patience}", seconds)
 
 
 def once(count: int) -> Counter[str]:
@@ -233,7 +233,7 @@ def test_a_hopeless_answer_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_service_that_is_not_there_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("delivery.channel.dispatcher._UNREACHABLE", 0.5)
+    monkeypatch.setattr("delivery.control.dispatcher._UNREACHABLE", 0.5)
     with driving(limit=100.0) as driver:
         assert deliver(driver.terms(NOWHERE), 0, pieces(100)).rows == ()
     assert driver.dispatcher.ending == Answer(None, "EndpointConnectionError")
@@ -353,7 +353,7 @@ def test_a_driver_that_died_is_known_to_be_dead_though_its_name_has_two_addresse
     service: Instant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused where it was reached: it is not waited for until it has been silent for long."""
-    monkeypatch.setattr("delivery.channel.line._LOST", 3 * SOON)
+    monkeypatch.setattr("delivery.control.task_connection._LOST", 3 * SOON)
     look_up = socket.getaddrinfo
 
     def two(host: Any, port: Any, *more: Any, **hints: Any) -> Any:
@@ -387,7 +387,7 @@ def test_what_a_driver_that_fell_silent_for_good_did_not_hear_is_given_back(serv
 def test_a_driver_that_falls_silent_for_a_while_is_not_missed(
     service: Instant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("delivery.budget.permit.TERM", SOON)  # however slow the machine
+    monkeypatch.setattr("delivery.rate.rate_lease.TERM", SOON)  # however slow the machine
     with driving(limit=20.0) as driver, ThreadPoolExecutor(1) as pool:
         work = pool.submit(deliver, driver.terms(), 0, pieces(70))
         service.wait_for(5)

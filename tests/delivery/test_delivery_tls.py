@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from delivery.http.faults import NoAnswerError
+from delivery.http.ca_bundle import open_trust
 from delivery.http.proxy import Proxy
-from delivery.http.trust import open_trust
+from delivery.responses import NoAnswerError
 from tests.delivery.listeners import OK, POST, Handler, answering, code, jump, listening, pool, read_call, run, silence
 
 

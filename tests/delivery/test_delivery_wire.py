@@ -13,10 +13,10 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.answers import Meaning, meaning
-from delivery.http.answer import HttpAnswer
 from delivery.http.body import read_answer, render_body
-from delivery.records import Answer, Request
+from delivery.http.response_parser import HttpAnswer
+from delivery.model import Answer, Request
+from delivery.responses import Meaning, meaning
 
 
 class Judge:

@@ -20,13 +20,13 @@ from pyspark.sql import functions as F
 from expectations.rules import RULES
 from expectations.verdict import reasons
 from jobs import build_events
-from jobs.building.build import Recipe, judged_candidates
+from jobs.build.batch_rows import Recipe, judged_candidates
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
-from transforms.bookkeeping import BROKEN, EVENT, FATE, FIRST, RAW, REFUSAL, SESSION, Fate
-from transforms.functions import FUNCTIONS
+from transforms.columns import BROKEN, EVENT, FATE, FIRST, RAW, REFUSAL, SESSION, Fate
 from transforms.limits import RESERVED_PROPERTY_KEYS
-from transforms.mapping import EVENT_FIELDS, FORMATS, MISSING_WORDS, OWN_OPTIONS
+from transforms.mapping.expressions import FUNCTIONS
+from transforms.mapping.model import EVENT_FIELDS, FORMATS, MISSING_WORDS, OWN_OPTIONS
 from transforms.sessions import SessionLimits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text("utf-8")

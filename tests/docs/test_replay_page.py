@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.replaying.survey import Survey, words
+from jobs.replay.estimate import Survey, words
 
 PAGE = (Path(__file__).parents[2] / "docs" / "replay.md").read_text("utf-8")
 FOUND = Survey(

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.judge import load_judge
 from emulator.messages import Refusal
-from emulator.shapes import _LINEAR
+from emulator.validation import _LINEAR, load_judge
 
 EVENT = {"eventType": "view", "sentAt": 1704067200}
 CALL = {"trackingId": "t", "userId": "u", "sessionId": "s", "eventList": [EVENT]}

@@ -6,7 +6,7 @@ from statistics import quantiles
 import pytest
 
 from emulator import Clock, Faults, Settings
-from emulator.latency import draw_latencies
+from emulator.faults import draw_latencies
 from emulator.messages import Request
 from emulator.service import Service
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.others import OtherClient
+from emulator.quota import OtherClient
 
 
 @pytest.mark.parametrize("rate", [1, 7, 10, 400, 1000])

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.window import Window
+from emulator.quota import Window
 
 
 def test_no_more_than_the_quota_within_a_second() -> None:

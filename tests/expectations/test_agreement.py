@@ -17,13 +17,13 @@ from pyspark.sql import functions as F
 
 import emulator
 from delivery.http.client import connect
-from delivery.http.service import Service
-from delivery.records import Answer, Request
+from delivery.http.endpoint import Service
+from delivery.model import Answer, Request
 from emulator import Settings
 from expectations.rules import Judgement
 from expectations.verdict import BROKEN, judge, reasons
 from transforms.candidates import map_candidates
-from transforms.mapping_reader import read_mapping
+from transforms.mapping.reader import read_mapping
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 

@@ -66,7 +66,7 @@ def cluster_zip(wheel: Path) -> Path:
 def _no_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave reports out where no test looks at them: hundreds of runs would each take half a second longer."""
     if "reports" not in request.fixturenames:
-        monkeypatch.setattr("jobs.frame.run.start_report", Report)
+        monkeypatch.setattr("jobs.cli.run.start_report", Report)
 
 
 @pytest.fixture

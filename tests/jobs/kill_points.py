@@ -151,7 +151,7 @@ def main(argv: list[str]) -> int:
     number, moment, job, *arguments = argv
     point = KillPoint(int(number), MOMENTS[MOMENTS.index(moment)])  # type: ignore[arg-type]
     acts = Acts(point, die, is_deadly=True)
-    with acts.watched(), mock.patch("jobs.frame.run.start_report", Report):
+    with acts.watched(), mock.patch("jobs.cli.run.start_report", Report):
         return JOBS[job](arguments)
 
 

@@ -16,19 +16,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.verdict import reasons, stage
-from jobs.building.build import Recipe, judged_candidates
+from jobs.build.batch_rows import Recipe, judged_candidates
 from jobs.lake.tables import Lake
 from jobs.reading.sources import read_records
-from transforms.bookkeeping import EVENT, REFUSAL
 from transforms.candidates import events_of
-from transforms.expressions import guarded
-from transforms.mapping import EventMapping
-from transforms.mapping_check import check_mapping
-from transforms.mapping_reader import read_mapping
+from transforms.columns import EVENT, REFUSAL
+from transforms.mapping.check import check_mapping
+from transforms.mapping.expressions import guarded
+from transforms.mapping.model import EventMapping
+from transforms.mapping.reader import read_mapping
 from transforms.packing import measure, pack_requests
 from transforms.schemas import EVENTS
-from transforms.sessions import SessionLimits
-from transforms.visits import carry_on, fingerprint
+from transforms.sessions import SessionLimits, carry_on, fingerprint
 
 RECIPE = (SessionLimits(timedelta(minutes=30), timedelta(hours=24)), datetime(2024, 1, 3, tzinfo=UTC))
 

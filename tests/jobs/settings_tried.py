@@ -13,7 +13,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs.frame.session import open_session
+from jobs.cli.session import open_session
 from tests.jobs.settings_rows import rows, write_inputs
 
 Outcome = Callable[[Mapping[str, str]], list[str]]

@@ -15,9 +15,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from emulator import Server
+from jobs.deliver.delivery_monitor import Sent
+from jobs.deliver.event_accounts import EVENTS, check_counts
 from jobs.errors import CountsError, Exit, UnfinishedError
-from jobs.sending.accounts import EVENTS, check_counts
-from jobs.sending.attendance import Sent
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
@@ -73,7 +73,7 @@ def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch
     lay(spark, lake, {"2024-01-02": DAY})
     server = serve()
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.sending.errand._send", stop)
+        patch.setattr("jobs.deliver.delivery_run._send", stop)
         ended = put(server.endpoint_url)
     assert ended.code == 5
     (plan,) = (lake / "_plans").glob("*/*.json")

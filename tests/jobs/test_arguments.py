@@ -77,7 +77,7 @@ def test_any_other_text_may_stand_in_a_path(lake: str) -> None:
 def test_a_file_that_is_not_there_is_told_before_spark_is_started(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], wrong: dict[str, str], lines: list[str]
 ) -> None:
-    monkeypatch.setattr("jobs.frame.run.open_session", pytest.fail)
+    monkeypatch.setattr("jobs.cli.run.open_session", pytest.fail)
     assert build_events.main(argv(BUILD | wrong)) == 2
     out, err = capfd.readouterr()
     told = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.server import Server, serving
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.server import Server, serving
+from delivery.rate.aimd import Target
+from jobs.deliver.delivery_monitor import Attendance, Left, Sent, Watch
 from jobs.errors import UnfinishedError
-from jobs.sending.attendance import Attendance, Left, Sent, Watch
 
 Row = dict[str, Any]
 
@@ -43,9 +43,9 @@ class WaitingJob:
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.sending.attendance._IDLE_SECONDS", 0.6)
-    monkeypatch.setattr("jobs.sending.attendance._END_SECONDS", 2.0)
-    monkeypatch.setattr("jobs.sending.attendance._LAST_WORDS", 0.2)
+    monkeypatch.setattr("jobs.deliver.delivery_monitor._IDLE_SECONDS", 0.6)
+    monkeypatch.setattr("jobs.deliver.delivery_monitor._END_SECONDS", 2.0)
+    monkeypatch.setattr("jobs.deliver.delivery_monitor._LAST_WORDS", 0.2)
 
 
 @pytest.fixture

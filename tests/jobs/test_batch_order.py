@@ -15,14 +15,14 @@ from pyspark.sql import SparkSession
 
 from emulator import Server
 from expectations.interval import Interval
-from jobs.building.history import find_history
+from jobs.build.history import find_history
+from jobs.cli.arguments import interval as read_interval
 from jobs.errors import ConfigurationError
-from jobs.frame.arguments import interval as read_interval
 from jobs.lake.batch_order import BatchOrder, IntervalNotes
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from jobs.replaying.ranges import find_batches, within
+from jobs.replay.batch_range import find_batches, within
 from tests.jobs.conftest import Ended, Job
 
 MAPPING = """

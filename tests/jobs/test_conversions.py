@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from jobs.errors import ConfigurationError
 from jobs.reading.mappings import MappingText, checked_mapping
 from jobs.reading.sources import read_again, read_records
-from transforms.bookkeeping import FAULT, RAW, SOURCE_FILE
-from transforms.mapping import EventMapping
+from transforms.columns import FAULT, RAW, SOURCE_FILE
+from transforms.mapping.model import EventMapping
 
 MISMATCH = "schema_mismatch"
 Read = Callable[..., DataFrame]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.building.counting import count_rows
+from jobs.build.counts import count_rows
+from transforms.columns import visitor_key
 from transforms.schemas import EVENTS
-from transforms.visitors import visitor_key
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 JUDGED = "visitorId STRING, userId STRING, sessionId STRING, _session STRING, eventId STRING, sentAt TIMESTAMP"

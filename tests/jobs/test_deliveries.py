@@ -16,11 +16,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from delivery.http.service import Service
+from delivery.http.endpoint import Service
 from emulator import Faults, Server, Settings, is_poison
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.tables import Lake
-from jobs.ledger.tracker import Tracker
+from jobs.ledger.tracker_ledger import Tracker
 from jobs.locking.locks import held
 
 Serve = Callable[..., Server]

@@ -18,7 +18,7 @@ from tests.jobs.processes import ROOT, below, end, environment, processes, start
 JOB = """
 import sys, time
 from pathlib import Path
-from jobs.frame.early_signals import EarlySignals
+from jobs.cli.early_signals import EarlySignals
 EarlySignals("a_job", "nothing was done; run it again").listen()
 if "PYSPARK_GATEWAY_PORT" in __import__("os").environ:
     time.sleep(3)  # until the JVM's signals are taken over
@@ -100,9 +100,9 @@ def test_a_signal_that_comes_when_the_run_has_ended_says_nothing_more(tmp_path: 
     script = """
 import os, signal, sys
 from jobs.errors import GateFailedError
-from jobs.frame.early_signals import EarlySignals
+from jobs.cli.early_signals import EarlySignals
 EarlySignals("a_job", "nothing was done; run it again").listen()
-from jobs.frame.run import Run, run_job
+from jobs.cli.run import Run, run_job
 
 def parse(argv):
     raise GateFailedError("no")

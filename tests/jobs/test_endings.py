@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from delivery.calls import Calls
-from delivery.channel.dispatcher import Progress
-from delivery.http.faults import NO_ANSWER
-from delivery.http.service import Service
-from delivery.records import Answer
+from delivery.call_statistics import Calls
+from delivery.control.dispatcher import Progress
+from delivery.http.endpoint import Service
+from delivery.model import Answer
+from delivery.responses import NO_ANSWER
+from jobs.deliver.call_rate import FullSeconds
+from jobs.deliver.delivery_monitor import Sent
+from jobs.deliver.exit_status import ending
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
-from jobs.sending.attendance import Sent
-from jobs.sending.call_rate import FullSeconds
-from jobs.sending.endings import ending
 
 
 class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's own code raised
@@ -150,7 +150,7 @@ def test_what_an_executor_lacks_is_no_answer_of_the_service() -> None:
         (RuntimeError("user u-17"), UnfinishedError, "Spark's job failed (RuntimeError)"),
         (PythonException("... DriverNotReachedError ..."), ConfigurationError, "the tasks could not reach the driver"),
         (PythonException("ModuleNotFoundError: No module named 'delivery'"), ConfigurationError, NO_ZIP),
-        (PythonException("ModuleNotFoundError: No module named 'delivery.arrow'"), ConfigurationError, NO_ZIP),
+        (PythonException("ModuleNotFoundError: No module named 'delivery.task'"), ConfigurationError, NO_ZIP),
         (PythonException("ModuleNotFoundError: No module named 'boto3'"), ConfigurationError, lacks("boto3")),
         (PythonException("ModuleNotFoundError: No module named 'botocore'"), ConfigurationError, lacks("boto3")),
         (PythonException("ModuleNotFoundError: No module named 'pyarrow.lib'"), ConfigurationError, lacks("pyarrow")),

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from emulator import Server
 from jobs.build_events import main as build_main
 from jobs.errors import ConfigurationError, JobError, UnfinishedError
-from jobs.lake.store_faults import cannot_write, store_refusal
+from jobs.lake.store_errors import cannot_write, store_refusal
 from jobs.put_events import main as put_main
 from tests.jobs.conftest import MAPPING
 

@@ -330,7 +330,7 @@ def test_seconds_read_as_milliseconds_fail_in_an_interval_and_without_one_warn_w
     caplog.clear()
     with caplog.at_level(logging.WARNING), running(Settings()) as service:
         put(service.endpoint_url, batch="try")
-    told = [line.getMessage() for line in caplog.records if line.name == "jobs.sending.errand"]
+    told = [line.getMessage() for line in caplog.records if line.name == "jobs.deliver.delivery_run"]
     assert f"batch try: its gate has warned: {warning}" in told and len(told) == len(manifest.warnings)
 
 

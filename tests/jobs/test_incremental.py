@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_events
-from jobs.building.history import warn_of_changed
+from jobs.build.history import warn_of_changed
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 

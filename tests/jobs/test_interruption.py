@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobs.frame.interruption import Interruption
+from jobs.cli.interruption import Interruption
 from tests.jobs.processes import end, start
 
 ROOT = Path(__file__).parents[2]
@@ -247,7 +247,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from jobs.errors import Exit, UnfinishedError
-from jobs.frame.run import Run, run_job
+from jobs.cli.run import Run, run_job
 from jobs.lake.tables import Lake
 
 folder, seconds, phase = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]

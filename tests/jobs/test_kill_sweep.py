@@ -158,7 +158,7 @@ def serving() -> Any:
 
 def run_here(scene: Scene, lake: Path, url: str) -> dict[str, Any]:
     """Run a job in the tests' own session; give its summary."""
-    with mock.patch("sys.stdout") as stdout, mock.patch("jobs.frame.run.start_report", Report):
+    with mock.patch("sys.stdout") as stdout, mock.patch("jobs.cli.run.start_report", Report):
         JOBS[scene.job](scene.command(lake, url))
     written = "".join(str(call.args[0]) for call in stdout.write.call_args_list)
     return dict(json.loads(written.splitlines()[-1]))

@@ -16,10 +16,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from delivery.http.service import Service
+from delivery.http.endpoint import Service
 from emulator import Faults, Server, Settings
 from jobs.lake.tables import Lake
-from jobs.ledger.tracker import Tracker
+from jobs.ledger.tracker_ledger import Tracker
 from tests.jobs.conftest import Ended, Job
 from tests.jobs.lakes import DAY_ONE, Event, day, days, event, lay
 from tests.jobs.processes import end, start, wait_for
@@ -196,7 +196,7 @@ def test_a_driver_whose_clock_was_ahead_does_not_have_the_last_word(
     lay(spark, lake, {day(0): bad(EVENTS[:40], 1, 2, 3, 14, 15, 26)})
     with emulator.running(Settings(faults=POISON)) as refusing, monkeypatch.context() as patch:
         at = port(refusing)
-        patch.setattr("jobs.frame.run.datetime", Ahead)
+        patch.setattr("jobs.cli.run.datetime", Ahead)
         assert counts(put(refusing.endpoint_url, day(0))) == (4, 40, 0, 34, 6, 0)
     mended = serve(port=at)
     assert counts(put(mended.endpoint_url, day(0), more=RETRY)) == (0, 40, 34, 6, 0, 0)

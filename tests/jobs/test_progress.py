@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from delivery.calls import Calls
-from delivery.channel.dispatcher import Progress
-from jobs.sending.progress import Display, Goal, bar, line
+from delivery.call_statistics import Calls
+from delivery.control.dispatcher import Progress
+from jobs.deliver.progress import Display, Goal, bar, line
 
 GOAL = Goal(events=10_000, before=1_000, limit=500.0)
 

@@ -176,13 +176,13 @@ def test_builds_of_a_host_whose_clock_is_ahead_are_older_all_the_same(
 ) -> None:
     """Also of the second host, whose clock is right, and of the quarantine."""
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.frame.run.datetime", AheadByTenMinutes)
+        patch.setattr("jobs.cli.run.datetime", AheadByTenMinutes)
         ahead = shop(30, 3).summary["runId"]
     assert ahead > shop(40, 4).summary["runId"], "as the clocks say"
     last = shop(50, 5).summary["runId"]
     if fails:
         with monkeypatch.context() as patch:
-            patch.setattr("jobs.frame.run.datetime", AheadByTenMinutes)
+            patch.setattr("jobs.cli.run.datetime", AheadByTenMinutes)
             assert shop(400, 600).code == 3
     current = Lake(spark, str(lake)).manifests.current(BATCH)
     assert current is not None and current.runId == last
@@ -410,7 +410,7 @@ def test_who_asks_while_spark_starts_gets_a_summary_too(
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal was not heard")
 
-    monkeypatch.setattr("jobs.frame.run.open_session", interrupted)
+    monkeypatch.setattr("jobs.cli.run.open_session", interrupted)
     ended = shop(3)
     assert ended.code == 5
     assert ended.summary["error"] == "interrupted: nothing was published; run it again: it starts over"

@@ -20,8 +20,8 @@ from jobs.lake.filesystem import NO_UTF8, FileSystem
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.mappings import MappingText, checked_mapping
 from jobs.reading.sources import read_records
-from transforms.bookkeeping import FAULT, FILTERED, FIRST, HEADER, RAW, SOURCE_FILE
-from transforms.mapping import EventMapping
+from transforms.columns import FAULT, FILTERED, FIRST, HEADER, RAW, SOURCE_FILE
+from transforms.mapping.model import EventMapping
 from transforms.records import select_records
 
 COLUMNS = "who STRING, kind STRING, at BIGINT"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from delivery.channel.dispatcher import Trust
-from delivery.http.service import Service
+from delivery.control.dispatcher import Trust
+from delivery.http.endpoint import Service
 from emulator import Faults, Server
+from jobs.deliver.dead_letters import look_command, retry_command
+from jobs.deliver.spark_job import Pace
 from jobs.put_events import parse
-from jobs.sending.refused import look_command, retry_command
-from jobs.sending.send import Pace
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 

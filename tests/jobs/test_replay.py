@@ -19,7 +19,7 @@ from emulator import Faults, Server, Settings
 from jobs.errors import UnfinishedError
 from jobs.lake.batch_order import BatchOrder
 from jobs.ledger.ledger import Ledger
-from jobs.replaying.ranges import within
+from jobs.replay.batch_range import within
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import DAY_ONE, day, days, event, lay
 

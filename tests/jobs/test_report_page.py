@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from expectations.interval import batch_interval
-from jobs.report.bins import MOST, arranged
-from jobs.report.facts import Course, Flow, Lengths, Point, Series, Told, latency_class
+from jobs.report.binning import MOST, arranged
 from jobs.report.page import page
+from jobs.report.report_input import Course, Flow, Lengths, Point, Series, Told, latency_class
 
 BEGAN = datetime(2024, 1, 3, 3, 14, tzinfo=UTC)
 DAY = datetime(2024, 1, 2, tzinfo=UTC)

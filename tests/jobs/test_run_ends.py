@@ -14,18 +14,18 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from delivery.budget.target import Target
-from delivery.http.service import Service
+from delivery.http.endpoint import Service
+from delivery.rate.aimd import Target
 from emulator import Server, Settings
+from jobs.cli.job_guard import JobGuard
+from jobs.deliver.delivery_monitor import Watch
+from jobs.deliver.spark_job import Pace, send
 from jobs.errors import UnfinishedError
-from jobs.frame.spark_jobs import JobGuard
 from jobs.lake.filesystem import FileSystem
 from jobs.ledger import ledger
 from jobs.ledger.ledger import Ledger, read_receipts
 from jobs.ledger.receipts import Receipts
 from jobs.locking.locks import Lock
-from jobs.sending.attendance import Watch
-from jobs.sending.send import Pace, send
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 from tests.jobs.raw_services import Events, raw_service, response
@@ -372,7 +372,7 @@ def test_a_plan_that_another_run_ends_while_it_is_read_is_told(
         raise UnfinishedError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.sending.errand._send", stop)
+        patch.setattr("jobs.deliver.delivery_run._send", stop)
         assert put(server.endpoint_url, batch=day(0)).code == 5
     others: list[Any] = []
 
@@ -410,7 +410,7 @@ def test_dead_letters_that_cannot_be_counted_change_no_exit_code(
         raise RuntimeError("a file is gone")
 
     built()
-    monkeypatch.setattr("jobs.sending.refused.DeadLetters.codes", vanished)
+    monkeypatch.setattr("jobs.deliver.dead_letters.DeadLetters.codes", vanished)
     with raw_service(answer) as url:
         ended = put(url)
     assert (ended.code, ended.summary["deadLettered"], ended.said) == (4, 1, [])

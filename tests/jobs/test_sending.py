@@ -12,13 +12,13 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import emulator
-from delivery.budget.target import Target
-from delivery.http.service import Service
+from delivery.http.endpoint import Service
+from delivery.rate.aimd import Target
 from emulator import Server, Settings
+from jobs.deliver.delivery_monitor import Sent, Watch
+from jobs.deliver.spark_job import Pace, send
+from jobs.deliver.spark_job import part as divided
 from jobs.errors import UnfinishedError
-from jobs.sending.attendance import Sent, Watch
-from jobs.sending.send import Pace, send
-from jobs.sending.send import part as divided
 
 Rows = list[dict[str, Any]]
 

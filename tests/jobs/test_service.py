@@ -12,12 +12,11 @@ from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 from botocore.session import Session
 
 import emulator
-from delivery.sending.retry import RetryPolicy
+from delivery.sender.request_executor import RetryPolicy
 from emulator import Server, Settings
+from jobs.deliver.service_endpoint import check_region, check_spelling, known_regions, resolve_service, wait_for
 from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from jobs.put_events import main
-from jobs.sending.regions import check_region, check_spelling, known_regions
-from jobs.sending.service import resolve_service, wait_for
 
 HOST = "personalize-events.{}.amazonaws.com"
 
@@ -65,7 +64,7 @@ def test_no_known_region_is_spelt_wrongly() -> None:
 def test_a_run_with_such_a_region_ends_with_2_and_says_so(
     spark: Any, lake: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.sending.regions.has_address", lambda _host: False)
+    monkeypatch.setattr("jobs.deliver.service_endpoint.has_address", lambda _host: False)
     (lake / "_batches").mkdir(parents=True)
     assert main(["--lake", str(lake), "--batch", "b", "--tracking-id", "t", "--region", "eu-wes-1"]) == 2
     err = capfd.readouterr().err
@@ -118,9 +117,9 @@ def test_a_source_that_hangs_holds_nobody_up(
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "config").write_text("[default]\ncredential_process = sleep 20\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setattr("jobs.sending.service.RETRY", RetryPolicy(base=0.1, budget=1.0))
-    monkeypatch.setattr("jobs.sending.service._QUIET", 0.3)
-    monkeypatch.setattr("jobs.sending.service._GLANCE", 1.0)
+    monkeypatch.setattr("jobs.deliver.service_endpoint.RETRY", RetryPolicy(base=0.1, budget=1.0))
+    monkeypatch.setattr("jobs.deliver.service_endpoint._QUIET", 0.3)
+    monkeypatch.setattr("jobs.deliver.service_endpoint._GLANCE", 1.0)
     begun = time.monotonic()
     with pytest.raises(JobError) as raised:
         resolve_service("t", region, None)
@@ -160,7 +159,7 @@ def test_an_instance_whose_metadata_service_is_throttled_for_long_ends_with_5_an
     (lake / "_batches").mkdir(parents=True)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
         monkeypatch.delenv(name)
-    monkeypatch.setattr("jobs.sending.service.RETRY", RetryPolicy(base=0.1, budget=0.5))
+    monkeypatch.setattr("jobs.deliver.service_endpoint.RETRY", RetryPolicy(base=0.1, budget=0.5))
     with emulator.running_metadata(settings, "throttled") as metadata:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
         ended = put(server.endpoint_url)

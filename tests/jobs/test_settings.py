@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.frame.session import SETTINGS
+from jobs.cli.session import SETTINGS
 from tests.jobs.settings_rows import rows, write_inputs
 from tests.jobs.settings_tried import OTHERS, STATIC, culprits, outcome, rounds, set_to, static_of, tried
 

@@ -27,8 +27,8 @@ TALKING = """
 import logging, sys
 from types import SimpleNamespace
 from jobs.errors import GateFailedError
-from jobs.frame.run import Run, run_job
-from jobs.frame.streams import write_lines
+from jobs.cli.run import Run, run_job
+from jobs.cli.terminal import write_lines
 
 def parse(argv):
     for number in range(20_000):
@@ -87,7 +87,7 @@ def test_what_is_lacking_is_told_by_2_where_nobody_reads(tmp_path: Path) -> None
 def test_a_closed_stream_is_no_room_for_another_file(tmp_path: Path) -> None:
     script = """
 import os, sys
-from jobs.frame.streams import safe_streams, write_lines
+from jobs.cli.terminal import safe_streams, write_lines
 with safe_streams():
     opened = open(sys.argv[1], "w")
     write_lines(sys.stdout, "lost")

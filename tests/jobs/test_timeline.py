@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from delivery.calls import Calls
-from delivery.channel.dispatcher import Progress
-from jobs.report.course import MOST as MOST_SHOWN
-from jobs.report.course import rates, shown
-from jobs.report.facts import percentile
-from jobs.sending.timeline import MOST, Timeline
+from delivery.call_statistics import Calls
+from delivery.control.dispatcher import Progress
+from jobs.deliver.delivery_timeline import MOST, Timeline
+from jobs.report.binning import MOST_POINTS as MOST_SHOWN
+from jobs.report.binning import rates, shown
+from jobs.report.report_input import percentile
 
 BEGAN = datetime(2024, 1, 3, 3, 14, tzinfo=UTC)
 

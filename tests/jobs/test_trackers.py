@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from emulator import Faults, Server
 from jobs import put_events, replay_events
-from jobs.sending.service import locate_service
+from jobs.deliver.service_endpoint import locate_service
 from tests.jobs.conftest import Ended
 from tests.jobs.lakes import day, days, lay
 
@@ -115,7 +115,7 @@ def test_executors_whose_environment_names_another_endpoint_call_what_the_driver
         monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
         return found
 
-    monkeypatch.setattr("jobs.sending.service.locate_service", change)
+    monkeypatch.setattr("jobs.deliver.service_endpoint.locate_service", change)
     ended = put_it()
     assert (ended.code, ended.summary["delivered"]) == (0, 24)
     assert (server.summary()["accepted"], other.summary()["calls"]) == (4, 0)

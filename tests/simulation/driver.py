@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from delivery import task
-from delivery.budget.target import Target
-from delivery.channel.dispatcher import Dispatcher, Trust
-from delivery.channel.messages import Address
-from delivery.channel.server import Server
+from delivery.control.dispatcher import Dispatcher, Trust
+from delivery.control.server import Server
+from delivery.control.wire import Address
+from delivery.rate.aimd import Target
+from jobs.deliver import delivery_monitor
+from jobs.deliver.delivery_monitor import Attendance, Sent, Watch
 from jobs.errors import UnfinishedError
-from jobs.sending import attendance
-from jobs.sending.attendance import Attendance, Sent, Watch
 from tests.simulation.spark import Job
 from tests.simulation.store import Store
 from tests.simulation.world import Process, World
@@ -117,9 +117,9 @@ def replaced(world: World) -> Iterator[None]:
 
     clock = SimpleNamespace(monotonic=world.time, sleep=world.sleep)
     with (
-        patch.multiple(attendance, time=clock, wait=wait, _beside=lambda run: run()),
+        patch.multiple(delivery_monitor, time=clock, wait=wait, _beside=lambda run: run()),
         patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world), _seconds=world.boot_time),
-        _quiet(attendance.log),
+        _quiet(delivery_monitor.log),
     ):
         yield
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Any, Final
 
-from delivery.records import Request, Row
+from delivery.model import Request, Row
 from tests.simulation.network import End
 from tests.simulation.scenario import Scenario
 from tests.simulation.service import Call, Service

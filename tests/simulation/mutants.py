@@ -12,15 +12,15 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 from unittest.mock import patch
 
-from delivery.budget import pacing
-from delivery.budget.leases import Budget, _Holder
-from delivery.budget.pacing import Pacer
-from delivery.budget.permit import Permit
-from delivery.channel.dispatcher import Dispatcher
-from delivery.channel.parts import Done
-from delivery.channel.talk import Talk
-from delivery.sending.course import Course
-from delivery.sending.ways import Ways
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.task_session import Talk
+from delivery.ended_requests import Done
+from delivery.rate import pacer
+from delivery.rate.lease_budget import Budget, _Holder
+from delivery.rate.pacer import Pacer
+from delivery.rate.rate_lease import Permit
+from delivery.sender.request_executor import Course
+from delivery.sender.request_queue import Ways
 from tests.simulation.simulate import Result, simulate
 
 Mutant = Callable[[], AbstractContextManager[Any]]
@@ -62,7 +62,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "the driver leases what it likes": lambda: patch.object(Budget, "_free", lambda self, target, others: float("inf")),
     "what was lowered or released is free at once": lambda: patch.object(Pacer, "calls_ahead", lambda self: 0.0),
     "a pacer lets what it earned go at once": lambda: patch.object(Pacer, "_room", lambda self, now, usual: 0.0),
-    "calls are a twentieth further apart than they may be": lambda: patch.object(pacing, "_APART", 1.05),
+    "calls are a twentieth further apart than they may be": lambda: patch.object(pacer, "_APART", 1.05),
     "a call needs no ownership and no lease that holds": lambda: patch.object(Permit, "wait", _wait_for_rate_alone),
     "an outcome counts as often as it is told": lambda: patch.object(Dispatcher, "accept", _accept_any_number),
     "a receipt is dropped now and then": lambda: patch.object(Dispatcher, "take", _take_less),

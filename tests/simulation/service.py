@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from delivery.records import Answer, Request
+from delivery.model import Answer, Request
 from tests.simulation.scenario import Scenario, Trouble
 from tests.simulation.world import Process, World
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from delivery.arrow import remaining
-from delivery.channel.dispatcher import Trust
-from delivery.channel.parts import Done
-from delivery.records import Request
-from delivery.sending.retry import RetryPolicy
-from delivery.task import Terms
+from delivery.control.dispatcher import Trust
+from delivery.ended_requests import Done
+from delivery.model import Request
+from delivery.sender.request_executor import RetryPolicy
+from delivery.task import Terms, remaining
 from tests.simulation import driver as drivers
 from tests.simulation.driver import Driver
 from tests.simulation.judge import Judge, short

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from delivery import task
-from delivery.channel.line import Attempt
-from delivery.records import Request, Row
-from delivery.sending.feed import Feed
+from delivery.control.task_connection import Attempt
+from delivery.model import Request, Row
+from delivery.sender.request_buffer import Feed
 from delivery.task import Terms
 from tests.simulation.network import Network
 from tests.simulation.service import Client, Service

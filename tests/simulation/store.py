@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from delivery.records import Row
+from delivery.model import Row
 from tests.simulation.scenario import Trouble
 from tests.simulation.world import World
 

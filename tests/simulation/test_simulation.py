@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from delivery.sending import sender
+from delivery.sender import sender
 from tests.simulation.found import FOUND
 from tests.simulation.mutants import MUTANTS, hunt
 from tests.simulation.scenario import draw

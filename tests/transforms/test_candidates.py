@@ -9,8 +9,8 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from transforms.candidates import map_candidates, settle
-from transforms.mapping import EventMapping
-from transforms.mapping_reader import read_mapping
+from transforms.mapping.model import EventMapping
+from transforms.mapping.reader import read_mapping
 
 COLUMNS = (
     "id STRING, user STRING, kind STRING, ts BIGINT, item STRING, value DOUBLE, shown ARRAY<STRING>, device STRING"

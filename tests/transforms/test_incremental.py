@@ -8,11 +8,10 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from transforms.columns import visitor_key
 from transforms.duplicates import earlier_events
 from transforms.schemas import VISITS
-from transforms.sessions import SessionLimits, cut_sessions
-from transforms.visitors import visitor_key
-from transforms.visits import carry_on
+from transforms.sessions import SessionLimits, carry_on, cut_sessions
 
 LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
 

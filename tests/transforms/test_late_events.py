@@ -12,8 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from transforms.schemas import VISITS
-from transforms.sessions import SessionLimits, cut_sessions
-from transforms.visits import carry_on
+from transforms.sessions import SessionLimits, carry_on, cut_sessions
 
 GAP, LONGEST = 10, 25  # minutes
 LIMITS = SessionLimits(timedelta(minutes=GAP), timedelta(minutes=LONGEST))

@@ -7,10 +7,10 @@ import re
 import pytest
 from pyspark.sql import SparkSession
 
-from transforms.functions import ALLOWED
-from transforms.mapping import MISSING_WORDS
-from transforms.mapping_check import check_mapping, record_schema
-from transforms.mapping_reader import read_mapping
+from transforms.mapping.check import check_mapping, record_schema
+from transforms.mapping.expressions import ALLOWED
+from transforms.mapping.model import MISSING_WORDS
+from transforms.mapping.reader import read_mapping
 
 SOURCE = """format = "json"
 schema = "id STRING, ts BIGINT, kind STRING, items ARRAY<STRUCT<aid: BIGINT>>\""""

@@ -18,8 +18,7 @@ from transforms.interactions import name_users
 from transforms.outcomes import letters, remaining
 from transforms.packing import pack_requests
 from transforms.schemas import EVENTS, QUARANTINE, RECEIPTS, REFUSALS, REQUESTS, VISITS
-from transforms.sessions import SessionLimits, cut_sessions
-from transforms.visits import carry_on
+from transforms.sessions import SessionLimits, carry_on, cut_sessions
 
 AT = datetime(2024, 1, 2, 9, tzinfo=UTC)
 COLUMNS = StructType(

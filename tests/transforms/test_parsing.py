@@ -6,8 +6,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from transforms.mapping import Source
-from transforms.named_groups import named_groups
+from transforms.mapping.model import Source
+from transforms.mapping.named_groups import named_groups
 from transforms.parsing import csv_fault, json_fault, parse_csv, parse_json, record_columns
 
 JSON = Source("json", "id STRING, n BIGINT, price DOUBLE, tags ARRAY<STRUCT<k: BIGINT>>")

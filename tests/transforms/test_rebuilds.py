@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from transforms.rebuilds import compare_builds
+from transforms.measures import compare_builds
 from transforms.schemas import EVENTS
 
 Event = tuple[str, str, str, int, str | None]

@@ -6,7 +6,7 @@ from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from transforms.mapping_reader import read_mapping
+from transforms.mapping.reader import read_mapping
 from transforms.records import select_records
 
 SCHEMA = "id STRING, n INT, items ARRAY<STRING>, _raw STRING, _source_file STRING, _fault STRING"

@@ -9,10 +9,10 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from transforms.columns import nobody, visitor_key
 from transforms.duplicates import drop_repeats_by_given_id
 from transforms.schemas import VISITS
 from transforms.sessions import SessionLimits, cut_sessions
-from transforms.visitors import nobody, visitor_key
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 
-from transforms.times import events_by_day, events_over_time, top_types
+from transforms.measures import events_by_day, events_over_time, top_types
 
 DAY = datetime(2024, 1, 2, tzinfo=UTC)
 

@@ -1,0 +1,90 @@
+"""The calls of a task, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from delivery.model import Answer
+from delivery.responses import Meaning, meaning
+
+_SMOOTH: Final = 0.1
+"""The weight of the newest call in the mean latency."""
+SLOTS: Final = 10
+"""Parts of a second by which it is counted when calls began."""
+_KEPT: Final = 5 * SLOTS
+"""Slots that are told; the driver hears of each long before it is forgotten."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """What a task, or a delivery, has called so far.
+
+    Attributes:
+        requests: requests for which a call was made, the parts of split ones each.
+        attempts: calls, retries included.
+        retried: how many of them repeated a call of the same request.
+        ended: how many of them have ended.
+        throttled: how many of them the service throttled.
+        answered: how many of them were answered at all, in whatever way.
+        acknowledged: how many of them the service acknowledged.
+        refused: how many of them the service refused for what they hold.
+        refusedInARow: how many of them it refused since it last acknowledged one.
+        latency: seconds, a moving mean over those that were answered.
+        begun: how many of them began in each of the last slots of Unix time, by the slot's number, `SLOTS` a second.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    retried: int = 0
+    ended: int = 0
+    throttled: int = 0
+    answered: int = 0
+    latency: float = 0.0
+    acknowledged: int = 0
+    refused: int = 0
+    refusedInARow: int = 0
+    begun: dict[int, int] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        self.begun = {int(slot): count for slot, count in self.begun.items()}  # JSON has made texts of the numbers
+
+    def values(self) -> dict[str, Any]:
+        """Give its fields by their names. `asdict` would copy each number deeply, with every question."""
+        return {**{one.name: getattr(self, one.name) for one in fields(self)}, "begun": dict(self.begun)}
+
+    def begin(self, *, again: bool, at: float) -> None:
+        """Count a call that starts, at a Unix time in seconds."""
+        slot = int(at * SLOTS)
+        self.begun[slot] = self.begun.get(slot, 0) + 1
+        if len(self.begun) > _KEPT:
+            del self.begun[next(iter(self.begun))]
+        self.attempts += 1
+        self.retried += again
+        self.requests += not again
+
+    def end(self, answer: Answer, seconds: float) -> None:
+        """Count a call that has ended."""
+        self.ended += 1
+        what = meaning(answer)
+        self.throttled += what is Meaning.THROTTLED
+        if what is Meaning.DELIVERED:
+            self.acknowledged += 1
+            self.refusedInARow = 0
+        elif what is Meaning.REFUSED:
+            self.refused += 1
+            self.refusedInARow += 1
+        if answer.httpStatus is not None:
+            self.answered += 1
+            self.latency += (seconds - self.latency) * (_SMOOTH if self.answered > 1 else 1.0)
+
+    def add(self, other: Calls) -> None:
+        """Add another's counts; the latency, the refusals in a row, and when calls began, stay one's own."""
+        self.requests += other.requests
+        self.attempts += other.attempts
+        self.retried += other.retried
+        self.ended += other.ended
+        self.throttled += other.throttled
+        self.answered += other.answered
+        self.acknowledged += other.acknowledged
+        self.refused += other.refused

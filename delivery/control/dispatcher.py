@@ -1,0 +1,369 @@
+"""The driver's side of a delivery: what it answers the tasks, and what it has learnt from them.
+
+No sockets and no threads: `server` brings the messages, one at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from delivery.call_statistics import Calls
+from delivery.control.circuit_breaker import CircuitBreaker
+from delivery.control.partition_ownership import Parts
+from delivery.control.wire import Message
+from delivery.model import UNANSWERED, Answer, Row
+from delivery.rate.aimd import Target
+from delivery.rate.lease_budget import Budget
+from delivery.rate.rate_lease import TERM
+
+_UNREACHABLE: Final = 5.0
+"""Seconds after which a service that never answered counts as one that is not there."""
+_DURABLE_WITHIN: Final = 1.5
+"""Seconds; while an outcome that was heard longer ago is not durable yet, no call starts: it bounds what a crash can
+send twice. Receipts are written every second: a store that takes up to 0.4 s for it holds nothing up."""
+_ACTIVE: Final = 2.0
+"""Seconds since it was last heard in which a task takes part."""
+_ANSWERS: Final = 3.0
+"""Seconds after an acknowledgement in which a service counts as one that answers."""
+_SETTLED_AFTER: Final = 2.0
+"""Seconds: a refusal stands if another call is acknowledged so much later, as the driver hears of both. Tasks tell what
+ended up to a second ago."""
+_FEW: Final = 3
+"""Requests without an answer that are no outage although none was acknowledged after they first failed."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt of Spark's at a part.
+
+    Attributes:
+        part: which.
+        got: how many of its outcomes have come.
+        answers: how many answers it was given: each bears its number.
+        owned: the number of the last that gave it the part.
+        may_send: whether the last one let it send.
+        told: how many of the part's requests that have ended it has told itself, or was told on this connection.
+        known: how many of these it has for certain; on another connection it is told the rest.
+        piece: the number of the last answer that told it some.
+        wants: calls a second that it could make; infinity where only its lease holds it back.
+        gone: it makes no more calls.
+        heard: when it was last heard.
+        calls: what it has called.
+        failing: the requests that got no answer: those that failed before another was acknowledged, the others.
+        others: whether it has any other request.
+    """
+
+    part: int
+    got: int = 0
+    answers: int = 0
+    owned: int = 0
+    may_send: bool = False
+    told: int = 0
+    known: int = 0
+    piece: int = 0
+    wants: float = 0.0
+    gone: bool = False
+    heard: float = 0.0
+    calls: Calls = field(default_factory=Calls)
+    failing: tuple[int, int] = (0, 0)
+    others: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of a service before it is called.
+
+    Attributes:
+        acknowledged: it has acknowledged events of this batch before: what little is left of it, it may refuse.
+        working: somebody says that it works: what it refuses or does not answer is at fault, even where that is all.
+    """
+
+    acknowledged: bool = False
+    working: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a delivery is.
+
+    Attributes:
+        delivered: events.
+        refused: events.
+        target: calls a second aimed at now.
+        why: where the target comes from.
+        calls: of all tasks; the latency is the mean of those that send now.
+        tasks: how many take part now.
+    """
+
+    delivered: int
+    refused: int
+    target: float
+    why: str
+    calls: Calls
+    tasks: int
+
+
+class Dispatcher:
+    """Leases the budget, says who sends what, takes outcomes in, and ends the delivery.
+
+    Args:
+        target: calls a second to aim at, of all tasks together; one that goes on from sending to sending has learnt.
+        clock: seconds, monotonic.
+        trust: what is known of the service.
+
+    Attributes:
+        stopped: the tasks are told to end.
+        ending: the answer that ended the delivery before its end; None while none has.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        clock: Callable[[], float] = time.monotonic,
+        trust: Trust = Trust(),
+    ) -> None:
+        self._clock = clock
+        self._trust = trust
+        self._breaker = CircuitBreaker(clock, trusted=trust.working)
+        self._target = target
+        self._budget = Budget(clock, target.limit, TERM)
+        self._parts = Parts(clock, TERM)
+        self._attempts: dict[str, _Attempt] = {}
+        self._rows: list[Row] = []
+        self._writing: list[Row] = []
+        """Handed over, and not durable yet."""
+        self._provisional: deque[tuple[float, Row]] = deque()
+        """Refusals, each with when it was heard: the service may be refusing everything."""
+        self._refusal: Answer | None = None
+        self._rows_since = self._writing_since = float("inf")
+        """When the oldest of them was heard."""
+        self._unanswered_since: float | None = None
+        self._events = {"delivered": 0, "refused": 0}
+        self._begun: Counter[int] = Counter()
+        self.stopped = False
+        self.ending: Answer | None = None
+
+    def come(self, name: str, part: int) -> None:
+        """An attempt is there, for the first time or on another connection."""
+        if name not in self._attempts:
+            self._attempts[name] = _Attempt(part)
+            self._parts.come(part, name)
+        self.lose(name)
+
+    def hear(self, name: str, message: Message) -> Message:
+        """Take in what an attempt tells, and answer it."""
+        attempt = self._attempts[name]
+        attempt.heard = self._clock()
+        self._budget.confirm(name, message["heard"], message["ahead"])
+        for number, row in enumerate(message["ended"], message["from"]):
+            self.accept(name, number, row)
+        if message["heard"] >= attempt.piece:
+            attempt.known = attempt.told
+        attempt.failing, attempt.others = tuple(message["failing"]), message["others"]
+        self._learn(name, attempt, message)
+        self._end_if(message)
+        if message["gone"]:
+            self._budget.release(name, message["ahead"])
+            self._go(name, attempt, complete=message["complete"])
+        if attempt.gone:
+            return {"got": attempt.got}
+        if message["idle"] and message["heard"] > attempt.owned:
+            self._parts.leave(attempt.part, name)
+        attempt.wants = float("inf") if message["wants"] is None else message["wants"]
+        self._parts.heard(attempt.part, name)
+        return self.answer(name)
+
+    def answer(self, name: str) -> Message:
+        """Tell an attempt what it may do from now on, whether it has asked or not."""
+        attempt = self._attempts[name]
+        attempt.answers += 1
+        answer: Message = {"number": attempt.answers, "got": attempt.got, "finishing": self._answers_others()}
+        answer["owns"] = self._parts.owns(attempt.part, name)
+        answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)
+        if answer["owns"]:
+            attempt.owned = attempt.answers
+            self._tell_ended(attempt, answer)
+        attempt.may_send = answer["owns"] and not self.stopped and attempt.told == len(self._parts.ended(attempt.part))
+        wants = attempt.wants if attempt.may_send else 0.0
+        answer["rate"] = self._budget.ask(name, wants, self._rate(), attempt.answers)
+        limit = self._breaker.grant(name, may_call=answer["rate"] > 0.0)
+        if attempt.may_send:
+            answer["limit"] = limit and asdict(limit)
+        return answer
+
+    def short(self) -> list[str]:
+        """Name the attempts that are to be told at once: they could be leased notably more, or may call otherwise."""
+        if self.stopped:
+            return []
+        informed = self._budget.short(self._rate())
+        uninformed = [name for name in self._breaker.uninformed() if self._may_call(name)]
+        return [*informed, *(name for name in uninformed if name not in informed)]
+
+    def seconds_to_more(self) -> float | None:
+        """Say when `short` may name others without a message having come; None where it will not."""
+        return None if self.stopped else self._budget.seconds_to_free()
+
+    def lose(self, name: str) -> None:
+        """An attempt's connection broke: it may go on for a while, or be dead."""
+        self._budget.lose(name)
+        attempt = self._attempts[name]
+        attempt.may_send, attempt.told, attempt.piece = False, attempt.known, 0
+
+    def accept(self, name: str, number: int, row: Row) -> None:
+        """Take in an attempt's outcome by its number, unless it came before."""
+        attempt = self._attempts[name]
+        if number != attempt.got:
+            return
+        attempt.got += 1
+        ended = self._parts.ended(attempt.part)
+        has_all = attempt.told == len(ended)
+        ended.add(row["requestId"])
+        attempt.told = len(ended) if has_all else attempt.told
+        if row["status"] == "delivered" or self._trust.working:
+            self._settle([row])
+        else:
+            self._provisional.append((self._clock(), row))
+
+    def take(self) -> list[Row]:
+        """Hand over the outcomes that came since the last time, to be made durable."""
+        self._writing, self._writing_since = self._rows, self._rows_since
+        self._rows, self._rows_since = [], float("inf")
+        return self._writing
+
+    def kept(self) -> None:
+        """Learn that what was handed over is durable."""
+        self._writing, self._writing_since = [], float("inf")
+
+    def take_begun(self) -> Mapping[int, int]:
+        """Hand over how many calls began in which slot of time, as far as it was heard of since the last time."""
+        begun, self._begun = self._begun, Counter()
+        return begun
+
+    def has_rows(self) -> bool:
+        """Whether there are outcomes to be made durable."""
+        return bool(self._rows or self._writing)
+
+    def give_back(self, rows: list[Row]) -> None:
+        """Take outcomes back that were handed over and could not be made durable."""
+        self._rows, self._rows_since = rows + self._rows, min(self._writing_since, self._rows_since)
+        self.kept()
+
+    def conclude(self) -> None:
+        """Decide what becomes of refusals that are provisional when all tasks have ended.
+
+        Where the delivery was ended before its end, they are forgotten: the next run sends their events again. So are
+        they where nothing shows that the service takes any event.
+        """
+        rows, self._provisional = [row for _, row in self._provisional], deque()
+        if self.stopped:
+            return
+        takes_any = self._events["delivered"] > 0 or self._trust.working
+        stand = [row for row in rows if takes_any or (self._trust.acknowledged and not _is_unanswered(row))]
+        self._settle(stand)
+        if len(stand) < len(rows):
+            self._end(self._refusal if not all(map(_is_unanswered, rows)) else _answer_of(rows[-1]))
+
+    def stop(self) -> None:
+        """End the delivery: calls under way finish, no other starts."""
+        self.stopped = True
+
+    def progress(self) -> Progress:
+        """Say how far the delivery is."""
+        calls = Calls()
+        for attempt in self._attempts.values():
+            calls.add(attempt.calls)
+        now = self._clock()
+        active = self._active(now)
+        latencies = [one.calls.latency for one in active if one.calls.answered] or [0.0]
+        calls.latency = sum(latencies) / len(latencies)
+        return Progress(**self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active))
+
+    def _rate(self) -> float:
+        oldest = min(self._writing_since, self._rows_since)
+        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._target.rate()
+
+    def _settle(self, rows: Iterable[Row]) -> None:
+        """Let outcomes stand: they are to be made durable."""
+        for row in rows:
+            self._events[row["status"]] += len(row["eventIds"])
+            self._rows.append(row)
+        if self._rows:
+            self._rows_since = min(self._rows_since, self._clock())
+
+    def _tell_ended(self, attempt: _Attempt, answer: Message) -> None:
+        """Tell some of what has ended of a part, if its owner lacks any: it sends when it has all."""
+        ended = self._parts.ended(attempt.part)
+        if attempt.told < len(ended):
+            answer["done"], attempt.told = ended.piece(attempt.told)
+            attempt.piece = attempt.answers
+
+    def _answers_others(self) -> bool:
+        """Whether requests without an answer are at fault themselves: others get one, or did and none are left."""
+        now, acknowledged = self._clock(), self._breaker.acknowledged
+        if acknowledged is not None and now - acknowledged < _ANSWERS:
+            return True
+        active = self._active(now)
+        if any(attempt.others for attempt in active) or (acknowledged is None and not self._trust.working):
+            return False
+        seen = sum(attempt.failing[0] for attempt in active)
+        unseen = sum(attempt.failing[1] for attempt in active)
+        return self._trust.working or unseen <= max(_FEW, seen)
+
+    def _may_call(self, name: str) -> bool:
+        attempt = self._attempts[name]
+        return attempt.may_send and not attempt.gone
+
+    def _active(self, now: float) -> list[_Attempt]:
+        return [one for one in self._attempts.values() if not one.gone and now - one.heard < _ACTIVE]
+
+    def _learn(self, name: str, attempt: _Attempt, message: Message) -> None:
+        calls = Calls(**message["calls"])
+        if message["refusal"]:
+            self._refusal = Answer(**message["refusal"])
+        if self._breaker.hear(name, calls, ready=message["ready"]):
+            while self._provisional and self._provisional[0][0] <= self._clock() - _SETTLED_AFTER:
+                self._settle([self._provisional.popleft()[1]])
+        throttled = calls.throttled - attempt.calls.throttled
+        answered = calls.answered - attempt.calls.answered
+        self._target.note(answered - throttled, throttled)
+        for slot, count in calls.begun.items():
+            self._begun[slot] += count - attempt.calls.begun.get(slot, 0)
+        attempt.calls = calls
+
+    def _end_if(self, message: Message) -> None:
+        """End the delivery for an answer that no retry can mend, or for want of any answer."""
+        if message["ending"]:
+            self._end(Answer(**message["ending"]))
+        if self._breaker.is_open:
+            self._end(self._refusal)
+        if any(attempt.calls.answered for attempt in self._attempts.values()):
+            self._unanswered_since = None
+        elif message["unreachable"]:
+            now = self._clock()
+            self._unanswered_since = now if self._unanswered_since is None else self._unanswered_since
+            if now - self._unanswered_since >= _UNREACHABLE:
+                self._end(Answer(**message["unreachable"]))
+
+    def _end(self, answer: Answer | None) -> None:
+        self.ending = self.ending or answer
+        self.stop()
+
+    def _go(self, name: str, attempt: _Attempt, *, complete: bool) -> None:
+        self._breaker.leave(name)
+        if complete:
+            self._parts.complete(attempt.part)
+        self._parts.gone(attempt.part, name)
+        attempt.gone = True
+
+
+def _is_unanswered(row: Row) -> bool:
+    return bool(row["errorCode"] == UNANSWERED)
+
+
+def _answer_of(row: Row) -> Answer:
+    """Say how an unanswered event's last call ended; its words go to tables only."""
+    return Answer(row["httpStatus"], row["errorCode"])

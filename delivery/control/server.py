@@ -1,0 +1,181 @@
+"""Where the tasks of a delivery reach its driver: one port, one sealed connection a task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+from delivery.control.dispatcher import Dispatcher
+from delivery.control.wire import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
+
+_T = TypeVar("_T")
+_SILENT: Final = 2.0
+"""Seconds without a word after which a task counts as lost; it speaks five times a second."""
+_MOST_STRANGERS: Final = 512
+"""Connections that have not shown yet that they know the secret: of more the oldest is closed. A task is quick."""
+
+
+class Server:
+    """The driver's end of the channel, in a thread of its own.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, secret: str) -> None:
+        self._dispatcher = dispatcher
+        self._secret = secret
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="delivery-server", daemon=True)
+        self._ways: dict[str, tuple[asyncio.StreamWriter, Seal]] = {}
+        self._talks: set[asyncio.Task[None]] = set()
+        self._strangers: dict[asyncio.Task[None], None] = {}
+        self._listener: asyncio.Server | None = None
+        self._next_look: asyncio.TimerHandle | None = None
+        self.port = 0
+
+    def start(self, host: str, port: int) -> None:
+        """Listen; port 0 takes any free one.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        self._thread.start()
+        self._listener = self._run(asyncio.start_server(self._serve, host, port))
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def call(self, work: Callable[[], _T]) -> _T:
+        """Do something with the dispatcher, between two messages."""
+
+        async def alone() -> _T:
+            return work()
+
+        return self._run(alone())
+
+    def stop(self) -> None:
+        """End the delivery, and tell every task at once."""
+        self.call(self._stop)
+
+    def _stop(self) -> None:
+        self._dispatcher.stop()
+        self._tell_all()
+
+    def _run(self, work: Awaitable[_T]) -> _T:
+        future: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]
+        return future.result()
+
+    async def _close(self) -> None:
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            for talk in self._talks:
+                talk.cancel()
+            await asyncio.sleep(0.0)
+        if self._listener is not None:
+            self._listener.close()  # last: what is accepted just then, asyncio would neither serve nor close
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._talks.add(talk)
+        try:
+            await self._talk(reader, writer)
+        except (ChannelError, OSError, TimeoutError):
+            pass  # whoever it was; a task that belongs here comes again
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        finally:
+            self._talks.discard(talk)
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened, closed, hello = await self._greet(reader, writer)
+        name, way = hello["attempt"], (writer, closed)
+        self._dispatcher.come(name, hello["part"])
+        self._ways[name] = way
+        try:
+            gone = False
+            while not gone:
+                message = opened.open(await read_line(reader, _SILENT))
+                if self._ways.get(name) is not way:
+                    return  # it has come again since: this is old news
+                gone = message["gone"]
+                self._answer(name, message)
+        finally:
+            if self._ways.get(name) is way:
+                del self._ways[name]
+                self._dispatcher.lose(name)
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Seal, Seal, Message]:
+        """Have the other end show that it knows the secret."""
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._strangers[talk] = None
+        if len(self._strangers) > _MOST_STRANGERS:
+            next(iter(self._strangers)).cancel()
+        try:
+            drivers = nonce()
+            writer.write(drivers)
+            opened, closed = seals(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
+            return opened, closed, opened.open(await read_line(reader, _SILENT, LONGEST_GREETING))
+        finally:
+            del self._strangers[talk]
+
+    def _answer(self, name: str, message: Message) -> None:
+        stopped = self._dispatcher.stopped
+        self._say(name, {**self._dispatcher.hear(name, message), "to": message["number"]})
+        if self._dispatcher.stopped and not stopped:
+            self._tell_all()
+        self._tell_more()
+
+    def _tell_more(self) -> None:
+        """Tell those who may have more, and look again when what was given up is free."""
+        self._tell(self._dispatcher.short())
+        if self._next_look is not None:
+            self._next_look.cancel()
+        seconds = self._dispatcher.seconds_to_more()
+        self._next_look = self._loop.call_later(seconds, self._tell_more) if seconds is not None else None
+
+    def _tell_all(self) -> None:
+        self._tell(list(self._ways))
+
+    def _tell(self, names: list[str]) -> None:
+        for name in names:
+            if name in self._ways:
+                self._say(name, self._dispatcher.answer(name))
+
+    def _say(self, name: str, message: Message) -> None:
+        writer, seal = self._ways[name]
+        writer.write(seal.close(message))
+
+
+@contextlib.contextmanager
+def serving(dispatcher: Dispatcher, host: str, bind: str, port: int) -> Iterator[tuple[Server, Address]]:
+    """Serve a dispatcher's tasks for as long as the context lasts.
+
+    Args:
+        dispatcher: answers them.
+        host: of the driver, as the executors know it.
+        bind: the address to listen on.
+        port: 0 for any free one.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    secret = secrets.token_hex(32)
+    server = Server(dispatcher, secret)
+    try:
+        server.start(bind, port)
+        yield server, Address(host, server.port, secret)
+    finally:
+        server.close()

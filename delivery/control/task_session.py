@@ -1,0 +1,175 @@
+"""What a task says to its driver, and what it does with the answers. `line` brings the messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from delivery.control.wire import Message
+from delivery.model import Answer, Row
+from delivery.rate.rate_lease import CallLimit, Permit
+from delivery.sender.sender import Sender
+
+_MORE: Final = 2.0
+"""Calls a second that a task is to have beyond what it makes: it could not show otherwise that it would make more."""
+_SPARE: Final = 1.1
+"""Times the calls that it makes: what a task is to have that something else than its lease holds back."""
+_USED_UP: Final = 0.95
+"""Of a lease: from here on it is the lease that holds back."""
+_STEP: Final = 3.0
+"""Times its lease: what a task is to have next that its lease holds back."""
+_LOWER: Final = 0.98
+"""Times its last lease: the driver is to hear at once that a task makes so much less, since others wait for it."""
+_MOST_TOLD: Final = 262_144
+"""Characters of outcomes in a question, and what the last one has beyond them."""
+
+
+class Talk:
+    """A task's side of the conversation: outcomes are told until the driver has said to have them, once each.
+
+    Args:
+        permit: kept up to date.
+        sender: whose calls are told, and who is to look again when the permit has changed.
+        clock: seconds, monotonic.
+
+    Attributes:
+        leaving: the task makes no more calls.
+        complete: its part is complete.
+        over: the driver knows that the task is leaving, and all that it had to tell.
+    """
+
+    def __init__(self, permit: Permit, sender: Sender, clock: Callable[[], float]) -> None:
+        self._permit = permit
+        self._sender = sender
+        self._clock = clock
+        self._rows: deque[Row] = deque()
+        """Outcomes that the driver has not yet said to have; the first is number `_got`."""
+        self._got = self._told = 0
+        self._asked: dict[int, float] = {}
+        """When the questions that are not answered yet were asked, by number."""
+        self._number = self._heard = 0
+        self.leaving = self.complete = self.over = False
+
+    def report(self, row: Row) -> None:
+        """Take an outcome, to be told with the next question."""
+        self._rows.append(row)
+
+    def untold(self) -> Iterator[tuple[int, Row]]:
+        """Give what the driver has not said to have, with its numbers."""
+        yield from enumerate(self._rows, self._got)
+
+    def leave(self, *, complete: bool) -> None:
+        """Make no more calls."""
+        self.leaving, self.complete = True, complete
+
+    def start(self) -> None:
+        """Begin anew on another connection: what was told on the last may not have arrived."""
+        self._told = self._got
+        self._asked.clear()
+
+    def question(self) -> Message:
+        """Ask for the next lease, and tell what is new."""
+        rows = list(self._to_tell())
+        first, self._told = self._told, self._told + len(rows)
+        self._number += 1
+        self._asked[self._number] = self._clock()
+        return {
+            "number": self._number,
+            "heard": self._heard,
+            "from": first,
+            "ended": rows,
+            "wants": self._wants(),
+            "ahead": self._permit.calls_ahead(),
+            "calls": self._sender.calls.values(),
+            "idle": not self._sender.in_flight and not self._has_more,
+            "gone": self.leaving and not self._has_more,
+            "complete": self.complete,
+            "ending": _brief(self._sender.ending),
+            "unreachable": _brief(self._sender.unreachable),
+            "refusal": _with_words(self._sender.refusal),
+            "ready": self._sender.ready,
+            "failing": self._sender.failing,
+            "others": self._sender.has_others,
+        }
+
+    def obey(self, answer: Message) -> None:
+        """Take what the driver gives; ask again at once where there is more to tell, to be told or to be confirmed."""
+        while self._got < answer["got"]:
+            self._rows.popleft()
+            self._got += 1
+        self._told = max(self._told, self._got)
+        ask = self._has_more
+        if self.leaving:
+            self.over = self.over or ("rate" not in answer and not self._rows)
+        elif "rate" in answer:
+            ask = ask or "done" in answer or answer["rate"] < _LOWER * self._permit.rate
+            self._take(answer)
+        if ask:
+            self._sender.when_news()
+
+    def _take(self, answer: Message) -> None:
+        self._heard = answer["number"]
+        if "done" in answer:
+            self._permit.done.add(answer["done"])
+        self._permit.stopped = self._permit.stopped or answer["stop"]
+        limit = answer.get("limit")
+        self._permit.restrict(None if limit is None else CallLimit(**limit))
+        self._permit.finishing = answer["finishing"]
+        asked = self._asked.pop(answer.get("to", 0), None)
+        self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
+        self._sender.pump()
+
+    def hung_up(self) -> None:
+        """Make no call until the driver has been heard again: it has ended, or has not heard this task for long.
+
+        So a task whose machine stood still together with its clock learns that its lease has ended.
+        """
+        self._permit.grant(0.0, owns=False, asked=None)
+        self._sender.pump()
+
+    def give_up(self) -> None:
+        """Stop: the driver has been silent for too long."""
+        self._permit.stopped = True
+        self._sender.pump()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is more to tell than the last question held: who has the part next must know of all of it."""
+        return self._told < self._got + len(self._rows)
+
+    def _to_tell(self) -> Iterator[Row]:
+        """Give the outcomes that the driver has not been told on this connection, as many as a question holds."""
+        room = _MOST_TOLD
+        for row in islice(self._rows, self._told - self._got, None):
+            if room <= 0:
+                return
+            room -= _length(row)
+            yield row
+
+    def _wants(self) -> float | None:
+        """Calls a second that would be made; None where nobody can say, because none may be."""
+        starved, self._sender.starved = self._sender.starved, False
+        if self._sender.exhausted:
+            return 0.0
+        if not self._permit.rate or self._permit.held_lately:
+            return None
+        made, given = self._permit.last_second()
+        # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.
+        return _MORE + (_STEP * self._permit.rate if starved and made + 1 > _USED_UP * given else _SPARE * made)
+
+
+def _length(row: Row) -> int:
+    """Say about how many characters an outcome takes in a message."""
+    texts = (each for value in row.values() for each in (value if isinstance(value, list | tuple) else [value]))
+    return sum(len(text) + 20 if isinstance(text, str) else 20 for text in texts)
+
+
+def _brief(answer: Answer | None) -> Message | None:
+    return None if answer is None else {"httpStatus": answer.httpStatus, "errorCode": answer.errorCode}
+
+
+def _with_words(refusal: Answer | None) -> Message | None:
+    brief = _brief(refusal)
+    return None if refusal is None or brief is None else {**brief, "errorMessage": refusal.errorMessage}

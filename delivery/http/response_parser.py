@@ -1,0 +1,235 @@
+"""Parses an HTTP/1.1 response from the pieces in which it arrives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+# Ours, to bound memory: PutEvents' own answers are below 2 KB.
+LINE_MAX: Final = 65_536
+BODY_MAX: Final = 1_048_576
+
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
+_END: Final = b"\r\n"
+
+
+class BadAnswerError(ValueError):
+    """What came is not HTTP, or too large. The message quotes none of it."""
+
+
+class Chunks:
+    """Reads a body in chunks: each stands behind its size, the last is empty, and header lines may follow it.
+
+    Examples:
+        >>> Chunks().take(bytearray(b"2\\r\\nhi\\r\\n0\\r\\n\\r\\n"))
+        b'hi'
+    """
+
+    __slots__ = ("_body", "_left")
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self._left: int | None = None
+
+    def take(self, data: bytearray) -> bytes | None:
+        """Take what is complete off the front of `data`; give the body once it is whole.
+
+        Raises:
+            BadAnswerError: it is not in chunks, or larger than BODY_MAX bytes.
+        """
+        while self._left != 0:
+            if not self._take_chunk(data):
+                return None
+        while (line := _take_line(data)) is not None:
+            if not line:
+                return bytes(self._body)
+        return None
+
+    def _take_chunk(self, data: bytearray) -> bool:
+        if self._left is None:
+            self._left = self._take_size(data)
+        if not self._left:
+            return self._left == 0
+        if len(data) < self._left + len(_END):
+            return False
+        self._body += data[: self._left]
+        del data[: self._left]
+        if not data.startswith(_END):
+            raise BadAnswerError("a chunk is longer than it says")
+        del data[: len(_END)]
+        self._left = None
+        return True
+
+    def _take_size(self, data: bytearray) -> int | None:
+        line = _take_line(data)
+        if line is None:
+            return None
+        told = _SIZE.fullmatch(line)
+        if told is None:
+            raise BadAnswerError("a chunk does not say how long it is")
+        size = int(told[1], 16)
+        if len(self._body) + size > BODY_MAX:
+            raise BadAnswerError("the body is too large")
+        return size
+
+
+def _take_line(data: bytearray) -> bytes | None:
+    end = data.find(_END)
+    if max(end, 0 if end >= 0 else len(data)) > LINE_MAX:
+        raise BadAnswerError("a line is too long")
+    if end < 0:
+        return None
+    line = bytes(data[:end])
+    del data[: end + len(_END)]
+    return line
+
+
+HEAD_MAX: Final = 65_536
+"""Bytes. Ours, to bound memory: PutEvents' own heads are below 1 KB."""
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LENGTH: Final = re.compile(rb"\d{1,15}")
+_IN_CHUNKS: Final = -1
+_TO_THE_END: Final = -2
+"""Instead of a body's length: it ends when the connection does."""
+
+Headers = dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer.
+
+    Attributes:
+        status: 200 to 999.
+        headers: lower-case names to values; those of repeated ones are joined by commas.
+        body: any transfer coding removed.
+        keep_alive: whether the connection may bear another call.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    keep_alive: bool
+
+
+class AnswerReader:
+    """Reads one answer; interim ones (1xx) before it are skipped.
+
+    Args:
+        to_connect: it answers CONNECT: a success has no body, whatever its headers say.
+
+    Attributes:
+        began: whether anything came.
+
+    Examples:
+        >>> reader = AnswerReader()
+        >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Le")
+        >>> reader.feed(b"ngth: 2\\r\\n\\r\\nhi").body
+        b'hi'
+    """
+
+    __slots__ = ("_chunks", "_data", "_headers", "_length", "_persistent", "_status", "_to_connect", "began")
+
+    def __init__(self, *, to_connect: bool = False) -> None:
+        self._to_connect = to_connect
+        self._data = bytearray()
+        self._status = 0
+        self.began = False
+
+    def feed(self, data: bytes) -> HttpAnswer | None:
+        """Read the next piece; give the answer once it is whole.
+
+        Raises:
+            BadAnswerError: what came is not HTTP, or too large.
+        """
+        self.began = True
+        self._data += data
+        while self._status < 200:
+            lines = _take_head(self._data)
+            if lines is None:
+                return None
+            self._read_head(lines)
+        body = self._take_body()
+        # Bytes behind the end answer nothing that was asked.
+        return None if body is None else self._whole(body, keep_alive=self._persistent and not self._data)
+
+    def end(self) -> HttpAnswer | None:
+        """Take in that the other side has closed; give the answer, if its end is told by that."""
+        if self._status < 200 or self._length != _TO_THE_END:
+            return None
+        return self._whole(bytes(self._data), keep_alive=False)
+
+    def _read_head(self, lines: list[bytes]) -> None:
+        line = _STATUS.fullmatch(lines[0])
+        if line is None:
+            raise BadAnswerError("there is no status line")
+        self._status = int(line[2])
+        if self._status == 101:
+            raise BadAnswerError("it switches to another protocol")
+        self._headers = headers = _read_headers(lines)
+        self._length = 0 if self._is_bodiless() else _read_length(headers)
+        self._persistent = _is_persistent(line[1], headers)
+        self._chunks = Chunks() if self._length == _IN_CHUNKS else None
+
+    def _is_bodiless(self) -> bool:
+        return self._status < 200 or self._status in {204, 304} or (self._to_connect and self._status < 300)
+
+    def _take_body(self) -> bytes | None:
+        if self._chunks is not None:
+            return self._chunks.take(self._data)
+        if max(self._length, len(self._data)) > BODY_MAX:
+            raise BadAnswerError("the body is too large")
+        if self._length == _TO_THE_END or len(self._data) < self._length:
+            return None
+        body = bytes(self._data[: self._length])
+        del self._data[: self._length]
+        return body
+
+    def _whole(self, body: bytes, *, keep_alive: bool) -> HttpAnswer:
+        return HttpAnswer(self._status, self._headers, body, keep_alive)
+
+
+def _take_head(data: bytearray) -> list[bytes] | None:
+    end = data.find(b"\r\n\r\n")
+    if end > HEAD_MAX or (end < 0 and len(data) > HEAD_MAX):
+        raise BadAnswerError("the head is too large")
+    if end < 0:
+        return None
+    lines = bytes(data[:end]).split(b"\r\n")
+    del data[: end + 4]
+    return lines
+
+
+def _read_headers(lines: list[bytes]) -> Headers:
+    headers: Headers = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon or not _NAME.fullmatch(name):
+            raise BadAnswerError("a header is not one")
+        name, value = name.lower(), value.strip()
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
+def _read_length(headers: Headers) -> int:
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None:
+        if coding.lower() != b"chunked":
+            raise BadAnswerError("its transfer coding is not known")
+        return _IN_CHUNKS
+    told = headers.get(b"content-length")
+    if told is None:
+        return _TO_THE_END
+    if not _LENGTH.fullmatch(told):
+        raise BadAnswerError("its length is not a number")
+    return int(told)
+
+
+def _is_persistent(minor: bytes, headers: Headers) -> bool:
+    # Two lengths: somebody on the way may see another end than we do (RFC 9112, 6.1).
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        return False
+    told = headers.get(b"connection", b"").lower()
+    return b"close" not in told and (minor == b"1" or b"keep-alive" in told)

@@ -1,0 +1,149 @@
+"""What each response means: the one table that says what is retried, what is refused and what stops the delivery."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import botocore.exceptions
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    TokenRetrievalError,
+)
+
+from delivery.model import Answer
+
+NOT_REACHED: Final = "EndpointConnectionError"
+"""Refused, no route, no such name, or closed before TLS was agreed."""
+NOT_REACHED_IN_TIME: Final = "ConnectTimeoutError"
+NOT_TRUSTED: Final = "SSLError"
+"""The certificate is not valid, or TLS cannot be agreed."""
+NOT_LET_THROUGH: Final = "ProxyConnectionError"
+"""The proxy is not there, or refuses."""
+UNREACHABLE: Final = frozenset({NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NOT_LET_THROUGH})
+"""Nothing of the call was sent; of any other fault nobody knows whether the service had the call."""
+
+CLOSED: Final = "ConnectionClosedError"
+"""Closed or reset before the answer was whole."""
+NOT_ANSWERED_IN_TIME: Final = "ReadTimeoutError"
+BAD_ANSWER: Final = "BadAnswer"
+"""What came is not HTTP, or larger than any answer of the service."""
+NO_ANSWER: Final = UNREACHABLE | {CLOSED, NOT_ANSWERED_IN_TIME, BAD_ANSWER}
+"""All of them: where no call ever had an answer, the endpoint may be wrong."""
+
+NOT_THE_SERVICE: Final = "NotTheService"
+"""Whoever answers is somebody else, e.g. a web server at an endpoint's wrong port."""
+
+
+class NoAnswerError(Exception):
+    """A call that ended without an answer.
+
+    Attributes:
+        code: one of this module's names.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SourceSilentError(Exception):
+    """The source of the credentials in use gave none when it was asked again: it is down, or asked too often."""
+
+
+class Meaning(Enum):
+    """What to do after an answer."""
+
+    DELIVERED = "the events are acknowledged"
+    THROTTLED = "the quota is used up: back off and call again"
+    FAULT = "the service or the way to it failed: back off and call again"
+    REFUSED = "the request is not valid: alone it goes to dead_letters, with others it is split"
+    EXPIRED = "the credentials are too old: find new ones and call again"
+    UNREACHABLE = "nobody is there to call: call again, unless nobody ever was"
+    STOP = "no request can succeed until somebody mends the set-up"
+
+
+_BY_CODE: Final = {
+    "ThrottlingException": Meaning.THROTTLED,
+    "Throttling": Meaning.THROTTLED,
+    "ThrottledException": Meaning.THROTTLED,
+    "TooManyRequestsException": Meaning.THROTTLED,
+    "RequestLimitExceeded": Meaning.THROTTLED,
+    "LimitExceededException": Meaning.THROTTLED,
+    "RequestThrottled": Meaning.THROTTLED,
+    "RequestThrottledException": Meaning.THROTTLED,
+    "ProvisionedThroughputExceededException": Meaning.THROTTLED,
+    "BandwidthLimitExceeded": Meaning.THROTTLED,
+    "SlowDown": Meaning.THROTTLED,
+    "RequestAbortedException": Meaning.FAULT,
+    "RequestTimeout": Meaning.FAULT,
+    "RequestTimeoutException": Meaning.FAULT,
+    "ExpiredToken": Meaning.EXPIRED,
+    "ExpiredTokenException": Meaning.EXPIRED,
+    "AccessDeniedException": Meaning.STOP,
+    "AccessDenied": Meaning.STOP,
+    "IncompleteSignature": Meaning.STOP,
+    "IncompleteSignatureException": Meaning.STOP,
+    "InvalidClientTokenId": Meaning.STOP,
+    "InvalidSignatureException": Meaning.STOP,
+    "MissingAuthenticationToken": Meaning.STOP,
+    "MissingAuthenticationTokenException": Meaning.STOP,
+    "NotAuthorized": Meaning.STOP,
+    NOT_THE_SERVICE: Meaning.STOP,
+    "OptInRequired": Meaning.STOP,
+    "RequestExpired": Meaning.STOP,
+    "ResourceNotFoundException": Meaning.STOP,
+    "SignatureDoesNotMatch": Meaning.STOP,
+    "UnrecognizedClientException": Meaning.STOP,
+    "ProxySettingError": Meaning.STOP,
+    **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
+}
+_NEVER: Final = frozenset({501, 505})
+"""Whoever answers so knows neither the method nor the protocol: it is not the service, and will not be."""
+_MAY_PASS: Final = (
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    TokenRetrievalError,
+    botocore.exceptions.ConnectionError,
+)
+"""boto3's own errors that may pass without anybody's doing, e.g. a metadata service that does not answer."""
+_SET_UP: Final = frozenset(
+    name
+    for name, error in vars(botocore.exceptions).items()
+    if isinstance(error, type) and issubclass(error, BotoCoreError) and not issubclass(error, _MAY_PASS)
+)
+"""The names of all its others: before anything is sent, they are about the set-up."""
+
+
+def meaning(answer: Answer) -> Meaning:
+    """Read an answer: its code first, then its status.
+
+    Examples:
+        >>> meaning(Answer(200)).name, meaning(Answer(None, "ReadTimeoutError")).name
+        ('DELIVERED', 'FAULT')
+        >>> meaning(Answer(400, "ThrottlingException")).name, meaning(Answer(400, "InvalidInputException")).name
+        ('THROTTLED', 'REFUSED')
+    """
+    if answer.errorCode is None:
+        return Meaning.DELIVERED
+    named = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
+    if answer.httpStatus is None and answer.errorCode in _SET_UP:
+        return Meaning.STOP
+    return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, named)
+
+
+def _by_status(status: int | None, named: bool) -> Meaning:
+    if status in _NEVER:
+        return Meaning.STOP
+    if status is None or status == 408 or status >= 500:
+        return Meaning.FAULT
+    if status == 429:
+        return Meaning.THROTTLED
+    # Only these can be about what a request holds. A redirect, a proxy's 407 or a nameless 400 refuses no event.
+    return Meaning.REFUSED if status == 413 or (status == 400 and named) else Meaning.STOP

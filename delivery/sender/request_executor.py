@@ -1,0 +1,308 @@
+"""Executes a request: calls, retries, splits, until it has an outcome. The one owner of retries: boto3's are off."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from delivery.call_statistics import Calls
+from delivery.model import UNANSWERED, Answer, Outcome, Request
+from delivery.rate.rate_lease import Permit
+from delivery.responses import Meaning, SourceSilentError, meaning
+from delivery.sender.request_queue import Way, Ways
+from delivery.text import redact
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter, under a time budget.
+
+    Attributes:
+        budget: seconds after its first call in which a request may be called again.
+        base: seconds; the first pause is at most this long.
+        cap: seconds; no pause is longer.
+        aside: seconds after its first call in which a request that gets no answer, while others do, is called again;
+            then it is set aside. A single event that was set aside is tried for as long again before it is given up.
+        rest: seconds that a request that was set aside is not called, at the least.
+        renewal: seconds, from when its call first met with expired credentials, in which others must have been found.
+    """
+
+    budget: float = 120.0
+    base: float = 0.1
+    cap: float = 10.0
+    aside: float = 10.0
+    rest: float = 5.0
+    renewal: float = 15.0
+
+    def pause(self, made: int, chance: float) -> float:
+        """Seconds to wait after `made` calls: chance * min(cap, base * 2 ** (made - 1)).
+
+        Args:
+            made: calls made so far, 1 or more.
+            chance: uniform in 0 to 1; the whole range is used, so that callers who failed together part.
+
+        Examples:
+            >>> [RetryPolicy(base=0.1, cap=1.0).pause(made, 1.0) for made in (1, 2, 3, 4, 5, 99)]
+            [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+        """
+        return chance * min(self.cap, self.base * 2.0 ** min(made - 1, 64))
+
+
+_LOOK_AGAIN: Final = 1.0
+"""Seconds between two looks for credentials."""
+_SILENT: Final = Answer(None, "CredentialRetrievalError", "the source of the credentials gives none at the moment")
+
+
+_ABOUT_THE_REQUEST: Final = frozenset({Meaning.DELIVERED, Meaning.REFUSED, Meaning.FAULT})
+"""Answers that another request might not have had."""
+
+
+class Service(Protocol):
+    """Who answers calls."""
+
+    def open(self) -> Awaitable[None]:
+        """Make ready for calls; what fails is left to them to tell."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call that starts now goes out now."""
+        ...
+
+    def connect(self) -> Awaitable[Answer | None]:
+        """Make ready for one more call; what came instead of its answer where that fails."""
+        ...
+
+    def put(self, request: Request) -> Awaitable[Answer]:
+        """Make one call, over what is ready now."""
+        ...
+
+    def renew(self) -> Awaitable[bool]:
+        """Look for other credentials; say whether there are. Raises SourceSilentError where nobody can tell now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """The clock, for a test to replace.
+
+    Attributes:
+        now: the time of day, aware.
+        monotonic: seconds; the event loop's own.
+        chance: uniform in 0 to 1, for jitter.
+    """
+
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    chance: Callable[[], float] = random.random
+
+
+class _Search:
+    """Looks for other credentials, again and again.
+
+    Attributes:
+        found: there are others.
+        silent: their source gave none the last time that it answered, or has not answered at all.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.found, self.silent = False, True
+
+    async def finds(self, until: float) -> bool:
+        """Look until some are found, or until a time of the event loop's clock."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while not await self._look():
+                    await asyncio.sleep(_LOOK_AGAIN)
+        return self.found
+
+    async def _look(self) -> bool:
+        try:
+            self.found = await self._service.renew()
+            self.silent = False
+        except SourceSilentError:
+            self.silent = True
+        return self.found
+
+
+class Course:
+    """Makes calls, and does what their answers say.
+
+    Args:
+        service: who answers.
+        permit: stopped where no other call is to start.
+        retry: when to call again.
+        time: the clock.
+
+    Attributes:
+        calls: what was called so far.
+        ending: the answer that ended the sending before its end; None while none has.
+        unreachable: the last call's answer where nobody was there to answer it; None where somebody was.
+        refusal: the last one, its words redacted; None while nothing was refused.
+        acknowledged: when the latest call that was acknowledged had started.
+        waiting: whether credentials are being looked for: calls would be in vain, or go out all at once afterwards.
+    """
+
+    def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time) -> None:
+        self._service = service
+        self._permit = permit
+        self._retry = retry
+        self._time = time
+        self.calls = Calls()
+        self.ending: Answer | None = None
+        self.unreachable: Answer | None = None
+        self.refusal: Answer | None = None
+        self.acknowledged = float("-inf")
+        self.waiting = False
+
+    async def open(self) -> None:
+        """Make the service ready."""
+        self.waiting = True
+        try:
+            await self._service.open()
+        finally:
+            self.waiting = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call that starts now goes out now."""
+        return self._service.ready
+
+    async def connect(self, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        """Make ready for one more call. What fails is the answer to the next one that may start.
+
+        Args:
+            ways: where that one comes from, and goes back to.
+            ended: told of its outcome if it has ended.
+        """
+        fault = await self._service.connect()
+        if fault is None or self._permit.wait() == float("inf"):
+            return
+        way = ways.next(self._permit.done, singly=self._permit.singly)
+        if way is not None:
+            self._begin(way)
+            await self._take_answer(way, fault, self._time.monotonic(), ways, ended)
+
+    def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> Coroutine[Any, Any, None]:
+        """Make one call of a request: it begins when this returns, however late the event loop gets to the rest.
+
+        Args:
+            way: the request's.
+            ways: where it goes back to if it has not ended.
+            ended: told of its outcome if it has.
+        """
+        self._begin(way)
+        return self._call(way, self._service.put(way.request), ways, ended)
+
+    def _begin(self, way: Way) -> None:
+        self._permit.take()
+        now = self._time.now()
+        way.begin(self._time.monotonic(), now)
+        self.calls.begin(again=way.made > 1, at=now.timestamp())
+
+    async def _call(self, way: Way, coming: Awaitable[Answer], ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        begun = self._time.monotonic()
+        await self._take_answer(way, await coming, begun, ways, ended)
+
+    async def _take_answer(
+        self, way: Way, answer: Answer, begun: float, ways: Ways, ended: Callable[[Outcome], None]
+    ) -> None:
+        way.latency = self._time.monotonic() - begun
+        self.calls.end(answer, way.latency)
+        what = meaning(answer)
+        self.unreachable = answer if what is Meaning.UNREACHABLE else None
+        if what in _ABOUT_THE_REQUEST:
+            ways.note(way, failed=what is Meaning.FAULT)
+        match what:
+            case Meaning.DELIVERED:
+                self.acknowledged = max(self.acknowledged, begun)
+                ended(way.outcome("delivered", answer))
+            case Meaning.REFUSED:
+                self._refuse(way, answer, ways, ended)
+            case Meaning.FAULT:
+                self._fail(way, answer, ways, ended)
+            case Meaning.STOP:
+                self._stop(answer)
+            case Meaning.EXPIRED:
+                await self._renew(way, answer, ways)
+            case _:
+                self._try_again(way, answer, ways)
+
+    def _refuse(self, way: Way, answer: Answer, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        self._permit.note_refusal()
+        self.refusal = replace(answer, errorMessage=redact(answer.errorMessage, way.request))
+        if len(way.request.events) > 1:
+            ways.split(way)
+        else:
+            ended(way.outcome("refused", answer))
+
+    def _fail(self, way: Way, answer: Answer, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+        """Call again what got no answer; where others get one, set it aside, then split it, then give it up."""
+        assert way.begun is not None
+        assert way.since is not None
+        now, alone = self._time.monotonic(), len(way.request.events) == 1
+        due = now + self._retry.pause(way.made, self._time.chance())
+        if self._permit.finishing:
+            patience = 0.0 if way.aside and not alone else self._retry.aside
+            if now < way.since + patience:
+                ways.again(way, due)
+            elif not way.aside:
+                ways.set_aside(way, now + self._retry.rest)
+            elif alone:
+                ended(way.outcome("refused", _unanswered(way, answer)))
+            else:
+                ways.split(way)
+        elif due <= way.begun + self._retry.budget:
+            ways.again(way, due)
+        elif alone or not self.calls.answered:
+            self._stop(answer)
+            ways.again(way, due)
+        else:
+            ways.split(way)  # part of it may get an answer, which tells a bad request from an outage
+
+    def _try_again(self, way: Way, answer: Answer, ways: Ways) -> None:
+        assert way.since is not None
+        due = self._time.monotonic() + self._retry.pause(way.made, self._time.chance())
+        if due > way.since + self._retry.budget:
+            self._stop(answer)
+        ways.again(way, due)
+
+    async def _renew(self, way: Way, answer: Answer, ways: Ways) -> None:
+        """Call again with other credentials, if some are found in time."""
+        now = self._time.monotonic()
+        way.expired = now if way.expired is None else way.expired
+        ways.again(way, now)
+        if now >= way.expired + self._retry.renewal:
+            self._stop(answer)
+        elif not self.waiting:
+            await self._look_for_credentials(answer, way.expired)
+
+    async def _look_for_credentials(self, answer: Answer, expired: float) -> None:
+        """Look until there are others: for some seconds where their source gives the same again, longer where none."""
+        search = _Search(self._service)
+        self.waiting = True
+        try:
+            if not await search.finds(expired + self._retry.renewal) and not search.silent:
+                self._stop(answer)
+            elif not search.found and not await search.finds(expired + self._retry.budget):
+                self._stop(_SILENT)
+        finally:
+            self.waiting = False
+
+    def _stop(self, answer: Answer) -> None:
+        """End the sending: calls under way finish."""
+        self._permit.stopped = True
+        self.ending = self.ending or answer
+
+
+def _unanswered(way: Way, answer: Answer) -> Answer:
+    """Say of a single event that the service gave no answer to it."""
+    last = answer.errorCode if answer.httpStatus is None else f"HTTP {answer.httpStatus} {answer.errorCode}"
+    words = f"no answer in {way.made} calls of this event alone; the last one ended with {last}"
+    return Answer(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)

@@ -1,0 +1,196 @@
+"""The requests that a task has begun, or is to begin: which is called next, and when."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from delivery.ended_requests import Done
+from delivery.model import Answer, Outcome, Request, Status
+from delivery.sender.request_buffer import Feed
+
+_MOST_WAITING: Final = 1_000
+"""Requests that wait to be called again while new ones are taken: a task holds no more through an outage."""
+
+
+@dataclass(slots=True, order=True)
+class Way:
+    """A request on its way to its end.
+
+    Attributes:
+        due: when it may be called next; seconds of the clock.
+        request: what is called.
+        made: its calls so far.
+        before: calls of the whole that it is the first part of.
+        begun: when its first call started, or that of the whole that it is a part of and that got no answer; seconds of
+            the clock, None while there was none.
+        since: when its own first call started, since it was last set aside.
+        failed: when a call of it, or of that whole, first had no answer; None while none has.
+        aside: whether it, or that whole, was set aside.
+        expired: when the service first said that the credentials have expired; None while it has not.
+        startedAt: of the last call, aware.
+        latency: of the last call, in seconds.
+    """
+
+    due: float
+    request: Request = field(compare=False)
+    made: int = field(default=0, compare=False)
+    before: int = field(default=0, compare=False)
+    begun: float | None = field(default=None, compare=False)
+    since: float | None = field(default=None, compare=False)
+    failed: float | None = field(default=None, compare=False)
+    aside: bool = field(default=False, compare=False)
+    expired: float | None = field(default=None, compare=False)
+    startedAt: datetime | None = field(default=None, compare=False)
+    latency: float = field(default=0.0, compare=False)
+
+    def begin(self, clock: float, now: datetime) -> None:
+        """Note that a call of it starts."""
+        self.begun = clock if self.begun is None else self.begun
+        self.since = clock if self.since is None else self.since
+        self.startedAt = now
+        self.made += 1
+
+    def outcome(self, status: Status, answer: Answer) -> Outcome:
+        """Say how it ended, after a call."""
+        assert self.startedAt is not None
+        attempts = self.before + self.made
+        return Outcome(self.request, status, answer, attempts, self.startedAt, round(self.latency * 1000))
+
+
+class Ways:
+    """Says which request is next: parts of split ones, then retries that are due, then new ones, then those set aside.
+
+    Where calls are to be single events of different requests, parts come after new ones: one request that is refused
+    event by event would tell nothing about the others.
+
+    Args:
+        feed: of new ones; taken one at a time, as they are next.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, feed: Feed, clock: Callable[[], float]) -> None:
+        self._feed = feed
+        self._clock = clock
+        self._parts: deque[Way] = deque()
+        self._again: list[Way] = []
+        self._aside: list[Way] = []
+        self._failing: dict[str, float] = {}
+        """When requests that got no answer so far first had none, by id."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is next, now or later, unless a call under way adds to it."""
+        return self._feed.empty and not self._waiting
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._parts) + len(self._again) + len(self._aside)
+
+    def wait(self, *, singly: bool = False) -> float:
+        """Seconds until one is due: 0 now, infinity if another must first be fed."""
+        if self._may_feed and self._feed.ready:
+            return 0.0
+        if self._parts and (not singly or self._feed.empty):
+            return 0.0
+        due = [heap[0].due for heap in (self._again, self._aside if not self._may_feed else []) if heap]
+        return max(min(due) - self._clock(), 0.0) if due else float("inf")
+
+    def next(self, done: Done, *, singly: bool = False) -> Way | None:
+        """Take the next one; None if none is due.
+
+        Args:
+            done: what others have ended: it is left out, and of a request that they split only what is left is taken.
+            singly: take single events of new ones, before the parts of others.
+        """
+        while (way := self._due(singly)) is not None:
+            name = way.request.requestId
+            if done.has_part_of(name):
+                self.split(way)
+            elif not done.has(name):
+                return self._single_out(way) if singly else way
+        return None
+
+    def split(self, way: Way) -> None:
+        """Put the halves of a request in its place, next."""
+        first, second = self._parts_of(way, way.request.halves())
+        first.before = way.before + way.made
+        self._parts.extendleft((second, first))
+
+    def again(self, way: Way, due: float) -> None:
+        """Put a request back, to be called again."""
+        way.due = due
+        heapq.heappush(self._again, way)
+
+    def set_aside(self, way: Way, due: float) -> None:
+        """Put a request back, to be called again when there is nothing else to call."""
+        way.due, way.begun, way.since, way.aside = due, None, None, True
+        heapq.heappush(self._aside, way)
+
+    def note(self, way: Way, *, failed: bool) -> None:
+        """Note whether a call of a request got no answer; another request's part or call says nothing about it."""
+        if failed:
+            way.failed = self._clock() if way.failed is None else way.failed
+            self._failing[way.request.requestId] = way.failed
+        else:
+            way.failed = None
+            self._failing.pop(way.request.requestId, None)
+
+    def failing(self, answered: float) -> tuple[int, int]:
+        """Count the requests that got no answer so far.
+
+        Args:
+            answered: when the latest call that was acknowledged started: who failed before has seen another succeed.
+
+        Returns:
+            Those that failed before, those that did not.
+        """
+        seen = sum(failed < answered for failed in self._failing.values())
+        return seen, len(self._failing) - seen
+
+    def has_others(self, under_way: int) -> bool:
+        """Whether there is, with so many calls under way, any request that has not failed."""
+        return not self._feed.empty or under_way + self._waiting > len(self._failing)
+
+    @property
+    def _may_feed(self) -> bool:
+        """Whether new ones may be taken: there are some, and not too many wait to be called again."""
+        return not self._feed.empty and len(self._again) + len(self._aside) < _MOST_WAITING
+
+    def _due(self, singly: bool) -> Way | None:
+        if self._parts and not singly:
+            return self._parts.popleft()
+        now = self._clock()
+        if self._again and self._again[0].due <= now:
+            return heapq.heappop(self._again)
+        request = self._feed.take() if self._may_feed else None
+        if request is not None:
+            return Way(now, request)
+        if self._parts and self._feed.empty:
+            return self._parts.popleft()
+        if self._aside and not self._may_feed and self._aside[0].due <= now:
+            return heapq.heappop(self._aside)
+        return None
+
+    def _single_out(self, way: Way) -> Way:
+        """Leave the rest of a new request for later."""
+        if way.made or len(way.request.events) == 1 or "." in way.request.requestId:
+            return way
+        single, rest = way.request.single_out()
+        first, *others = self._parts_of(way, (single, *rest))
+        self._parts.extend(others)
+        return first
+
+    def _parts_of(self, way: Way, parts: Iterable[Request]) -> list[Way]:
+        """Make ways of a request's parts; where it got no answer, they go on where it was."""
+        self._failing.pop(way.request.requestId, None)
+        made = [Way(way.due, part, failed=way.failed) for part in parts]
+        for part in made:
+            if way.failed is not None:
+                part.begun, part.aside = way.begun, True
+                self._failing[part.request.requestId] = way.failed
+        return made

@@ -1,0 +1,227 @@
+"""A task's requests, sent: as many side by side as may be, until all have ended or nothing more may start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from delivery.call_statistics import Calls
+from delivery.model import Answer, Outcome
+from delivery.rate.rate_lease import Permit
+from delivery.sender.request_buffer import Feed
+from delivery.sender.request_executor import Course, RetryPolicy, Service, Time
+from delivery.sender.request_queue import Ways
+
+_PATIENCE: Final = 5.0
+"""Seconds that calls under way may take when the sending is to end."""
+_SHORTEST: Final = 1e-6
+"""Seconds of a timer: the end of a reckoning with fractions may be less than the clock can tell apart."""
+_NEXT_DUE: Final = 0.01
+"""Seconds after which calls that wait for connections are counted again."""
+
+
+class Sender:
+    """Sends requests in one event loop, as many side by side as the permitted rate needs at the latency there is.
+
+    A request out of retries while the service answers no others, or an answer that means STOP, ends the sending: what
+    is left keeps no outcome, and is for the next run.
+
+    Args:
+        service: who answers.
+        permit: when a call may start; stopped here where the sending ends before its end.
+        retry: when to call again.
+        time: the clock.
+        in_flight: calls under way at once, at the most.
+
+    Attributes:
+        starved: whether, since somebody last set it to False, a call waited for the rate alone.
+        when_news: called when the driver is to hear at once: nothing is left to start while calls are under way, so
+            others may have the rate; a call was refused; a call ended, or cannot start, for the limit of calls.
+    """
+
+    def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time, in_flight: int) -> None:
+        self._course = Course(service, permit, retry, time)
+        self._permit = permit
+        self._clock = time.monotonic
+        self._in_flight = in_flight
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_moment: asyncio.TimerHandle | None = None
+        self._ways: Ways | None = None
+        self._mistake: BaseException | None = None
+        self._was_exhausted = self._was_held = self._has_news = False
+        self.starved = True
+        self.when_news: Callable[[], None] = lambda: None
+
+    @property
+    def calls(self) -> Calls:
+        """What was called so far."""
+        return self._course.calls
+
+    @property
+    def ending(self) -> Answer | None:
+        """The answer that ended the sending before its end; None while none has."""
+        return self._course.ending
+
+    @property
+    def unreachable(self) -> Answer | None:
+        """The last call's answer where nobody was there to answer it; None where somebody was."""
+        return self._course.unreachable
+
+    @property
+    def refusal(self) -> Answer | None:
+        """The last refusal, its words redacted; None while nothing was refused."""
+        return self._course.refusal
+
+    @property
+    def failing(self) -> tuple[int, int]:
+        """The requests that got no answer so far: those that failed before a call that was acknowledged, the others."""
+        return self._ways.failing(self._course.acknowledged) if self._ways is not None else (0, 0)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is any request that has not failed."""
+        return self._ways is not None and self._ways.has_others(self.in_flight)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call could start now, were it not for the rate and the limit of calls."""
+        return self._ways is not None and self._may_start(self._ways) and self._wait_for_work(self._ways) == 0.0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to start, as long as no call under way fails."""
+        return self._ways is not None and self._ways.empty
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return len(self._under_way)
+
+    async def send(self, feed: Feed, ended: Callable[[Outcome], None]) -> None:
+        """Send all that is fed, in its order; return when there is nothing more that may be sent, or under way.
+
+        Args:
+            feed: requests; taken only as there is room for them.
+            ended: told of each outcome as it comes.
+
+        Raises:
+            Exception: what `ended` or the service raised; the permit is stopped, calls under way have finished.
+        """
+        self._feed, self._ended = feed, ended
+        self._ways = Ways(feed, self._clock)
+        self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opening = asyncio.get_running_loop().create_task(self._course.open())
+        opening.add_done_callback(self._settle)
+        try:
+            await self._finished
+        finally:
+            self._ways = None
+            feed.cut()
+            opening.cancel()
+            await self._clear()
+        if self._mistake is not None:
+            raise self._mistake
+
+    def pump(self) -> None:
+        """Start what may start now, and see to it that this is called again when more may.
+
+        To be called when something has changed: requests fed, the permit, the end.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ways is None:
+            return
+        self._permit.stopped = self._permit.stopped or self._feed.failed
+        try:
+            while self._may_start(self._ways) and self._start_one(self._ways):
+                pass
+        except Exception as error:  # whoever called this can do nothing about it
+            self._fail(error)
+        self._tell_news()
+        if self._permit.stopped or self._ways.empty:
+            self._wind_up()
+
+    def _tell_news(self) -> None:
+        was_exhausted, self._was_exhausted = self._was_exhausted, self.exhausted
+        was_held, self._was_held = self._was_held, self._permit.held and self.ready
+        has_news, self._has_news = self._has_news, False
+        is_exhausted = self.exhausted and not was_exhausted and bool(self._under_way)
+        if has_news or is_exhausted or (self._was_held and not was_held):
+            self.when_news()
+
+    def _wait_for_work(self, ways: Ways) -> float:
+        return ways.wait(singly=self._permit.singly)
+
+    def _may_start(self, ways: Ways) -> bool:
+        over = self._permit.stopped or ways.empty
+        at_once = len(self._under_way) + len(self._connecting)
+        return at_once < self._in_flight and not self._course.waiting and not over
+
+    def _start_one(self, ways: Ways) -> bool:
+        """Start the next call, if it may start now; else ask to be called again."""
+        for_work, for_rate = self._wait_for_work(ways), self._permit.wait()
+        self.starved = self.starved or for_work == 0.0 < for_rate
+        wait = max(for_work, for_rate)
+        if wait > 0.0:
+            self._call_again(wait)
+            return False
+        if not self._course.ready:
+            return self._connect(ways)
+        way = ways.next(self._permit.done, singly=self._permit.singly)
+        if way is not None:
+            self._run(self._course.call(way, ways, self._ended), self._under_way)
+        return True
+
+    def _connect(self, ways: Ways) -> bool:
+        """Open a connection for each call that is due. The call starts when one is there, if it still may."""
+        if len(self._connecting) < self._permit.due():
+            self._run(self._course.connect(ways, self._ended), self._connecting)
+            return True
+        self._call_again(_NEXT_DUE)
+        return False
+
+    def _call_again(self, wait: float) -> None:
+        if wait < float("inf"):
+            self._timer = asyncio.get_running_loop().call_later(max(wait, _SHORTEST), self.pump)
+
+    def _run(self, work: Coroutine[Any, Any, None], beside: set[asyncio.Task[None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        beside.add(task)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, call: asyncio.Task[None]) -> None:
+        self._under_way.discard(call)
+        self._connecting.discard(call)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            self._fail(error)
+        self._has_news = self._permit.limit is not None or self.calls.refusedInARow > 0
+        self.pump()
+
+    def _fail(self, error: BaseException) -> None:
+        """End the sending for a mistake of ours."""
+        self._mistake = self._mistake or error
+        self._permit.stopped = True
+
+    def _wind_up(self) -> None:
+        """End as soon as no call is under way; where the end came early, calls that hang do not hold it up."""
+        if not self._under_way and not self._finished.done():
+            self._finished.set_result(None)
+        elif self._permit.stopped and self._last_moment is None:
+            self._last_moment = asyncio.get_running_loop().call_later(_PATIENCE, self._abort)
+
+    def _abort(self) -> None:
+        """Give up the calls that are under way: nobody knows what became of them, so they are sent again."""
+        for call in self._under_way | self._connecting:
+            call.cancel()
+
+    async def _clear(self) -> None:
+        """Leave nothing behind in the event loop."""
+        for timer in (self._timer, self._last_moment):
+            if timer is not None:
+                timer.cancel()
+        self._abort()
+        await asyncio.gather(*self._under_way, *self._connecting, return_exceptions=True)

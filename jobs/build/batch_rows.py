@@ -1,0 +1,218 @@
+"""A batch's rows: every record's fate, written and counted where nobody reads yet."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from expectations.facts import Repeated, most_repeated
+from expectations.rules import Judgement
+from expectations.verdict import judge, reasons, rule_set, stage
+from jobs.build.counts import conserve, conserve_headers, count_rows, count_tables
+from jobs.build.history import History, Kept, Left
+from jobs.build.skew import warn_of_heavy_visitor
+from jobs.lake.tables import VISITS_TABLE, Lake, bytes_of
+from jobs.reading.csv_headers import files_with_header
+from jobs.reading.sources import unreadable
+from jobs.report.report_input import Lengths
+from transforms.columns import AT, ATTEMPTS, BROKEN, FATE, RAW, REFUSAL, RENDERED, Fate
+from transforms.candidates import events_of, map_candidates, settle
+from transforms.duplicates import drop_repeats_by_given_id, earlier_events
+from transforms.mapping.model import EventMapping
+from transforms.records import select_records
+from transforms.schemas import EVENTS, QUARANTINE, VISITS
+from transforms.sessions import SessionLimits, cut_sessions
+from transforms.sessions import carry_on, fingerprint
+
+log = logging.getLogger(__name__)
+
+FUTURE_TOLERANCE: Final = timedelta(hours=24)
+"""How far after --as-of an event may be sent: visitors' clocks and time zones are not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How records become rows.
+
+    Attributes:
+        mapping: says what of a record is which field.
+        limits: where sessions end.
+        as_of: the run's time, aware.
+    """
+
+    mapping: EventMapping
+    limits: SessionLimits
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a run writes, and nobody else.
+
+    Attributes:
+        lake: the tables.
+        batch: the label.
+        runId: names the folders.
+    """
+
+    lake: Lake
+    batch: str
+    runId: str
+
+    def folder(self, table: str) -> str:
+        """Name the run's folder of a table."""
+        return self.lake.folder(table, self.batch, f"runId={self.runId}")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The rows that a run has written.
+
+    Attributes:
+        events: its rows of the table.
+        quarantine: its rows of the table.
+        counters: of the summary; `events` are those that the batch did not have before.
+        known: how many it had.
+        left: what it leaves for the batches after it.
+        lengths: of its sessions.
+        given: events whose eventId, or sessionId, the log gave; of each that the mapping gives. None where the run only
+            adds to the batch, since nobody knows it of the events that were there.
+        repeated: the eventId that most of its duplicates bear; None where it has none.
+        data_bytes: of the files that it wrote, by table.
+    """
+
+    events: DataFrame
+    quarantine: DataFrame
+    counters: dict[str, Any]
+    known: int
+    left: Left
+    lengths: Lengths
+    given: dict[str, int]
+    repeated: Repeated | None
+    data_bytes: dict[str, int]
+
+
+def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
+    """Write and count a run's rows.
+
+    Args:
+        records: what `read_records` or `read_again` gives.
+        recipe: how they become rows.
+        slot: where they go.
+        history: what earlier publications know. Events that the batch has already are written along, as they are.
+
+    Raises:
+        ConfigurationError: an input file cannot be read.
+    """
+    lake, itself = slot.lake, history.itself
+    warn_of_heavy_visitor(records, recipe.mapping)
+    events, visits = history.events(lake), history.visits(lake)
+    judged = judged_candidates(records, recipe, events, visits)
+    judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
+    known = itself.events if itself else 0
+    its_events = lake.published_events([itself], EVENTS) if itself and known else None
+    try:
+        counted = count_rows(judged, its_events, given_sessions="sessionId" in recipe.mapping.event)
+        tell_headers(counted.headers, files_with_header(records))
+        write_tables(judged, slot, its_events)
+        events, quarantine = written(slot)
+        counters = counted.counters | count_tables(events, quarantine)
+        counters |= {name: counters[name] - known for name in ("candidates", "events")}
+        conserve(counters)
+        carried = carry_on(judged, visits, slot.batch)
+        kept = history.kept(counted.newest, recipe.limits)
+        left, left_visits = write_visits(carried, slot, kept, history.ids(counted.ids))
+        repeated = find_repeated(judged) if counters["duplicates"] else None
+    except BaseException as error:
+        if found := lake.explain(error) or unreadable(error):
+            raise found from None
+        raise
+    finally:
+        with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
+            judged.unpersist()
+    tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: left_visits}
+    sizes = {table: bytes_of(rows) for table, rows in tables.items()}
+    given = {} if known else counted.given
+    return Built(events, quarantine, counters, known, left, counted.lengths, given, repeated, sizes)
+
+
+def tell_headers(headers: int, files: int) -> None:
+    """Say how many lines were headers: every file has one, and files that were joined have more.
+
+    Raises:
+        RuntimeError: a file's header went another way.
+    """
+    repeated = conserve_headers(headers, files)
+    if files:
+        log.info("--input: the header lines of %d files are no records", files)
+    if repeated:
+        log.warning("--input: %d more lines repeat their file's header: they are no records either", repeated)
+
+
+def judged_candidates(
+    records: DataFrame, recipe: Recipe, known: DataFrame | None = None, visits: DataFrame | None = None
+) -> DataFrame:
+    """Give every record its fate: what `settle` and `cut_sessions` give.
+
+    Args:
+        records: what `read_records` or `read_again` gives.
+        recipe: how they become rows.
+        known: events that are there already, of which none is to be had twice.
+        visits: those that are known already.
+    """
+    mapping = recipe.mapping
+    candidates = map_candidates(select_records(records, mapping), mapping)
+    settled = settle(judge(candidates, Judgement(recipe.as_of + FUTURE_TOLERANCE)), mapping)
+    if "eventId" in mapping.event:
+        return cut_sessions(drop_repeats_by_given_id(settled, known), recipe.limits, visits)
+    given = "sessionId" in mapping.event
+    earlier = earlier_events(known, given_sessions=given) if known is not None else None
+    return cut_sessions(settled, recipe.limits, visits, earlier)
+
+
+def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None:
+    """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
+    events = events_of(judged)
+    (events if known is None else events.unionByName(known)).write.parquet(slot.folder("events"))
+    refused = judged.where(F.col(REFUSAL).isNotNull()).select(f"{REFUSAL}.*")
+    at = F.col(AT) if AT in refused.columns else F.lit(None)
+    tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in refused.columns else F.lit(0)
+    quarantine = refused.select(
+        stage(F.col(BROKEN)).alias("stage"),
+        reasons(F.col(BROKEN)).alias("reasons"),
+        F.col(RAW).alias("record"),
+        "sourceFile",
+        F.lit(rule_set()).alias("ruleSet"),
+        at.cast("int").alias("element"),
+        (tried + 1).cast("int").alias("attempts"),
+        (F.col(RENDERED) if RENDERED in refused.columns else F.lit(False)).alias("rendered"),
+    )
+    quarantine.write.parquet(slot.folder("quarantine"))
+
+
+def find_repeated(judged: DataFrame) -> Repeated:
+    """Find the eventId that most of the run's duplicates bear: they are written nowhere, and gone with the rows."""
+    row = most_repeated(judged.where(F.col(FATE) == Fate.DUPLICATE)).collect()[0]
+    return Repeated(row["hash"], row["rows"])
+
+
+def write_visits(visits: DataFrame, slot: Slot, kept: Kept, ids: int) -> tuple[Left, DataFrame]:
+    """Write what the batch leaves for those after it, where nobody reads yet, and read it back."""
+    folder = slot.folder(VISITS_TABLE)
+    visits.where(kept.condition).write.parquet(folder)
+    rows = slot.lake.rows(folder, VISITS)
+    row = fingerprint(rows).collect()[0]
+    return Left(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until), rows
+
+
+def written(slot: Slot) -> tuple[DataFrame, DataFrame]:
+    """Read back a run's rows of `events` and `quarantine`."""
+    events = slot.lake.rows(slot.folder("events"), EVENTS)
+    return events, slot.lake.rows(slot.folder("quarantine"), QUARANTINE)

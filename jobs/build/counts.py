@@ -1,0 +1,193 @@
+"""The counters of a build, from rows and tables; accumulators would count a retried task twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import xor
+from typing import Any, Final
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from jobs.lake.manifests import Manifest
+from jobs.report.report_input import Lengths
+from transforms.columns import CONTENT_ID, FATE, FIRST, SESSION, Fate
+from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
+from transforms.packing import measure
+from transforms.columns import VISITOR
+
+_GIVEN: Final = "_given"
+"""The sessionId that the log gave: with the visitor, what rows are partitioned by."""
+_GIVEN_ID: Final = "_given_id"
+"""Whether the log gave the eventId, which is not derived then."""
+_SECOND: Final = 1_000_000
+"""In microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What became of a run's rows.
+
+    Attributes:
+        counters: read, filtered, candidates (known events among them) and duplicates; of all events, sessions,
+            anonymousSessions and requests.
+        headers: lines that are headers of their files, and no records.
+        newest: the time of the newest event, in microseconds; None where there are none.
+        ids: the exclusive or of the hashes of the new events' eventIds, which tells them from others.
+        lengths: of the sessions.
+        given: new events whose eventId, or sessionId, the log gave; of each that the mapping gives.
+    """
+
+    counters: dict[str, int]
+    headers: int
+    newest: int | None
+    ids: int
+    lengths: Lengths
+    given: dict[str, int]
+
+
+def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> Counted:
+    """Count what became of the records and, where they are exploded, of their elements.
+
+    Args:
+        judged: what `cut_sessions` gives, persisted: where sessions are cut, it lies as it is counted.
+        known: events that the batch has already, which are measured along. They lie otherwise, and a mapping that has
+            changed since may have given them sessions of several visitors.
+        given_sessions: whether a session may be of several visitors.
+    """
+    lying = [F.col(VISITOR), F.col("sessionId").alias(_GIVEN)]
+    given = {"sessionId": F.col(_GIVEN).isNotNull()} if given_sessions else {}
+    if CONTENT_ID in judged.columns:
+        given["eventId"] = F.col(_GIVEN_ID)
+        lying.append((F.col("eventId") != F.col(CONTENT_ID)).alias(_GIVEN_ID))
+    rows = judged.select(FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId", *lying)
+    if known is not None:
+        theirs = known.select("userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST))
+        rows = rows.unionByName(theirs, allowMissingColumns=True)
+    within = () if given_sessions or known is not None else (VISITOR, _GIVEN)
+    classes = measure(rows, within=within, counting={f"given {name}": there for name, there in given.items()}).collect()
+    count: dict[str, int] = {}
+    for one in classes:
+        count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]
+    events = [one for one in classes if one[FATE] == Fate.VALID]
+    no_candidates = count.get(Fate.FILTERED, 0)
+    filtered = _total((one for one in classes if one[FATE] == Fate.FILTERED), "records")
+    counters = {
+        "read": _total(classes, "records"),
+        "filtered": filtered,
+        "candidates": sum(count.values()) - no_candidates,
+        "duplicates": count.get(Fate.DUPLICATE, 0),
+        "sessions": _total(events, "sessions"),
+        "requests": _total(events, "requests"),
+        "anonymousSessions": _total(events, "anonymous"),
+    }
+    newest = max((one["newest"] for one in events), default=None)
+    ids = reduce(xor, (one["ids"] or 0 for one in events), 0)
+    given_ids = {name: _total(events, f"given {name}") for name in given}
+    return Counted(counters, no_candidates - filtered, newest, ids, _lengths(events), given_ids)
+
+
+def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
+    """Count a run's rows of both tables.
+
+    Returns:
+        events, users, quarantined and reasons.
+    """
+    reasons = quarantine.select(F.posexplode("reasons.code").alias("place", "code")).groupBy("code")
+    # A refused row has one first reason, so the rows are counted along.
+    by_code = reasons.agg(F.count("*").alias("count"), F.count_if(F.col("place") == 0).alias("rows")).collect()
+    counted = events.agg(F.count("*").alias("events"), F.count_distinct("userId").alias("users")).collect()[0]
+    codes = {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))}
+    return {**counted.asDict(), "quarantined": _total(by_code, "rows"), "reasons": codes}
+
+
+def _total(rows: Iterable[Row], name: str) -> int:
+    return sum(row[name] for row in rows)
+
+
+def _lengths(classes: Iterable[Row]) -> Lengths:
+    sizes, durations = [0] * (len(SIZE_BOUNDS) + 1), [0] * (len(DURATION_BOUNDS) + 1)
+    largest = longest = 0
+    for one in classes:
+        sizes[one["size"]] += one["sessions"]
+        durations[one["duration"]] += one["sessions"]
+        largest, longest = max(largest, one["largest"]), max(longest, one["longest"])
+    return Lengths(tuple(sizes), tuple(durations), largest, longest / _SECOND)
+
+
+def count_attempts(quarantine: DataFrame) -> dict[str, int]:
+    """Count quarantined rows by how often they were tried."""
+    tried = quarantine.groupBy("attempts").count().orderBy("attempts").collect()
+    return {str(row["attempts"]): row["count"] for row in tried}
+
+
+def whole(counters: dict[str, Any], known: int, before: Manifest | None) -> dict[str, Any]:
+    """Count the batch as a whole, where a run has only added to it.
+
+    Args:
+        counters: of the run.
+        known: events that the batch had.
+        before: the publication that it adds to.
+
+    Returns:
+        The counters; `read` is None where an older version built the batch, and did not keep it.
+    """
+    if before is None:
+        return counters
+    more = {
+        "events": known,
+        "duplicates": before.duplicates,
+        "candidates": known + before.duplicates,
+        "filtered": before.filtered,
+    }
+    return counters | {name: counters[name] + count for name, count in more.items()} | {"read": before.read}
+
+
+def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:
+    """Hold the rows that were taken out of quarantine against those that were in it.
+
+    Raises:
+        RuntimeError: some were lost or doubled on the way.
+
+    Examples:
+        >>> conserve_retried({"read": 3}, 4)
+        Traceback (most recent call last):
+        RuntimeError: not every quarantined row was taken through again, once
+    """
+    if counters["read"] != quarantined:
+        raise RuntimeError("not every quarantined row was taken through again, once")
+
+
+def conserve_headers(headers: int, files: int) -> int:
+    """Hold the header lines that were set aside against the files that begin with one.
+
+    Returns:
+        How many of them repeat their file's header further down.
+
+    Raises:
+        RuntimeError: a file's header went another way.
+
+    Examples:
+        >>> conserve_headers(5, 3)
+        2
+    """
+    if headers < files:
+        raise RuntimeError("not every file's header was found again among its lines")
+    return headers - files
+
+
+def conserve(counters: dict[str, Any]) -> None:
+    """Hold what was written against what was judged: law 1.
+
+    Raises:
+        RuntimeError: rows were lost or doubled on the way to the tables.
+
+    Examples:
+        >>> conserve({"candidates": 4, "events": 2, "quarantined": 1, "duplicates": 0})
+        Traceback (most recent call last):
+        RuntimeError: candidates, events, quarantined and duplicates do not add up
+    """
+    if counters["candidates"] != counters["events"] + counters["quarantined"] + counters["duplicates"]:
+        raise RuntimeError("candidates, events, quarantined and duplicates do not add up")

@@ -1,0 +1,106 @@
+"""When a batch's events happened, for its report: one small aggregate over those just written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pyspark.sql import DataFrame
+
+from expectations.interval import Interval
+from expectations.page import Judged
+from jobs.report.binning import arranged, bin_width
+from jobs.report.report_input import Flow, Series
+from transforms.measures import events_by_day, events_over_time, top_types
+
+TYPES: Final = 6
+"""Event types that are told apart."""
+FEW_TYPES: Final = 30
+"""Where there are no more, all are counted at once, and the most frequent are found afterwards."""
+FINE: Final = 1_500
+"""Bins that are counted, of which the chart makes fewer once it is known where the events are."""
+_STRAY: Final = 0.001
+"""The share of the events, at either end, that may lie outside the time shown."""
+_DAY: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def find_flow(events: DataFrame, judged: Judged, interval: Interval | None) -> Flow | None:
+    """See when a batch's events happened.
+
+    The time shown is the batch's interval and one more at either side; where most of the events lie elsewhere, or no
+    interval is known, the days that hold all but a few of them.
+
+    Args:
+        events: the batch's.
+        judged: what the gate says of it.
+        interval: the batch's, where it is known.
+
+    Returns:
+        None where there are no events.
+    """
+    if not judged.counts["events"]:
+        return None
+    slim = events.select("eventType", "sentAt")
+    types = None if _few_types(judged) else [row["eventType"] for row in top_types(slim, TYPES).collect()]
+    if interval is not None:
+        length = interval.end - interval.start
+        flow = _counted(slim, types, Interval(interval.start - length, interval.end + length), interval)
+        if flow.earlier + flow.later <= flow.total:
+            return flow
+    return _counted(slim, types, _days(slim), interval)
+
+
+def series_of(counts: Mapping[tuple[str | None, int], int], bins: int) -> tuple[Series, ...]:
+    """Sort counts of events by type and bin: the most frequent types in bins of their own, all others together.
+
+    Examples:
+        >>> counts = {("view", 0): 5, ("buy", 1): 2, (None, 1): 9, ("view", 2): 7}
+        >>> [(one.name, one.counts) for one in series_of(counts, 2)]
+        [('view', (5, 0)), ('buy', (0, 2)), (None, (0, 9))]
+    """
+    totals: Counter[str] = Counter()
+    for (name, _), count in counts.items():
+        if name is not None:
+            totals[name] += count
+    top = sorted(totals, key=lambda name: (-totals[name], name))[:TYPES]
+    sums: Counter[tuple[str | None, int]] = Counter()
+    for (name, place), count in counts.items():
+        sums[name if name in top else None, place] += count
+    series = (Series(name, tuple(sums[name, place] for place in range(bins))) for name in (*top, None))
+    return tuple(one for one in series if one.total)
+
+
+def _few_types(judged: Judged) -> bool:
+    """Whether the gate has counted so few event types that each may be collected."""
+    found = next(finding for finding in judged.findings if finding.check.name == "event_types_and_metadata")
+    return found.value is not None and found.value <= FEW_TYPES
+
+
+def _counted(events: DataFrame, types: list[str] | None, span: Interval, interval: Interval | None) -> Flow:
+    width = bin_width(span.end - span.start, FINE)
+    bins = -((span.start - span.end) // width)
+    rows = events_over_time(events, types, span.start, width, bins).collect()
+    counts = {(row["eventType"], row["bin"]): int(row["events"]) for row in rows}
+    earlier, later = (sum(count for (_, place), count in counts.items() if place == end) for end in (-1, bins))
+    return arranged(Flow(span.start, width, series_of(counts, bins), earlier, later, interval))
+
+
+def _days(events: DataFrame) -> Interval:
+    """Find the days of the events, without the few that are far from all others."""
+    days = {row["day"]: row["events"] for row in events_by_day(events).collect()}
+    most = _STRAY * sum(days.values())
+    first, last = _first(sorted(days), days, most), _first(sorted(days, reverse=True), days, most)
+    return Interval(_EPOCH + first * _DAY, _EPOCH + (last + 1) * _DAY)
+
+
+def _first(order: list[int], days: dict[int, int], most: float) -> int:
+    """Go past days for as long as they hold no more than so many events."""
+    passed = 0
+    for day in order:
+        passed += days[day]
+        if passed > most:
+            return day
+    return order[-1]

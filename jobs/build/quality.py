@@ -1,0 +1,209 @@
+"""A batch's quality: what the gate is told, and what its page tells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from threading import Thread
+from typing import Any, Final
+
+from pyspark.sql import DataFrame, SparkSession
+
+from expectations.checks import checks_on, filled_fields
+from expectations.facts import Refused, event_facts, refused_samples, repetition_facts
+from expectations.gate import FAILED, WARNED, Finding, judge_batch, outcome
+from expectations.interval import Interval
+from expectations.observations import BatchNumbers, EarlierBatch, observe
+from expectations.page import Judged, Kept
+from expectations.threshold_reader import read_thresholds
+from expectations.thresholds import Settings, Thresholds
+from expectations.verdict import rule_set
+from jobs.build.batch_rows import Built, Recipe
+from jobs.build.redelivery import REKEYED, Redelivery
+from jobs.errors import ConfigurationError
+from jobs.lake.manifests import Manifest
+from jobs.reading.user_files import check_local_file, faulty, read_user_file
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES: Final = ("earliest", "latest")
+_SHOWN: Final = (
+    "anonymous",
+    "without_item",
+    "sentAt_outside_interval",
+    "sentAt_before_2010",
+    "eventValue_out_of_range",
+)
+"""What `event_facts` counts for checks of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How a batch is to be judged.
+
+    Attributes:
+        thresholds: where checks warn and fail.
+        lenient: whether a batch that fails passes all the same, marked as `warned`.
+        allow_empty: whether a batch may have no events.
+    """
+
+    thresholds: Thresholds
+    lenient: bool
+    allow_empty: bool = False
+
+    def rule(self, findings: Sequence[Finding]) -> str:
+        """Sum findings up. What would be sent twice is not let pass with all the rest: `--rekey` is its own word."""
+        ruling = outcome(findings)
+        rekeyed = any(finding.check.name == REKEYED and finding.level == FAILED for finding in findings)
+        return WARNED if self.lenient and ruling == FAILED and not rekeyed else ruling
+
+
+def load_great_expectations() -> None:
+    """Start importing Great Expectations, which takes seconds, while Spark is at work.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    if find_spec("great_expectations") is None:
+        raise ConfigurationError(
+            "the gate needs great-expectations on the driver, not on executors: pip install great-expectations"
+        )
+    Thread(target=_import_suite, name="import great_expectations", daemon=True).start()
+
+
+def _import_suite() -> None:
+    usual = sys.getswitchinterval()
+    # The main thread asks the JVM thousands of small questions meanwhile: at the usual 5 ms, each may wait so long.
+    sys.setswitchinterval(0.0002)
+    try:
+        with suppress(Exception):  # the gate will import it again, and its error is told there
+            import_module("expectations.suite")
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def check_thresholds_file(path: str | None) -> None:
+    """See, before Spark is started, that the file of `--thresholds` can be read.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if path is not None:
+        check_local_file("--thresholds", path)
+
+
+def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
+    """Read `--thresholds`.
+
+    Raises:
+        ConfigurationError: one line for each fault, with its place in the file.
+    """
+    if path is None:
+        return Thresholds()
+    thresholds, faults = read_thresholds(read_user_file("--thresholds", path, spark))
+    if faults:
+        raise faulty(path, faults)
+    return thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as the gate sees it.
+
+    Attributes:
+        label: names it.
+        interval: the time that it is of, where that is known.
+        built: its rows, as they were written.
+        counters: of the batch as a whole.
+        recipe: that it was built by.
+        earlier: batches before it.
+        current: the publication that it replaces, unless it fails; None where none has passed.
+        redelivery: what becomes of the events of that one that were delivered.
+    """
+
+    label: str
+    interval: Interval | None
+    built: Built
+    counters: Mapping[str, Any]
+    recipe: Recipe
+    earlier: Sequence[EarlierBatch]
+    current: Manifest | None
+    redelivery: Redelivery
+
+
+def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
+    """Take what later batches are held against from the manifests of those before."""
+    return [EarlierBatch(one.candidates, one.read, one.filtered, one.profile) for one in manifests]
+
+
+def count_batch(batch: Batch, settings: Settings) -> BatchNumbers:
+    """Count what the gate is told of a batch: two aggregates by Spark over its events, the rest is known."""
+    built, counters, mapping = batch.built, batch.counters, batch.recipe.mapping
+    fields, repeated = filled_fields(mapping), built.repeated
+    columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
+    shown = _one_row(
+        event_facts(built.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
+    )
+    largest = 0 if repeated is None else repeated.duplicates + shown.pop("repeated_here")
+    times = [None if shown[name] is None else _EPOCH + timedelta(microseconds=shown[name]) for name in _TIMES]
+    counts = {
+        **counters["reasons"],
+        **{name: counters[name] for name in ("quarantined", "duplicates")},
+        **{name: shown[name] for name in _SHOWN},
+        **_one_row(repetition_facts(built.events)),
+        "largest_eventId": largest if largest > 1 else 0,
+        "anonymous_sessions": counters["anonymousSessions"],
+    }
+    sizes = {name: counters[name] for name in ("candidates", "events", "sessions")}
+    return BatchNumbers(
+        sizes=sizes if counters["read"] is None else {"records": counters["read"], **sizes},
+        filtered=counters["filtered"],
+        counts=counts,
+        filled={name: shown[name] for name in columns} | built.given,
+        event_types=shown["event_types"],
+        property_keys=len(mapping.properties),
+        single_event_sessions=built.lengths.sizes[0],
+        sessions_given="sessionId" in mapping.event,
+        earliest=times[0],
+        latest=times[1],
+    )
+
+
+def find_out(batch: Batch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
+    """Judge a batch by what was counted of it."""
+    observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
+    observed |= batch.redelivery.observations()
+    checks = checks_on(filled_fields(batch.recipe.mapping))
+    return judge_batch(batch.label, observed, numbers.sizes, gate.thresholds, checks)
+
+
+def tell(batch: Batch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str) -> Judged:
+    """Gather what the batch's page tells; a bounded sample of its refused records with it."""
+    names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
+    kept = batch.current if gate == FAILED else None
+    return Judged(
+        batch=batch.label,
+        runId=run_id,
+        gate=gate,
+        overruled=gate != outcome(findings),
+        asOf=batch.recipe.as_of.isoformat(timespec="seconds"),
+        ruleSet=rule_set(),
+        counts={name: int(batch.counters[name]) for name in names} | {"merged": numbers.counts["merged"]},
+        findings=findings,
+        samples=_samples(batch) if batch.counters["reasons"] else [],
+        kept=Kept(kept.runId, kept.gate, kept.events) if kept else None,
+        profile=numbers.profile(),
+    )
+
+
+def _samples(batch: Batch) -> list[Refused]:
+    rows = refused_samples(batch.built.quarantine).orderBy("code", "place").drop("place").collect()
+    return [Refused(**row.asDict()) for row in rows]
+
+
+def _one_row(facts: DataFrame) -> dict[str, Any]:
+    return facts.collect()[0].asDict()

@@ -1,0 +1,93 @@
+"""What a rebuild would change for trackers that have a batch's events already."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from expectations.observations import Observation
+from expectations.thresholds import Threshold, Thresholds
+from jobs.errors import ConfigurationError
+from jobs.lake.manifests import Manifest
+from jobs.lake.tables import Lake
+from jobs.ledger.receipts import Receipts
+from transforms.measures import compare_builds
+from transforms.schemas import EVENTS, RECEIPTS
+
+log = logging.getLogger(__name__)
+
+GONE: Final = "delivered_events_gone"
+REKEYED: Final = "delivered_events_rekeyed"
+"""Names of the gate's checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivery:
+    """What becomes of a batch's delivered events.
+
+    Attributes:
+        delivered: how many events of the publication that is replaced were delivered, to whatever trackingId.
+        rekeyed: of these, are there under new eventIds, and so would be sent again.
+        gone: of these, are not there any more.
+        unknown: why nothing of it is known, where files of that publication, or receipts, are lost.
+    """
+
+    delivered: int = 0
+    rekeyed: int = 0
+    gone: int = 0
+    unknown: str | None = None
+
+    def observations(self) -> dict[str, Observation]:
+        """Tell it to the gate, by its checks' names."""
+        if not self.delivered:
+            none = Observation(None, self.unknown or "no event of an earlier build was delivered")
+            return {GONE: none, REKEYED: none}
+        return {
+            GONE: self._share(self.gone, "are not there any more"),
+            REKEYED: self._share(self.rekeyed, "would be sent again, under new eventIds"),
+        }
+
+    def _share(self, count: int, what: str) -> Observation:
+        return Observation(count / self.delivered, f"{count:,} of {self.delivered:,} delivered events {what}")
+
+
+def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFrame) -> Redelivery:
+    """Compare a batch's new events with those that were delivered of its current publication.
+
+    It costs one listing where nothing of the batch was ever delivered. Lost files of the publication stop no build: to
+    build the batch again is what mends them.
+
+    Args:
+        lake: the tables.
+        current: the batch's publication; None where it has none.
+        events: of the build that would replace it.
+    """
+    paths = _receipts(lake, current.batch) if current is not None and current.events else []
+    if current is None or not paths:
+        return Redelivery()
+    # Whatever a tracker said later: one that has acknowledged an event has it.
+    delivered = lake.rows(paths, RECEIPTS).where("status = 'delivered'").select(F.explode("eventIds").alias("eventId"))
+    try:
+        counted = compare_builds(lake.published_events([current], EVENTS), events, delivered).collect()[0]
+    except Exception as error:
+        lost = error if isinstance(error, ConfigurationError) else lake.explain(error)
+        if lost is None:
+            raise
+        log.warning("batch %s: its delivered events cannot be compared with these: %s", current.batch, lost)
+        return Redelivery(unknown="the files of the earlier build, or its receipts, cannot be read")
+    return Redelivery(**counted.asDict())
+
+
+def allow_rekeying(thresholds: Thresholds) -> Thresholds:
+    """Let events be re-keyed with a warning: `--rekey`."""
+    return replace(thresholds, changed={**thresholds.changed, REKEYED: Threshold(warn_above=0)})
+
+
+def _receipts(lake: Lake, batch: str) -> list[str]:
+    """Name the receipts of all deliveries of a batch."""
+    folders = [lake.folder("receipts", batch, part) for part in lake.parts("receipts", batch)]
+    return [path for folder in folders for path in Receipts(lake.files, folder, "").paths()]

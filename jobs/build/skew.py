@@ -1,0 +1,59 @@
+"""Warns of one visitor who has much of the log, before the task that has to order all of that visitor's rows runs."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+
+from transforms.candidates import map_candidates
+from transforms.mapping.model import EventMapping
+from transforms.records import select_records
+from transforms.columns import visitor_key
+
+log = logging.getLogger(__name__)
+
+LARGE_INPUT: Final = 256 * 2**20
+"""Bytes of input files from which one visitor's share matters; smaller batches are not sampled."""
+SAMPLE: Final = 20_000
+"""Candidates that are looked at: the first ones that Spark reads."""
+LARGEST_SHARE: Final = 0.1
+"""Of the sample; a visitor who has more of it is warned of."""
+_FIELDS: Final = {"v": "visitorId", "u": "userId", "s": "sessionId"}
+
+
+def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
+    """Log which field gives one visitor a large share of a large input. No id is logged.
+
+    Args:
+        records: what `read_records` or `read_again` gives.
+        mapping: how they become candidates.
+    """
+    if _input_bytes(records) < LARGE_INPUT:
+        return
+    candidates = map_candidates(select_records(records, mapping), mapping)
+    keys = [row[0] for row in candidates.select(visitor_key()).limit(SAMPLE).collect()]
+    found = Counter(key for key in keys if key is not None).most_common(1)
+    if found and found[0][1] > LARGEST_SHARE * len(keys):
+        key, count = found[0]
+        field = _FIELDS[key[0]]
+        log.warning(
+            "one %s has %s of the first %s candidates (%.0f %%): one task orders all rows of a visitor, so it takes as "
+            "long as that one. If it is a robot, filter it with [record] where; if it is many people, map [event] %s "
+            "to a field that tells them apart",
+            field,
+            f"{count:,}",
+            f"{len(keys):,}",
+            100 * count / len(keys),
+            field,
+        )
+
+
+def _input_bytes(records: DataFrame) -> int:
+    """Add up the sizes of the files that are read; Spark has listed them."""
+    leaves: Any = records._jdf.queryExecution().analyzed().collectLeaves()
+    files = [leaves.apply(place) for place in range(leaves.size())]
+    listed = [leaf for leaf in files if leaf.getClass().getSimpleName() == "LogicalRelation"]
+    return sum(int(str(leaf.stats().sizeInBytes())) for leaf in listed)

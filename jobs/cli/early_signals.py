@@ -1,0 +1,101 @@
+"""Signals that come while a job is still imported, which takes seconds: the run ends with a summary then too.
+
+Nothing but the standard library and py4j is imported here, so that it listens from the first moment that it can. Under
+spark-submit it connects to the JVM that has started this process: a scheduler's signal goes there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, ClassVar, Final
+
+from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+from py4j.java_gateway import GatewayParameters, JavaGateway
+
+from jobs.cli.jvm_signals import JvmSignals
+from jobs.cli.terminal import open_closed_streams, write_lines
+
+_INTERRUPTED: Final = 5
+_PORT: Final = "PYSPARK_GATEWAY_PORT"
+_SECRET: Final = "PYSPARK_GATEWAY_SECRET"  # noqa: S105 - the name of a variable
+
+
+class EarlySignals:
+    """Ends the process in words until a run takes over.
+
+    Args:
+        job: its name.
+        left: what an interruption leaves behind, and what to do then.
+
+    Attributes:
+        current: what listens in this process; None where nothing does.
+    """
+
+    current: ClassVar[EarlySignals | None] = None
+
+    def __init__(self, job: str, left: str) -> None:
+        self._job = job
+        self._error = f"interrupted: {left}"
+        self._hear: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        self._is_taken_over = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
+
+    def listen(self) -> None:
+        """Begin."""
+        open_closed_streams()
+        EarlySignals.current = self
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._end)
+        if _PORT in os.environ:
+            self._thread.start()
+
+    def take_over(self, hear: Callable[[], None]) -> bool:
+        """Have the run told of signals from now on.
+
+        Args:
+            hear: is called for each signal of the JVM's.
+
+        Returns:
+            Whether the JVM's signals are listened to here.
+        """
+        self._hear, self._is_taken_over = hear, True
+        return self._thread.is_alive()
+
+    def stop(self, seconds: float) -> None:
+        """Give the JVM its signals back; wait for that as long as may be."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _listen_to_jvm(self) -> None:
+        with suppress(Exception):  # the run tries it once more, and says what was wrong
+            JvmSignals(_connect()).pass_on(self._hear_jvm, self._over)
+
+    def _hear_jvm(self) -> None:
+        self._hear()
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_taken_over:  # the run has ended, and said how
+            return
+        write_lines(sys.stderr, f"error: {self._error}")
+        summary = {"job": self._job, "batch": None, "exitCode": _INTERRUPTED, "error": self._error}
+        write_lines(sys.stdout, json.dumps(summary))
+        sys.exit(_INTERRUPTED)
+
+
+def _connect() -> Any:
+    """Connect to the JVM of spark-submit, as pyspark does; it takes any number of connections."""
+    port, secret = int(os.environ[_PORT]), os.environ[_SECRET]
+    if os.environ.get("PYSPARK_PIN_THREAD", "true").lower() == "true":
+        java = JavaParameters(port=port, auth_token=secret, auto_convert=True)
+        return ClientServer(java_parameters=java, python_parameters=PythonParameters(port=0, eager_load=False)).jvm
+    return JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=secret, auto_convert=True)).jvm

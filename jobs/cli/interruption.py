@@ -1,0 +1,271 @@
+"""How a run is asked to end: Ctrl-C, the SIGTERM that a scheduler sends first, the SIGHUP of a terminal that goes away.
+
+A signal comes on two ways. Ctrl-C goes to the whole foreground process group, so to Python and, under spark-submit, to
+the JVM; a scheduler's SIGTERM goes to what it has started, which under spark-submit is the JVM alone. Left to itself
+the JVM shuts Spark down at either, and the run could not even write its summary. So both ways are listened to from the
+run's first moment to its last.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, Final
+
+from pyspark import SparkContext
+
+from jobs.cli.early_signals import EarlySignals
+from jobs.cli.jvm_signals import JvmSignals
+from jobs.errors import UnfinishedError
+
+log = logging.getLogger(__name__)
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_KICK: Final = signal.SIGURG
+"""By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
+_JVM_POLL: Final = 0.05
+_KICK_SECONDS: Final = 0.02
+_END_SECONDS: Final = 5.0
+"""How long to wait for the JVM to take its signals back: it may be gone, or be stopped."""
+_CANCEL_SECONDS: Final = 0.2
+_FIRST, _SECOND = 1, 2
+_ENTERED: Final = "a block that ends gently was entered"
+
+
+def _launched_jvm() -> Any:
+    """The JVM that Spark runs in, which is there long before a session is; None while it is not."""
+    return SparkContext._jvm
+
+
+def _cancel_jobs() -> None:
+    """Cancel what Spark is at: nobody waits for it any more."""
+    context = SparkContext._active_spark_context
+    if context is not None:
+        context.cancelAllJobs()
+
+
+def _is_ignored(number: int) -> bool:
+    """Whether the process was started to ignore a signal, as nohup does with SIGHUP."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+class Interruption:
+    """Listens to both ways, and does what the part of the run that is under way asks for.
+
+    The first signal ends a run cleanly, a second one at once. Each way is counted alone: one Ctrl-C comes on both.
+
+    Args:
+        find_jvm: gives the JVM, or None while there is none.
+        cancel: ends what the JVM does for the main thread.
+
+    Attributes:
+        came: whether one of these signals was received. What is raised then may be anything: a signal may end the JVM.
+    """
+
+    def __init__(self, find_jvm: Callable[[], Any] = _launched_jvm, cancel: Callable[[], None] = _cancel_jobs) -> None:
+        self.came = False
+        self._find_jvm = find_jvm
+        self._cancel = cancel
+        self._heard: SimpleQueue[str | None] = SimpleQueue()
+        self._stop: Callable[[], None] | None = None
+        self._stopped: Callable[[], None] | None = None
+        """The block's `stop` that has been called."""
+        self._meanwhile = ""
+        self._raises: int | None = None
+        """From which signal on KeyboardInterrupt is raised: the first, the second; None: at none."""
+        self._kick = 0
+        """Which signal the main thread is being interrupted for."""
+        self._over = threading.Event()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over the signals of this process, and of the JVM as soon as it is there, until the block ends."""
+        heard = [number for number in _SIGNALS if number != signal.SIGHUP or not _is_ignored(number)]
+        before = {number: signal.signal(number, self._note) for number in heard}
+        before[_KICK] = signal.signal(_KICK, self._raise)
+        server = threading.Thread(target=self._serve, name="interruption", daemon=True)
+        listener = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
+        server.start()
+        listener.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._heard.put(None)
+            server.join(_END_SECONDS)
+            listener.join(_END_SECONDS)
+            for number, handler in before.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def listen_again(self) -> None:
+        """Take Ctrl-C over once more: Spark has taken it when it started."""
+        signal.signal(signal.SIGINT, self._note)
+
+    @contextmanager
+    def ends_at_once(self) -> Iterator[None]:
+        """While the block runs, each signal raises KeyboardInterrupt in the main thread; Spark goes on living."""
+        self._raises = _FIRST
+        try:
+            yield
+        finally:
+            self._raises = None
+
+    @contextmanager
+    def ends_by_itself(self) -> Iterator[None]:
+        """While the block runs, which is soon over, only a second signal raises KeyboardInterrupt."""
+        self._raises = _SECOND
+        try:
+            yield
+        finally:
+            self._raises = None
+
+    def check(self, unfinished: str) -> None:
+        """End the run if it was asked to end.
+
+        Args:
+            unfinished: what it leaves behind, and what to do then.
+
+        Raises:
+            UnfinishedError: it was.
+        """
+        if self.came:
+            raise UnfinishedError(f"interrupted: {unfinished}")
+
+    @contextmanager
+    def cancelling(self, unfinished: Callable[[], str]) -> Iterator[None]:
+        """Let the first signal cancel Spark's jobs, those under way and those to come, until the block is left.
+
+        For work that begins anew when it is run again. Python is not interrupted: a call that waits for the JVM's
+        answer would leave it to the next call, and what tidies up afterwards has to ask the JVM. A second signal does.
+
+        Args:
+            unfinished: says what the run leaves behind where it does not come to its end, and what to do then.
+
+        Raises:
+            UnfinishedError: a signal came, and the work did not come to its end.
+        """
+        asked, over = threading.Event(), threading.Event()
+        canceller = threading.Thread(target=self._keep_cancelling, args=(asked, over), name="canceller", daemon=True)
+        canceller.start()
+        try:
+            with self.gently(asked.set, "Spark's jobs are cancelled"):
+                yield
+        except Exception:
+            self.check(unfinished())
+            raise
+        finally:
+            over.set()
+            asked.set()
+            canceller.join()
+
+    def _keep_cancelling(self, asked: threading.Event, over: threading.Event) -> None:
+        asked.wait()
+        while not over.wait(_CANCEL_SECONDS):
+            with suppress(Exception):  # the JVM may be gone
+                self._cancel()
+
+    @contextmanager
+    def gently(
+        self, stop: Callable[[], None], meanwhile: str = "what is under way is finished first"
+    ) -> Iterator[None]:
+        """Let the work end itself: while the block runs, the first signal calls `stop` instead.
+
+        The work then finishes what is under way and leaves the block. A second signal raises KeyboardInterrupt.
+
+        Args:
+            stop: is called once, from a thread of its own, also when a signal came before this block; it must return
+                at once.
+            meanwhile: what happens then, for the log.
+        """
+        self._meanwhile = meanwhile
+        self._stop = partial(stop)  # another object in each block, as `_stopped` is to tell them apart
+        try:
+            if self.came:
+                self._heard.put(_ENTERED)
+            yield
+        finally:
+            self._stop = None
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        """Hand a signal on: a handler may take no lock, which the interrupted code may hold; this queue has none."""
+        self.came = True
+        self._heard.put("Python")
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        asked, self._kick = self._kick, 0
+        if asked and self._may_raise(asked):
+            raise KeyboardInterrupt
+
+    def _may_raise(self, asked: int) -> bool:
+        """Whether the main thread is still where this signal raises: it goes on until it is interrupted."""
+        gently = asked == _FIRST and self._stop is not None
+        return self._raises is not None and asked >= self._raises and not gently
+
+    def _serve(self) -> None:
+        signals: Counter[str] = Counter()
+        while (way := self._heard.get()) is not None:
+            before = max(signals.values(), default=0)
+            if way == _ENTERED:
+                self._end_soon()
+                continue
+            signals[way] += 1
+            if signals[way] == _FIRST > before:
+                self._end_soon()
+            elif signals[way] > max(before, _FIRST):
+                self._interrupt(_SECOND)
+
+    def _end_soon(self) -> None:
+        stop = self._stop
+        if stop is None:
+            self._interrupt(_FIRST)
+        elif stop is not self._stopped:
+            self._stopped = stop
+            log.warning("asked to end: %s; a second signal ends the run at once", self._meanwhile)
+            stop()
+
+    def _interrupt(self, asked: int) -> None:
+        """Raise KeyboardInterrupt in the main thread, which may wait for the JVM's answer, and end what it waits for.
+
+        A signal that comes just before such a wait begins does not end it; so it is sent until it has been heard.
+        """
+        if not self._may_raise(asked):
+            return
+        main = threading.main_thread().ident
+        assert main is not None
+        self._kick = asked
+        while self._kick and not self._over.is_set():
+            signal.pthread_kill(main, _KICK)
+            time.sleep(_KICK_SECONDS)
+        with suppress(Exception):  # the JVM has died
+            self._cancel()
+
+    def _hear_jvm(self) -> None:
+        self.came = True
+        self._heard.put("JVM")
+
+    def _listen_to_jvm(self) -> None:
+        """Hear the JVM's signals, which otherwise shut Spark down."""
+        early = EarlySignals.current
+        if early is not None and early.take_over(self._hear_jvm):
+            self._over.wait()
+            early.stop(_END_SECONDS)
+            return
+        while (jvm := self._find_jvm()) is None:
+            if self._over.wait(_JVM_POLL):
+                return
+        try:
+            signals = JvmSignals(jvm)
+        except Exception as failure:  # a JVM that was told to leave signals alone, or another make of JVM
+            log.warning(
+                "the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__
+            )
+            return
+        signals.pass_on(self._hear_jvm, self._over)

@@ -1,0 +1,194 @@
+"""The frame of every job: arguments, session, work; then the summary, wherever it ended, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from pyspark.sql import SparkSession
+
+from jobs.cli.arguments import given_batch
+from jobs.cli.deadline import Deadline
+from jobs.cli.file_names import require_writable_name
+from jobs.cli.interruption import Interruption
+from jobs.cli.session import open_session, start_jvm
+from jobs.cli.terminal import safe_streams, write_lines
+from jobs.errors import Exit, JobError, UnfinishedError
+from jobs.lake.filesystem import in_a_thread
+from jobs.lake.store_errors import store_refusal
+from jobs.lake.tables import Lake
+from jobs.report.report import Report, start_report
+
+
+class JobArguments(Protocol):
+    """What every job's arguments hold."""
+
+    @property
+    def lake(self) -> str:
+        """Root folder or URI of the tables."""
+        ...
+
+    @property
+    def batch(self) -> str:
+        """The batch's label."""
+        ...
+
+
+A = TypeVar("A", bound=JobArguments)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a job, and what it has to tell.
+
+    Attributes:
+        job: its name.
+        counters: of the summary, in order; filled in as the work goes on.
+        runId: sorts in time order, and is unique.
+        startedAt: aware.
+        interruption: how the run is asked to end.
+        report: what its page tells beside the counters.
+        if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
+    """
+
+    job: str
+    counters: dict[str, Any]
+    startedAt: datetime = field(default_factory=lambda: datetime.now(UTC))
+    interruption: Interruption = field(default_factory=Interruption)
+    report: Report = field(default_factory=Report)
+    if_interrupted: str = "run it again"
+    runId: str = field(init=False)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
+
+    def reason_to_end(self, deadline: Deadline) -> UnfinishedError | None:
+        """Say why the run is not to go on; None where it may."""
+        if self.interruption.came:
+            return UnfinishedError(f"interrupted: {self.if_interrupted}")
+        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.came else None
+
+    def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
+        """Sum the run up."""
+        seconds = round(time.monotonic() - self._started, 3)
+        ends = {"seconds": seconds, "exitCode": int(exit_code), **({"error": error} if error else {})}
+        return {"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends}
+
+
+def run_job(
+    run: Run,
+    parse: Callable[[Sequence[str]], A],
+    work: Callable[[SparkSession, Lake, A, Run], Exit],
+    argv: Sequence[str],
+    find_lake: Callable[[SparkSession, str], Lake] = Lake.existing,
+) -> int:
+    """Run a job to its end.
+
+    Args:
+        run: with the job's counters at zero.
+        parse: reads the command line; raises ConfigurationError.
+        work: does the job, fills in the counters; raises JobError where it cannot.
+        argv: the command line without the program.
+        find_lake: gives the lake of a root; raises JobError where it cannot.
+
+    Returns:
+        The exit code. The last line of standard output is the summary, also when the job failed.
+    """
+    with safe_streams(), run.interruption.listening():
+        _log_to_stderr()
+        return _run(run, parse, work, argv, find_lake)
+
+
+def _run(
+    run: Run,
+    parse: Callable[[Sequence[str]], A],
+    work: Callable[[SparkSession, Lake, A, Run], Exit],
+    argv: Sequence[str],
+    find_lake: Callable[[SparkSession, str], Lake],
+) -> int:
+    arguments, lake, error = None, None, None
+    is_at_once = False
+    try:
+        with run.interruption.ends_at_once():
+            arguments = parse(argv)
+            with run.interruption.gently(lambda: None, "Java is starting"):
+                start_jvm()
+            run.interruption.check(run.if_interrupted)
+            spark = open_session(run.job)
+            run.interruption.listen_again()
+            require_writable_name("--lake", arguments.lake, spark)
+            lake = find_lake(spark, arguments.lake)
+            run.report = start_report()
+            code = work(spark, lake, arguments, run)
+    except JobError as failure:
+        code, error = failure.exit_code, str(failure)
+        _tell(failure.lines)
+    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
+        is_at_once = isinstance(failure, KeyboardInterrupt)
+        if run.interruption.came or is_at_once:
+            code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
+            _tell([error])
+        elif refusal := store_refusal(failure, arguments.lake if arguments else None):
+            code, error = refusal.exit_code, str(refusal)
+            _tell(refusal.lines)
+        elif known := lake.explain(failure) if lake is not None else None:
+            code, error = known.exit_code, str(known)
+            _tell(known.lines)
+        else:
+            code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
+            _tell([error, *_where(failure)])
+    summary = run.summary(arguments.batch if arguments else given_batch(argv), code, error)
+    if lake is not None and arguments is not None:
+        keep = partial(_keep, run, lake, summary)
+        with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
+            in_a_thread(keep) if is_at_once else keep()
+    write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it
+    return code
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Leave out those whose loggers have levels of their own.
+
+    py4j logs an interruption, and what follows from it, as stack traces; great_expectations its own start.
+    """
+    chatter = "great_expectations" in record.pathname and record.levelno < logging.WARNING
+    return "py4j" not in record.pathname and not chatter
+
+
+def _tell(lines: Sequence[str]) -> None:
+    write_lines(sys.stderr, *[f"error: {line}" for line in lines])
+
+
+def _where(failure: BaseException) -> list[str]:
+    """Tell where it happened without the message, which may quote a record."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    ask = getattr(failure, "getCondition", None) or getattr(failure, "getErrorClass", None)  # Spark 4, else 3
+    condition = ask() if ask else None
+    named = [f"Spark's error class: {condition}"] if condition else []
+    return [*named, *[f"  at {frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[-5:]]]
+
+
+def _keep(run: Run, lake: Lake, summary: dict[str, Any]) -> None:
+    """Tell under `runs/` how the run ended."""
+    try:
+        lake.note_run(summary["batch"], run.job, run.runId, ".json", json.dumps(summary))
+        run.report.write(lake, summary, run.startedAt)
+    except Exception as failure:  # the summary still goes to standard output
+        logging.getLogger(__name__).warning("the summary could not be kept under runs/: %s", type(failure).__name__)

@@ -1,0 +1,99 @@
+"""Standard streams that may be closed or broken, and the terminal that a job was started from.
+
+A stream that cannot be written changes nothing of a run, least of all its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, TextIO
+
+from pyspark.sql import SparkSession
+
+
+def find_terminal() -> TextIO | None:
+    """Find what to draw on: this process's standard error, or spark-submit's, where one is a terminal.
+
+    Under spark-submit what a Python program writes goes through a pipe to the JVM that started it, so it is that
+    process's standard error that counts. Where there is no /proc, no terminal is found then.
+    """
+    if sys.stderr.isatty():
+        return sys.stderr
+    parents = Path(f"/proc/{os.getppid()}/fd/2")
+    with suppress(OSError):
+        if stat.S_ISCHR(parents.stat().st_mode):  # a log file must not even be opened for writing
+            descriptor = os.open(parents, os.O_WRONLY | os.O_NOCTTY)
+            if os.isatty(descriptor):
+                return os.fdopen(descriptor, "w", encoding="utf-8")
+            os.close(descriptor)
+    return None
+
+
+def stop_console_progress(spark: SparkSession) -> None:
+    """Stop Spark's own progress bar, which would write over ours."""
+    bar = spark.sparkContext._jsc.sc().progressBar()
+    if bar.isDefined():
+        bar.get().stop()
+
+
+_STANDARD: Final = (0, 1, 2)
+_OUT: Final = 1
+_ERR: Final = 2
+
+
+def open_closed_streams() -> None:
+    """Open what of standard input, output and error was closed, so that no other file takes its place."""
+    for descriptor in _STANDARD:
+        if not _is_open(descriptor):
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or _stream(_OUT)
+    sys.stderr = sys.stderr or _stream(_ERR)
+
+
+@contextmanager
+def safe_streams() -> Iterator[None]:
+    """Let a run write to streams that may be closed; at its end, leave nothing in them that cannot be written.
+
+    Otherwise Python ends with 120 where its own last flush fails, whatever the exit code was to be.
+    """
+    open_closed_streams()
+    try:
+        yield
+    finally:
+        write_lines(sys.stdout)
+        write_lines(sys.stderr)
+
+
+def write_lines(stream: TextIO, *lines: str) -> None:
+    """Write lines at once, if they can be written; if not, nothing is written to the stream any more."""
+    try:
+        stream.write("".join(f"{line}\n" for line in lines))
+        stream.flush()
+    except (OSError, ValueError):  # ValueError: the stream itself was closed
+        _discard(stream)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _stream(descriptor: int) -> TextIO:
+    return os.fdopen(descriptor, "w", encoding="utf-8", closefd=False)
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what the stream still holds, and all that follows, nowhere."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()

@@ -1,0 +1,70 @@
+"""Calls a second, measured as the limit promises it: by full seconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from delivery.call_statistics import SLOTS
+
+_MOST: Final = 100 * SLOTS
+_KEPT: Final = 30 * SLOTS
+"""Slots that are kept apart: what tasks tell late is not older."""
+
+
+@dataclass(frozen=True, slots=True)
+class FullSeconds:
+    """Seconds in which calls began all the time, those in which the first and the last began left out.
+
+    Attributes:
+        calls: that began in them, retries included.
+        seconds: how many they are.
+    """
+
+    calls: int = 0
+    seconds: int = 0
+
+    def __add__(self, other: FullSeconds) -> FullSeconds:
+        """Put two sendings together."""
+        return FullSeconds(self.calls + other.calls, self.seconds + other.seconds)
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second, a mean; None where the sending was over before a second was full.
+
+        Examples:
+            >>> FullSeconds(290, 3).rate, FullSeconds().rate
+            (96.7, None)
+        """
+        return round(self.calls / self.seconds, 1) if self.seconds else None
+
+
+class CallRate:
+    """Counts the calls of one sending by when they began, in bounded room however long it takes."""
+
+    def __init__(self) -> None:
+        self._slots: Counter[int] = Counter()
+        self._older = 0
+        """Calls of slots that are not kept apart any more, all of them full."""
+        self._first: int | None = None
+
+    def add(self, begun: Mapping[int, int]) -> None:
+        """Take in calls, by the slot in which they began."""
+        self._slots.update(begun)
+        if len(self._slots) > _MOST:
+            self._first = min(self._slots) if self._first is None else self._first
+            oldest = max(self._slots) - _KEPT
+            for slot in [slot for slot in self._slots if slot < oldest]:
+                count = self._slots.pop(slot)
+                self._older += count if slot > self._first else 0
+
+    def full_seconds(self) -> FullSeconds:
+        """Say how many calls began in how many full seconds."""
+        if not self._slots:
+            return FullSeconds()
+        first = min(self._slots) if self._first is None else self._first
+        seconds = max(max(self._slots) - 1 - first, 0) // SLOTS
+        inside = range(first + 1, first + 1 + seconds * SLOTS)
+        return FullSeconds(self._older + sum(self._slots[slot] for slot in self._slots if slot in inside), seconds)

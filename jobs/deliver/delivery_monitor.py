@@ -1,0 +1,245 @@
+"""The driver's part of a delivery: it watches the Spark job, keeps receipts every second, ends it when asked to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from delivery.control.dispatcher import Dispatcher, Progress
+from delivery.control.server import Server
+from delivery.model import Answer, Row
+from jobs.deliver.call_rate import CallRate, FullSeconds
+from jobs.errors import UnfinishedError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_EVERY: Final = 1.0
+"""Seconds between two files of receipts."""
+_LOOK: Final = 0.1
+_LAST_WORDS: Final = 3.0
+"""Seconds; Spark gives the Python worker of a task that it ends 2."""
+_IDLE_SECONDS: Final = 5.0
+"""Seconds without a task that tells anything after which a delivery that is to end has its job cancelled: it may wait
+for executors for ever. A task that is through needs a moment to bring Spark its result."""
+_END_SECONDS: Final = 30.0
+"""Seconds after which it is cancelled though tasks tell something: their calls end within 5."""
+_GIVE_UP: Final = 60.0
+"""Seconds after which a store that takes no receipts ends the delivery."""
+
+Left = tuple[str, int, Row]
+"""An outcome that a task could not tell: the attempt, its number there, the outcome."""
+
+
+class Job(Protocol):
+    """The Spark job of a sending."""
+
+    def run(self) -> list[Left]:
+        """Run it to its end; give what the tasks could not tell the driver."""
+        ...
+
+    def cancel(self) -> None:
+        """Have Spark end it; may be called again and again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who has a say while a delivery is under way, and who looks on. A viewer that fails ends nothing.
+
+    Attributes:
+        keep: makes receipts durable; raises OSError where it cannot.
+        check: raises JobError where one is not to go on.
+        asked: whether the delivery is to end.
+        show: viewers of the progress.
+        begun: is told how many calls began in which slot of time.
+        kept: is told of receipts that are durable now.
+    """
+
+    keep: Callable[[list[Row]], None]
+    check: Callable[[], None]
+    asked: threading.Event
+    show: tuple[Callable[[Progress], None], ...] = ()
+    begun: Callable[[Mapping[int, int]], None] = lambda _: None
+    kept: Callable[[list[Row]], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a sending.
+
+    Attributes:
+        progress: at its end.
+        ending: the answer that ended it before its end; None where none did.
+        failure: what ended the Spark job; None where it came to its end.
+        full: the full seconds of it, and the calls that began in them.
+        kept: events with a durable receipt of this sending, by its status.
+        error: why the driver ended it before its end, e.g. a lock that was lost; None where it did not.
+    """
+
+    progress: Progress
+    ending: Answer | None
+    failure: Exception | None
+    full: FullSeconds
+    kept: Mapping[str, int] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+class Attendance:
+    """The driver's part while the Spark job runs in a thread of its own.
+
+    Args:
+        dispatcher: of the delivery.
+        server: brings it the tasks' messages.
+        watch: who is told.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch) -> None:
+        self._dispatcher = dispatcher
+        self._server = server
+        self._watch = watch
+        self._blind: list[Callable[[Any], None]] = []
+        self._kept: Counter[str] = Counter()
+        self._kept_at = self._failing_since = time.monotonic()
+        self._ending_since: float | None = None
+        self._busy_at = 0.0
+        self._rate = CallRate()
+
+    def through(self, job: Job) -> Sent:
+        """Watch the job to its end, and keep all that it tells."""
+        work = _beside(job.run)
+        error = self._attend(work, job)
+        failure = work.exception()
+        if failure is None:
+            for attempt, number, row in work.result():
+                self._server.call(partial(self._dispatcher.accept, attempt, number, row))
+        else:
+            self._wait_for_tasks()
+        self._server.call(self._dispatcher.conclude)
+        try:
+            self._keep_rest()
+        except Exception as lost:
+            error = error or lost
+        return self._sent(failure, error)
+
+    def _attend(self, work: Future[list[Left]], job: Job) -> Exception | None:
+        """Look after the delivery until its job has ended; say what it ended for, if it was ended.
+
+        Whatever goes wrong here, calls are under way: they end first, and their receipts are kept.
+        """
+        error: Exception | None = None
+        while wait([work], timeout=_LOOK).not_done:
+            progress = self._server.call(self._dispatcher.progress)
+            try:
+                self._look(progress)
+            except Exception as lost:
+                error = error or lost
+            if error is not None or self._watch.asked.is_set():
+                self._server.stop()
+            if self._dispatcher.stopped and self._is_stuck(progress):
+                with suppress(Exception):  # the JVM may be gone: the job's own thread is told
+                    job.cancel()
+        return error
+
+    def _is_stuck(self, progress: Progress) -> bool:
+        """Whether a delivery that is to end does not do so by itself."""
+        now = time.monotonic()
+        if self._ending_since is None:
+            self._ending_since = self._busy_at = now
+        if progress.tasks:
+            self._busy_at = now
+        return now - self._busy_at > _IDLE_SECONDS or now - self._ending_since > _END_SECONDS
+
+    def _look(self, progress: Progress) -> None:
+        self._hear_of_calls()
+        self._show(progress)
+        if time.monotonic() - self._kept_at >= _EVERY:
+            self._kept_at = time.monotonic()
+            self._keep()
+        self._watch.check()  # last: also of a sending that is to end receipts are kept
+
+    def _keep(self) -> None:
+        """Make durable what came.
+
+        Raises:
+            UnfinishedError: the store has taken none for long.
+        """
+        now = time.monotonic()
+        rows = self._server.call(self._dispatcher.take)
+        try:
+            if rows:
+                self._watch.keep(rows)
+        except OSError as error:
+            self._server.call(partial(self._dispatcher.give_back, rows))
+            log.warning("receipts could not be written: %s", error)
+            if now - self._failing_since > _GIVE_UP:
+                raise UnfinishedError(f"receipts cannot be written ({error}): run this again, it resumes") from None
+        else:
+            self._server.call(self._dispatcher.kept)
+            self._failing_since = now
+            for row in rows:
+                self._kept[row["status"]] += len(row["eventIds"])
+            self._tell(self._watch.kept, rows)
+
+    def _keep_rest(self) -> None:
+        self._keep()
+        while self._server.call(self._dispatcher.has_rows):
+            time.sleep(_EVERY)
+            self._keep()
+
+    def _wait_for_tasks(self) -> None:
+        """After a failure, let tasks that Spark has not ended yet tell what they did."""
+        self._server.stop()
+        until = time.monotonic() + _LAST_WORDS
+        while self._server.call(self._dispatcher.progress).tasks and time.monotonic() < until:
+            time.sleep(_LOOK)
+
+    def _sent(self, failure: BaseException | None, error: Exception | None) -> Sent:
+        if failure is not None and not isinstance(failure, Exception):
+            raise failure
+        progress = self._server.call(self._dispatcher.progress)
+        self._hear_of_calls()
+        self._show(progress)
+        ending, full = self._dispatcher.ending, self._rate.full_seconds()
+        return Sent(progress, ending, failure, full, dict(self._kept), error)
+
+    def _hear_of_calls(self) -> None:
+        begun = self._server.call(self._dispatcher.take_begun)
+        self._rate.add(begun)
+        self._tell(self._watch.begun, begun)
+
+    def _show(self, progress: Progress) -> None:
+        for viewer in self._watch.show:
+            self._tell(viewer, progress)
+
+    def _tell(self, viewer: Callable[[T], None], news: T) -> None:
+        if viewer in self._blind:
+            return
+        try:
+            viewer(news)
+        except Exception as failure:
+            self._blind.append(viewer)
+            log.warning("the delivery goes on, but not all of it is shown any more: %s", type(failure).__name__)
+
+
+def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:
+    """Run the Spark job in a thread that does not hold up the end of the process: an executor's pool would."""
+    work: Future[list[Left]] = Future()
+
+    def run() -> None:
+        try:
+            work.set_result(job())
+        except BaseException as error:
+            work.set_exception(error)
+
+    threading.Thread(target=run, name="spark-job", daemon=True).start()
+    return work

@@ -1,0 +1,248 @@
+"""One batch to the service: the plan, what is left of it sent, every event accounted for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+
+from delivery.http.endpoint import Service
+from delivery.model import Row
+from delivery.rate.aimd import Target
+from jobs.cli.deadline import Deadline
+from jobs.cli.job_guard import JobGuard
+from jobs.cli.run import Run
+from jobs.cli.terminal import stop_console_progress
+from jobs.deliver.delivery_monitor import Sent, Watch
+from jobs.deliver.delivery_timeline import Timeline
+from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
+from jobs.deliver.progress import Display, Goal
+from jobs.deliver.spark_job import Pace, part, send
+from jobs.errors import ConfigurationError, GateFailedError, JobError
+from jobs.lake.manifests import Manifest
+from jobs.lake.store_errors import unfinished_if_rebuilt
+from jobs.lake.tables import Lake
+from jobs.ledger.ledger import Ledger
+from jobs.ledger.plans import Balance, Kind
+from jobs.locking.locks import Lock, held
+
+log = logging.getLogger(__name__)
+
+CALLS: Final = ("requests", "attempts", "throttled", "retried")
+COUNTERS: Final = (
+    *EVENTS,
+    "requests",
+    "requestsMinimum",
+    "attempts",
+    "throttled",
+    "retried",
+    "maxRate",
+    "achievedRate",
+)
+"""What a summary counts: events by what became of them, calls, and rates."""
+
+
+NOT_BEGUN: Final = "nothing was sent in this run; run it again"
+UNDER_WAY: Final = (
+    "calls were under way, and some of their receipts may be missing; run it again, it resumes, and sends what has no "
+    "receipt once more, under the same eventIds"
+)
+SENT: Final = "what was answered has receipts; run it again, it resumes, and sends what has none"
+"""What an interruption leaves behind, before, in and after a sending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What deliveries go by.
+
+    Attributes:
+        lake: where the batches are.
+        service: where they go.
+        pace: how fast.
+        run: asked to end, and whose receipts they are.
+        display: shows how far they are.
+        timeline: keeps how they went.
+        target: of the rate; what one delivery has learnt of the quota, the next begins with.
+        deadline: when they are to stop.
+    """
+
+    lake: Lake
+    service: Service
+    pace: Pace
+    run: Run
+    display: Display
+    timeline: Timeline
+    target: Target
+    deadline: Deadline = field(default_factory=Deadline)
+
+
+def sendable(lake: Lake, batch: str) -> Manifest:
+    """Find the publication of a batch that may be sent; log where a build since has failed its gate.
+
+    Raises:
+        ConfigurationError: it was never built, or its events are gone.
+        GateFailedError: it did not pass its gate.
+    """
+    found = lake.manifests.publications(batch)
+    manifest = found.current
+    if manifest is None:
+        raise ConfigurationError(f"batch {batch}: the lake has no such batch: run build_events for it first")
+    if manifest.gate == "failed":
+        raise GateFailedError(
+            f"batch {batch}: failed its gate (run {manifest.runId}): nothing is sent from it; "
+            "mend what broke, build it again, then run this again"
+        )
+    lake.check_kept([manifest])
+    if found.failed_since is not None:
+        log.warning(
+            "batch %s: its newest build (run %s) failed its gate, so what is sent is still what run %s published; "
+            "%s/quality/batches/%s.html shows why it failed",
+            *(batch, found.failed_since.runId, manifest.runId, lake.root, batch),
+        )
+    return manifest
+
+
+def repeat_warnings(manifest: Manifest) -> None:
+    """Log what the gate found unusual in a batch, before it is sent: whoever built it may be somebody else."""
+    for warning in manifest.warnings:
+        log.warning("batch %s: its gate has warned: %s", manifest.batch, warning)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who is told how a delivery goes, as soon as it is known: what comes next may fail.
+
+    Attributes:
+        account: is told what has changed in the batch's account.
+        ready: called right before something is sent, when the account is known; returns what to show.
+        sent: is told what came of the sending.
+    """
+
+    account: Callable[[Account], None]
+    ready: Callable[[], Goal]
+    sent: Callable[[Sent], None]
+
+
+def deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks) -> Sent | None:
+    """Fix the plan, or take it up; send what is left of it.
+
+    Args:
+        errand: what it goes by.
+        manifest: the batch's.
+        kind: which of its events.
+        hooks: who is told.
+
+    Returns:
+        What came of the sending; None where nothing was to be sent.
+
+    Raises:
+        JobError: it cannot be done, or not now.
+    """
+    ledger = Ledger(errand.lake, manifest.batch, errand.service)
+    known = ledger.balance(manifest) if kind == "batch" else None
+    if known is not None:
+        counts = settled(manifest, known)
+        hooks.account(counts)
+        check_counts(f"batch {manifest.batch}", counts)
+        return None
+    with held(errand.lake.files, errand.lake.root, ledger.tracker, errand.run.runId) as lock:
+        guard = JobGuard(errand.lake.context, lambda: _reason_to_end(errand, lock))
+        with guard.guarding(), unfinished_if_rebuilt(errand.lake.manifests, [manifest]):
+            return _deliver(errand, manifest, kind, hooks, Held(ledger, lock, guard))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a delivery holds while it is under way.
+
+    Attributes:
+        ledger: of the batch.
+        lock: on the tracker.
+        guard: of its Spark jobs.
+    """
+
+    ledger: Ledger
+    lock: Lock
+    guard: JobGuard
+
+
+def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_here: Held) -> Sent | None:
+    ledger, lock = held_here.ledger, held_here.lock
+    plan, before = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
+    is_new, after = plan.runId == errand.run.runId, before
+    sums = account(manifest, plan, before, after)
+    hooks.account(sums)
+    check_counts(f"batch {manifest.batch}", sums, before.unplanned)
+    sent = None
+    if before.pending:
+        requests = ledger.remaining(plan)
+        hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
+        errand.display.begin(hooks.ready())
+        errand.timeline.begin(manifest.batch)
+        keep = partial(ledger.write, plan, errand.run.runId)
+        trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+        with held_here.guard.paused():
+            sent = _send(replace(errand, pace=replace(errand.pace, trust=trust)), requests, lock, keep)
+        hooks.sent(sent)
+        hooks.account(_as_kept(sums, sent.kept))
+        if sent.error is not None:
+            raise sent.error
+        after = ledger.tally(plan)
+        sums = account(manifest, plan, before, after)
+        hooks.account(sums)
+    ledger.settle(plan, sums["deadLettered"], manifest, errand.run.runId, lock.ensure)
+    check_counts(f"batch {manifest.batch}", sums, after.unplanned)
+    if not after.pending:
+        lock.ensure()
+        ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
+    return sent
+
+
+def _reason_to_end(errand: Errand, lock: Lock) -> JobError | None:
+    """Say why a delivery is not to go on."""
+    try:
+        lock.check()
+    except JobError as lost:
+        return lost
+    return errand.run.reason_to_end(errand.deadline)
+
+
+def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
+    """Account for a sending by what its run made durable: all that can be said where the ledger cannot be read.
+
+    Examples:
+        >>> sums = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
+        >>> _as_kept(sums, {"delivered": 3, "refused": 1})
+        {'delivered': 3, 'deadLettered': 2, 'pending': 2}
+    """
+    delivered, refused = kept.get("delivered", 0), kept.get("refused", 0)
+    return {
+        "delivered": delivered,
+        "deadLettered": sums["deadLettered"] + refused,
+        "pending": max(sums["pending"] - delivered - refused, 0),
+    }
+
+
+def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[Row]], None]) -> Sent:
+    """Send requests, keeping receipts, showing the progress, and ending when asked to."""
+    asked = threading.Event()
+    errand.run.if_interrupted = UNDER_WAY
+    if errand.display.draws:
+        stop_console_progress(requests.sparkSession)
+    timeline = errand.timeline
+    shown = (timeline.show, errand.display.show)
+    watch = Watch(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
+    with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
+        sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
+    errand.run.if_interrupted = SENT
+    return sent
+
+
+def calls(sent: Sent) -> dict[str, Any]:
+    """Name what was called as the summary does."""
+    return {name: getattr(sent.progress.calls, name) for name in CALLS}

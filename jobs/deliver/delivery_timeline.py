@@ -1,0 +1,160 @@
+"""The course of a delivery as its driver sees it, in bounded room however long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from delivery.call_statistics import SLOTS, Calls
+from delivery.control.dispatcher import Progress
+from delivery.model import Row
+from jobs.report.report_input import Course, Point, latency_class
+
+MOST: Final = 600
+"""Stretches that are kept apart; where there would be more, neighbours are merged, two by two."""
+_FINEST: Final = 1.0
+"""Seconds of a stretch at first. Tasks tell what they called five times a second."""
+_ROUNDING: Final = 1e-4
+"""Seconds that fractions may be off."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """What was seen in one stretch of time; as `Point`, with the target times the seconds that it held."""
+
+    seconds: float = 0.0
+    attempts: int = 0
+    retried: int = 0
+    ended: int = 0
+    throttled: int = 0
+    events: int = 0
+    aimed: float = 0.0
+    latencies: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: _Stretch) -> None:
+        self.seconds += other.seconds
+        self.attempts += other.attempts
+        self.retried += other.retried
+        self.ended += other.ended
+        self.throttled += other.throttled
+        self.events += other.events
+        self.aimed += other.aimed
+        self.latencies.update(other.latencies)
+
+    def point(self) -> Point:
+        target = self.aimed / self.seconds if self.seconds else 0.0
+        counts = (self.attempts, self.retried, self.ended, self.throttled, self.events)
+        return Point(self.seconds, *counts, target, dict(self.latencies))
+
+
+class Timeline:
+    """Watches one delivery, or several one after another.
+
+    Args:
+        limit: calls a second, never passed.
+        clock: seconds, monotonic.
+        began: the time now, aware.
+    """
+
+    def __init__(
+        self, limit: float, clock: Callable[[], float] = time.monotonic, began: datetime | None = None
+    ) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._began = began or datetime.now(UTC)
+        self._start = self._last = clock()
+        self._width = _FINEST
+        self._stretches: list[_Stretch] = []
+        self._starts: list[tuple[str, float]] = []
+        self._calls, self._events = Calls(), 0
+        self._refused: Counter[str] = Counter()
+        self._receipts: tuple[int, int] | None = None
+
+    def begin(self, batch: str) -> None:
+        """Go on to the next sending, whose counts begin at zero again.
+
+        Args:
+            batch: the label.
+        """
+        self._last = self._clock()
+        self._calls, self._events = Calls(), 0
+        self._starts.append((batch, self._last - self._start))
+
+    def show(self, progress: Progress) -> None:
+        """Take in how far the sending is; to be called often, and once more at its end."""
+        now, calls, events = self._clock(), progress.calls, progress.delivered + progress.refused
+        passed, before = now - self._last, self._calls
+        self._stretch(now).add(
+            _Stretch(
+                seconds=passed,
+                retried=calls.retried - before.retried,
+                ended=calls.ended - before.ended,
+                throttled=calls.throttled - before.throttled,
+                events=events - self._events,
+                aimed=passed * progress.target,
+            )
+        )
+        self._last, self._calls, self._events = now, calls, events
+
+    def count_calls(self, begun: Mapping[int, int]) -> None:
+        """Take in calls, by the slot of Unix time in which they began.
+
+        One whose task's clock is not this one's is put to the nearest time that is watched.
+        """
+        now = self._clock()
+        for slot, count in begun.items():
+            passed = slot / SLOTS - self._began.timestamp() + _ROUNDING
+            self._stretch(min(max(self._start + passed, self._start), now)).attempts += count
+
+    def keep(self, rows: list[Row]) -> None:
+        """Take in receipts, once each; to be called when they are durable."""
+        if not rows:
+            return
+        stretch = self._stretch(self._clock())
+        stretch.latencies.update(latency_class(row["latencyMs"]) for row in rows)
+        for row in rows:
+            if row["status"] == "refused":
+                self._refused[row["errorCode"] or "none"] += len(row["eventIds"])
+        times = [row["startedAt"] for row in rows]
+        self._receipts = _hull(self._receipts, (min(times), max(times)))
+
+    def course(self) -> Course:
+        """Say how it went so far."""
+        return Course(
+            began=self._began,
+            width=self._width,
+            limit=self._limit,
+            points=tuple(stretch.point() for stretch in self._stretches),
+            starts=tuple(self._starts),
+            refused=dict(self._refused.most_common()),
+            receipts=self._receipts and (_moment(self._receipts[0]), _moment(self._receipts[1])),
+        )
+
+    def _stretch(self, now: float) -> _Stretch:
+        """Find the stretch that a time lies in, and make room for it."""
+        place = int((now - self._start) / self._width)
+        while place >= MOST:
+            self._merge()
+            place //= 2
+        self._stretches.extend(_Stretch() for _ in range(place + 1 - len(self._stretches)))
+        return self._stretches[place]
+
+    def _merge(self) -> None:
+        """Make one stretch of every two."""
+        for even, odd in zip(self._stretches[::2], self._stretches[1::2], strict=False):
+            even.add(odd)
+        self._stretches = self._stretches[::2]
+        self._width *= 2
+
+
+def _hull(one: tuple[int, int] | None, other: tuple[int, int]) -> tuple[int, int]:
+    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,208 @@
+"""How a delivery ended, in words: what was wrong, what to look at, and the exit code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from delivery.call_statistics import Calls
+from delivery.http.endpoint import Service
+from delivery.model import Answer
+from delivery.responses import (
+    BAD_ANSWER,
+    CLOSED,
+    NO_ANSWER,
+    NOT_ANSWERED_IN_TIME,
+    NOT_LET_THROUGH,
+    NOT_REACHED,
+    NOT_REACHED_IN_TIME,
+    NOT_THE_SERVICE,
+    NOT_TRUSTED,
+    Meaning,
+    meaning,
+)
+from jobs.deliver.delivery_monitor import Sent
+from jobs.errors import ConfigurationError, Exit, UnfinishedError
+from jobs.ledger.plans import Kind
+
+_ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
+_SUSPECTS: Final = {
+    "AccessDeniedException": "that the credentials have the right to personalize:PutEvents",
+    "ExpiredTokenException": "the session token, which has expired",
+    "InvalidSignatureException": "the secret key, and the clock",
+    "NoCredentialsError": "that the executors find credentials too",
+    "ProxySettingError": "the executors' HTTPS_PROXY, HTTP_PROXY and NO_PROXY: one is no URL of a proxy",
+    "ResourceNotFoundException": "the tracking id and the region",
+    "UnrecognizedClientException": "the access key",
+}
+_WRITTEN: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
+"""Where an endpoint may be written."""
+_WAYS: Final = "the executors' way to it (network, proxy, certificates)"
+_SILENCES: Final = {
+    BAD_ANSWER: "what answers is not HTTP",
+    CLOSED: "connections are closed before an answer",
+    NOT_ANSWERED_IN_TIME: "no answer in time",
+    NOT_LET_THROUGH: "the proxy is not there, or refuses",
+    NOT_REACHED: "connection refused, or no such host",
+    NOT_REACHED_IN_TIME: "no connection in time",
+    NOT_TRUSTED: "TLS cannot be agreed: the certificate, or http in place of https",
+}
+"""Why there was no answer."""
+
+
+class _Cause(NamedTuple):
+    """What Spark's error says, and what we say of it: its own words may quote a record.
+
+    Attributes:
+        sign: found in the error; its group, if any, goes into `words`.
+        words: what happened.
+        mend: what to do before another run; None where another run is all it takes.
+    """
+
+    sign: re.Pattern[str]
+    words: str
+    mend: str | None = None
+
+
+_INSTALL: Final = "install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there"
+_CAUSES: Final = (
+    _Cause(
+        re.compile("DriverNotReachedError"),
+        "the tasks could not reach the driver",
+        "open a port from the executors to the driver, name it by --channel-port",
+    ),
+    _Cause(
+        re.compile(r"No module named 'delivery\b"),
+        "the executors cannot import the project",
+        "give spark-submit --py-files clickstream_events.zip",
+    ),
+    _Cause(re.compile("No module named 'botocore"), "the executors' Python lacks boto3", _INSTALL),
+    _Cause(re.compile(r"No module named '(\w+)"), "the executors' Python lacks {}", _INSTALL),
+    _Cause(
+        re.compile(r"(PyArrow) >= \S+ must be installed"), "the executors' Python lacks {}, or has it too old", _INSTALL
+    ),
+    _Cause(
+        re.compile("PYTHON_VERSION_MISMATCH|Python in worker has different version"),
+        "the executors' Python is of another version than the driver's",
+        "let PYSPARK_PYTHON name one of the driver's version there",
+    ),
+    _Cause(
+        re.compile("Cannot run program"),
+        "the executors cannot start their Python",
+        "let PYSPARK_PYTHON name one that is there",
+    ),
+    _Cause(
+        re.compile("No space left on device|Disk quota exceeded"),
+        "no space left in Spark's own folders (spark.local.dir)",
+    ),
+    _Cause(re.compile("Python worker exited unexpectedly"), "a Python worker died"),
+    _Cause(re.compile("ExecutorLostFailure"), "an executor was lost"),
+)
+"""The first that is found counts."""
+
+
+def ending(
+    sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool, kind: Kind = "batch"
+) -> Exit:
+    """Say how a delivery ended.
+
+    Args:
+        sent: what came of the sending; None where nothing was to be sent.
+        counters: of the summary.
+        service: that it was sent to.
+        interrupted: whether somebody asked it to end.
+        kind: which events it was to send.
+
+    Raises:
+        ConfigurationError: somebody must mend something first.
+        UnfinishedError: events are left for the next run.
+    """
+    if not counters["pending"]:
+        return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
+    waits = waiting(counters)
+    if sent is not None and sent.ending is not None:
+        calls = sent.progress.calls
+        if sent.ending.errorCode in NO_ANSWER and not calls.answered:
+            raise _unreachable(sent.ending, waits, service)
+        if sent.ending.errorCode == NOT_THE_SERVICE:
+            raise _strange(sent.ending, waits, service)
+        if meaning(sent.ending) is Meaning.REFUSED:
+            raise _refused(sent.ending, waits, calls)
+        raise _ended(sent.ending, waits)
+    if interrupted:
+        raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
+    if sent is not None and sent.failure is not None:
+        raise _failed(sent.failure, waits)
+    if kind == "dead-letters":
+        raise UnfinishedError(
+            f"{waits} that are no dead letters: run put_events without --retry-dead-letters, it sends them"
+        )
+    raise UnfinishedError(f"{waits}; run this again, it resumes")
+
+
+def waiting(counters: Mapping[str, Any]) -> str:
+    """Say how many events are left for another run."""
+    return f"{counters['pending']:,} events wait"
+
+
+def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationError | UnfinishedError:
+    """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
+    why = _SILENCES.get(answer.errorCode or "", _said(answer))
+    nobody = f"nobody answers at {_address(service)} ({why}): {waits}"
+    if not service.regional:
+        return ConfigurationError(f"{nobody}; check {_WRITTEN} and {_WAYS}, then run this again")
+    return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
+
+
+def _strange(answer: Answer, waits: str, service: Service) -> ConfigurationError:
+    return ConfigurationError(
+        f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {waits}; "
+        f"check {_WRITTEN} and the proxy, then run this again"
+    )
+
+
+def _address(service: Service) -> str:
+    """Name where calls go."""
+    return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
+
+
+def _refused(answer: Answer, waits: str, calls: Calls) -> ConfigurationError:
+    """Say that nothing shows that the service takes any event: it, not the events, is likely to be at fault."""
+    which = f"every call since it last acknowledged one, of {calls.attempts:,}" if calls.acknowledged else "every call"
+    words = f": {answer.errorMessage}" if answer.errorMessage else ""
+    return ConfigurationError(
+        f"the service refused {which}: {_said(answer)}{words}",
+        f"{waits}; no dead letter was written for them; check the tracking id, the region and the dataset's schema,"
+        " then run this again; if the events themselves are at fault, --accept-failures makes dead letters of them",
+    )
+
+
+def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
+    said = _said(answer)
+    what = meaning(answer)
+    if what in (Meaning.STOP, Meaning.EXPIRED):
+        suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
+        who = "the service answered" if answer.httpStatus else "the executors cannot call the service:"
+        return ConfigurationError(f"{who} {said}: {waits}; check {suspect}, then run this again")
+    if answer.errorCode == "CredentialRetrievalError":
+        return UnfinishedError(
+            f"the executors' source of AWS credentials gave none for too long: {waits}; run this again, it resumes"
+        )
+    return UnfinishedError(f"out of retries after {said}: {waits}; run this again, it resumes")
+
+
+def _said(answer: Answer) -> str:
+    return f"{answer.errorCode} (HTTP {answer.httpStatus})" if answer.httpStatus else str(answer.errorCode)
+
+
+def _failed(failure: Exception, waits: str) -> Exception:
+    for cause in _CAUSES:
+        if found := cause.sign.search(str(failure)):
+            why = cause.words.format(*found.groups())
+            if cause.mend is not None:
+                return ConfigurationError(f"{why}: {waits}; {cause.mend}, and run this again")
+            return UnfinishedError(f"{why}: {waits}; run this again, it resumes")
+    if type(failure).__name__ == "PythonException":
+        return failure  # code of ours that raised
+    return UnfinishedError(f"Spark's job failed ({type(failure).__name__}): {waits}; run this again, it resumes")

@@ -1,0 +1,174 @@
+"""How far a delivery is: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TextIO
+
+from delivery.control.dispatcher import Progress
+
+log = logging.getLogger(__name__)
+
+_LOG_EVERY: Final = 30.0
+_DRAW_EVERY: Final = 0.25
+_OVER: Final = 10.0
+"""Seconds that rates are taken over."""
+_BAR: Final = 20
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be reached.
+
+    Attributes:
+        events: to be sent, all runs together.
+        before: of them, ended before this sending began.
+        limit: calls a second, never passed.
+        what: is being sent, where that is not plain.
+    """
+
+    events: int
+    before: int
+    limit: float
+    what: str = ""
+
+
+class Display:
+    """Shows the progress of sendings, one after another, as often as its reader can use it.
+
+    Args:
+        terminal: to draw a bar on; None where nobody looks, and a log is kept.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._terminal = terminal
+        self._clock = clock
+        self._logged = clock()
+        self._drawn: float | None = None
+        self._past: deque[tuple[float, int, int]] = deque()
+        """When how many calls and events had ended, over the last seconds."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is a terminal to draw on."""
+        return self._terminal is not None
+
+    def begin(self, goal: Goal) -> None:
+        """Go on to another sending, which counts from zero."""
+        self._goal = goal
+        self._past.clear()
+
+    def show(self, progress: Progress) -> None:
+        """Show where the delivery is, if it is time to."""
+        now = self._clock()
+        self._remember(now, progress)
+        if self._terminal is not None and (self._drawn is None or now - self._drawn >= _DRAW_EVERY):
+            self._drawn = now
+            self._draw(progress)
+        elif self._terminal is None and now - self._logged >= _LOG_EVERY:
+            self._logged = now
+            log.info("%s", line(self._goal, progress, *self._rates()))
+
+    def close(self) -> None:
+        """Leave the bar, if there is one, as it is, and go to the next line."""
+        if self._drawn is not None:
+            self._write("\n")
+
+    def _remember(self, now: float, progress: Progress) -> None:
+        self._past.append((now, progress.calls.attempts, progress.delivered + progress.refused))
+        while self._past[0][0] < now - _OVER:
+            self._past.popleft()
+
+    def _rates(self) -> tuple[float, float]:
+        """Calls and events a second, lately; of less than a second nobody can tell, so it counts as a whole one."""
+        (since, calls, events), (now, calls_now, events_now) = self._past[0], self._past[-1]
+        seconds = max(now - since, 1.0)
+        return (calls_now - calls) / seconds, (events_now - events) / seconds
+
+    def _draw(self, progress: Progress) -> None:
+        text = bar(self._goal, progress, *self._rates())
+        width = max(shutil.get_terminal_size().columns - 1, 20)
+        self._write(f"\r{text[:width]:<{width}}")
+
+    def _write(self, text: str) -> None:
+        """Write to the terminal, if there is one; one that went away is not drawn on any more, and a log is kept."""
+        if self._terminal is None:
+            return
+        try:
+            self._terminal.write(text)
+            self._terminal.flush()
+        except (OSError, ValueError) as error:
+            self._terminal = None
+            log.warning("the terminal cannot be drawn on any more (%s): progress is logged", error)
+
+
+def bar(goal: Goal, progress: Progress, calls: float, events: float) -> str:
+    """Write a terminal's line: delivered of planned, the rate against the limit, throttled, time left."""
+    done = _done(goal, progress)
+    full = round(_BAR * done / goal.events) if goal.events else _BAR
+    what = f"{goal.what} " if goal.what else ""
+    pieces = [
+        f"{what}[{'#' * full}{'.' * (_BAR - full)}] {done:,} of {goal.events:,} events",
+        f"{calls:,.0f} of {goal.limit:,.0f} calls/s",
+        f"{_throttled(progress):.1f} % throttled",
+        _left(goal, progress, events),
+    ]
+    return " | ".join(pieces)
+
+
+def line(goal: Goal, progress: Progress, calls: float, events: float) -> str:
+    """Write a log's line: as the bar, and what is aimed at and why, what it takes."""
+    latency, refused = progress.calls.latency * 1000, progress.refused
+    what = f"{goal.what}: " if goal.what else ""
+    if _is_starting(progress):
+        return f"{what}{_done(goal, progress):,} of {goal.events:,} events ended; starting tasks"
+    return (
+        f"{what}{_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
+        f"limit {goal.limit:,g}/s, target {progress.target:,.0f}/s ({progress.why}), achieved {calls:,.0f}/s; "
+        f"{_throttled(progress):.1f} % throttled, {progress.calls.retried:,} retried, "
+        f"latency {latency:,.0f} ms, {progress.calls.attempts - progress.calls.ended:,} in flight in "
+        f"{progress.tasks} tasks; {_left(goal, progress, events)}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for a reader.
+
+    Examples:
+        >>> duration(3), duration(200), duration(9000)
+        ('3 s', '3 min 20 s', '2 h 30 min')
+    """
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR:,} h {whole % _HOUR // _MINUTE} min"
+
+
+def _done(goal: Goal, progress: Progress) -> int:
+    return goal.before + progress.delivered + progress.refused
+
+
+def _throttled(progress: Progress) -> float:
+    return 100.0 * progress.calls.throttled / max(progress.calls.ended, 1)
+
+
+def _is_starting(progress: Progress) -> bool:
+    return not progress.tasks and not progress.calls.attempts
+
+
+def _left(goal: Goal, progress: Progress, events: float) -> str:
+    """Say how long it will take; nobody knows before something has been sent."""
+    rest = goal.events - _done(goal, progress)
+    if events <= 0.0:
+        return "starting tasks" if _is_starting(progress) else "time left unknown"
+    return f"{duration(rest / events)} left"

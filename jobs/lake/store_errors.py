@@ -1,0 +1,226 @@
+"""Errors of the store in words: a full disk, a file that cannot be read, a batch that is rebuilt meanwhile.
+
+A power loss leaves files that are shorter than they were written, or full of zeroes. On local disks Hadoop keeps a
+`.crc` file of checksums beside each file, and a power loss may damage only that one. A `.crc` file that has not the form
+of one says nothing of its file: it is deleted, and the next run reads the file. A well-formed one that disagrees means
+that the file is damaged, and somebody must decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from jobs.errors import ConfigurationError, JobError, UnfinishedError
+from jobs.lake.filesystem import FileSystem
+from jobs.lake.manifests import Manifest, Manifests
+
+_LONGEST_CHAIN: Final = 20
+
+
+class _Refusal(NamedTuple):
+    """How a store says that it takes nothing.
+
+    Attributes:
+        sign: found in Java's words.
+        words: what is wrong.
+        mend: what to do.
+        passes: whether the same run may succeed later, without other arguments.
+    """
+
+    sign: re.Pattern[str]
+    words: str
+    mend: str
+    passes: bool
+
+
+_REFUSALS: Final = (
+    _Refusal(
+        re.compile(r"No space left on device|not enough space on the disk|ENOSPC"),
+        "no space left",
+        "make room",
+        passes=True,
+    ),
+    _Refusal(
+        re.compile(r"Disk quota exceeded|QuotaExceededException|EDQUOT"),
+        "no space left within the quota",
+        "make room, or have the quota raised",
+        passes=True,
+    ),
+    _Refusal(
+        re.compile(r"Read-only file system|EROFS"),
+        "the file system is read-only",
+        "have it mounted to be written",
+        False,
+    ),
+    _Refusal(
+        re.compile(r"Permission denied|AccessControlException|AccessDeniedException|EACCES"),
+        "permission denied",
+        "give the run's user the right to read and write there",
+        passes=False,
+    ),
+)
+_WRITTEN_TO: Final = re.compile(r"Task failed while writing rows to (\S+?)\.?(?:\s|$)")
+_NAMED: Final = re.compile(
+    r"(/[^\n()]*?) \((?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)\)"
+)
+_PYTHONS: Final = re.compile(r"\[Errno \d+\] [A-Za-z -]+: '([^']+)'")
+_DENIED: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
+
+
+def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
+    """Say what a store refused, where that is what a failure comes from.
+
+    Args:
+        failure: anything that was raised.
+        root: of the lake, which is named where the words name no path; None while it is not known.
+    """
+    words = "\n".join(_words(failure))
+    refusal = next((each for each in _REFUSALS if each.sign.search(words)), None)
+    if refusal is None:
+        return None
+    place = next((found[1] for sign in (_NAMED, _WRITTEN_TO, _DENIED, _PYTHONS) if (found := sign.search(words))), root)
+    where = f" at {place}" if place else ""
+    if refusal.passes:
+        return UnfinishedError(
+            f"{refusal.words}{where}, or in Spark's own folders (spark.local.dir): {refusal.mend}, then run it again"
+        )
+    return ConfigurationError(f"{refusal.words}{where}: {refusal.mend}, then run it again")
+
+
+def cannot_write(option: str, path: str, error: OSError) -> JobError:
+    """Say that a place which the user named cannot be written.
+
+    Args:
+        option: that names it.
+        path: its value.
+        error: the store's.
+    """
+    full = next((each for each in _REFUSALS if each.passes and each.sign.search(str(error))), None)
+    if full is not None:
+        return UnfinishedError(f"{option} {path}: {full.words} ({error}): {full.mend}, then run it again")
+    return ConfigurationError(f"{option} {path}: cannot be written ({error}); give a folder or URI that can")
+
+
+def _words(failure: BaseException) -> Iterator[str]:
+    """Give the words of a failure, of what it comes from, and of Java's own chain behind each."""
+    link: BaseException | None = failure
+    for _ in range(_LONGEST_CHAIN):
+        if link is None:
+            return
+        yield str(link)
+        yield from _java_words(getattr(link, "java_exception", None) or getattr(link, "_origin", None))
+        link = link.__cause__ or link.__context__
+
+
+def _java_words(throwable: Any) -> Iterator[str]:
+    with suppress(Exception):  # the JVM may be gone
+        for _ in range(_LONGEST_CHAIN):
+            if throwable is None:
+                return
+            yield str(throwable.toString())
+            throwable = throwable.getCause()
+
+
+log = logging.getLogger(__name__)
+
+_SIGNS: Final = ("FAILED_READ_FILE", "Encountered error while reading file", "fs.ChecksumException")
+_PATH: Final = re.compile(r"(?:file|s3[an]?|hdfs|viewfs|gs|abfss?|wasbs?|oss|cosn):/\S+")
+_REASONS: Final = {
+    "File does not exist": "it was there, and is gone",
+    "ChecksumException": "its bytes are not those that were written",
+    "is not a Parquet file": "it is not whole",
+}
+
+
+def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseException) -> JobError | None:
+    """Say which file of the lake an error is about, why it cannot be read, and what to do.
+
+    Args:
+        files: of the lake.
+        manifests: of the lake.
+        error: of Spark's, as a rule.
+
+    Returns:
+        None where it is about no file of the lake.
+    """
+    text = str(error)
+    if not any(sign in text for sign in _SIGNS):
+        return None
+    root = _plain(files.local_path(manifests.root) or manifests.root)
+    paths = (_plain(match.group().rstrip(".,")) for match in _PATH.finditer(text))
+    path = next((path for path in paths if path.startswith(f"{root}/")), None)
+    if path is None:
+        return None
+    folder = path.rpartition("/")[0]
+    if healed := files.drop_broken_checksums(folder):
+        return UnfinishedError(
+            f"{path}: could not be read, since .crc files of its folder were cut short, as by a power loss: "
+            f"{healed:,} are deleted now; run this again"
+        )
+    reason = next((words for sign, words in _REASONS.items() if sign in text), "Spark cannot read it")
+    return _explain(manifests, path, path.removeprefix(f"{root}/").split("/"), reason)
+
+
+def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> JobError:
+    table, batch = parts[0], parts[1].removeprefix("batch=")
+    if table == "_plans" and len(parts) > 3:
+        tracker, batch, run = parts[1:4]
+        plan = f"{manifests.root}/_plans/{tracker}/{batch}~*~{run}~*.json"
+        remedy = (
+            f"delete {plan}, and run this again: the batch is planned anew, and what has a receipt is not sent again"
+        )
+    elif table == "_refusals":
+        remedy = "delete it, and run this again: the dead letters that it is about have no words of the service then"
+    elif table == "receipts":
+        remedy = "delete it, and run this again: the calls that it is about are made again, under the same eventIds"
+    elif table == "dead_letters":
+        remedy = "delete its folder, and run put_events for its batch: it writes the dead letters anew"
+    else:
+        current = manifests.current(batch)
+        if current is None or f"runId={current.runId}" not in parts:
+            return UnfinishedError(f"batch {batch}: it was rebuilt just now: run this again")
+        remedy = f"build batch {batch} again, from its --input"
+    return ConfigurationError(f"{path}: cannot be read: {reason}, as after a power loss; {remedy}")
+
+
+def _plain(path: str) -> str:
+    """Write a path or URI in the one way in which two can be compared.
+
+    Examples:
+        >>> _plain("file:///a%20lake/events"), _plain("/a lake/events"), _plain("s3a://bucket/lake")
+        ('/a lake/events', '/a lake/events', 's3a://bucket/lake')
+    """
+    return re.sub(r"^file:/+", "/", unquote(path))
+
+
+@contextmanager
+def unfinished_if_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> Iterator[None]:
+    """While the block reads batches' rows, tell what goes wrong because one was published again as just that.
+
+    Args:
+        manifests: of the lake.
+        read: the publications whose rows the block reads.
+
+    Raises:
+        UnfinishedError: the block failed, and a batch has another publication by now.
+    """
+    try:
+        yield
+    except JobError:
+        raise
+    except Exception:
+        rebuilt = _rebuilt(manifests, read)
+        if rebuilt is None:
+            raise
+        raise UnfinishedError(f"batch {rebuilt}: it was rebuilt just now: run this again") from None
+
+
+def _rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:
+    with suppress(Exception):  # the lake cannot be read: what went wrong in the block says more
+        return next((one.batch for one in read if manifests.current(one.batch) != one), None)
+    return None

@@ -1,0 +1,154 @@
+"""The CSV of a bulk import, in place of calls."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.errors import ConfigurationError
+from jobs.lake.filesystem import FileSystem
+from jobs.lake.store_errors import cannot_write
+from jobs.replay.pending_events import Waiting
+from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
+
+log = logging.getLogger(__name__)
+
+_WAITS: Final = "status IS NULL"
+_CSV: Final = {
+    "header": "true",
+    # As RFC 4180 has it: a quote in a value is doubled, spaces belong to it, a missing one is empty.
+    "escape": '"',
+    "emptyValue": "",
+    "ignoreLeadingWhiteSpace": "false",
+    "ignoreTrailingWhiteSpace": "false",
+    # An import takes every file in the folder for a CSV: also Spark's mark of success, and the checksums that Hadoop
+    # writes beside each file on a local disk.
+    "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "fs.file.impl.disable.cache": "true",
+}
+_SCHEMA_FILE: Final = "interactions.json"
+_AVRO: Final[dict[str, Any]] = {
+    "USER_ID": "string",
+    "ITEM_ID": "string",
+    "TIMESTAMP": "long",
+    "EVENT_TYPE": "string",
+    "EVENT_VALUE": ["null", "float"],
+}
+"""What the fixed columns hold; the others may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of the events of a range.
+
+    Attributes:
+        exported: events that were written.
+        withoutUser: events that wait, and that an import does not take since nobody knows their user.
+        withoutItem: likewise, since they have no item.
+        withSeparator: likewise, since an item id of their impression holds what parts the items of an import's.
+        delivered: events that needed no export, since the trackingId has acknowledged them.
+        refused: likewise, since it has refused them for good.
+        leftOut: keys of properties that no column can hold.
+    """
+
+    exported: int
+    withoutUser: int
+    withoutItem: int
+    withSeparator: int
+    delivered: int
+    refused: int
+    leftOut: tuple[str, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait, written or not."""
+        return self.exported + self.withoutUser + self.withoutItem + self.withSeparator
+
+
+def export(waiting: Waiting, folder: str, files: FileSystem) -> Exported:
+    """Write what waits as a bulk import takes it: CSV files in a folder, and in `schema/` below it their schema.
+
+    Raises:
+        ConfigurationError: the folder is not empty, or cannot be written.
+    """
+    _check_folder(folder, files)
+    rows = name_users(waiting.events, waiting.settledEvents).persist(StorageLevel.DISK_ONLY)
+    try:
+        counts, keys, impressions = _count(rows), _keys(rows.where(_WAITS)), _has_impressions(rows.where(_WAITS))
+        columns = columns_of(keys, impressions=impressions)
+        importable = F.col("userId").isNotNull() & F.col("itemId").isNotNull() & ~has_separator()
+        table = interactions(rows.where(_WAITS).where(importable), columns)
+        table.write.mode("append").options(**_CSV).csv(folder)
+    finally:
+        rows.unpersist()
+    _write_schema(f"{folder}/schema", schema(table.columns), files)
+    counts["delivered"] += sum(each.delivered for each in waiting.settled)
+    counts["refused"] += sum(each.refused for each in waiting.settled)
+    if counts["withSeparator"]:
+        log.warning(
+            "%d events are left out: an item id of their impression holds '%s', which parts the items of an import's "
+            "IMPRESSION; calls can bear them: deliver their batches, or take the sign out of the ids and build anew",
+            counts["withSeparator"],
+            SEPARATOR,
+        )
+    left_out = clashing(keys)
+    if left_out:
+        log.warning("no column can hold the properties %s: the columns of their names are taken", ", ".join(left_out))
+    return Exported(**counts, leftOut=left_out)
+
+
+def schema(columns: Sequence[str]) -> dict[str, Any]:
+    """Write the dataset's schema, in Avro's words.
+
+    Examples:
+        >>> schema(["USER_ID", "EVENT_VALUE"])["fields"][1]
+        {'name': 'EVENT_VALUE', 'type': ['null', 'float']}
+    """
+    fields = [{"name": name, "type": _AVRO.get(name, ["null", "string"])} for name in columns]
+    namespace = "com.amazonaws.personalize.schema"
+    return {"type": "record", "name": "Interactions", "namespace": namespace, "fields": fields, "version": "1.0"}
+
+
+def _check_folder(folder: str, files: FileSystem) -> None:
+    try:
+        if files.exists(folder) and files.children(folder):
+            raise ConfigurationError(f"--bulk-export {folder}: is not empty; name another folder, or empty it")
+        files.make_folder(folder)
+    except OSError as error:
+        raise cannot_write("--bulk-export", folder, error) from None
+
+
+def _write_schema(folder: str, content: dict[str, Any], files: FileSystem) -> None:
+    files.replace(f"{folder}/{_SCHEMA_FILE}", json.dumps(content, indent=2))
+    files.delete(f"{folder}/.{_SCHEMA_FILE}.crc")
+
+
+def _count(rows: DataFrame) -> dict[str, int]:
+    waits, user, item = F.expr(_WAITS), F.col("userId").isNotNull(), F.col("itemId").isNotNull()
+    separator = has_separator()
+    found = rows.agg(
+        F.count_if(waits & user & item & ~separator).alias("exported"),
+        F.count_if(waits & ~user).alias("withoutUser"),
+        F.count_if(waits & user & ~item).alias("withoutItem"),
+        F.count_if(waits & user & item & separator).alias("withSeparator"),
+        F.count_if(F.col("status") == "delivered").alias("delivered"),
+        F.count_if(F.col("status") == "refused").alias("refused"),
+    )
+    return found.collect()[0].asDict()
+
+
+def _keys(rows: DataFrame) -> list[str]:
+    """Find the keys of all properties."""
+    return [row["key"] for row in rows.select(F.explode(F.map_keys("properties")).alias("key")).distinct().collect()]
+
+
+def _has_impressions(rows: DataFrame) -> bool:
+    return rows.where("impression IS NOT NULL").limit(1).count() > 0

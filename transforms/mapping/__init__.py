@@ -1,0 +1,1 @@
+"""The mapping file: what a user writes to map one raw record to candidates."""

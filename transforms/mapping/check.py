@@ -1,0 +1,247 @@
+"""The faults of a mapping that only Spark can see: schema, pattern and expressions, before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    MapType,
+    NullType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+    _parse_datatype_string,
+)
+
+from transforms.columns import ELEMENT, RAW, RESERVED
+from transforms.mapping.expressions import (
+    ALLOWED,
+    LEAVES,
+    folds,
+    functions_of,
+    has_star,
+    has_time_word,
+    in_words,
+    leaves_of,
+    parse,
+    sample,
+    trial,
+)
+from transforms.mapping.model import EventMapping, Fault
+from transforms.mapping.named_groups import named_groups
+from transforms.parsing import parse_csv
+
+_ONE_VALUE = "must give one value for each record: aggregates, windows and generators do not belong here"
+_SAME_VALUE = "must give the same value on every run: take out what reads a clock, chance or the file's place"
+_STAR = "must name the columns that it uses: * also holds those that the job adds"
+_TIME_WORD = "must give the same value on every run: write the time in digits instead of a word such as now or today"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The type an expression must have: `fits` judges, `words` tell it."""
+
+    words: str
+    fits: Callable[[DataType], bool]
+
+
+def _is_impression(kind: DataType) -> bool:
+    return isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType)
+
+
+TEXT = Expected("STRING: write CAST(... AS STRING)", lambda kind: isinstance(kind, StringType))
+TIME = Expected(
+    "TIMESTAMP: write timestamp_millis(...), timestamp_seconds(...) or to_timestamp(..., 'pattern')",
+    lambda kind: isinstance(kind, TimestampType),
+)
+NUMBER = Expected("a number: write CAST(... AS DOUBLE)", lambda kind: isinstance(kind, NumericType))
+ITEMS = Expected("ARRAY<STRING>: write split(...) or transform(..., x -> CAST(x AS STRING))", _is_impression)
+TRUTH = Expected("BOOLEAN", lambda kind: isinstance(kind, BooleanType))
+LIST = Expected("an ARRAY", lambda kind: isinstance(kind, ArrayType))
+PLAIN = Expected(
+    "a plain value: write to_json(...) for a whole structure",
+    lambda kind: not isinstance(kind, ArrayType | MapType | StructType),
+)
+_FIELD_TYPES = {"sentAt": TIME, "eventValue": NUMBER, "impression": ITEMS}
+
+
+def check_mapping(mapping: EventMapping, spark: SparkSession) -> list[Fault]:
+    """Find every fault in a mapping's schema, pattern and expressions.
+
+    Args:
+        mapping: what `mapping_reader` could read; keys that it refused are left out.
+        spark: used to parse and analyse; no data is read and no job is run.
+    """
+    return list(_Checker(mapping, spark).faults())
+
+
+def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
+    """Resolve the columns of a raw record, without `_raw`.
+
+    Raises:
+        PySparkException: the DDL does not parse.
+        ValueError: the pattern is no regular expression.
+    """
+    source = mapping.source
+    if source.format == "text":
+        groups = named_groups(source.pattern, spark) if source.pattern else {}
+        return StructType([StructField(name, StringType()) for name in groups])
+    # What createDataFrame reads a DDL text by, without a job's worth of machinery; a lone type is one column to it too.
+    kind = _parse_datatype_string(source.schema or "")
+    return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
+
+
+class _Sound(NamedTuple):
+    """An expression of one value a record, of the type that it must have."""
+
+    table: str
+    key: str
+    text: str
+
+
+class _Checker:
+    def __init__(self, mapping: EventMapping, spark: SparkSession) -> None:
+        self._mapping = mapping
+        self._spark = spark
+        self._sound: dict[DataFrame, list[_Sound]] = {}
+
+    def faults(self) -> Iterator[Fault]:
+        source_faults = list(self._source_faults())
+        yield from source_faults
+        record = None if source_faults else self._empty_records()
+        where, explode = self._mapping.where, self._mapping.explode
+        if where is not None:
+            yield from self._expression("record", "where", where, record, TRUTH)
+        element, explode_faults = record, []
+        if explode is not None:
+            explode_faults = list(self._expression("record", "explode", explode, record, LIST))
+            element = None if explode_faults or record is None else _with_element(record, explode)
+        yield from explode_faults
+        for name, text in self._mapping.event.items():
+            yield from self._expression("event", name, text, element or _unless_exploded(record, text), _kind(name))
+        for key, text in self._mapping.properties.items():
+            yield from self._expression("event.properties", key, text, element or _unless_exploded(record, text), PLAIN)
+        yield from self._constant_faults()
+
+    def _source_faults(self) -> Iterator[Fault]:
+        source = self._mapping.source
+        if source.schema is None and source.pattern is None:
+            return
+        key = "schema" if source.pattern is None else "pattern"
+        try:
+            names = [name.lower() for name in record_schema(self._mapping, self._spark).names]
+        except PySparkException as error:
+            yield self._mapping.fault("source", key, in_words(error))
+            return
+        except ValueError as error:
+            yield self._mapping.fault("source", key, str(error))
+            return
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield self._mapping.fault("source", key, f"names the column {name} twice")
+        reserved = RESERVED | ({ELEMENT} if self._mapping.explode else set())
+        for name in sorted(reserved & set(names)):
+            yield self._mapping.fault("source", key, f"may not name a column {name}: the job adds it")
+        if source.format == "csv":
+            nested = [
+                field.name for field in record_schema(self._mapping, self._spark) if not PLAIN.fits(field.dataType)
+            ]
+            for name in nested:
+                yield self._mapping.fault("source", key, f"{name} is no plain type: a CSV column holds one value")
+            yield from () if nested else self._option_faults()
+
+    def _option_faults(self) -> Iterator[Fault]:
+        """Try the options on one line: Spark finds their faults only when it parses."""
+        source = self._mapping.source
+        parsed = parse_csv(F.lit("x"), record_schema(self._mapping, self._spark), source)
+        try:
+            self._spark.sql("SELECT 1").select(parsed).collect()
+        except (PySparkException, Py4JJavaError) as error:
+            yield self._mapping.fault("source", "options", in_words(error))
+
+    def _empty_records(self) -> DataFrame | None:
+        """An empty DataFrame with a record's columns; None where the columns are not known."""
+        source = self._mapping.source
+        if not source.format or (source.format != "text" and source.schema is None):
+            return None
+        columns = StructType([*record_schema(self._mapping, self._spark).fields, StructField(RAW, StringType())])
+        nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in columns]
+        return self._spark.range(0).select(*nothing)
+
+    def _expression(
+        self, table: str, key: str, text: str, records: DataFrame | None, expected: Expected
+    ) -> Iterator[Fault]:
+        """Check one expression; with the columns unknown (None), its grammar alone."""
+        try:
+            if records is None:
+                parse(text, self._spark)
+                return
+            selected = records.select(F.expr(text).alias("value"))
+        except PySparkException as error:
+            yield self._mapping.fault(table, key, in_words(error))
+            return
+        misuses = list(_misuses(text, records, selected))
+        yield from (self._mapping.fault(table, key, problem) for problem in misuses)
+        kind = selected.schema[0].dataType
+        if not isinstance(kind, NullType) and not expected.fits(kind):
+            problem = f"is {kind.simpleString().upper()}, must be {expected.words}"
+            yield self._mapping.fault(table, key, problem)
+        elif not misuses:
+            self._sound.setdefault(records, []).append(_Sound(table, key, text))
+
+    def _constant_faults(self) -> Iterator[Fault]:
+        """Try what is sound so far all at once, since it is rarely at fault; then, to tell which is, one by one."""
+        for records, sound in self._sound.items():
+            example = sample(records)
+            tried = [F.expr(one.text).alias(f"value{place}") for place, one in enumerate(sound)]
+            if folds(example.select(tried)):
+                continue
+            for one in sound:
+                if constant := trial(example.select(F.expr(one.text))):
+                    yield self._mapping.fault(one.table, one.key, constant)
+
+
+def _kind(field: str) -> Expected:
+    return _FIELD_TYPES.get(field, TEXT)
+
+
+def _unless_exploded(records: DataFrame | None, text: str) -> DataFrame | None:
+    """With the exploded array at fault, what does not speak of its element can be checked all the same."""
+    return None if ELEMENT in text else records
+
+
+def _with_element(records: DataFrame, explode: str) -> DataFrame:
+    return records.select("*", F.expr(explode).getItem(0).alias(ELEMENT))
+
+
+def _misuses(text: str, records: DataFrame, selected: DataFrame) -> Iterator[str]:
+    """Say why an expression does not give one value a record, the same on every run: at the most one reason."""
+    spark, plan = records.sparkSession, _analysed(selected)
+    functions = functions_of(text, spark)
+    if has_star(text, spark):
+        yield _STAR
+    elif plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
+        yield _ONE_VALUE
+    elif not plan.deterministic() or not leaves_of(plan) <= LEAVES:
+        yield _SAME_VALUE
+    elif unknown := sorted(functions - ALLOWED):
+        yield (
+            f"uses {', '.join(unknown)}, which is not known to give the same value on every run: use the functions "
+            "that docs/mapping.md lists, or let the log bring the value"
+        )
+    elif has_time_word(text, plan, spark):
+        yield _TIME_WORD
+
+
+def _analysed(frame: DataFrame) -> Any:
+    return frame._jdf.queryExecution().analyzed()

@@ -1,0 +1,142 @@
+"""What a user writes to map one raw record to candidates, as frozen dataclasses.
+
+`mapping_reader` reads the TOML file into them; `mapping_check` finds the faults that only Spark can see.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from transforms.mapping.toml_places import TomlPlaces
+
+FORMATS: Final = ("json", "csv", "parquet", "orc", "text")
+EVENT_FIELDS: Final = (
+    "eventType",
+    "sentAt",
+    "userId",
+    "visitorId",
+    "sessionId",
+    "eventId",
+    "itemId",
+    "eventValue",
+    "impression",
+    "recommendationId",
+    "eventAttributionSource",
+)
+IDENTITY_FIELDS: Final = ("userId", "visitorId", "sessionId")
+# Set by the job itself: a mapping that could change them could make a record vanish unseen.
+OWN_OPTIONS: Final = frozenset(
+    {"mode", "columnnameofcorruptrecord", "inferschema", "path", "wholetext"}
+    | {"recursivefilelookup", "basepath", "ignorecorruptfiles", "ignoremissingfiles"}
+)
+LINE_ENCODINGS: Final = {"utf-8": "UTF-8", "utf8": "UTF-8", "iso-8859-1": "ISO-8859-1", "latin1": "ISO-8859-1"}
+"""In which a line's end is one byte, and which Spark's `decode` knows."""
+MISSING_WORDS: Final = (
+    "null",
+    "undefined",
+    "none",
+    "nan",
+    "-",
+    "(not set)",
+    "(none)",
+    "[object Object]",
+    r"\N",
+    "00000000-0000-0000-0000-000000000000",
+    "00000000000000000000000000000000",
+)
+"""What logs write for a value that is not there, in any case of letters; a mapping may list others."""
+CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """Something wrong in a mapping file.
+
+    Attributes:
+        line: 1-based line of the file; 0 where it is the file as a whole.
+        place: the key, as `[table] key`.
+        problem: what is wrong, and what to do.
+    """
+
+    line: int
+    place: str
+    problem: str
+
+    def describe(self, file: str) -> str:
+        """Name the place and the problem in one line.
+
+        Examples:
+            >>> Fault(7, "[event] sentAt", "is missing").describe("shop.toml")
+            'shop.toml:7: [event] sentAt: is missing'
+        """
+        at = f"{file}:{self.line}" if self.line else file
+        return f"{at}: {self.place}: {self.problem}" if self.place else f"{at}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How raw records are read.
+
+    Attributes:
+        format: one of `FORMATS`.
+        schema: Spark DDL of a record; None for text.
+        options: Spark reader options.
+        pattern: Java regular expression whose named groups become STRING columns; text only.
+        missing: words that count as a missing value, in any case of letters.
+    """
+
+    format: str
+    schema: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    pattern: str | None = None
+    missing: tuple[str, ...] = MISSING_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class EventMapping:
+    """One mapping file. Expressions are Spark SQL, over the record's columns, `_raw` and `element`.
+
+    Attributes:
+        source: how records are read.
+        where: records for which it is not true are filtered.
+        explode: an ARRAY; one candidate an element.
+        event: expression by field of `EVENT_FIELDS`.
+        properties: expression by camelCase key.
+        places: where each key stands in the file.
+    """
+
+    source: Source
+    event: Mapping[str, str]
+    properties: Mapping[str, str]
+    where: str | None
+    explode: str | None
+    places: TomlPlaces
+
+    def fault(self, table: str, key: str, problem: str) -> Fault:
+        """Build a fault at a key of this file."""
+        return fault_at(self.places, table, key, problem)
+
+
+def encoding_of(options: Mapping[str, str]) -> str:
+    """Find the encoding among reader options, lower-cased; Spark knows two names for it."""
+    named = {key.lower(): value.lower() for key, value in options.items()}
+    return named.get("encoding", named.get("charset", "utf-8"))
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether an encoding writes a line's end in more bytes than one.
+
+    Examples:
+        >>> is_wide("utf-16le"), is_wide("windows-1252")
+        (True, False)
+    """
+    return encoding.startswith(("utf-16", "utf16", "utf-32", "utf32", "x-utf-16", "x-utf-32", "unicode", "ucs"))
+
+
+def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> Fault:
+    """Build a fault at `[table] key`, with its line."""
+    place = f"[{table}] {key}" if table and key else f"[{table}]" if table else key
+    return Fault(places.line(table, key), place, problem)

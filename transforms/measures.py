@@ -1,0 +1,190 @@
+"""Aggregates for plans and reports: a few numbers from many events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from transforms.limits import EVENTS_PER_REQUEST
+from transforms.schemas import EVENTS
+from transforms.wire import event_json
+
+_GROUP = ("batch", "userId", "sessionId")
+_ENVELOPE = '{"trackingId":"","sessionId":"","eventList":[]}'
+_USER = ',"userId":""'
+
+
+def measure_sending(events: DataFrame, trackingId: str) -> DataFrame:
+    """Measure what sending events will take.
+
+    Args:
+        events: the `events` table's columns, `batch`, and `status`: how an event ended before, null where it waits.
+        trackingId: that they go to.
+
+    Returns:
+        One row, all BIGINT: delivered and refused before; waiting; of these, requests (the fewest; a request holds one
+        batch's events), bytes (of the requests' bodies) and unimportable (without a userId or an itemId).
+    """
+    waits = F.col("status").isNull()
+    wire = event_json({name: F.col(name) for name in EVENTS.names})
+    sized = events.select(
+        *_GROUP,
+        "status",
+        waits.cast("long").alias("waiting"),
+        F.when(waits, F.octet_length(wire)).alias("bytes"),
+        (waits & (F.col("userId").isNull() | F.col("itemId").isNull())).cast("long").alias("unimportable"),
+    )
+    groups = sized.groupBy(*_GROUP).agg(
+        F.count_if(F.col("status") == "delivered").alias("delivered"),
+        F.count_if(F.col("status") == "refused").alias("refused"),
+        F.sum("waiting").alias("waiting"),
+        F.sum("bytes").alias("bytes"),
+        F.sum("unimportable").alias("unimportable"),
+    )
+    requests = F.ceil(F.col("waiting") / EVENTS_PER_REQUEST)
+    commas = F.col("waiting") - requests
+    return groups.agg(
+        _total(F.col("delivered")).alias("delivered"),
+        _total(F.col("refused")).alias("refused"),
+        _total(F.col("waiting")).alias("waiting"),
+        _total(requests).alias("requests"),
+        _total(F.col("bytes") + commas + requests * _envelope(trackingId)).alias("bytes"),
+        _total(F.col("unimportable")).alias("unimportable"),
+    )
+
+
+def _envelope(trackingId: str) -> Column:
+    """Bytes of a request's body beside its events."""
+    user = F.coalesce(F.octet_length("userId") + len(_USER), F.lit(0))
+    return F.octet_length("sessionId") + user + len(_ENVELOPE) + len(trackingId.encode())
+
+
+def _total(number: Column) -> Column:
+    return F.coalesce(F.sum(number), F.lit(0)).cast("bigint")
+
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def events_by_day(events: DataFrame) -> DataFrame:
+    """Count events by day, to find out when most of them happened.
+
+    Returns:
+        day INT, since 1970-01-01, and events BIGINT; one row a day that has any: at the most some 3 million.
+    """
+    return events.groupBy(F.unix_date(F.to_date("sentAt")).alias("day")).agg(F.count("*").alias("events"))
+
+
+def top_types(events: DataFrame, most: int) -> DataFrame:
+    """Find the most frequent event types.
+
+    Returns:
+        eventType and events BIGINT; the most frequent first, equals in order of their names.
+    """
+    counted = events.groupBy("eventType").agg(F.count("*").alias("events"))
+    return counted.orderBy(F.desc("events"), "eventType").limit(most)
+
+
+def events_over_time(
+    events: DataFrame, types: Sequence[str] | None, since: datetime, width: timedelta, bins: int
+) -> DataFrame:
+    """Count events by type and stretch of time.
+
+    Args:
+        events: eventType and sentAt.
+        types: those that are told apart; None for all of them.
+        since: where the first stretch begins, aware.
+        width: of each.
+        bins: how many there are.
+
+    Returns:
+        eventType, null for all that are not told apart; bin INT, from 0, -1 for what is earlier, `bins` for what is
+        later; events BIGINT.
+    """
+    kind = F.col("eventType") if types is None else F.when(F.col("eventType").isin(*types), F.col("eventType"))
+    micros = F.unix_micros("sentAt") - F.unix_micros(F.lit(since))
+    place = F.floor(micros / F.lit(width // _MICROSECOND))
+    within = F.greatest(F.lit(-1), F.least(F.lit(bins), place)).cast("int")
+    return events.groupBy(kind.alias("eventType"), within.alias("bin")).agg(F.count("*").alias("events"))
+
+
+SIZE_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 1_000)
+"""Events a session: the most that each class holds; one more class has no bound. A request holds 10."""
+DURATION_BOUNDS: Final = (0, 10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 86_400)
+"""Seconds from a session's first event to its last, likewise."""
+
+
+def size_class(events: Column) -> Column:
+    """Give the place of a session's class in SIZE_BOUNDS, from 0.
+
+    Examples:
+        >>> df = spark.createDataFrame([(1,), (2,), (5,), (6,), (1001,)], "events BIGINT")
+        >>> [row[0] for row in df.select(size_class(F.col("events"))).collect()]
+        [0, 1, 2, 3, 8]
+    """
+    return _class(events, SIZE_BOUNDS)
+
+
+def duration_class(micros: Column) -> Column:
+    """Give the place of a session's class in DURATION_BOUNDS, from 0."""
+    return _class(micros, [bound * 1_000_000 for bound in DURATION_BOUNDS])
+
+
+def _class(value: Column, bounds: Sequence[int]) -> Column:
+    """Count the bounds that a value passes."""
+    return reduce(lambda place, bound: place + (value > bound).cast("int"), bounds, F.lit(0))
+
+
+_BEFORE: Final = 1
+_NOW: Final = 2
+_DELIVERED: Final = 4
+
+
+def compare_builds(before: DataFrame, now: DataFrame, delivered: DataFrame) -> DataFrame:
+    """Count what becomes of delivered events when one build of a batch replaces another.
+
+    An event that is there still bears its eventId. Of those that are not, as many are taken for re-keyed as the new
+    build has events that the old one had not, of the same person, type, time and item: these would be sent again. The
+    rest is gone.
+
+    Args:
+        before: the rows of `events` of the build that is replaced.
+        now: of the one that replaces it.
+        delivered: eventId of events that the service has acknowledged, each once or more.
+
+    Returns:
+        One row, all BIGINT: delivered, how many events of the build before were; of these, rekeyed and gone.
+    """
+    rows = _seen(before, _BEFORE).unionByName(_seen(now, _NOW))
+    known = delivered.select("eventId", F.lit(None).cast("bigint").alias("content"), F.lit(_DELIVERED).alias("seen"))
+    seen = F.bit_or("seen")
+    by_id = rows.unionByName(known).groupBy("eventId").agg(seen.alias("seen"), F.max("content").alias("content"))
+    kept, missing, fresh = (F.col("seen") == kind for kind in (_BEFORE | _NOW | _DELIVERED, _BEFORE | _DELIVERED, _NOW))
+    # What is there still needs no counterpart: it is counted along, in one row of each task.
+    by_content = (
+        by_id.where(kept | missing | fresh)
+        .groupBy(F.when(~kept, F.col("content")).alias("content"))
+        .agg(*[F.count_if(each).alias(name) for name, each in (("kept", kept), ("missing", missing), ("fresh", fresh))])
+    )
+    return by_content.agg(
+        _sum(F.col("kept") + F.col("missing")).alias("delivered"),
+        _sum(F.least("missing", "fresh")).alias("rekeyed"),
+        _sum(F.col("missing") - F.least("missing", "fresh")).alias("gone"),
+    )
+
+
+def _seen(events: DataFrame, kind: int) -> DataFrame:
+    who = F.coalesce("visitorId", "userId", "sessionId")
+    parts = (who, F.col("eventType"), F.unix_micros("sentAt"), F.col("itemId"))
+    # An absent part is none of the texts that a part can be.
+    texts = [F.coalesce(F.concat(F.lit("="), part.cast("string")), F.lit("-")) for part in parts]
+    return events.select("eventId", F.xxhash64(*texts).alias("content"), F.lit(kind).alias("seen"))
+
+
+def _sum(column: Column) -> Column:
+    return F.coalesce(F.sum(column), F.lit(0))
