@@ -1,6 +1,7 @@
 """PutEvents calls from an event loop. boto3 gives the URL, the credentials and the proxy; the calls are made here.
 
-boto3's own calls take five times the CPU: each is checked, serialised and signed from the start, in a thread of its own.
+boto3's own calls take five times the CPU: each is checked, serialised and signed from the start, in
+a thread of its own.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Errors of the store in words: a full disk, a file that cannot be read, a batch that is rebuilt meanwhile.
 
 A power loss leaves files that are shorter than they were written, or full of zeroes. On local disks Hadoop keeps a
-`.crc` file of checksums beside each file, and a power loss may damage only that one. A `.crc` file that has not the form
-of one says nothing of its file: it is deleted, and the next run reads the file. A well-formed one that disagrees means
-that the file is damaged, and somebody must decide.
+`.crc` file of checksums beside each file, and a power loss may damage only that one. A `.crc` file that has not the
+form of one says nothing of its file: it is deleted, and the next run reads the file. A
+well-formed one that disagrees means that the file is damaged, and somebody must decide.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A mapping's Spark SQL expressions: which functions they may use, parsing, guards, a trial.
 
 Every function that Spark 3.5 to 4.1 registers was read through. The list holds those whose value depends on their
-arguments alone. All others are refused: aggregates, windows and generators, what reads a clock, chance, the session, the
-file's place or the JVM, sketches, and functions that somebody has added to a session.
+arguments alone. All others are refused: aggregates, windows and generators, what reads a clock, chance, the session,
+the file's place or the JVM, sketches, and functions that somebody has added to a session.
 """
 
 from __future__ import annotations
