@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """The exit codes of every clickstream job."""
 
     DONE = 0
@@ -28,8 +28,8 @@ class Exit(IntEnum):
     INTERRUPTED = 5
 
 
-DONE = (Exit.DONE, Exit.DEAD_LETTERS)
-HOPELESS = (Exit.CONFIGURATION, Exit.GATE_FAILED)
+DONE = (ExitCode.DONE, ExitCode.DEAD_LETTERS)
+HOPELESS = (ExitCode.CONFIGURATION, ExitCode.GATE_FAILED)
 """After these somebody must mend something first. After any other a run sends and builds only what is missing, so it is
 tried again: also after a fault of ours or a driver that died, whose cause may be a store or a host that comes back."""
 
@@ -192,7 +192,7 @@ def check_ending(summary: dict[str, Any], max_dead_letter_share: float) -> None:
         raise kind(f"{ended}: {summary.get('error', 'see the log')}")
     if "runId" not in summary:
         raise AirflowException(f"{ended}, but its log holds no summary: nobody knows what was done; see the log")
-    if code != Exit.DEAD_LETTERS:
+    if code != ExitCode.DEAD_LETTERS:
         return
     if not {"batch", "events", "deadLettered"} <= summary.keys():
         raise AirflowException(f"{ended}, but its summary does not say how many events were refused; see the log")

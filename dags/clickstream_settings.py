@@ -33,7 +33,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class DagSettings:
     """One feed of logs into one event tracker.
 
     Attributes:
@@ -75,7 +75,7 @@ class Settings:
     spark: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_settings(file: Path) -> Settings:
+def read_settings(file: Path) -> DagSettings:
     """Read the file.
 
     Raises:
@@ -92,15 +92,15 @@ def read_settings(file: Path) -> Settings:
     if faults := _faults(given):
         raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
     spark = {name: _written(value) for name, value in _flattened(given.get("spark", {})).items()}
-    return Settings(**{**given, "start_date": _moment(given["start_date"]), "spark": spark})
+    return DagSettings(**{**given, "start_date": _moment(given["start_date"]), "spark": spark})
 
 
 def _required() -> list[str]:
-    return [key.name for key in fields(Settings) if key.default is MISSING and key.default_factory is MISSING]
+    return [key.name for key in fields(DagSettings) if key.default is MISSING and key.default_factory is MISSING]
 
 
 def _faults(given: Mapping[str, Any]) -> list[str]:
-    known = [key.name for key in fields(Settings)]
+    known = [key.name for key in fields(DagSettings)]
     spark = _flattened(given["spark"]) if isinstance(given.get("spark"), dict) else {}
     below = [name for name in known if name in spark]
     missing = [f"{name} is missing" for name in _required() if name not in given and name not in below]

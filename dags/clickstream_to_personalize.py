@@ -13,7 +13,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from clickstream_batches import BatchSchedule, interval_of
-from clickstream_job import ClickstreamJobOperator, Exit, describe_dead_letters
+from clickstream_job import ClickstreamJobOperator, ExitCode, describe_dead_letters
 from clickstream_settings import MAX_CALLS, read_settings
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ with DAG(
     @task(depends_on_past=False)
     def all_accepted(summary: dict[str, Any]) -> None:
         """Be skipped, which is pink in the grid, where the service refused events for good: still a success."""
-        if summary["exitCode"] == Exit.DEAD_LETTERS:
+        if summary["exitCode"] == ExitCode.DEAD_LETTERS:
             refused = describe_dead_letters(summary)
             logging.getLogger(__name__).warning("%s; they are in the lake's dead_letters, with its words", refused)
             raise AirflowSkipException(refused)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from delivery.model import Answer
-from delivery.responses import Meaning, meaning
+from delivery.model import Response
+from delivery.responses import ResponseMeaning, interpret_response
 
 _SMOOTH: Final = 0.1
 """The weight of the newest call in the mean latency."""
@@ -17,7 +17,7 @@ _KEPT: Final = 5 * SLOTS
 
 
 @dataclass(slots=True)
-class Calls:
+class CallStatistics:
     """What a task, or a delivery, has called so far.
 
     Attributes:
@@ -63,22 +63,22 @@ class Calls:
         self.retried += again
         self.requests += not again
 
-    def end(self, answer: Answer, seconds: float) -> None:
+    def end(self, answer: Response, seconds: float) -> None:
         """Count a call that has ended."""
         self.ended += 1
-        what = meaning(answer)
-        self.throttled += what is Meaning.THROTTLED
-        if what is Meaning.DELIVERED:
+        what = interpret_response(answer)
+        self.throttled += what is ResponseMeaning.THROTTLED
+        if what is ResponseMeaning.DELIVERED:
             self.acknowledged += 1
             self.refusedInARow = 0
-        elif what is Meaning.REFUSED:
+        elif what is ResponseMeaning.REFUSED:
             self.refused += 1
             self.refusedInARow += 1
         if answer.httpStatus is not None:
             self.answered += 1
             self.latency += (seconds - self.latency) * (_SMOOTH if self.answered > 1 else 1.0)
 
-    def add(self, other: Calls) -> None:
+    def add(self, other: CallStatistics) -> None:
         """Add another's counts; the latency, the refusals in a row, and when calls began, stay one's own."""
         self.requests += other.requests
         self.attempts += other.attempts

@@ -15,7 +15,7 @@ _LONGEST_RUN: Final = 16 * _PIECE
 """Keys that are sorted at once, in some hundredths of a second: the event loop waits for it."""
 
 
-class Ended:
+class EndedRequestLog:
     """Which requests of a part have ended, in the order in which they did, in 8 bytes each: the list only grows.
 
     Where a part of a split request has ended, so are the wholes that it belongs to noted as begun, each by a key of its
@@ -33,7 +33,7 @@ class Ended:
 
     def add(self, requestId: str) -> None:
         """Note one."""
-        self.keys.append(key(requestId))
+        self.keys.append(request_key(requestId))
         self.keys.extend(map(_begun, _above(requestId)))
 
     def piece(self, start: int) -> tuple[str, int]:
@@ -46,7 +46,7 @@ class Ended:
         return b64encode(keys.tobytes()).decode(), start + len(keys)
 
 
-def key(requestId: str) -> int:
+def request_key(requestId: str) -> int:
     """64 bits that stand for a request or a part of one: an id is a SHA-256 in hexadecimal, a part's has its path too.
 
     Examples:
@@ -56,7 +56,7 @@ def key(requestId: str) -> int:
     return _hash(requestId) if "." in requestId else int(requestId[:16], 16)
 
 
-class Done:
+class EndedRequestSet:
     """What a task is not to send: requests that have ended. It grows piece by piece, and takes 8 bytes a request.
 
     Args:
@@ -71,7 +71,7 @@ class Done:
     """
 
     def __init__(self, requestIds: Iterable[str] = ()) -> None:
-        ended = Ended()
+        ended = EndedRequestLog()
         for each in requestIds:
             ended.add(each)
         self._runs = [array("Q", sorted(ended.keys))] if ended.keys else []
@@ -87,7 +87,7 @@ class Done:
 
     def has(self, requestId: str) -> bool:
         """Whether this very request, or part, has ended."""
-        return self._holds(key(requestId))
+        return self._holds(request_key(requestId))
 
     def has_part_of(self, requestId: str) -> bool:
         """Whether it was split, and a part of it has ended."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 Status = Literal["delivered", "refused"]
-Row = dict[str, Any]
+OutcomeRow = dict[str, Any]
 """An outcome as it travels: the columns of a receipt, and errorMessage."""
 
 UNANSWERED: Final = "unanswered"
@@ -60,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What one call came back with.
 
     Attributes:
@@ -91,7 +91,7 @@ class Outcome:
 
     request: Request
     status: Status
-    answer: Answer
+    answer: Response
     attempts: int
     startedAt: datetime
     latencyMs: int

@@ -15,7 +15,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from delivery.model import Answer
+from delivery.model import Response
 
 NOT_REACHED: Final = "EndpointConnectionError"
 """Refused, no route, no such name, or closed before TLS was agreed."""
@@ -39,7 +39,7 @@ NOT_THE_SERVICE: Final = "NotTheService"
 """Whoever answers is somebody else, e.g. a web server at an endpoint's wrong port."""
 
 
-class NoAnswerError(Exception):
+class NoResponseError(Exception):
     """A call that ended without an answer.
 
     Attributes:
@@ -55,7 +55,7 @@ class SourceSilentError(Exception):
     """The source of the credentials in use gave none when it was asked again: it is down, or asked too often."""
 
 
-class Meaning(Enum):
+class ResponseMeaning(Enum):
     """What to do after an answer."""
 
     DELIVERED = "the events are acknowledged"
@@ -68,39 +68,39 @@ class Meaning(Enum):
 
 
 _BY_CODE: Final = {
-    "ThrottlingException": Meaning.THROTTLED,
-    "Throttling": Meaning.THROTTLED,
-    "ThrottledException": Meaning.THROTTLED,
-    "TooManyRequestsException": Meaning.THROTTLED,
-    "RequestLimitExceeded": Meaning.THROTTLED,
-    "LimitExceededException": Meaning.THROTTLED,
-    "RequestThrottled": Meaning.THROTTLED,
-    "RequestThrottledException": Meaning.THROTTLED,
-    "ProvisionedThroughputExceededException": Meaning.THROTTLED,
-    "BandwidthLimitExceeded": Meaning.THROTTLED,
-    "SlowDown": Meaning.THROTTLED,
-    "RequestAbortedException": Meaning.FAULT,
-    "RequestTimeout": Meaning.FAULT,
-    "RequestTimeoutException": Meaning.FAULT,
-    "ExpiredToken": Meaning.EXPIRED,
-    "ExpiredTokenException": Meaning.EXPIRED,
-    "AccessDeniedException": Meaning.STOP,
-    "AccessDenied": Meaning.STOP,
-    "IncompleteSignature": Meaning.STOP,
-    "IncompleteSignatureException": Meaning.STOP,
-    "InvalidClientTokenId": Meaning.STOP,
-    "InvalidSignatureException": Meaning.STOP,
-    "MissingAuthenticationToken": Meaning.STOP,
-    "MissingAuthenticationTokenException": Meaning.STOP,
-    "NotAuthorized": Meaning.STOP,
-    NOT_THE_SERVICE: Meaning.STOP,
-    "OptInRequired": Meaning.STOP,
-    "RequestExpired": Meaning.STOP,
-    "ResourceNotFoundException": Meaning.STOP,
-    "SignatureDoesNotMatch": Meaning.STOP,
-    "UnrecognizedClientException": Meaning.STOP,
-    "ProxySettingError": Meaning.STOP,
-    **dict.fromkeys(UNREACHABLE, Meaning.UNREACHABLE),
+    "ThrottlingException": ResponseMeaning.THROTTLED,
+    "Throttling": ResponseMeaning.THROTTLED,
+    "ThrottledException": ResponseMeaning.THROTTLED,
+    "TooManyRequestsException": ResponseMeaning.THROTTLED,
+    "RequestLimitExceeded": ResponseMeaning.THROTTLED,
+    "LimitExceededException": ResponseMeaning.THROTTLED,
+    "RequestThrottled": ResponseMeaning.THROTTLED,
+    "RequestThrottledException": ResponseMeaning.THROTTLED,
+    "ProvisionedThroughputExceededException": ResponseMeaning.THROTTLED,
+    "BandwidthLimitExceeded": ResponseMeaning.THROTTLED,
+    "SlowDown": ResponseMeaning.THROTTLED,
+    "RequestAbortedException": ResponseMeaning.FAULT,
+    "RequestTimeout": ResponseMeaning.FAULT,
+    "RequestTimeoutException": ResponseMeaning.FAULT,
+    "ExpiredToken": ResponseMeaning.EXPIRED,
+    "ExpiredTokenException": ResponseMeaning.EXPIRED,
+    "AccessDeniedException": ResponseMeaning.STOP,
+    "AccessDenied": ResponseMeaning.STOP,
+    "IncompleteSignature": ResponseMeaning.STOP,
+    "IncompleteSignatureException": ResponseMeaning.STOP,
+    "InvalidClientTokenId": ResponseMeaning.STOP,
+    "InvalidSignatureException": ResponseMeaning.STOP,
+    "MissingAuthenticationToken": ResponseMeaning.STOP,
+    "MissingAuthenticationTokenException": ResponseMeaning.STOP,
+    "NotAuthorized": ResponseMeaning.STOP,
+    NOT_THE_SERVICE: ResponseMeaning.STOP,
+    "OptInRequired": ResponseMeaning.STOP,
+    "RequestExpired": ResponseMeaning.STOP,
+    "ResourceNotFoundException": ResponseMeaning.STOP,
+    "SignatureDoesNotMatch": ResponseMeaning.STOP,
+    "UnrecognizedClientException": ResponseMeaning.STOP,
+    "ProxySettingError": ResponseMeaning.STOP,
+    **dict.fromkeys(UNREACHABLE, ResponseMeaning.UNREACHABLE),
 }
 _NEVER: Final = frozenset({501, 505})
 """Whoever answers so knows neither the method nor the protocol: it is not the service, and will not be."""
@@ -121,7 +121,7 @@ _SET_UP: Final = frozenset(
 """The names of all its others: before anything is sent, they are about the set-up."""
 
 
-def meaning(answer: Answer) -> Meaning:
+def interpret_response(answer: Response) -> ResponseMeaning:
     """Read an answer: its code first, then its status.
 
     Examples:
@@ -131,19 +131,19 @@ def meaning(answer: Answer) -> Meaning:
         ('THROTTLED', 'REFUSED')
     """
     if answer.errorCode is None:
-        return Meaning.DELIVERED
+        return ResponseMeaning.DELIVERED
     named = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
     if answer.httpStatus is None and answer.errorCode in _SET_UP:
-        return Meaning.STOP
+        return ResponseMeaning.STOP
     return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, named)
 
 
-def _by_status(status: int | None, named: bool) -> Meaning:
+def _by_status(status: int | None, named: bool) -> ResponseMeaning:
     if status in _NEVER:
-        return Meaning.STOP
+        return ResponseMeaning.STOP
     if status is None or status == 408 or status >= 500:
-        return Meaning.FAULT
+        return ResponseMeaning.FAULT
     if status == 429:
-        return Meaning.THROTTLED
+        return ResponseMeaning.THROTTLED
     # Only these can be about what a request holds. A redirect, a proxy's 407 or a nameless 400 refuses no event.
-    return Meaning.REFUSED if status == 413 or (status == 400 and named) else Meaning.STOP
+    return ResponseMeaning.REFUSED if status == 413 or (status == 400 and named) else ResponseMeaning.STOP

@@ -16,17 +16,17 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from delivery.control.task_connection import Attempt, Line
-from delivery.control.task_session import Talk
-from delivery.control.wire import Address
-from delivery.ended_requests import Done
-from delivery.http.background import Loop
+from delivery.control.task_connection import TaskAttempt, TaskConnection
+from delivery.control.task_session import TaskSession
+from delivery.control.wire import DriverAddress
+from delivery.ended_requests import EndedRequestSet
+from delivery.http.background import LookupLoop
 from delivery.http.client import connect
-from delivery.http.endpoint import Service
-from delivery.model import Outcome, Request, Row
-from delivery.rate.rate_lease import Permit
-from delivery.sender.request_buffer import Feed
-from delivery.sender.request_executor import RetryPolicy, Time
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import Outcome, OutcomeRow, Request
+from delivery.rate.rate_lease import RateLease
+from delivery.sender.request_buffer import RequestBuffer
+from delivery.sender.request_executor import RetryPolicy, WallClock
 from delivery.sender.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000
@@ -35,7 +35,7 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class TaskConfig:
     """What every task of a delivery goes by. Pickled to the executors: it holds plain values only.
 
     Attributes:
@@ -45,14 +45,14 @@ class Terms:
         retry: when to call again.
     """
 
-    service: Service
-    address: Address
+    service: TrackerEndpoint
+    address: DriverAddress
     in_flight: int = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class UnreportedOutcomes:
     """Outcomes that the driver has not said to have.
 
     Attributes:
@@ -61,10 +61,10 @@ class Left:
     """
 
     attempt: str
-    rows: tuple[tuple[int, Row], ...] = ()
+    rows: tuple[tuple[int, OutcomeRow], ...] = ()
 
 
-def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
+def deliver(terms: TaskConfig, part: int, pieces: Iterable[list[Request]]) -> UnreportedOutcomes:
     """Send a part's requests; return when they have ended, or when the delivery is to end.
 
     Args:
@@ -75,8 +75,8 @@ def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
     Raises:
         DriverNotReachedError: the driver was never reached; nothing was sent.
     """
-    attempt = Attempt(uuid.uuid4().hex, part)
-    started: Future[Feed] = Future()
+    attempt = TaskAttempt(uuid.uuid4().hex, part)
+    started: Future[RequestBuffer] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="put-events") as pool:
         work = pool.submit(_run, terms, attempt, started)
         ready: list[Future[Any]] = [started, work]
@@ -86,32 +86,34 @@ def deliver(terms: Terms, part: int, pieces: Iterable[list[Request]]) -> Left:
         feed = started.result()
         try:
             _read(pieces, feed)
-            return Left(attempt.name, tuple(work.result()))
+            return UnreportedOutcomes(attempt.name, tuple(work.result()))
         except BaseException:
             feed.fail()  # leaving the pool waits for its thread: it is not to go on sending
             raise
 
 
-def _run(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[tuple[int, Row]]:
-    with asyncio.Runner(loop_factory=Loop) as runner:
+def _run(terms: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]) -> list[tuple[int, OutcomeRow]]:
+    with asyncio.Runner(loop_factory=LookupLoop) as runner:
         return runner.run(_send(terms, attempt, started))
 
 
-def _read(pieces: Iterable[list[Request]], feed: Feed) -> None:
+def _read(pieces: Iterable[list[Request]], feed: RequestBuffer) -> None:
     for piece in pieces:
         if not feed.put(piece):
             return
     feed.close()
 
 
-async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[tuple[int, Row]]:
+async def _send(
+    terms: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]
+) -> list[tuple[int, OutcomeRow]]:
     loop = asyncio.get_running_loop()
     service = connect(terms.service, terms.in_flight)
-    permit = Permit(_seconds)
-    sender = Sender(service, permit, terms.retry, Time(lambda: datetime.now(UTC), loop.time), terms.in_flight)
-    feed = Feed(lambda: _soon(loop, sender.pump))
-    talk = Talk(permit, sender, _seconds)
-    line = Line(terms.address, attempt, talk, _seconds)
+    permit = RateLease(_seconds)
+    sender = Sender(service, permit, terms.retry, WallClock(lambda: datetime.now(UTC), loop.time), terms.in_flight)
+    feed = RequestBuffer(lambda: _soon(loop, sender.pump))
+    talk = TaskSession(permit, sender, _seconds)
+    line = TaskConnection(terms.address, attempt, talk, _seconds)
     sender.when_news = line.ask
     started.set_result(feed)
     sending = loop.create_task(sender.send(feed, lambda outcome: talk.report(row(outcome))))
@@ -130,7 +132,7 @@ async def _send(terms: Terms, attempt: Attempt, started: Future[Feed]) -> list[t
     return list(talk.untold())
 
 
-def row(outcome: Outcome) -> Row:
+def row(outcome: Outcome) -> OutcomeRow:
     """Write an outcome as it travels: a receipt's columns, startedAt in microseconds of Unix time, and errorMessage."""
     request, answer = outcome.request, outcome.answer
     return {
@@ -160,7 +162,7 @@ def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(work)
 
 
-LEFT: Final = pa.schema([("attempt", pa.string()), ("number", pa.int64()), ("outcome", pa.string())])
+UNREPORTED_SCHEMA: Final = pa.schema([("attempt", pa.string()), ("number", pa.int64()), ("outcome", pa.string())])
 """What a task gives back: outcomes, as JSON, that the channel did not bring to the driver. Usually none."""
 _PIECE: Final = 50
 """Rows that are read at once: the event loop waits for the interpreter so long."""
@@ -174,7 +176,7 @@ class TaskDelivery:
         terms: of the delivery.
     """
 
-    terms: Terms
+    terms: TaskConfig
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Send what the batches hold: part (one and the same), requestId, userId, sessionId, eventIds, events, ended.
@@ -186,7 +188,7 @@ class TaskDelivery:
         first = next(filled, None)
         if first is not None:
             part = first.column("part")[0].as_py()
-            yield from left(deliver(self.terms, part, pieces(chain([first], filled))))
+            yield from unreported_outcomes(deliver(self.terms, part, pieces(chain([first], filled))))
 
 
 def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
@@ -196,23 +198,23 @@ def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
             yield [request for row in batch.slice(start, _PIECE).to_pylist() for request in _requests(row)]
 
 
-def left(what: Left) -> Iterator[pa.RecordBatch]:
+def unreported_outcomes(what: UnreportedOutcomes) -> Iterator[pa.RecordBatch]:
     """Write what the driver does not know as rows of LEFT."""
     rows = [{"attempt": what.attempt, "number": number, "outcome": json.dumps(row)} for number, row in what.rows]
     if rows:
-        yield pa.RecordBatch.from_pylist(rows, schema=LEFT)
+        yield pa.RecordBatch.from_pylist(rows, schema=UNREPORTED_SCHEMA)
 
 
 def _requests(row: dict[str, Any]) -> list[Request]:
     ended = row.pop("ended", None)
     request = Request(row["requestId"], row["userId"], row["sessionId"], tuple(row["eventIds"]), tuple(row["events"]))
-    return list(remaining(request, Done(ended))) if ended else [request]
+    return list(unfinished_parts(request, EndedRequestSet(ended))) if ended else [request]
 
 
-def remaining(request: Request, done: Done) -> Iterator[Request]:
+def unfinished_parts(request: Request, done: EndedRequestSet) -> Iterator[Request]:
     """Give a request, or the parts of it that have not ended."""
     if done.has_part_of(request.requestId):
         for half in request.halves():
-            yield from remaining(half, done)
+            yield from unfinished_parts(half, done)
     elif not done.has(request.requestId):
         yield request

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from demo import funnel, run
 from demo.day import BATCH
-from demo.expected import Expected
+from demo.expected import ExpectedCounts
 from demo.received import Received, compare
 from demo.workspace import NotOursError, Workspace, prepare
 from demo.writer import FEWEST_RECORDS, FILES, write_log
@@ -42,12 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     return _verdict(rows, expected, received, time.perf_counter() - started)
 
 
-def _write(workspace: Workspace, records: int, seed: int) -> Expected:
+def _write(workspace: Workspace, records: int, seed: int) -> ExpectedCounts:
     with _step(f"{records:,} raw records of a web shop in {FILES} files"):
         return write_log(workspace.raw, records, seed)
 
 
-def _run(workspace: Workspace, expected: Expected) -> tuple[list[funnel.Row], Received]:
+def _run(workspace: Workspace, expected: ExpectedCounts) -> tuple[list[funnel.FunnelRow], Received]:
     """Send the log through both jobs to an emulator, and count."""
     batch = ["--lake", str(workspace.lake), "--batch", BATCH]
     source = ["--input", str(workspace.raw), "--mapping", str(_MAPPING)]
@@ -63,7 +63,7 @@ def _run(workspace: Workspace, expected: Expected) -> tuple[list[funnel.Row], Re
     return rows + funnel.received_rows(expected, received), received
 
 
-def _verdict(rows: Sequence[funnel.Row], expected: Expected, received: Received, seconds: float) -> int:
+def _verdict(rows: Sequence[funnel.FunnelRow], expected: ExpectedCounts, received: Received, seconds: float) -> int:
     """Say what is wrong, or that nothing is."""
     counts = [f"{row.place}: {row.label.strip()} is not as expected" for row in rows if not row.agrees]
     if differences := [*counts, *received.differences]:

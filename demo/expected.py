@@ -14,7 +14,7 @@ EVENTS_A_REQUEST = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedCounts:
     """What must come of a log.
 
     Attributes:
@@ -52,7 +52,7 @@ class Expected:
         return sum(-(-size // EVENTS_A_REQUEST) for size in groups.values())
 
 
-class Tally:
+class EventTally:
     """Counts the lines of a log while they are written."""
 
     def __init__(self) -> None:
@@ -78,9 +78,9 @@ class Tally:
         self._duplicates += event_id in self._events
         self._events[event_id] = hit
 
-    def expected(self) -> Expected:
+    def expected(self) -> ExpectedCounts:
         """Tell what must come of the lines counted."""
-        return Expected(
+        return ExpectedCounts(
             read=self._filtered + self._quarantined + self._duplicates + len(self._events),
             filtered=self._filtered,
             quarantined=self._quarantined,

@@ -11,7 +11,7 @@ Change = Callable[[Raw, Random], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LogFault:
     """One way to spoil a record.
 
     Attributes:
@@ -30,7 +30,7 @@ def to_line(raw: Raw) -> str:
     return json.dumps(raw, ensure_ascii=False, separators=(",", ":"))
 
 
-def _fault(share: float, *changes_by_reason: tuple[str, Change]) -> Fault:
+def _fault(share: float, *changes_by_reason: tuple[str, Change]) -> LogFault:
     """Spoil a record by each of the changes, for which it is refused with each of the reasons."""
 
     def write(raw: Raw, rng: Random) -> str:
@@ -38,7 +38,7 @@ def _fault(share: float, *changes_by_reason: tuple[str, Change]) -> Fault:
             change(raw, rng)
         return to_line(raw)
 
-    return Fault(share, frozenset(reason for reason, _ in changes_by_reason), write)
+    return LogFault(share, frozenset(reason for reason, _ in changes_by_reason), write)
 
 
 def _torn(raw: Raw, rng: Random) -> str:
@@ -109,8 +109,8 @@ _LONG_ITEM = ("itemId_too_long", _long_item)
 _LONG_USER = ("userId_too_long", _long_user)
 
 FAULTS = (
-    Fault(0.0020, frozenset({"malformed_record"}), _torn),
-    Fault(0.0003, frozenset({"malformed_record"}), _proxy_page),
+    LogFault(0.0020, frozenset({"malformed_record"}), _torn),
+    LogFault(0.0003, frozenset({"malformed_record"}), _proxy_page),
     _fault(0.0007, ("schema_mismatch", _price_in_words)),
     _fault(0.0003, ("schema_mismatch", _shown_as_text)),
     _fault(0.0015, _NO_TYPE),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demo.expected import Expected
+from demo.expected import ExpectedCounts
 from demo.received import Received
 
 _Summary = Mapping[str, Any]
@@ -12,7 +12,7 @@ _Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FunnelRow:
     """One count.
 
     Attributes:
@@ -33,7 +33,7 @@ class Row:
         return self.counted == self.expected
 
 
-def build_rows(expected: Expected, summary: _Summary) -> list[Row]:
+def build_rows(expected: ExpectedCounts, summary: _Summary) -> list[FunnelRow]:
     """Check the summary of build_events."""
     wanted = {
         "read": expected.read,
@@ -46,20 +46,20 @@ def build_rows(expected: Expected, summary: _Summary) -> list[Row]:
         "users": expected.users,
         "requests": expected.requests,
     }
-    rows = [Row("build_events", name, summary.get(name), count) for name, count in wanted.items()]
+    rows = [FunnelRow("build_events", name, summary.get(name), count) for name, count in wanted.items()]
     after_quarantined = 1 + list(wanted).index("quarantined")
     return rows[:after_quarantined] + _reason_rows(expected, summary) + rows[after_quarantined:]
 
 
-def put_rows(expected: Expected, summary: _Summary) -> list[Row]:
+def put_rows(expected: ExpectedCounts, summary: _Summary) -> list[FunnelRow]:
     """Check the summary of put_events."""
     events = len(expected.events)
     wanted = {"events": events, "alreadyDelivered": 0, "delivered": events, "deadLettered": 0, "pending": 0}
     wanted["requests"] = expected.requests
-    return [Row("put_events", name, summary.get(name), count) for name, count in wanted.items()]
+    return [FunnelRow("put_events", name, summary.get(name), count) for name, count in wanted.items()]
 
 
-def received_rows(expected: Expected, received: Received) -> list[Row]:
+def received_rows(expected: ExpectedCounts, received: Received) -> list[FunnelRow]:
     """Check the numbers of what the service received."""
     events = len(expected.events)
     counts = (
@@ -69,10 +69,10 @@ def received_rows(expected: Expected, received: Received) -> list[Row]:
         ("users", received.users, expected.users),
         ("requests", received.requests, expected.requests),
     )
-    return [Row("received", label, counted, wanted) for label, counted, wanted in counts]
+    return [FunnelRow("received", label, counted, wanted) for label, counted, wanted in counts]
 
 
-def table(rows: Sequence[Row]) -> Iterable[str]:
+def table(rows: Sequence[FunnelRow]) -> Iterable[str]:
     """Lay the rows out, aligned, under one heading a place."""
     yield f"{'':38}{'counted':>12}{'expected':>12}"
     place = ""
@@ -84,9 +84,9 @@ def table(rows: Sequence[Row]) -> Iterable[str]:
         yield f"    {row.label:<34}{counted:>12}{row.expected:>12,}  {'✓' if row.agrees else '✗ differs'}"
 
 
-def _reason_rows(expected: Expected, summary: _Summary) -> list[Row]:
+def _reason_rows(expected: ExpectedCounts, summary: _Summary) -> list[FunnelRow]:
     """One row a reason, the most frequent first; a record may bear several."""
     counted: Mapping[str, int] = summary.get("reasons", {})
     wanted = {**dict.fromkeys(counted, 0), **expected.reasons}
     ranked = sorted(wanted.items(), key=lambda reason: (-reason[1], reason[0]))
-    return [Row("build_events", f"  {code}", counted.get(code, 0), count) for code, count in ranked]
+    return [FunnelRow("build_events", f"  {code}", counted.get(code, 0), count) for code, count in ranked]

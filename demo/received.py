@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from demo.expected import EVENTS_A_REQUEST, Expected
+from demo.expected import EVENTS_A_REQUEST, ExpectedCounts
 from demo.shop import Hit
 
 Wire = Mapping[str, Any]
@@ -35,7 +35,7 @@ class Received:
     differences: tuple[str, ...]
 
 
-def compare(expected: Expected, wires: Iterable[Wire]) -> Received:
+def compare(expected: ExpectedCounts, wires: Iterable[Wire]) -> Received:
     """Check that every expected event arrived once, as written, in its session, and that nothing else did."""
     comparison = _Comparison(expected)
     differing = [sentence for wire in wires for sentence in comparison.add(wire)]
@@ -51,7 +51,7 @@ def compare(expected: Expected, wires: Iterable[Wire]) -> Received:
 
 
 class _Comparison:
-    def __init__(self, expected: Expected) -> None:
+    def __init__(self, expected: ExpectedCounts) -> None:
         self.arrivals: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.users: set[str] = set()
@@ -84,7 +84,7 @@ class _Comparison:
             yield f"event {event_id} arrived in another session than the events before it"
 
 
-def _miscounted(expected: Expected, arrivals: Counter[str]) -> Iterator[str]:
+def _miscounted(expected: ExpectedCounts, arrivals: Counter[str]) -> Iterator[str]:
     yield from (f"event {name} never arrived" for name in expected.events if name not in arrivals)
     yield from (f"event {name} arrived {times} times" for name, times in arrivals.items() if times > 1)
 

@@ -6,7 +6,7 @@ from heapq import merge
 from random import Random
 from uuid import UUID
 
-from demo.visitors import Client, Visit, plan_visits
+from demo.visitors import Device, Visit, plan_visits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Hit:
     """
 
     at: int
-    client: Client
+    client: Device
     event_id: str | None
     kind: str
     visitor: str | None

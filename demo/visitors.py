@@ -9,7 +9,7 @@ from demo.day import DAY, DAY_START, SESSION_GAP
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class Device:
     """A program that reports what visitors do.
 
     Attributes:
@@ -34,11 +34,11 @@ class Client:
 
 
 CLIENTS = (
-    Client("web-4", 0.70, nothing=("absent", None)),
+    Device("web-4", 0.70, nothing=("absent", None)),
     # The first tag ever shipped: concatenated strings, no ids. Somebody's pages still carry it.
-    Client("tag-1", 0.12, sends_id=False, nothing=("undefined", "null", "", "NaN", " None ", "absent")),
-    Client("app-2", 0.13, has_cookie=False, has_sessions=True, utc_offset=1),
-    Client("tv-1", 0.05, has_cookie=False, needs_login=True, nothing=(None,)),
+    Device("tag-1", 0.12, sends_id=False, nothing=("undefined", "null", "", "NaN", " None ", "absent")),
+    Device("app-2", 0.13, has_cookie=False, has_sessions=True, utc_offset=1),
+    Device("tv-1", 0.05, has_cookie=False, needs_login=True, nothing=(None,)),
 )
 
 
@@ -47,7 +47,7 @@ class Visitor:
     """Somebody with a browser, a phone or a television; `user` is their account, if they have one."""
 
     number: int
-    client: Client
+    client: Device
     device: str
     user: str | None
 

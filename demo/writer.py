@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import TextIO
 
-from demo.expected import Expected, Tally
-from demo.faults import FAULTS, Fault, Raw, to_line
+from demo.expected import EventTally, ExpectedCounts
+from demo.faults import FAULTS, LogFault, Raw, to_line
 from demo.shop import Hit, hits
 
 FILES = 6
@@ -33,7 +33,7 @@ _SHARES = {Plain.HEARTBEAT: 0.05, Plain.REPEAT: 0.015, Plain.BLANK: 0.0001}
 _RESEND_WITHIN = 500
 
 
-def write_log(folder: Path, records: int, seed: int) -> Expected:
+def write_log(folder: Path, records: int, seed: int) -> ExpectedCounts:
     """Write a day's raw records into `folder`, and tell what must become of them.
 
     Args:
@@ -52,9 +52,9 @@ def write_log(folder: Path, records: int, seed: int) -> Expected:
     return writer.tally.expected()
 
 
-def _plan(records: int, rng: Random) -> list[Plain | Fault]:
+def _plan(records: int, rng: Random) -> list[Plain | LogFault]:
     """Say of each line what it is to be: every kind in its exact number, at least once, in random order."""
-    shares: list[tuple[Plain | Fault, float]] = [
+    shares: list[tuple[Plain | LogFault, float]] = [
         *_SHARES.items(),
         *((fault, fault.share) for fault in FAULTS),
     ]
@@ -66,21 +66,21 @@ def _plan(records: int, rng: Random) -> list[Plain | Fault]:
 
 class _Writer:
     def __init__(self, files: Sequence[TextIO], rng: Random) -> None:
-        self.tally = Tally()
+        self.tally = EventTally()
         self._files = files
         self._rng = rng
         self._lately: deque[Hit] = deque(maxlen=_RESEND_WITHIN)
 
-    def write(self, plan: list[Plain | Fault], happened: Iterator[Hit]) -> None:
+    def write(self, plan: list[Plain | LogFault], happened: Iterator[Hit]) -> None:
         for kind in plan:
             self._rng.choice(self._files).write(self._line(kind, happened) + "\n")
 
-    def _line(self, kind: Plain | Fault, happened: Iterator[Hit]) -> str:
-        if isinstance(kind, Fault):
+    def _line(self, kind: Plain | LogFault, happened: Iterator[Hit]) -> str:
+        if isinstance(kind, LogFault):
             return self._spoilt(next(happened), kind)
         return self._sound(kind, happened)
 
-    def _spoilt(self, hit: Hit, fault: Fault) -> str:
+    def _spoilt(self, hit: Hit, fault: LogFault) -> str:
         self.tally.refuse(fault.reasons)
         return fault.write(self._raw(hit), self._rng)
 

@@ -11,6 +11,15 @@ It needs nothing of the other packages: it judges by botocore's model of the ser
 from emulator.faults import Faults, is_poison
 from emulator.metadata import Metadata, running_metadata
 from emulator.server import Server, running
-from emulator.settings import Clock, Settings
+from emulator.settings import EmulatorClock, EmulatorSettings
 
-__all__ = ["Clock", "Faults", "Metadata", "Server", "Settings", "is_poison", "running", "running_metadata"]
+__all__ = [
+    "EmulatorClock",
+    "EmulatorSettings",
+    "Faults",
+    "Metadata",
+    "Server",
+    "is_poison",
+    "running",
+    "running_metadata",
+]

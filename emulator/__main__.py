@@ -12,7 +12,7 @@ from emulator.listener import raise_file_limit
 from emulator.metadata import Metadata, serving_metadata
 from emulator.options import parse_settings
 from emulator.server import serving
-from emulator.settings import Clock, Settings
+from emulator.settings import EmulatorClock, EmulatorSettings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,12 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: EmulatorSettings) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(serving(settings, Clock()))
+        server = await stack.enter_async_context(serving(settings, EmulatorClock()))
         if settings.metadata_port is not None:
             service = Metadata(settings, settings.metadata_fault)
             await stack.enter_async_context(serving_metadata(service, settings.host, settings.metadata_port))

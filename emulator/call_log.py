@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from emulator.faults import Fault
+from emulator.faults import InjectedFault
 from emulator.quota import SlidingSecond
 
 # Received at (Unix seconds), request id, body. A bare tuple: the garbage collector stops tracking it, so that
@@ -14,7 +14,7 @@ from emulator.quota import SlidingSecond
 Accepted = tuple[float, str, bytes]
 
 
-class Book:
+class CallLog:
     """Every request since the start or the last reset.
 
     Each call counts in exactly one of `accepted`, `throttled`, `refused` and the faults before accepting
@@ -29,7 +29,7 @@ class Book:
         self.throttled = 0
         self.refused: Counter[str] = Counter()
         self.bad_requests: Counter[str] = Counter()
-        self.faults: Counter[Fault] = Counter()
+        self.faults: Counter[InjectedFault] = Counter()
         self.arrivals = SlidingSecond()
         self.arrivals_per_second: Counter[int] = Counter()
         self.admitted_per_second: Counter[int] = Counter()
@@ -61,7 +61,7 @@ def read_events(accepted: Iterable[Accepted], tracking_id: str | None = None) ->
             yield {**event, **about, "receivedAt": received_at, "requestId": request_id}
 
 
-class Tally:
+class CallCounts:
     """Counts over the accepted requests of a book, kept up to date piece by piece."""
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Protocol, cast
 
 from emulator.listener import listening, most_connections
-from emulator.messages import Refusal, Reply, Request, refuse, render_head
-from emulator.request_parser import RequestReader, new_request_id
+from emulator.messages import HttpReply, HttpRequest, Refusal, refuse, render_head
+from emulator.request_parser import RequestParser, new_request_id
 
 # How long a client that was refused in the midst of a request may go on sending. Closing at once would reset
 # the connection, and the client might never see the answer.
@@ -32,26 +32,26 @@ _HALF = Refusal("BadRequestException", "The request did not end.")
 _FAILED = Refusal("InternalFailure", "The emulator failed: its standard error says why.")
 
 
-class Site(Protocol):
+class RequestHandler(Protocol):
     """What answers the requests of all connections."""
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: HttpRequest) -> HttpReply:
         """Return the reply to a request."""
 
-    def refuse(self, refusal: Refusal) -> Reply:
+    def refuse(self, refusal: Refusal) -> HttpReply:
         """Return the reply to what is no whole request."""
 
 
 @asynccontextmanager
-async def serving_connections(host: str, port: int, site: Site) -> AsyncIterator[str]:
+async def serving_connections(host: str, port: int, site: RequestHandler) -> AsyncIterator[str]:
     """Serve a site in the running event loop for as long as the context lasts; give its URL.
 
     Raises:
         OSError: if the address, its `filename`, cannot be listened on.
     """
-    connections: set[Connection] = set()
+    connections: set[ClientConnection] = set()
     most = most_connections()
-    new_connection = partial(Connection, site.respond, connections, site.refuse, most)
+    new_connection = partial(ClientConnection, site.respond, connections, site.refuse, most)
     try:
         with listening(host, port, new_connection, connections, most) as chosen:
             yield f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
@@ -60,7 +60,7 @@ async def serving_connections(host: str, port: int, site: Site) -> AsyncIterator
             connection.close()
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """Answers one client's requests one after the other, as HTTP/1.1 wants it.
 
     Whatever a request holds, it has an answer: also one that never ends, or that `respond` fails at.
@@ -68,9 +68,9 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        respond: Callable[[Request], Reply],
-        open_connections: "set[Connection]",
-        refuse: Callable[[Refusal], Reply] = refuse,
+        respond: Callable[[HttpRequest], HttpReply],
+        open_connections: "set[ClientConnection]",
+        refuse: Callable[[Refusal], HttpReply] = refuse,
         most: float = math.inf,
     ) -> None:
         """Answer, and be in `open_connections` for as long as the connection lives.
@@ -86,8 +86,8 @@ class Connection(asyncio.Protocol):
         self._open_connections = open_connections
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(self._receive, self._owe_continue)
-        self._waiting: deque[tuple[Request, Refusal | None]] = deque()
+        self._reader = RequestParser(self._receive, self._owe_continue)
+        self._waiting: deque[tuple[HttpRequest, Refusal | None]] = deque()
         self._busy = False
         self._owes_continue = False
         self._deaf = False
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
 
     # What the reader calls.
 
-    def _receive(self, request: Request) -> None:
+    def _receive(self, request: HttpRequest) -> None:
         self._waiting.append((request, None))
 
     def _owe_continue(self) -> None:
@@ -224,14 +224,14 @@ class Connection(asyncio.Protocol):
             if self._reader.is_midway and not self._deaf:
                 transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _make_reply(self, request: Request) -> Reply:
+    def _make_reply(self, request: HttpRequest) -> HttpReply:
         try:
             return self._respond(request)
         except Exception:
             traceback.print_exc()
             return self._refuse(_FAILED)
 
-    def _answer(self, request: Request, reply: Reply) -> None:
+    def _answer(self, request: HttpRequest, reply: HttpReply) -> None:
         if reply.delay:
             self._busy = True
             self._loop.call_later(reply.delay, self._answer_late, request, reply)
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
             self._busy = True
             self._stream = self._loop.create_task(self._send_slowly(request, reply))
 
-    def _answer_late(self, request: Request, reply: Reply) -> None:
+    def _answer_late(self, request: HttpRequest, reply: HttpReply) -> None:
         if not self._transport.is_closing():
             self._busy = False
             self._answer(request, replace(reply, delay=0.0))
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
         if self._ended:
             self._transport.close()
 
-    def _end_answer(self, request: Request) -> None:
+    def _end_answer(self, request: HttpRequest) -> None:
         self._idle_since = self._loop.time()
         if request.keep_alive and not (self._ended and not self._waiting):
             return
@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    async def _send_slowly(self, request: Request, reply: Reply) -> None:
+    async def _send_slowly(self, request: HttpRequest, reply: HttpReply) -> None:
         try:
             if isinstance(reply.body, bytes):
                 await self._send_drops(request, reply, reply.body)
@@ -282,13 +282,13 @@ class Connection(asyncio.Protocol):
         self._end_answer(request)
         self._answer_waiting()
 
-    async def _send_drops(self, request: Request, reply: Reply, body: bytes) -> None:
+    async def _send_drops(self, request: HttpRequest, reply: HttpReply, body: bytes) -> None:
         self._transport.write(render_head(reply, request.request_id, request.keep_alive))
         for byte in body:
             await asyncio.sleep(reply.drip / len(body))
             self._transport.write(bytes((byte,)))
 
-    async def _send_stream(self, request: Request, reply: Reply, pieces: AsyncIterator[bytes]) -> Request:
+    async def _send_stream(self, request: HttpRequest, reply: HttpReply, pieces: AsyncIterator[bytes]) -> HttpRequest:
         """Return the request as answered: the connection may have to end where it was to be kept alive."""
         chunked = request.chunked_reply
         keep_alive = request.keep_alive and chunked
@@ -307,6 +307,6 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _unread_request() -> Request:
+def _unread_request() -> HttpRequest:
     """Return what stands for a request that could not be read: its answer is the last."""
-    return Request(b"", b"", b"", {}, b"", new_request_id(), keep_alive=False)
+    return HttpRequest(b"", b"", b"", {}, b"", new_request_id(), keep_alive=False)

@@ -10,10 +10,10 @@ from itertools import repeat
 from statistics import NormalDist
 from typing import Any, Final
 
-from emulator.messages import Refusal, Reply, refuse
+from emulator.messages import HttpReply, Refusal, refuse
 
 
-class Fault(StrEnum):
+class InjectedFault(StrEnum):
     """What can go wrong with a call, by the name that the summary counts it under."""
 
     INTERNAL_ERROR = "internal-error"
@@ -28,7 +28,11 @@ class Fault(StrEnum):
 
 
 # What becomes of a call that holds an event of a given item, or of a given share of the events.
-FAILURES = {"error": Fault.INTERNAL_ERROR, "reset": Fault.RESET_BEFORE, "hang": Fault.HANG_BEFORE}
+FAILURES = {
+    "error": InjectedFault.INTERNAL_ERROR,
+    "reset": InjectedFault.RESET_BEFORE,
+    "hang": InjectedFault.HANG_BEFORE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,7 @@ class Faults:
 
 
 # Upper edges of ranges that lie end to end from 0 on, each with its fault.
-Ranges = tuple[tuple[float, Fault], ...]
+Ranges = tuple[tuple[float, InjectedFault], ...]
 
 
 def lay_out(faults: Faults) -> Ranges:
@@ -102,7 +106,7 @@ def lay_out(faults: Faults) -> Ranges:
     return tuple(ranges)
 
 
-def draw_fault(ranges: Ranges, draw: float) -> Fault | None:
+def draw_fault(ranges: Ranges, draw: float) -> InjectedFault | None:
     """Return the fault that `draw`, uniform in [0, 1), falls on, or None."""
     for edge, fault in ranges:
         if draw < edge:
@@ -110,15 +114,15 @@ def draw_fault(ranges: Ranges, draw: float) -> Fault | None:
     return None
 
 
-def _rates(faults: Faults) -> tuple[tuple[Fault, float], ...]:
+def _rates(faults: Faults) -> tuple[tuple[InjectedFault, float], ...]:
     return (
-        (Fault.INTERNAL_ERROR, faults.error_rate / 2),
-        (Fault.UNAVAILABLE, faults.error_rate / 2),
-        (Fault.RESET_BEFORE, faults.reset_before_rate),
-        (Fault.RESET_AFTER, faults.reset_after_rate),
-        (Fault.HANG_BEFORE, faults.hang_before_rate),
-        (Fault.HANG_AFTER, faults.hang_after_rate),
-        (Fault.SLOW_BODY, faults.slow_body_rate),
+        (InjectedFault.INTERNAL_ERROR, faults.error_rate / 2),
+        (InjectedFault.UNAVAILABLE, faults.error_rate / 2),
+        (InjectedFault.RESET_BEFORE, faults.reset_before_rate),
+        (InjectedFault.RESET_AFTER, faults.reset_after_rate),
+        (InjectedFault.HANG_BEFORE, faults.hang_before_rate),
+        (InjectedFault.HANG_AFTER, faults.hang_after_rate),
+        (InjectedFault.SLOW_BODY, faults.slow_body_rate),
     )
 
 
@@ -163,11 +167,11 @@ def _is_one(event: Mapping[str, Any], items: frozenset[str], rate: float, salt: 
 # What a fault does to a call's answer.
 
 _ERRORS: Final = {
-    Fault.INTERNAL_ERROR: Refusal("InternalServerException", "An internal error occurred."),
-    Fault.UNAVAILABLE: Refusal("ServiceUnavailable", "The service is unavailable."),
+    InjectedFault.INTERNAL_ERROR: Refusal("InternalServerException", "An internal error occurred."),
+    InjectedFault.UNAVAILABLE: Refusal("ServiceUnavailable", "The service is unavailable."),
 }
-_DONE: Final = Reply()
-BEFORE: Final = frozenset({*_ERRORS, Fault.RESET_BEFORE, Fault.HANG_BEFORE})
+_DONE: Final = HttpReply()
+BEFORE: Final = frozenset({*_ERRORS, InjectedFault.RESET_BEFORE, InjectedFault.HANG_BEFORE})
 """The faults that strike before anything is accepted."""
 
 # A real success has no body, so a client may think that it need not read one. If it does not, this comes before
@@ -175,7 +179,7 @@ BEFORE: Final = frozenset({*_ERRORS, Fault.RESET_BEFORE, Fault.HANG_BEFORE})
 _SLOW_BODY: Final = b"{}".rjust(20)
 
 
-def inject(fault: Fault | None, delay: float, slow_body_ms: float) -> Reply:
+def inject(fault: InjectedFault | None, delay: float, slow_body_ms: float) -> HttpReply:
     """Return the answer to a good call that meets a fault, or none.
 
     Args:
@@ -184,13 +188,13 @@ def inject(fault: Fault | None, delay: float, slow_body_ms: float) -> Reply:
         slow_body_ms: milliseconds that the body takes, if that is the fault.
     """
     if fault is None:
-        return Reply(delay=delay) if delay else _DONE
+        return HttpReply(delay=delay) if delay else _DONE
     if fault in _ERRORS:
         return refuse(_ERRORS[fault], delay)
-    if fault is Fault.SLOW_BODY:
-        return Reply(body=_SLOW_BODY, delay=delay, drip=slow_body_ms / 1000.0)
-    hangs = fault in {Fault.HANG_BEFORE, Fault.HANG_AFTER}
-    return Reply(delay=delay, hang=hangs, reset=not hangs)
+    if fault is InjectedFault.SLOW_BODY:
+        return HttpReply(body=_SLOW_BODY, delay=delay, drip=slow_body_ms / 1000.0)
+    hangs = fault in {InjectedFault.HANG_BEFORE, InjectedFault.HANG_AFTER}
+    return HttpReply(delay=delay, hang=hangs, reset=not hangs)
 
 
 # Of a standard normal distribution.

@@ -53,7 +53,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not an error
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One HTTP request, whole.
 
     Attributes:
@@ -78,7 +78,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """What becomes of a request.
 
     Attributes:
@@ -100,13 +100,13 @@ class Reply:
     drip: float = 0.0
 
 
-def refuse(refusal: Refusal, delay: float = 0.0) -> Reply:
+def refuse(refusal: Refusal, delay: float = 0.0) -> HttpReply:
     """Return the reply that boto3 raises as a ClientError with the refusal's code; `delay` is in seconds."""
     body = json.dumps({"message": refusal.message}).encode()
-    return Reply(refusal.status, refusal.code, body, delay)
+    return HttpReply(refusal.status, refusal.code, body, delay)
 
 
-def render_head(reply: Reply, request_id: str, keep_alive: bool, chunked: bool = False) -> bytes:
+def render_head(reply: HttpReply, request_id: str, keep_alive: bool, chunked: bool = False) -> bytes:
     """Return the status line and headers of a reply.
 
     The length of a body is told by `Content-Length`, that of a stream by its chunks or the connection's end.

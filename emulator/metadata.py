@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
-from emulator.messages import Refusal, Reply, Request, refuse
-from emulator.settings import Settings
+from emulator.messages import HttpReply, HttpRequest, Refusal, refuse
+from emulator.settings import EmulatorSettings
 
 FAULTS: Final = ("none", "slow", "missing", "throttled", "broken")
 """What it does: gives keys; answers after `SLOW_SECONDS`; says that there are none; answers 429; answers 503."""
@@ -34,7 +34,7 @@ class Metadata:
         asked: requests that came.
     """
 
-    def __init__(self, settings: Settings, fault: str = "none") -> None:
+    def __init__(self, settings: EmulatorSettings, fault: str = "none") -> None:
         """Hand out the keys of `settings`.
 
         Raises:
@@ -47,14 +47,14 @@ class Metadata:
         self.fault = fault
         self.asked = 0
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: HttpRequest) -> HttpReply:
         """Return the reply to a request."""
         self.asked += 1
         if self.fault in _STATUS and not (self.fault == "missing" and request.path == b"/latest/api/token"):
-            return Reply(_STATUS[self.fault])
-        return Reply(body=self._body(request.path), delay=SLOW_SECONDS if self.fault == "slow" else 0.0)
+            return HttpReply(_STATUS[self.fault])
+        return HttpReply(body=self._body(request.path), delay=SLOW_SECONDS if self.fault == "slow" else 0.0)
 
-    def refuse(self, refusal: Refusal) -> Reply:
+    def refuse(self, refusal: Refusal) -> HttpReply:
         """Return the reply to what is no whole request."""
         return refuse(refusal)
 
@@ -90,10 +90,10 @@ async def serving_metadata(metadata: Metadata, host: str, port: int) -> AsyncIte
 
 
 @contextmanager
-def running_metadata(settings: Settings | None = None, fault: str = "none") -> Iterator[Metadata]:
+def running_metadata(settings: EmulatorSettings | None = None, fault: str = "none") -> Iterator[Metadata]:
     """Run a metadata service in a thread of its own, on a free port of loopback, for as long as the context lasts."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    metadata = Metadata(settings or Settings(), fault)
+    metadata = Metadata(settings or EmulatorSettings(), fault)
 
     async def serve() -> None:
         stop = asyncio.Event()

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from emulator.faults import FAILURES, Faults
 from emulator.metadata import FAULTS
-from emulator.settings import Settings
+from emulator.settings import EmulatorSettings
 
 _DESCRIPTION = """\
 A local Amazon Personalize PutEvents service. Give boto3 the printed URL as endpoint_url, and the keys below.
@@ -15,7 +15,7 @@ GET /_emulator/summary and /_emulator/events tell what was received; POST /_emul
 POST /_emulator/settings changes the quota and the other client's rate: {"quota": 300, "otherRate": 100}."""
 
 
-def parse_settings(arguments: Sequence[str]) -> Settings:
+def parse_settings(arguments: Sequence[str]) -> EmulatorSettings:
     """Return the settings that a command line asks for.
 
     Raises:
@@ -46,7 +46,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def _add_service_options(parser: argparse.ArgumentParser) -> None:
-    default = Settings()
+    default = EmulatorSettings()
     add = parser.add_argument
     add("--host", default=default.host, help="address to listen on")
     add("--port", type=int, default=8080, help="port to listen on; 0 takes any free one")
@@ -63,7 +63,7 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_caller_options(parser: argparse.ArgumentParser) -> None:
-    default = Settings()
+    default = EmulatorSettings()
     add = parser.add_argument_group("callers", "who may call, and for what").add_argument
     add("--access-key", default=default.access_key, metavar="ID", help="access key id that calls are signed for")
     secret = "its secret; made up, never a real account's"  # noqa: S105 - the option's help
@@ -109,9 +109,9 @@ def _add_fault_options(parser: argparse.ArgumentParser) -> None:
     add("seed", "the same seed gives the same run of faults and latencies", "N")
 
 
-def _build_settings(chosen: argparse.Namespace) -> Settings:
+def _build_settings(chosen: argparse.Namespace) -> EmulatorSettings:
     options = vars(chosen)
     options["poison_items"] = frozenset(options.pop("poison_item"))
     options["fail_items"] = frozenset(options.pop("fail_item"))
     faults = Faults(**{field.name: options.pop(field.name) for field in fields(Faults)})
-    return Settings(tracking_ids=frozenset(options.pop("tracking_id")), faults=faults, **options)
+    return EmulatorSettings(tracking_ids=frozenset(options.pop("tracking_id")), faults=faults, **options)

@@ -31,7 +31,7 @@ class SlidingSecond:
         self.peak = max(self.peak, held)
 
 
-class Window:
+class QuotaWindow:
     """Admits our client's calls while the second up to each holds less than the quota, exactly.
 
     The second holds another client's calls too, which are never refused: what they take is taken.

@@ -6,7 +6,7 @@ from itertools import count
 
 import httptools
 
-from emulator.messages import Refusal, Request
+from emulator.messages import HttpRequest, Refusal
 
 # Ours, to bound memory and time: what the real service takes in one request is documented nowhere. What the model
 # allows comes to well under 1 MB, its headers to some 3 kB beside a session token.
@@ -27,14 +27,14 @@ def new_request_id() -> str:
     return f"{_process_id}{next(_numbers):012x}"
 
 
-class RequestReader:
+class RequestParser:
     """Reads requests from the pieces in which they arrive: split anywhere, pipelined, with chunked bodies.
 
     Attributes:
         is_midway: whether a request has begun that has not ended.
     """
 
-    def __init__(self, received: Callable[[Request], None], wants_continue: Callable[[], None]) -> None:
+    def __init__(self, received: Callable[[HttpRequest], None], wants_continue: Callable[[], None]) -> None:
         """Call `received` for each whole request, `wants_continue` when a client asks to send its body."""
         self._received = received
         self._wants_continue = wants_continue
@@ -137,7 +137,7 @@ class RequestReader:
             return
         path, query = _split_target(self._url)
         self._received(
-            Request(
+            HttpRequest(
                 method=parser.get_method(),
                 path=path,
                 query=query,

@@ -7,22 +7,22 @@ from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs
 
-from emulator.call_log import Accepted, Tally, read_events
-from emulator.messages import Refusal, Reply, Request, refuse
-from emulator.service import Service
+from emulator.call_log import Accepted, CallCounts, read_events
+from emulator.messages import HttpReply, HttpRequest, Refusal, refuse
+from emulator.service import PutEventsService
 from emulator.settings import read_changes, tell_changeable
 
 # Accepted requests handled between two looks at the sockets: 1 to 2 ms of work.
 _SLICE = 20
 
 
-class Site:
+class Routes:
     """All that is served: `POST /events`, and summary, events, reset and settings under `/_emulator/`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: PutEventsService) -> None:
         """Serve `service`."""
         self._service = service
-        self._tally = Tally()
+        self._tally = CallCounts()
         self._routes = {
             (b"POST", b"/events"): service.put_events,
             (b"GET", b"/_emulator/summary"): self._get_summary,
@@ -31,14 +31,14 @@ class Site:
             (b"POST", b"/_emulator/settings"): self._post_settings,
         }
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: HttpRequest) -> HttpReply:
         """Return the reply to a request, UnknownOperationException if it names no operation."""
         route = self._routes.get((request.method, request.path))
         if route is None:
             return self.refuse(Refusal("UnknownOperationException", "There is no such operation."))
         return route(request)
 
-    def refuse(self, refusal: Refusal) -> Reply:
+    def refuse(self, refusal: Refusal) -> HttpReply:
         """Return the reply to a request that is no call, and count it."""
         self._service.book.bad_requests[refusal.code] += 1
         return refuse(refusal)
@@ -46,7 +46,7 @@ class Site:
     def reset(self) -> None:
         """Forget everything received."""
         self._service.reset()
-        self._tally = Tally()
+        self._tally = CallCounts()
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Change settings, by their names in Settings.
@@ -93,23 +93,23 @@ class Site:
             "lastCallAt": book.last_call_at,
         }
 
-    def _get_summary(self, _: Request) -> Reply:
-        return Reply(body=self._summary_text())
+    def _get_summary(self, _: HttpRequest) -> HttpReply:
+        return HttpReply(body=self._summary_text())
 
-    def _get_events(self, request: Request) -> Reply:
+    def _get_events(self, request: HttpRequest) -> HttpReply:
         tracking_id = parse_qs(request.query.decode("latin-1")).get("trackingId", [None])[0]
-        return Reply(body=_event_lines(self.accepted(), tracking_id))
+        return HttpReply(body=_event_lines(self.accepted(), tracking_id))
 
-    def _post_reset(self, _: Request) -> Reply:
+    def _post_reset(self, _: HttpRequest) -> HttpReply:
         self.reset()
-        return Reply()
+        return HttpReply()
 
-    def _post_settings(self, request: Request) -> Reply:
+    def _post_settings(self, request: HttpRequest) -> HttpReply:
         try:
             self.change(read_changes(request.body))
         except ValueError as error:
             return self.refuse(Refusal("BadRequestException", str(error)))
-        return Reply(body=json.dumps(tell_changeable(self._service.settings)).encode() + b"\n")
+        return HttpReply(body=json.dumps(tell_changeable(self._service.settings)).encode() + b"\n")
 
     async def _summary_text(self) -> AsyncIterator[bytes]:
         yield json.dumps(await self.summary()).encode() + b"\n"

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from emulator.call_log import read_events
-from emulator.routes import Site
-from emulator.service import Service
-from emulator.settings import Clock, Settings
+from emulator.routes import Routes
+from emulator.service import PutEventsService
+from emulator.settings import EmulatorClock, EmulatorSettings
 
 _T = TypeVar("_T")
 
@@ -22,7 +22,7 @@ class Server:
         endpoint_url: the URL to give to boto3 as `endpoint_url`.
     """
 
-    def __init__(self, endpoint_url: str, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, endpoint_url: str, site: Routes, loop: asyncio.AbstractEventLoop) -> None:
         """Speak for `site`, which is served at `endpoint_url` by `loop`."""
         self.endpoint_url = endpoint_url
         self._site = site
@@ -62,7 +62,7 @@ class Server:
 
 
 @contextmanager
-def running(settings: Settings | None = None, clock: Clock | None = None) -> Iterator[Server]:
+def running(settings: EmulatorSettings | None = None, clock: EmulatorClock | None = None) -> Iterator[Server]:
     """Run an emulator in a thread of its own for as long as the context lasts.
 
     Args:
@@ -73,7 +73,7 @@ def running(settings: Settings | None = None, clock: Clock | None = None) -> Ite
         OSError: if the address cannot be listened on.
     """
     started: Future[tuple[Server, asyncio.Event]] = Future()
-    arguments = (settings or Settings(), clock or Clock(), started)
+    arguments = (settings or EmulatorSettings(), clock or EmulatorClock(), started)
     thread = threading.Thread(target=_run_thread, args=arguments, name="emulator", daemon=True)
     thread.start()
     server, stop = started.result()
@@ -85,7 +85,7 @@ def running(settings: Settings | None = None, clock: Clock | None = None) -> Ite
 
 
 @asynccontextmanager
-async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Server]:
+async def serving(settings: EmulatorSettings, clock: EmulatorClock) -> AsyncIterator[Server]:
     """Run an emulator in the current event loop for as long as the context lasts.
 
     Raises:
@@ -93,12 +93,14 @@ async def serving(settings: Settings, clock: Clock) -> AsyncIterator[Server]:
     """
     from emulator.connection import serving_connections  # noqa: PLC0415 - its parser is an extra: see --help without
 
-    site = Site(Service(settings, clock))
+    site = Routes(PutEventsService(settings, clock))
     async with serving_connections(settings.host, settings.port, site) as url:
         yield Server(url, site, asyncio.get_running_loop())
 
 
-def _run_thread(settings: Settings, clock: Clock, started: "Future[tuple[Server, asyncio.Event]]") -> None:
+def _run_thread(
+    settings: EmulatorSettings, clock: EmulatorClock, started: "Future[tuple[Server, asyncio.Event]]"
+) -> None:
     async def serve() -> None:
         stop = asyncio.Event()
         async with serving(settings, clock) as server:

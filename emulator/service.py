@@ -5,11 +5,11 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-from emulator.call_log import Book
+from emulator.call_log import CallLog
 from emulator.faults import (
     BEFORE,
     FAILURES,
-    Fault,
+    InjectedFault,
     draw_fault,
     draw_latencies,
     inject,
@@ -17,9 +17,9 @@ from emulator.faults import (
     is_poisoned,
     lay_out,
 )
-from emulator.messages import Refusal, Reply, Request, refuse
-from emulator.quota import Window
-from emulator.settings import Clock, Settings
+from emulator.messages import HttpReply, HttpRequest, Refusal, refuse
+from emulator.quota import QuotaWindow
+from emulator.settings import EmulatorClock, EmulatorSettings
 from emulator.signature import Verifier
 from emulator.validation import load_judge
 
@@ -30,7 +30,7 @@ _DENIED = (
 )
 
 
-class Service:
+class PutEventsService:
     """The PutEvents operation, apart from any network.
 
     Attributes:
@@ -39,7 +39,7 @@ class Service:
         window: the quota, and how full it ever was.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: EmulatorSettings, clock: EmulatorClock) -> None:
         """Set up as `settings` say, with the time from `clock`."""
         self.settings = settings
         self._clock = clock
@@ -49,9 +49,9 @@ class Service:
     def reset(self) -> None:
         """Forget all calls and tokens; the quota's window and the runs of faults and latencies start anew."""
         settings, faults = self.settings, self.settings.faults
-        self.book = Book()
+        self.book = CallLog()
         self._admitted = 0
-        self.window = Window(settings.quota, settings.other_rate)
+        self.window = QuotaWindow(settings.quota, settings.other_rate)
         self._verifier = Verifier(settings)
         self._ranges = lay_out(faults)
         self._random = random.Random(faults.seed)  # noqa: S311 - faults must be repeatable
@@ -69,7 +69,7 @@ class Service:
         self._ranges = lay_out(self.settings.faults)
         self.window.change(self.settings.quota, self.settings.other_rate, self._clock.steady())
 
-    def put_events(self, request: Request) -> Reply:
+    def put_events(self, request: HttpRequest) -> HttpReply:
         """Decide on a call and keep what is accepted.
 
         The order is the real service's: who calls, whether it may, whether it may now, then what it says.
@@ -89,7 +89,7 @@ class Service:
             traceback.print_exc()
             return self._refuse(Refusal("InternalFailure", "The emulator failed: its standard error says why."))
 
-    def _refuse(self, refusal: Refusal) -> Reply:
+    def _refuse(self, refusal: Refusal) -> HttpReply:
         self.book.refused[refusal.code] += 1
         return refuse(refusal, next(self._delays))
 
@@ -97,7 +97,7 @@ class Service:
         if self.settings.deny:
             raise Refusal("AccessDeniedException", _DENIED)
 
-    def _admit(self, request: Request, now: float, steady: float) -> Reply:
+    def _admit(self, request: HttpRequest, now: float, steady: float) -> HttpReply:
         if not self.window.admit(steady):
             self.book.throttled += 1
             # AWS's own services throttle with 400, not with 429.
@@ -109,7 +109,7 @@ class Service:
             fault = self._accept(request, now) or fault
         return self._answer(fault)
 
-    def _accept(self, request: Request, now: float) -> Fault | None:
+    def _accept(self, request: HttpRequest, now: float) -> InjectedFault | None:
         """Keep a call's events, or say which fault they bring about themselves."""
         call = self._judge(request.body)
         self._check_tracking_id(call)
@@ -120,7 +120,7 @@ class Service:
         self.book.accepted.append((now, request.request_id, request.body))
         return None
 
-    def _answer(self, fault: Fault | None) -> Reply:
+    def _answer(self, fault: InjectedFault | None) -> HttpReply:
         if fault is not None:
             self.book.faults[fault] += 1
         return inject(fault, next(self._delays), self.settings.faults.slow_body_ms)
@@ -135,10 +135,10 @@ class Service:
     def _check_whether_any_is_taken(self) -> None:
         after = self.settings.faults.refuse_after
         if after is not None and self._admitted > after:
-            self.book.faults[Fault.REFUSE_ALL] += 1
+            self.book.faults[InjectedFault.REFUSE_ALL] += 1
             raise Refusal("InvalidInputException", "The request holds invalid input.")
 
     def _check_poison(self, call: dict[str, Any]) -> None:
         if is_poisoned(self.settings.faults, call["eventList"]):
-            self.book.faults[Fault.POISON] += 1
+            self.book.faults[InjectedFault.POISON] += 1
             raise Refusal("InvalidInputException", "The request holds invalid input.")

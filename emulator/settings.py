@@ -11,7 +11,7 @@ from emulator.messages import decode_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class EmulatorSettings:
     """Everything that can be chosen about an emulator.
 
     Attributes:
@@ -86,7 +86,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class EmulatorClock:
     """Where the emulator gets the time from; tests give their own.
 
     Attributes:
@@ -120,7 +120,7 @@ def read_changes(body: bytes) -> dict[str, Any]:
     return {names[name]: value for name, value in given.items()}
 
 
-def tell_changeable(settings: Settings) -> dict[str, Any]:
+def tell_changeable(settings: EmulatorSettings) -> dict[str, Any]:
     """Return what can be changed as it stands, by the names used over HTTP."""
     return {"quota": settings.quota, "otherRate": settings.other_rate}
 

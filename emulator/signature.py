@@ -12,8 +12,8 @@ import time
 from functools import lru_cache
 from typing import NamedTuple
 
-from emulator.messages import Refusal, Request
-from emulator.settings import Settings
+from emulator.messages import HttpRequest, Refusal
+from emulator.settings import EmulatorSettings
 
 _ALGORITHM = b"AWS4-HMAC-SHA256"
 _SERVICE = b"personalize"
@@ -52,14 +52,14 @@ class Tokens:
 class Verifier:
     """Verifies signatures against one set of credentials. Signing keys are derived once a date and region."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EmulatorSettings) -> None:
         """Take the credentials from `settings`."""
         self._access_key = settings.access_key.encode()
         self._tokens = Tokens(settings.session_token, settings.token_lifetime)
         secret = b"AWS4" + settings.secret_key.encode()
         self._signing_key = lru_cache(maxsize=64)(lambda date, region: _derive_key(secret, date, region))
 
-    def verify(self, request: Request, now: float) -> None:
+    def verify(self, request: HttpRequest, now: float) -> None:
         """Return if the request is signed well at `now` (Unix time in seconds), by a token that has not expired.
 
         Raises:
@@ -147,7 +147,7 @@ def _split_names(signed_headers: bytes) -> tuple[bytes, ...]:
     return names
 
 
-def _canonical_request(request: Request, signed_headers: bytes) -> bytes:
+def _canonical_request(request: HttpRequest, signed_headers: bytes) -> bytes:
     names = _split_names(signed_headers)
     for name in request.headers:
         if name not in names and name.startswith(b"x-amz-"):

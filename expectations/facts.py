@@ -13,7 +13,7 @@ from pyspark.sql.window import Window
 
 from expectations.checks import PROPERTY
 from expectations.interval import Interval
-from expectations.thresholds import Settings
+from expectations.thresholds import CheckSettings
 
 SAMPLE_RECORDS: Final = 20
 """Refused records a rule that the page shows."""
@@ -32,7 +32,7 @@ _HOLDERS: Final = ("visitorId", "userId", "itemId")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedSample:
     """A refused record, for somebody to look at.
 
     Attributes:
@@ -49,7 +49,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class RepeatedKey:
     """An eventId that duplicates bear.
 
     Attributes:
@@ -64,7 +64,7 @@ class Repeated:
 def event_facts(
     events: DataFrame,
     interval: Interval | None,
-    settings: Settings,
+    settings: CheckSettings,
     fields: Sequence[str] = (),
     repeated: int | None = None,
 ) -> DataFrame:
@@ -156,7 +156,7 @@ def refused_samples(quarantine: DataFrame) -> DataFrame:
     return slim.withColumn("place", F.row_number().over(first)).where(F.col("place") <= SAMPLE_RECORDS)
 
 
-def _outside(interval: Interval | None, settings: Settings) -> Column:
+def _outside(interval: Interval | None, settings: CheckSettings) -> Column:
     if interval is None:
         return F.lit(False)
     first, last = interval.start - settings.tolerance, interval.end + settings.tolerance

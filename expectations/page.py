@@ -13,7 +13,7 @@ from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 
-from expectations.facts import SAMPLE_RECORDS, Refused
+from expectations.facts import SAMPLE_RECORDS, RefusedSample
 from expectations.gate import FAILED, PASSED, WARNED, Finding, percent
 
 OVERRULED: Final = "failed its gate, and was let pass by --on-gate-failure warn"
@@ -21,7 +21,7 @@ _ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StandingPublication:
     """A publication of a batch that stays, since a later build failed its gate.
 
     Attributes:
@@ -36,7 +36,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GateReport:
     """A batch that was judged, as its page tells it.
 
     Attributes:
@@ -61,8 +61,8 @@ class Judged:
     ruleSet: str
     counts: Mapping[str, int]
     findings: Sequence[Finding]
-    samples: Sequence[Refused]
-    kept: Kept | None = None
+    samples: Sequence[RefusedSample]
+    kept: StandingPublication | None = None
     profile: Mapping[str, float] = field(default_factory=dict)
 
     def unusual(self) -> list[Finding]:
@@ -76,7 +76,7 @@ class Judged:
         return [*overruled, *[finding.describe() for finding in self.unusual()]]
 
 
-def batch_page(judged: Judged) -> str:
+def batch_page(judged: GateReport) -> str:
     """Render a batch's page: a whole HTML document."""
     return _render(
         "batch.html.j2",
@@ -98,7 +98,7 @@ def index_page(gates: Sequence[tuple[str, str]]) -> str:
     return _render("index.html.j2", gates=gates)
 
 
-def _samples(judged: Judged, finding: Finding) -> list[Refused]:
+def _samples(judged: GateReport, finding: Finding) -> list[RefusedSample]:
     return [sample for sample in judged.samples if sample.code == finding.check.name]
 
 

@@ -9,7 +9,7 @@ from string import Template
 from expectations.checks import CHECKS, Check, field_checks
 from expectations.gate import in_words
 from expectations.rules import RULES
-from expectations.thresholds import PLACES, Settings
+from expectations.thresholds import PLACES, CheckSettings
 
 
 def rules_page() -> str:
@@ -45,7 +45,7 @@ def _limits(check: Check) -> str:
 
 
 def _default(name: str) -> str:
-    value = getattr(Settings(), name)
+    value = getattr(CheckSettings(), name)
     return f"{value.total_seconds() / 3600:.0f}h" if name == "tolerance" else f"{value:,.8g}"
 
 

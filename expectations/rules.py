@@ -26,7 +26,7 @@ MODEL: Final = "botocore service model personalize-events 2018-03-22"
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class RuleContext:
     """What a rule may look at besides the candidate.
 
     Attributes:
@@ -54,14 +54,14 @@ class Rule:
 
     code: str
     field: str | None
-    broken: Callable[[Judgement], Column]
+    broken: Callable[[RuleContext], Column]
     message: str
     source: str
     limit: str | None = None
     stage: Literal["read", "map", "validate"] = "validate"
     threshold: Threshold = FEW
 
-    def reason(self, judgement: Judgement) -> Column:
+    def reason(self, judgement: RuleContext) -> Column:
         """Name what is wrong: null where the candidate is good, the reason code where it is not.
 
         Examples:
@@ -136,13 +136,13 @@ def _event_bytes() -> Column:
     return F.octet_length(event_json({name: F.col(name) for name in EVENTS.names} | {"eventId": event_id}))
 
 
-def _too_large(_: Judgement) -> Column:
+def _too_large(_: RuleContext) -> Column:
     # What is certainly too large is not made into JSON, which could be longer than a text can be.
     certain = _text_bytes() + F.coalesce(_properties_bytes(), F.lit(0)) > limits.EVENT_BYTES
     return (_json_bound() > limits.EVENT_BYTES) & (certain | (_event_bytes() > limits.EVENT_BYTES))
 
 
-def _properties_too_long(_: Judgement) -> Column:
+def _properties_too_long(_: RuleContext) -> Column:
     certain = _properties_bytes() > limits.PROPERTIES_LENGTH * _BYTES_PER_CHARACTER
     longer = F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH
     return (_properties_bound() > limits.PROPERTIES_LENGTH) & (certain | longer)

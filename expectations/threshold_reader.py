@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from expectations.checks import CHECKS, FIELD_FAMILIES, FILLABLE, PROPERTY, Check, field_checks
-from expectations.thresholds import FLOAT_MAX, LEAST_HISTORY, PLACES, Settings, Threshold, Thresholds
+from expectations.thresholds import FLOAT_MAX, LEAST_HISTORY, PLACES, CheckSettings, Threshold, Thresholds
 from transforms.durations import read_duration
-from transforms.mapping.model import CAMEL_CASE, Fault
+from transforms.mapping.model import CAMEL_CASE, ConfigFault
 from transforms.mapping.toml_places import TomlPlaces, syntax_line
 
 MOST_TOLERANCE: Final = timedelta(days=3_660)
@@ -30,7 +30,7 @@ _GONE: Final = {
 """Tables that there were, by name, and what to do."""
 
 
-def read_thresholds(text: str) -> tuple[Thresholds, list[Fault]]:
+def read_thresholds(text: str) -> tuple[Thresholds, list[ConfigFault]]:
     """Read a thresholds file's text, whole: one table a check; what it does not name keeps its default.
 
     Returns:
@@ -46,7 +46,7 @@ def read_thresholds(text: str) -> tuple[Thresholds, list[Fault]]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Thresholds(), [Fault(syntax_line(error), "", f"is not TOML: {error}")]
+        return Thresholds(), [ConfigFault(syntax_line(error), "", f"is not TOML: {error}")]
     reader = _Reader(TomlPlaces(text))
     return reader.thresholds(document), reader.faults
 
@@ -61,12 +61,12 @@ def keys_of(check: Check) -> tuple[str, ...]:
 class _Reader:
     def __init__(self, places: TomlPlaces) -> None:
         self._places = places
-        self.faults: list[Fault] = []
+        self.faults: list[ConfigFault] = []
 
     def thresholds(self, document: dict[str, Any]) -> Thresholds:
         checks = {check.name: check for check in CHECKS} | _ANY_FIELD
         changed: dict[str, Threshold] = {}
-        settings = Settings()
+        settings = CheckSettings()
         for name, table in document.items():
             if name not in (*checks, *PLACES.values()):
                 self._fault(name, "", _GONE.get(name) or f"there is no such check{_meant(name, [*checks])}")
@@ -130,7 +130,7 @@ class _Reader:
                 self._fault(check.name, f"{level}_below", f"{below} is above {level}_above, {above}: none would pass")
         return threshold
 
-    def _settings(self, name: str, table: dict[str, Any], settings: Settings) -> Settings:
+    def _settings(self, name: str, table: dict[str, Any], settings: CheckSettings) -> CheckSettings:
         for key in (key for key, place in PLACES.items() if place == name and key in table):
             read: Any = self._duration(name, table[key]) if key == "tolerance" else self._setting(name, key, table[key])
             settings = settings if read is None else replace(settings, **{key: read})
@@ -173,7 +173,7 @@ class _Reader:
 
     def _fault(self, name: str, key: str, problem: str) -> None:
         line = self._places.line(name, key) or self._places.line("", name)
-        self.faults.append(Fault(line, f"[{name}] {key}".strip(), problem))
+        self.faults.append(ConfigFault(line, f"[{name}] {key}".strip(), problem))
 
 
 def _range(key: str) -> str:

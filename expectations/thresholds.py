@@ -37,7 +37,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CheckSettings:
     """What checks need besides their thresholds; each stands in the file under the check's or the group's name.
 
     Attributes:
@@ -72,7 +72,7 @@ class Thresholds:
     """
 
     changed: Mapping[str, Threshold] = field(default_factory=dict)
-    settings: Settings = Settings()
+    settings: CheckSettings = CheckSettings()
 
 
 class Limit(NamedTuple):

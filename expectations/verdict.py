@@ -9,7 +9,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from expectations.rules import RULES, Judgement, Rule
+from expectations.rules import RULES, Rule, RuleContext
 from transforms.columns import BROKEN, FATE, FAULT, FILTERED, Fate
 from transforms.schemas import REASON
 
@@ -19,7 +19,7 @@ _FAULTS = [rule for rule in RULES if rule.stage != "validate"]
 _RULES = [rule for rule in RULES if rule.stage == "validate"]
 
 
-def judge(candidates: DataFrame, judgement: Judgement) -> DataFrame:
+def judge_candidates(candidates: DataFrame, judgement: RuleContext) -> DataFrame:
     """Give each candidate its fate: filtered, quarantined (with every reason that applies) or valid.
 
     Args:
@@ -64,7 +64,7 @@ def rule_set(rules: tuple[Rule, ...] = RULES) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _bits(rules: Iterable[Rule], judgement: Judgement) -> Column:
+def _bits(rules: Iterable[Rule], judgement: RuleContext) -> Column:
     bits = [F.when(rule.broken(judgement), F.lit(_BITS[rule])).otherwise(0) for rule in rules]
     return reduce(lambda one, other: one.bitwiseOR(other), bits).cast("bigint")
 

@@ -37,24 +37,24 @@ from pyspark.sql import DataFrame, SparkSession
 
 from expectations.gate import FAILED
 from expectations.interval import Interval
-from expectations.page import OVERRULED, Judged
-from jobs.build.batch_rows import Built, Recipe, Slot, build_rows
-from jobs.build.counts import conserve_retried, count_attempts, whole
-from jobs.build.data_docs import DataDocs
-from jobs.build.event_timeline import find_flow
-from jobs.build.history import History, check_history, find_history, warn_of_changed
-from jobs.build.quality import (
-    Batch,
+from expectations.page import OVERRULED, GateReport
+from jobs.building.batch_rows import BuildConfig, BuildResult, RunOutput, build_rows
+from jobs.building.counts import conserve_retried, count_attempts, whole
+from jobs.building.data_docs import DataDocs
+from jobs.building.event_timeline import find_event_timeline
+from jobs.building.history import BuildHistory, check_history, find_history, warn_of_changed
+from jobs.building.quality import (
     Gate,
+    JudgedBatch,
     check_thresholds_file,
     count_batch,
     earlier_batches,
-    find_out,
+    evaluate_batch,
     find_thresholds,
     load_great_expectations,
-    tell,
+    report_batch,
 )
-from jobs.build.redelivery import REKEYED, Redelivery, allow_rekeying, compare_with_delivered
+from jobs.building.redelivery import REKEYED, DeliveredChanges, allow_rekeying, compare_with_delivered
 from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
 from jobs.cli.run import Run, run_job
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
@@ -194,7 +194,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         lake.prepare(arguments.batch)
         docs = DataDocs(spark, arguments.lake)
         with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
-            judged = build_and_publish(Setting(spark, lake, arguments, run, recipe, gate, lock))
+            judged = build_and_publish(BuildContext(spark, lake, arguments, run, recipe, gate, lock))
             if judged is None:
                 return Exit.DONE
             run.if_interrupted = (
@@ -213,7 +213,7 @@ def _passed_run(current: Manifest | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class BuildContext:
     """What a build works with.
 
     Attributes:
@@ -230,12 +230,12 @@ class Setting:
     lake: Lake
     arguments: Arguments
     run: Run
-    recipe: Recipe
+    recipe: BuildConfig
     gate: Gate
     lock: Lock
 
 
-def build_and_publish(setting: Setting) -> Judged | None:
+def build_and_publish(setting: BuildContext) -> GateReport | None:
     """Build the batch, and publish it, or note that it failed its gate.
 
     Returns:
@@ -249,7 +249,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
     if before is not None and not before.quarantined:
         run.counters.update(gate=before.gate, kept=None)
         return None
-    slot = Slot(lake, arguments.batch, run.runId)
+    slot = RunOutput(lake, arguments.batch, run.runId)
     given = given_interval(arguments, found.current)
     order = lake.manifests.order().with_batch(arguments.batch, given)
     history = find_history(lake.manifests, order, arguments.batch, arguments.look_back, before)
@@ -264,7 +264,7 @@ def build_and_publish(setting: Setting) -> Judged | None:
         judged = judge_rows(built, history, setting, current, earlier)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
         run.report.judged, run.report.lengths = judged, built.lengths
-        run.report.flow = run.report.found(lambda: find_flow(built.events, judged, history.interval))
+        run.report.flow = run.report.found(lambda: find_event_timeline(built.events, judged, history.interval))
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)
@@ -284,7 +284,7 @@ def given_interval(arguments: Arguments, published: Manifest | None) -> Interval
     return Interval(*map(datetime.fromisoformat, published.interval))
 
 
-def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
+def configure(spark: SparkSession, arguments: Arguments) -> tuple[BuildConfig, Gate]:
     """Read and check what the user has written.
 
     Raises:
@@ -296,11 +296,11 @@ def configure(spark: SparkSession, arguments: Arguments) -> tuple[Recipe, Gate]:
     )
     if arguments.rekey:
         thresholds = allow_rekeying(thresholds)
-    recipe = Recipe(mapping, arguments.limits, arguments.as_of)
+    recipe = BuildConfig(mapping, arguments.limits, arguments.as_of)
     return recipe, Gate(thresholds, arguments.lenient, arguments.allow_empty)
 
 
-def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe) -> Manifest:
+def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: BuildConfig) -> Manifest:
     """Check that a batch's quarantine may be taken through again.
 
     Raises:
@@ -330,7 +330,9 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: Recipe)
     return manifest
 
 
-def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, before: Manifest | None) -> DataFrame:
+def take(
+    spark: SparkSession, lake: Lake, arguments: Arguments, recipe: BuildConfig, before: Manifest | None
+) -> DataFrame:
     """Take the records that are to be built: new input, or what the batch has in quarantine."""
     if before is None:
         return read_records(spark, arguments.input, recipe.mapping)
@@ -338,8 +340,12 @@ def take(spark: SparkSession, lake: Lake, arguments: Arguments, recipe: Recipe, 
 
 
 def judge_rows(
-    built: Built, history: History, setting: Setting, current: Manifest | None, earlier: Sequence[Manifest]
-) -> Judged:
+    built: BuildResult,
+    history: BuildHistory,
+    setting: BuildContext,
+    current: Manifest | None,
+    earlier: Sequence[Manifest],
+) -> GateReport:
     """Pass the batch as a whole through the gate.
 
     Args:
@@ -352,16 +358,16 @@ def judge_rows(
     before, gate, recipe = history.itself, setting.gate, setting.recipe
     counters = whole(built.counters, built.known, before)
     # What is only added to keeps all that it has.
-    redelivery = compare_with_delivered(setting.lake, current, built.events) if before is None else Redelivery()
-    batch = Batch(
+    redelivery = compare_with_delivered(setting.lake, current, built.events) if before is None else DeliveredChanges()
+    batch = JudgedBatch(
         history.batch, history.interval, built, counters, recipe, earlier_batches(earlier), current, redelivery
     )
     numbers = count_batch(batch, gate.thresholds.settings)
-    findings = find_out(batch, numbers, gate)
-    return tell(batch, numbers, findings, gate.rule(findings), setting.run.runId)
+    findings = evaluate_batch(batch, numbers, gate)
+    return report_batch(batch, numbers, findings, gate.rule(findings), setting.run.runId)
 
 
-def warn(judged: Judged) -> None:
+def warn(judged: GateReport) -> None:
     """Log what is unusual; what makes the job fail is said when it ends."""
     for finding in judged.unusual():
         if judged.gate != FAILED or finding.level != FAILED:
@@ -370,7 +376,9 @@ def warn(judged: Judged) -> None:
         log.warning("batch %s: %s", judged.batch, OVERRULED)
 
 
-def manifest_of(judged: Judged, version: int, recipe: Recipe, built: Built, history: History) -> Manifest:
+def manifest_of(
+    judged: GateReport, version: int, recipe: BuildConfig, built: BuildResult, history: BuildHistory
+) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
     counts, left = judged.counts, built.left
     records = whole(built.counters, built.known, history.itself)
@@ -397,7 +405,7 @@ def manifest_of(judged: Judged, version: int, recipe: Recipe, built: Built, hist
     )
 
 
-def failure(judged: Judged) -> list[str]:
+def failure(judged: GateReport) -> list[str]:
     """Say which checks failed, a line each, and what stays."""
     failed = [finding for finding in judged.findings if finding.level == FAILED]
     lines = [f"batch {judged.batch}: failed its gate: {finding.describe()}" for finding in failed]

@@ -33,22 +33,31 @@ if __name__ == "__main__":
 
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import Trust
-from delivery.rate.aimd import Target
+from delivery.control.dispatcher import ServiceHistory
+from delivery.rate.aimd import AimdRateController
 from jobs.cli.arguments import PUT_RATE, JobParser, add_service, batch_label, lake_root
 from jobs.cli.run import Run, run_job
 from jobs.cli.terminal import find_terminal
 from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
-from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, Errand, Hooks, calls, deliver, repeat_warnings, sendable
-from jobs.deliver.delivery_timeline import Timeline
-from jobs.deliver.exit_status import ending
-from jobs.deliver.progress import Display, Goal
+from jobs.deliver.delivery_run import (
+    COUNTERS,
+    NOT_BEGUN,
+    DeliveryHooks,
+    DeliveryRun,
+    calls,
+    deliver,
+    repeat_warnings,
+    sendable,
+)
+from jobs.deliver.delivery_timeline import TimelineRecorder
+from jobs.deliver.exit_status import exit_of
+from jobs.deliver.progress import ProgressDisplay, ProgressGoal
 from jobs.deliver.service_endpoint import TRACKER, name_tracker, resolve_service
-from jobs.deliver.spark_job import Pace, pace_words
+from jobs.deliver.spark_job import PacingState, pace_words
 from jobs.errors import Exit
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
-from jobs.ledger.tracker_ledger import Tracker
+from jobs.ledger.tracker_ledger import TrackerLedger
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +82,7 @@ class Arguments:
     region: str | None
     endpoint_url: str | None
     kind: Kind
-    pace: Pace
+    pace: PacingState
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -98,7 +107,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         region=given.region,
         endpoint_url=given.endpoint_url,
         kind="dead-letters" if given.retry_dead_letters else "resend" if given.resend else "batch",
-        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port, Trust(working=given.accept_failures)),
+        pace=PacingState(
+            given.max_rate, given.max_in_flight, given.channel_port, ServiceHistory(working=given.accept_failures)
+        ),
     )
 
 
@@ -108,14 +119,14 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     manifest = sendable(lake, arguments.batch)
     repeat_warnings(manifest)
     counters, pace = run.counters, arguments.pace
-    counters.update(name_tracker(service), deliveryId=Tracker(lake, service).delivery(arguments.batch))
+    counters.update(name_tracker(service), deliveryId=TrackerLedger(lake, service).delivery(arguments.batch))
     counters["maxRate"] = pace.max_rate
     log.info("%s", pace_words(pace.max_rate))
-    timeline = Timeline(pace.max_rate)
+    timeline = TimelineRecorder(pace.max_rate)
     run.report.course = timeline.course
-    with closing(Display(find_terminal())) as display:
-        errand = Errand(lake, service, pace, run, display, timeline, Target(pace.max_rate))
-        hooks = Hooks(
+    with closing(ProgressDisplay(find_terminal())) as display:
+        errand = DeliveryRun(lake, service, pace, run, display, timeline, AimdRateController(pace.max_rate))
+        hooks = DeliveryHooks(
             account=counters.update,
             ready=lambda: goal(counters, pace),
             sent=lambda sent: counters.update(
@@ -123,15 +134,15 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
             ),
         )
         sent = deliver(errand, manifest, arguments.kind, hooks)
-    code = ending(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
+    code = exit_of(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
         tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])
     return code
 
 
-def goal(counters: Mapping[str, Any], pace: Pace) -> Goal:
+def goal(counters: Mapping[str, Any], pace: PacingState) -> ProgressGoal:
     """Show the way from what has ended before to the whole batch."""
-    return Goal(counters["events"], counters["events"] - counters["pending"], pace.max_rate)
+    return ProgressGoal(counters["events"], counters["events"] - counters["pending"], pace.max_rate)
 
 
 def main(argv: Sequence[str]) -> int:

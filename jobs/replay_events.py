@@ -33,28 +33,28 @@ if __name__ == "__main__":
 
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import Trust
-from delivery.rate.aimd import Target
+from delivery.control.dispatcher import ServiceHistory
+from delivery.rate.aimd import AimdRateController
 from jobs.cli.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
 from jobs.cli.deadline import earliest
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run, run_job
 from jobs.cli.terminal import find_terminal, write_lines
 from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
-from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, Errand
-from jobs.deliver.delivery_timeline import Timeline
+from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, DeliveryRun
+from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.event_accounts import check_counts
-from jobs.deliver.progress import Display
+from jobs.deliver.progress import ProgressDisplay
 from jobs.deliver.service_endpoint import TRACKER, locate_service, name_tracker, resolve_service
-from jobs.deliver.spark_job import Pace, pace_words
+from jobs.deliver.spark_job import PacingState, pace_words
 from jobs.errors import Exit
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.replay.batch_range import find_batches
-from jobs.replay.bulk_export import Exported, export
-from jobs.replay.estimate import Survey, bulk_serves_better, survey, words
-from jobs.replay.pending_events import Waiting, find_waiting
-from jobs.replay.replay_runner import Campaign
+from jobs.replay.bulk_export import ExportResult, export
+from jobs.replay.estimate import ReplayEstimate, bulk_serves_better, estimate_replay, words
+from jobs.replay.pending_events import PendingEvents, find_pending_events
+from jobs.replay.replay_runner import ReplayRunner
 from transforms.limits import CALLS_PER_SECOND
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Arguments:
     trackingId: str
     region: str | None
     endpoint_url: str | None
-    pace: Pace
+    pace: PacingState
     plan: bool
     bulk_export: str | None
     until: time | None
@@ -128,7 +128,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         trackingId=given.tracking_id,
         region=given.region,
         endpoint_url=given.endpoint_url,
-        pace=Pace(given.max_rate, given.max_in_flight, given.channel_port, Trust(working=given.accept_failures)),
+        pace=PacingState(
+            given.max_rate, given.max_in_flight, given.channel_port, ServiceHistory(working=given.accept_failures)
+        ),
         plan=given.plan,
         bulk_export=given.bulk_export,
         until=given.until,
@@ -147,10 +149,10 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     lake.check_kept(manifests)
     with unfinished_if_rebuilt(lake.manifests, manifests):
-        waiting = find_waiting(lake, service, manifests)
+        waiting = find_pending_events(lake, service, manifests)
         run.counters["events"] = waiting.total
         if arguments.bulk_export is None:
-            tell_plan(survey(waiting, arguments.trackingId), run, arguments.pace.max_rate)
+            tell_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.pace.max_rate)
         else:
             run.if_interrupted = (
                 f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
@@ -168,12 +170,12 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     lake.check_kept(manifests)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
     log.info("%s", pace_words(arguments.pace.max_rate))
-    timeline, target = Timeline(arguments.pace.max_rate), Target(arguments.pace.max_rate)
+    timeline, target = TimelineRecorder(arguments.pace.max_rate), AimdRateController(arguments.pace.max_rate)
     run.report.course = timeline.course
-    with closing(Display(find_terminal())) as display:
-        errand = Errand(lake, service, arguments.pace, run, display, timeline, target, deadline)
+    with closing(ProgressDisplay(find_terminal())) as display:
+        errand = DeliveryRun(lake, service, arguments.pace, run, display, timeline, target, deadline)
         with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
-            campaign = Campaign(errand, manifests)
+            campaign = ReplayRunner(errand, manifests)
         campaign.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
@@ -181,7 +183,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     return Exit.DEAD_LETTERS
 
 
-def tell_plan(found: Survey, run: Run, rate: float) -> None:
+def tell_plan(found: ReplayEstimate, run: Run, rate: float) -> None:
     """Say what a replay would do, to a person and in the summary."""
     write_lines(sys.stdout, *words(found, rate))
     run.counters.update(
@@ -201,7 +203,7 @@ def tell_plan(found: Survey, run: Run, rate: float) -> None:
     )
 
 
-def tell_export(found: Exported, waiting: Waiting, run: Run) -> None:
+def tell_export(found: ExportResult, waiting: PendingEvents, run: Run) -> None:
     """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),

@@ -22,7 +22,7 @@ def main() -> int:
         write_log(raw, FEWEST_RECORDS, seed=1)
         batch = ["--lake", str(lake), "--batch", "one"]
         built = build_events.main(["--input", str(raw), "--mapping", str(_MAPPING), *batch])
-        with emulator.running(emulator.Settings()) as server:
+        with emulator.running(emulator.EmulatorSettings()) as server:
             service = ["--tracking-id", "classes", "--region", "us-east-1", "--endpoint-url", server.endpoint_url]
             return built or put_events.main([*batch, *service])
 

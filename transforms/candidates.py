@@ -28,7 +28,7 @@ from transforms.columns import (
     SPREAD,
     VISITOR,
     Fate,
-    nobody,
+    salt_key,
     visitor_key,
 )
 from transforms.mapping.expressions import guarded
@@ -66,7 +66,7 @@ _NO_NUMBERS: Final = ('"NaN"', '"Infinity"', '"-Infinity"')
 """What Spark's JSON reader makes of a bare NaN, or a number beyond all bounds, where the schema says STRING."""
 
 
-def present(value: Column, missing: Sequence[str]) -> Column:
+def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
     """Make a value null if it is empty or one of the words that mean nothing.
 
     Services that received `null` or `undefined` as an id have answered 200 and ignored the event.
@@ -141,7 +141,7 @@ def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
     return records.select(*fields, *own, F.monotonically_increasing_id().alias(SPREAD))
 
 
-def settle(judged: DataFrame, mapping: EventMapping) -> DataFrame:
+def pack_candidates(judged: DataFrame, mapping: EventMapping) -> DataFrame:
     """Name the valid candidates, and pack the rows for their way through the shuffle.
 
     All in one projection, each column from those that came: what another step would read is copied once more.
@@ -161,7 +161,7 @@ def settle(judged: DataFrame, mapping: EventMapping) -> DataFrame:
     packed = [name for name in EVENTS.names if name not in _KEYS]
     kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED) if name in judged.columns]
     return judged.select(
-        F.when(valid, visitor_key()).otherwise(nobody()).alias(VISITOR),
+        F.when(valid, visitor_key()).otherwise(salt_key()).alias(VISITOR),
         *[F.when(valid, F.col(name)).alias(name) for name in _KEYS if name != "eventId"],
         F.when(valid, F.coalesce(F.col("eventId"), content) if given else content).alias("eventId"),
         FATE,
@@ -193,11 +193,11 @@ def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
     value = guarded(mapping.event[name]).cast(kind)
     missing = mapping.source.missing
     if name in _WORDS:
-        return present(value, missing)
+        return null_if_missing(value, missing)
     if name == "eventAttributionSource":
         return F.when(F.trim(value) != "", value)
     if name == "impression":
-        return F.when(F.size(value) > 0, F.transform(value, lambda item: present(item, missing)))
+        return F.when(F.size(value) > 0, F.transform(value, lambda item: null_if_missing(item, missing)))
     return value
 
 

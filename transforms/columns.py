@@ -92,6 +92,6 @@ def visitor_key() -> Column:
     )
 
 
-def nobody() -> Column:
+def salt_key() -> Column:
     """Rows that are no valid candidates belong to nobody, and must not meet in one partition, however alike."""
     return F.concat(F.lit("-:"), F.pmod(F.col(SPREAD), F.lit(_NOBODIES)).cast("string"))

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame, WindowSpec
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.columns import CONTENT_ID, FATE, SPREAD, VISITOR, Fate, nobody, visitor_key
+from transforms.columns import CONTENT_ID, FATE, SPREAD, VISITOR, Fate, salt_key, visitor_key
 
 
 def earlier_events(events: DataFrame, *, given_sessions: bool) -> DataFrame:
@@ -60,10 +60,10 @@ def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = 
         known = earlier.select("eventId", F.lit(Fate.EARLIER).alias(FATE))
         rows = candidates.unionByName(known, allowMissingColumns=True)
     has_id = F.col(FATE).isin(Fate.VALID, Fate.EARLIER)
-    same = Window.partitionBy(F.when(has_id, F.col("eventId")), F.when(~has_id, nobody()))
+    same = Window.partitionBy(F.when(has_id, F.col("eventId")), F.when(~has_id, salt_key()))
     rank = F.row_number().over(same.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile", SPREAD))
     again = (F.col(FATE) == Fate.VALID) & (rank > 1)
     marked = rows.withColumn("_again", again)
     fate = F.when(F.col("_again"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
-    visitor = F.when(F.col("_again"), nobody()).otherwise(F.col(VISITOR))
+    visitor = F.when(F.col("_again"), salt_key()).otherwise(F.col(VISITOR))
     return marked.where(F.col(FATE) != Fate.EARLIER).withColumns({FATE: fate, VISITOR: visitor}).drop("_again")

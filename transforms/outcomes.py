@@ -29,7 +29,7 @@ def epoch_in(file_name: Column) -> Column:
     return F.when(digits != "", digits.cast("bigint")).otherwise(F.lit(0))
 
 
-def final_states(receipts: DataFrame) -> DataFrame:
+def final_statuses(receipts: DataFrame) -> DataFrame:
     """Say how events ended, each once.
 
     Args:
@@ -55,7 +55,7 @@ def is_chosen(kind: str, again: int) -> Column:
     return F.coalesce(F.col("status") == "refused", F.lit(False)) if kind == "dead-letters" else waits
 
 
-def tally(requests: DataFrame, receipts: DataFrame) -> DataFrame:
+def count_statuses(requests: DataFrame, receipts: DataFrame) -> DataFrame:
     """Hold the events of a plan against its receipts, by their ids.
 
     Args:
@@ -76,7 +76,7 @@ def tally(requests: DataFrame, receipts: DataFrame) -> DataFrame:
     )
 
 
-def remaining(requests: DataFrame, receipts: DataFrame) -> DataFrame:
+def unfinished_requests(requests: DataFrame, receipts: DataFrame) -> DataFrame:
     """Leave out the requests that have ended.
 
     Args:
@@ -104,7 +104,7 @@ def whole_id(request: Column) -> Column:
     return F.substring_index(request, ".", 1)
 
 
-def letters(events: DataFrame, receipts: DataFrame, refusals: DataFrame) -> DataFrame:
+def dead_letter_rows(events: DataFrame, receipts: DataFrame, refusals: DataFrame) -> DataFrame:
     """Give the events whose final state is that the service refuses them, with its words.
 
     Args:

@@ -42,7 +42,7 @@ def pack_requests(events: DataFrame) -> DataFrame:
     )
 
 
-def spread(requests: DataFrame, parts: int) -> DataFrame:
+def spread_groups(requests: DataFrame, parts: int) -> DataFrame:
     """Spread requests over parts, which are partitions, in each of them a session's in order; `part` numbers them.
 
     A request's part follows from its id alone: a task that runs again, after a stage whose input came in another order,
@@ -58,7 +58,9 @@ def request_id(user: Column, session: Column, event_ids: Column) -> Column:
     return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)
 
 
-def measure(rows: DataFrame, *, within: Sequence[str] = (), counting: Mapping[str, Column] | None = None) -> DataFrame:
+def measure_requests(
+    rows: DataFrame, *, within: Sequence[str] = (), counting: Mapping[str, Column] | None = None
+) -> DataFrame:
     """Count rows by what became of them and, of those that are events, measure them as the service will see them.
 
     They are counted by (userId, sessionId), then by session, then by class of sessions; nothing is packed for it. Both

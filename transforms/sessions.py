@@ -189,7 +189,7 @@ def _micros(time: timedelta) -> Column:
     return F.lit(time // _MICROSECOND)
 
 
-def carry_on(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
+def update_visits(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
     """Bring the known visits up to a batch's end.
 
     Args:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from delivery.http.endpoint import Service
-from delivery.rate.aimd import Target
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.rate.aimd import AimdRateController
 from jobs.cli.session import open_session
-from jobs.deliver.delivery_monitor import Watch
-from jobs.deliver.spark_job import Pace, send
+from jobs.deliver.delivery_monitor import MonitorHooks
+from jobs.deliver.spark_job import PacingState, send
 
 EVENT = (
     '{"eventId":"%s-PLACE","eventType":"view","itemId":"item-PLACE","eventValue":12.5,'
@@ -32,9 +32,15 @@ def main(targets: Sequence[str]) -> None:
     spark = open_session("made-up requests")
     for target in targets:
         url, limit, calls = target.split(",")
-        pace = Pace(float(limit), IN_FLIGHT, 0)
-        watch = Watch(lambda _rows: None, lambda: None, threading.Event())
-        send(made(spark, int(calls)), Service("bench", "eu-west-1", url), pace, Target(pace.max_rate), watch)
+        pace = PacingState(float(limit), IN_FLIGHT, 0)
+        watch = MonitorHooks(lambda _rows: None, lambda: None, threading.Event())
+        send(
+            made(spark, int(calls)),
+            TrackerEndpoint("bench", "eu-west-1", url),
+            pace,
+            AimdRateController(pace.max_rate),
+            watch,
+        )
 
 
 def made(spark: SparkSession, calls: int) -> DataFrame:

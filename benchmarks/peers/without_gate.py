@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from unittest.mock import patch
 
-from expectations.page import Judged
+from jobs.building.batch_rows import BuildResult
+from jobs.building.history import BuildHistory
+
+from expectations.page import GateReport
 from jobs import build_events
-from jobs.build.batch_rows import Built
-from jobs.build.history import History
 from jobs.report.report import Report
 
 
@@ -22,14 +23,14 @@ def main(argv: Sequence[str]) -> int:
         patch("jobs.cli.run.start_report", Report),
         patch.object(build_events, "load_great_expectations"),
         patch.object(build_events, "judge_rows", _unjudged),
-        patch("jobs.build.data_docs.DataDocs.show"),
+        patch("jobs.building.data_docs.DataDocs.show"),
     ):
         return build_events.main(argv)
 
 
-def _unjudged(built: Built, history: History, setting: build_events.Setting, *_: object) -> Judged:
+def _unjudged(built: BuildResult, history: BuildHistory, setting: build_events.BuildContext, *_: object) -> GateReport:
     counts = {**built.counters, "merged": 0}
-    return Judged(history.batch, setting.run.runId, "passed", False, "", "", counts, [], [])
+    return GateReport(history.batch, setting.run.runId, "passed", False, "", "", counts, [], [])
 
 
 if __name__ == "__main__":

@@ -29,13 +29,13 @@ from benchmarks.measuring.process import Cost
 from benchmarks.plan import Bench
 from benchmarks.results import Row, compare
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.server import serving
-from delivery.control.wire import Address
+from delivery.control.server import serving_tasks
+from delivery.control.wire import DriverAddress
 from delivery.http.body import render_body
-from delivery.http.endpoint import Service
+from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import Request
-from delivery.rate.aimd import Target
-from delivery.task import TaskDelivery, Terms
+from delivery.rate.aimd import AimdRateController
+from delivery.task import TaskConfig, TaskDelivery
 
 IN_FLIGHT: Final = 25
 THREADS: Final = 8
@@ -78,7 +78,7 @@ def rows(bench: Bench) -> Iterator[Row]:
         yield compare("send", f"sender, {peer}: calls/s", rates["sender"], rates[peer], "calls/s", note)
 
 
-def _ways(url: str, address: Address, calls: int) -> dict[str, tuple[Run, int]]:
+def _ways(url: str, address: DriverAddress, calls: int) -> dict[str, tuple[Run, int]]:
     given = [arguments(number) for number in range(calls)]
     requests, few = [request(each) for each in given], given[: calls // STOCK]
     return {
@@ -137,9 +137,9 @@ def by_boto3(url: str, calls: list[Arguments], threads: int) -> Run:
     return one_by_one if threads == 1 else side_by_side
 
 
-def by_task(url: str, requests: list[Request], driver: Address) -> Run:
+def by_task(url: str, requests: list[Request], driver: DriverAddress) -> Run:
     """Send as a Spark task does: from Arrow batches, leased, told to the driver."""
-    terms = Terms(Service(TRACKER, REGION, url), driver, in_flight=IN_FLIGHT)
+    terms = TaskConfig(TrackerEndpoint(TRACKER, REGION, url), driver, in_flight=IN_FLIGHT)
     rows = [{**_row(each), "requestId": f"{number:064x}"} for number, each in enumerate(requests)]
     parts = itertools.count()
 
@@ -162,7 +162,7 @@ def _row(request: Request) -> dict[str, Any]:
 
 
 @contextmanager
-def driver() -> Iterator[Address]:
+def driver() -> Iterator[DriverAddress]:
     """Run a driver without a limit in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -176,8 +176,8 @@ def driver() -> Iterator[Address]:
 
 
 def _drive(pipe: Any) -> None:
-    dispatcher = Dispatcher(Target(1e6))
-    with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
+    dispatcher = Dispatcher(AimdRateController(1e6))
+    with serving_tasks(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         pipe.send(address)
         while not pipe.poll(0.5):
             server.call(dispatcher.take)

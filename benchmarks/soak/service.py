@@ -27,9 +27,9 @@ from typing import IO, Any, Final
 from emulator.connection import serving_connections
 from emulator.faults import Faults
 from emulator.listener import raise_file_limit
-from emulator.messages import Refusal, Reply, Request, refuse
-from emulator.service import Service
-from emulator.settings import Clock, Settings
+from emulator.messages import HttpReply, HttpRequest, Refusal, refuse
+from emulator.service import PutEventsService
+from emulator.settings import EmulatorClock, EmulatorSettings
 
 LATENCY_MS: Final = 30.0
 LATENCY_P99_MS: Final = 150.0
@@ -46,14 +46,14 @@ class Site:
 
     def __init__(self, tape: IO[str]) -> None:
         """Write each call to `tape`."""
-        settings = Settings(latency_ms=LATENCY_MS, latency_p99_ms=LATENCY_P99_MS, token_lifetime=_FOR_EVER)
-        self._clock = Clock()
-        self._service = Service(settings, self._clock)
+        settings = EmulatorSettings(latency_ms=LATENCY_MS, latency_p99_ms=LATENCY_P99_MS, token_lifetime=_FOR_EVER)
+        self._clock = EmulatorClock()
+        self._service = PutEventsService(settings, self._clock)
         self._tape = tape
         self._expired: frozenset[str] = frozenset()
         self._accepted = 0
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: HttpRequest) -> HttpReply:
         """Return the reply to a request."""
         if request.path == b"/events":
             return self._put_events(request)
@@ -62,9 +62,9 @@ class Site:
         if request.method == b"POST":
             self._change(json.loads(request.body))
         self._tape.flush()
-        return Reply(body=json.dumps(self._counts()).encode())
+        return HttpReply(body=json.dumps(self._counts()).encode())
 
-    def refuse(self, refusal: Refusal) -> Reply:
+    def refuse(self, refusal: Refusal) -> HttpReply:
         """Return the reply to what is no call."""
         self._service.book.bad_requests[refusal.code] += 1
         return refuse(refusal)
@@ -80,7 +80,7 @@ class Site:
                 self._tape.write(f"late {due:.6f} {now + _BEAT:.6f}\n")
             due = now + _BEAT
 
-    def _put_events(self, request: Request) -> Reply:
+    def _put_events(self, request: HttpRequest) -> HttpReply:
         steady = self._clock.steady()
         if request.headers.get(b"x-amz-security-token", b"").decode("latin-1") in self._expired:
             self._service.book.arrive(self._clock.wall(), steady)
@@ -91,7 +91,7 @@ class Site:
         self._note(request, steady)
         return reply
 
-    def _note(self, request: Request, steady: float) -> None:
+    def _note(self, request: HttpRequest, steady: float) -> None:
         accepted, ids = self._service.book.accepted, []
         outcome = "accepted" if accepted else "other"
         while accepted:

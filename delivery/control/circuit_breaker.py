@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from delivery.call_statistics import Calls
-from delivery.rate.rate_lease import TERM, CallLimit
+from delivery.call_statistics import CallStatistics
+from delivery.rate.rate_lease import LEASE_SECONDS, CallLimit
 
 MOST_REFUSED: Final = 100
 """Calls that are refused in a row, over all tasks, before the delivery ends."""
@@ -38,7 +38,7 @@ class _Caller:
     """
 
     heard: float
-    calls: Calls = field(default_factory=Calls)
+    calls: CallStatistics = field(default_factory=CallStatistics)
     granted: int = 0
     ready: bool = False
     limited: bool = False
@@ -69,7 +69,7 @@ class CircuitBreaker:
         """Whether the delivery is to end."""
         return not self._trusted and self._refused >= MOST_REFUSED
 
-    def hear(self, name: str, calls: Calls, *, ready: bool) -> bool:
+    def hear(self, name: str, calls: CallStatistics, *, ready: bool) -> bool:
         """Learn what a task has called so far.
 
         Args:
@@ -137,7 +137,7 @@ class CircuitBreaker:
         for caller in self._callers.values():
             caller.granted = caller.calls.attempts
 
-    def _count_answers(self, calls: Calls, before: Calls) -> None:
+    def _count_answers(self, calls: CallStatistics, before: CallStatistics) -> None:
         answered = calls.answered - before.answered
         self._answered += answered
         if self._answered and self._trusted:
@@ -164,5 +164,5 @@ class CircuitBreaker:
     def _under_way(self) -> int:
         """Calls that were granted and have not ended, as far as is heard, of tasks that may still make them."""
         now = self._clock()
-        heard = (caller for caller in self._callers.values() if now - caller.heard < TERM)
+        heard = (caller for caller in self._callers.values() if now - caller.heard < LEASE_SECONDS)
         return sum(max(caller.granted, caller.calls.attempts) - caller.calls.ended for caller in heard)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from delivery.call_statistics import Calls
+from delivery.call_statistics import CallStatistics
 from delivery.control.circuit_breaker import CircuitBreaker
-from delivery.control.partition_ownership import Parts
+from delivery.control.partition_ownership import PartitionOwnership
 from delivery.control.wire import Message
-from delivery.model import UNANSWERED, Answer, Row
-from delivery.rate.aimd import Target
-from delivery.rate.lease_budget import Budget
-from delivery.rate.rate_lease import TERM
+from delivery.model import UNANSWERED, OutcomeRow, Response
+from delivery.rate.aimd import AimdRateController
+from delivery.rate.lease_budget import LeaseBudget
+from delivery.rate.rate_lease import LEASE_SECONDS
 
 _UNREACHABLE: Final = 5.0
 """Seconds after which a service that never answered counts as one that is not there."""
@@ -37,7 +37,7 @@ _FEW: Final = 3
 
 
 @dataclass(slots=True)
-class _Attempt:
+class _AttemptState:
     """One attempt of Spark's at a part.
 
     Attributes:
@@ -68,13 +68,13 @@ class _Attempt:
     wants: float = 0.0
     gone: bool = False
     heard: float = 0.0
-    calls: Calls = field(default_factory=Calls)
+    calls: CallStatistics = field(default_factory=CallStatistics)
     failing: tuple[int, int] = (0, 0)
     others: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class ServiceHistory:
     """What is known of a service before it is called.
 
     Attributes:
@@ -87,7 +87,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DeliveryProgress:
     """How far a delivery is.
 
     Attributes:
@@ -103,7 +103,7 @@ class Progress:
     refused: int
     target: float
     why: str
-    calls: Calls
+    calls: CallStatistics
     tasks: int
 
 
@@ -122,35 +122,35 @@ class Dispatcher:
 
     def __init__(
         self,
-        target: Target,
+        target: AimdRateController,
         clock: Callable[[], float] = time.monotonic,
-        trust: Trust = Trust(),
+        trust: ServiceHistory = ServiceHistory(),
     ) -> None:
         self._clock = clock
         self._trust = trust
         self._breaker = CircuitBreaker(clock, trusted=trust.working)
         self._target = target
-        self._budget = Budget(clock, target.limit, TERM)
-        self._parts = Parts(clock, TERM)
-        self._attempts: dict[str, _Attempt] = {}
-        self._rows: list[Row] = []
-        self._writing: list[Row] = []
+        self._budget = LeaseBudget(clock, target.limit, LEASE_SECONDS)
+        self._parts = PartitionOwnership(clock, LEASE_SECONDS)
+        self._attempts: dict[str, _AttemptState] = {}
+        self._rows: list[OutcomeRow] = []
+        self._writing: list[OutcomeRow] = []
         """Handed over, and not durable yet."""
-        self._provisional: deque[tuple[float, Row]] = deque()
+        self._provisional: deque[tuple[float, OutcomeRow]] = deque()
         """Refusals, each with when it was heard: the service may be refusing everything."""
-        self._refusal: Answer | None = None
+        self._refusal: Response | None = None
         self._rows_since = self._writing_since = float("inf")
         """When the oldest of them was heard."""
         self._unanswered_since: float | None = None
         self._events = {"delivered": 0, "refused": 0}
         self._begun: Counter[int] = Counter()
         self.stopped = False
-        self.ending: Answer | None = None
+        self.ending: Response | None = None
 
     def come(self, name: str, part: int) -> None:
         """An attempt is there, for the first time or on another connection."""
         if name not in self._attempts:
-            self._attempts[name] = _Attempt(part)
+            self._attempts[name] = _AttemptState(part)
             self._parts.come(part, name)
         self.lose(name)
 
@@ -213,7 +213,7 @@ class Dispatcher:
         attempt = self._attempts[name]
         attempt.may_send, attempt.told, attempt.piece = False, attempt.known, 0
 
-    def accept(self, name: str, number: int, row: Row) -> None:
+    def accept(self, name: str, number: int, row: OutcomeRow) -> None:
         """Take in an attempt's outcome by its number, unless it came before."""
         attempt = self._attempts[name]
         if number != attempt.got:
@@ -228,7 +228,7 @@ class Dispatcher:
         else:
             self._provisional.append((self._clock(), row))
 
-    def take(self) -> list[Row]:
+    def take(self) -> list[OutcomeRow]:
         """Hand over the outcomes that came since the last time, to be made durable."""
         self._writing, self._writing_since = self._rows, self._rows_since
         self._rows, self._rows_since = [], float("inf")
@@ -247,7 +247,7 @@ class Dispatcher:
         """Whether there are outcomes to be made durable."""
         return bool(self._rows or self._writing)
 
-    def give_back(self, rows: list[Row]) -> None:
+    def give_back(self, rows: list[OutcomeRow]) -> None:
         """Take outcomes back that were handed over and could not be made durable."""
         self._rows, self._rows_since = rows + self._rows, min(self._writing_since, self._rows_since)
         self.kept()
@@ -271,22 +271,24 @@ class Dispatcher:
         """End the delivery: calls under way finish, no other starts."""
         self.stopped = True
 
-    def progress(self) -> Progress:
+    def progress(self) -> DeliveryProgress:
         """Say how far the delivery is."""
-        calls = Calls()
+        calls = CallStatistics()
         for attempt in self._attempts.values():
             calls.add(attempt.calls)
         now = self._clock()
         active = self._active(now)
         latencies = [one.calls.latency for one in active if one.calls.answered] or [0.0]
         calls.latency = sum(latencies) / len(latencies)
-        return Progress(**self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active))
+        return DeliveryProgress(
+            **self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active)
+        )
 
     def _rate(self) -> float:
         oldest = min(self._writing_since, self._rows_since)
         return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._target.rate()
 
-    def _settle(self, rows: Iterable[Row]) -> None:
+    def _settle(self, rows: Iterable[OutcomeRow]) -> None:
         """Let outcomes stand: they are to be made durable."""
         for row in rows:
             self._events[row["status"]] += len(row["eventIds"])
@@ -294,7 +296,7 @@ class Dispatcher:
         if self._rows:
             self._rows_since = min(self._rows_since, self._clock())
 
-    def _tell_ended(self, attempt: _Attempt, answer: Message) -> None:
+    def _tell_ended(self, attempt: _AttemptState, answer: Message) -> None:
         """Tell some of what has ended of a part, if its owner lacks any: it sends when it has all."""
         ended = self._parts.ended(attempt.part)
         if attempt.told < len(ended):
@@ -317,13 +319,13 @@ class Dispatcher:
         attempt = self._attempts[name]
         return attempt.may_send and not attempt.gone
 
-    def _active(self, now: float) -> list[_Attempt]:
+    def _active(self, now: float) -> list[_AttemptState]:
         return [one for one in self._attempts.values() if not one.gone and now - one.heard < _ACTIVE]
 
-    def _learn(self, name: str, attempt: _Attempt, message: Message) -> None:
-        calls = Calls(**message["calls"])
+    def _learn(self, name: str, attempt: _AttemptState, message: Message) -> None:
+        calls = CallStatistics(**message["calls"])
         if message["refusal"]:
-            self._refusal = Answer(**message["refusal"])
+            self._refusal = Response(**message["refusal"])
         if self._breaker.hear(name, calls, ready=message["ready"]):
             while self._provisional and self._provisional[0][0] <= self._clock() - _SETTLED_AFTER:
                 self._settle([self._provisional.popleft()[1]])
@@ -337,7 +339,7 @@ class Dispatcher:
     def _end_if(self, message: Message) -> None:
         """End the delivery for an answer that no retry can mend, or for want of any answer."""
         if message["ending"]:
-            self._end(Answer(**message["ending"]))
+            self._end(Response(**message["ending"]))
         if self._breaker.is_open:
             self._end(self._refusal)
         if any(attempt.calls.answered for attempt in self._attempts.values()):
@@ -346,13 +348,13 @@ class Dispatcher:
             now = self._clock()
             self._unanswered_since = now if self._unanswered_since is None else self._unanswered_since
             if now - self._unanswered_since >= _UNREACHABLE:
-                self._end(Answer(**message["unreachable"]))
+                self._end(Response(**message["unreachable"]))
 
-    def _end(self, answer: Answer | None) -> None:
+    def _end(self, answer: Response | None) -> None:
         self.ending = self.ending or answer
         self.stop()
 
-    def _go(self, name: str, attempt: _Attempt, *, complete: bool) -> None:
+    def _go(self, name: str, attempt: _AttemptState, *, complete: bool) -> None:
         self._breaker.leave(name)
         if complete:
             self._parts.complete(attempt.part)
@@ -360,10 +362,10 @@ class Dispatcher:
         attempt.gone = True
 
 
-def _is_unanswered(row: Row) -> bool:
+def _is_unanswered(row: OutcomeRow) -> bool:
     return bool(row["errorCode"] == UNANSWERED)
 
 
-def _answer_of(row: Row) -> Answer:
+def _answer_of(row: OutcomeRow) -> Response:
     """Say how an unanswered event's last call ended; its words go to tables only."""
-    return Answer(row["httpStatus"], row["errorCode"])
+    return Response(row["httpStatus"], row["errorCode"])

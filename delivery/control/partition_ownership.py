@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from delivery.ended_requests import Ended
+from delivery.ended_requests import EndedRequestLog
 
 
 @dataclass(slots=True)
@@ -18,10 +18,10 @@ class _Part:
     awaited: float = 0.0
     """Until when the heir is waited for, if it is not heard again."""
     complete: bool = False
-    ended: Ended = field(default_factory=Ended)
+    ended: EndedRequestLog = field(default_factory=EndedRequestLog)
 
 
-class Parts:
+class PartitionOwnership:
     """Ownership of the parts of a delivery, on the driver.
 
     An attempt sends only while it owns its part, and knows itself until when: a time that starts when it asked, not
@@ -84,6 +84,6 @@ class Parts:
         """Whether nothing is left of a part."""
         return self._parts[number].complete
 
-    def ended(self, number: int) -> Ended:
+    def ended(self, number: int) -> EndedRequestLog:
         """What has ended of a part."""
         return self._parts[number].ended

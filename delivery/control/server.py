@@ -11,7 +11,16 @@ from concurrent.futures import Future
 from typing import Final, TypeVar
 
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.wire import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
+from delivery.control.wire import (
+    LONGEST_GREETING,
+    ChannelError,
+    DriverAddress,
+    Message,
+    MessageMac,
+    nonce,
+    read_line,
+    seals,
+)
 
 _T = TypeVar("_T")
 _SILENT: Final = 2.0
@@ -20,7 +29,7 @@ _MOST_STRANGERS: Final = 512
 """Connections that have not shown yet that they know the secret: of more the oldest is closed. A task is quick."""
 
 
-class Server:
+class ControlServer:
     """The driver's end of the channel, in a thread of its own.
 
     Attributes:
@@ -32,7 +41,7 @@ class Server:
         self._secret = secret
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery-server", daemon=True)
-        self._ways: dict[str, tuple[asyncio.StreamWriter, Seal]] = {}
+        self._ways: dict[str, tuple[asyncio.StreamWriter, MessageMac]] = {}
         self._talks: set[asyncio.Task[None]] = set()
         self._strangers: dict[asyncio.Task[None], None] = {}
         self._listener: asyncio.Server | None = None
@@ -116,7 +125,9 @@ class Server:
                 del self._ways[name]
                 self._dispatcher.lose(name)
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Seal, Seal, Message]:
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[MessageMac, MessageMac, Message]:
         """Have the other end show that it knows the secret."""
         talk = asyncio.current_task()
         assert talk is not None
@@ -160,7 +171,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(dispatcher: Dispatcher, host: str, bind: str, port: int) -> Iterator[tuple[Server, Address]]:
+def serving_tasks(
+    dispatcher: Dispatcher, host: str, bind: str, port: int
+) -> Iterator[tuple[ControlServer, DriverAddress]]:
     """Serve a dispatcher's tasks for as long as the context lasts.
 
     Args:
@@ -173,9 +186,9 @@ def serving(dispatcher: Dispatcher, host: str, bind: str, port: int) -> Iterator
         OSError: the address cannot be listened on.
     """
     secret = secrets.token_hex(32)
-    server = Server(dispatcher, secret)
+    server = ControlServer(dispatcher, secret)
     try:
         server.start(bind, port)
-        yield server, Address(host, server.port, secret)
+        yield server, DriverAddress(host, server.port, secret)
     finally:
         server.close()

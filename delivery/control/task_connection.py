@@ -7,8 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from delivery.control.task_session import Talk
-from delivery.control.wire import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
+from delivery.control.task_session import TaskSession
+from delivery.control.wire import (
+    LONGEST_GREETING,
+    ChannelError,
+    DriverAddress,
+    Message,
+    MessageMac,
+    nonce,
+    read_line,
+    seals,
+)
 
 _BEAT: Final = 0.2
 """Seconds between two questions."""
@@ -29,7 +38,7 @@ class DriverNotReachedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class TaskAttempt:
     """One attempt of Spark's at a part.
 
     Attributes:
@@ -41,7 +50,7 @@ class Attempt:
     part: int
 
 
-class Line:
+class TaskConnection:
     """Brings a task's questions to the driver and the answers back.
 
     Args:
@@ -51,7 +60,9 @@ class Line:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, address: Address, attempt: Attempt, talk: Talk, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, address: DriverAddress, attempt: TaskAttempt, talk: TaskSession, clock: Callable[[], float]
+    ) -> None:
         self._address = address
         self._attempt = attempt
         self._talk = talk
@@ -120,7 +131,7 @@ class Line:
                 self._timer.cancel()
             writer.close()
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Seal, Seal]:
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[MessageMac, MessageMac]:
         tasks = nonce()
         to_driver, to_task = seals(self._address.secret, await read_line(reader, _SILENT, LONGEST_GREETING), tasks)
         writer.write(tasks + to_driver.close({"attempt": self._attempt.name, "part": self._attempt.part}))

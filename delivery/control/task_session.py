@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Final
 
 from delivery.control.wire import Message
-from delivery.model import Answer, Row
-from delivery.rate.rate_lease import CallLimit, Permit
+from delivery.model import OutcomeRow, Response
+from delivery.rate.rate_lease import CallLimit, RateLease
 from delivery.sender.sender import Sender
 
 _MORE: Final = 2.0
@@ -26,7 +26,7 @@ _MOST_TOLD: Final = 262_144
 """Characters of outcomes in a question, and what the last one has beyond them."""
 
 
-class Talk:
+class TaskSession:
     """A task's side of the conversation: outcomes are told until the driver has said to have them, once each.
 
     Args:
@@ -40,11 +40,11 @@ class Talk:
         over: the driver knows that the task is leaving, and all that it had to tell.
     """
 
-    def __init__(self, permit: Permit, sender: Sender, clock: Callable[[], float]) -> None:
+    def __init__(self, permit: RateLease, sender: Sender, clock: Callable[[], float]) -> None:
         self._permit = permit
         self._sender = sender
         self._clock = clock
-        self._rows: deque[Row] = deque()
+        self._rows: deque[OutcomeRow] = deque()
         """Outcomes that the driver has not yet said to have; the first is number `_got`."""
         self._got = self._told = 0
         self._asked: dict[int, float] = {}
@@ -52,11 +52,11 @@ class Talk:
         self._number = self._heard = 0
         self.leaving = self.complete = self.over = False
 
-    def report(self, row: Row) -> None:
+    def report(self, row: OutcomeRow) -> None:
         """Take an outcome, to be told with the next question."""
         self._rows.append(row)
 
-    def untold(self) -> Iterator[tuple[int, Row]]:
+    def untold(self) -> Iterator[tuple[int, OutcomeRow]]:
         """Give what the driver has not said to have, with its numbers."""
         yield from enumerate(self._rows, self._got)
 
@@ -139,7 +139,7 @@ class Talk:
         """Whether there is more to tell than the last question held: who has the part next must know of all of it."""
         return self._told < self._got + len(self._rows)
 
-    def _to_tell(self) -> Iterator[Row]:
+    def _to_tell(self) -> Iterator[OutcomeRow]:
         """Give the outcomes that the driver has not been told on this connection, as many as a question holds."""
         room = _MOST_TOLD
         for row in islice(self._rows, self._told - self._got, None):
@@ -160,16 +160,16 @@ class Talk:
         return _MORE + (_STEP * self._permit.rate if starved and made + 1 > _USED_UP * given else _SPARE * made)
 
 
-def _length(row: Row) -> int:
+def _length(row: OutcomeRow) -> int:
     """Say about how many characters an outcome takes in a message."""
     texts = (each for value in row.values() for each in (value if isinstance(value, list | tuple) else [value]))
     return sum(len(text) + 20 if isinstance(text, str) else 20 for text in texts)
 
 
-def _brief(answer: Answer | None) -> Message | None:
+def _brief(answer: Response | None) -> Message | None:
     return None if answer is None else {"httpStatus": answer.httpStatus, "errorCode": answer.errorCode}
 
 
-def _with_words(refusal: Answer | None) -> Message | None:
+def _with_words(refusal: Response | None) -> Message | None:
     brief = _brief(refusal)
     return None if refusal is None or brief is None else {**brief, "errorMessage": refusal.errorMessage}

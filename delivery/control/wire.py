@@ -26,7 +26,7 @@ _NONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class DriverAddress:
     """How a task reaches the driver.
 
     Attributes:
@@ -44,7 +44,7 @@ class ChannelError(Exception):
     """The other end is not who it should be, or a message did not arrive as it was sent."""
 
 
-class Seal:
+class MessageMac:
     """Seals the messages of one direction of one connection, or opens them.
 
     Examples:
@@ -116,7 +116,7 @@ def nonce() -> bytes:
     return secrets.token_bytes(_NONCE).hex().encode() + b"\n"
 
 
-def seals(secret: str, drivers: bytes, tasks: bytes) -> tuple[Seal, Seal]:
+def seals(secret: str, drivers: bytes, tasks: bytes) -> tuple[MessageMac, MessageMac]:
     """Make the seals of a connection.
 
     Args:
@@ -132,7 +132,7 @@ def seals(secret: str, drivers: bytes, tasks: bytes) -> tuple[Seal, Seal]:
     """
     if any(len(each) != 2 * _NONCE + 1 for each in (drivers, tasks)):
         raise ChannelError("the other end does not speak as a delivery does")
-    return Seal(_key(secret, b"driver", drivers + tasks)), Seal(_key(secret, b"task", drivers + tasks))
+    return MessageMac(_key(secret, b"driver", drivers + tasks)), MessageMac(_key(secret, b"task", drivers + tasks))
 
 
 def _key(secret: str, to: bytes, nonces: bytes) -> bytes:

@@ -28,7 +28,7 @@ def _run(work: Callable[[], _T], future: Future[_T]) -> None:
         future.set_exception(error)
 
 
-class Flight(Generic[_T]):
+class SingleFlight(Generic[_T]):
     """Runs blocking work in a thread, once at a time: who asks while it is under way waits for the same."""
 
     def __init__(self, work: Callable[[], _T]) -> None:
@@ -47,7 +47,7 @@ class Flight(Generic[_T]):
             self._under_way.cancel()
 
 
-class Loop(asyncio.SelectorEventLoop):
+class LookupLoop(asyncio.SelectorEventLoop):
     """An event loop that waits for no look-up when it ends, and looks each name up once at a time.
 
     asyncio's own has a few threads for look-ups, which are full as soon as one name hangs, and waits for them at its
@@ -56,13 +56,13 @@ class Loop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._look_ups: dict[Any, Flight[list[Any]]] = {}
+        self._look_ups: dict[Any, SingleFlight[list[Any]]] = {}
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: int) -> list[Any]:
         """Look a name up; who asks for the same meanwhile waits for the same."""
         question = (host, port, *sorted(hints.items()))
         if question not in self._look_ups:
-            self._look_ups[question] = Flight(partial(socket.getaddrinfo, host, port, **hints))
+            self._look_ups[question] = SingleFlight(partial(socket.getaddrinfo, host, port, **hints))
         return await self._look_ups[question].result()
 
     def close(self) -> None:

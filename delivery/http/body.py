@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from botocore.parsers import create_parser
 
-from delivery.http.response_parser import HttpAnswer
-from delivery.model import Answer, Request
+from delivery.http.response_parser import HttpResponse
+from delivery.model import Request, Response
 from delivery.responses import NOT_THE_SERVICE
 from delivery.text import sanitize
 
@@ -36,7 +36,7 @@ def render_body(trackingId: str, request: Request) -> bytes:
     return f'{{{ids},"eventList":[{",".join(request.events)}]}}'.encode("utf-8", "backslashreplace")
 
 
-def read_answer(answer: HttpAnswer) -> Answer:
+def read_answer(answer: HttpResponse) -> Response:
     """Say what the service said. Whatever bytes it sends, the words can be stored, sent on and printed.
 
     Examples:
@@ -45,18 +45,18 @@ def read_answer(answer: HttpAnswer) -> Answer:
     """
     request_id = sanitize(answer.headers.get(_REQUEST_ID, b"").decode("latin-1"), _REQUEST_ID_MAX) or None
     if answer.status >= 300:
-        return Answer(answer.status, *_read_error(answer), request_id)
+        return Response(answer.status, *_read_error(answer), request_id)
     if request_id is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
-        return Answer(answer.status, NOT_THE_SERVICE, "the answer bears no request id")
-    return Answer(answer.status, awsRequestId=request_id)
+        return Response(answer.status, NOT_THE_SERVICE, "the answer bears no request id")
+    return Response(answer.status, awsRequestId=request_id)
 
 
-def local_fault(code: str, error: Exception) -> Answer:
+def local_fault(code: str, error: Exception) -> Response:
     """Say why a call had no answer of the service; what boto3 says may quote a setting, so any bytes too."""
-    return Answer(None, code, sanitize(str(error), LONGEST_MESSAGE))
+    return Response(None, code, sanitize(str(error), LONGEST_MESSAGE))
 
 
-def _read_error(answer: HttpAnswer) -> tuple[str, str | None]:
+def _read_error(answer: HttpResponse) -> tuple[str, str | None]:
     """Return boto3's code and message; the status for a code where the answer names none."""
     sound = answer.body.decode("utf-8", "replace").encode()
     # Where the body cannot be read, a header may name the code.
@@ -68,7 +68,7 @@ def _read_error(answer: HttpAnswer) -> tuple[str, str | None]:
     )
 
 
-def _parse_error(answer: HttpAnswer, body: bytes) -> dict[str, str]:
+def _parse_error(answer: HttpResponse, body: bytes) -> dict[str, str]:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers.items()}
     told = {"status_code": answer.status, "headers": headers, "body": body, "context": {}}
     try:

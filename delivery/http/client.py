@@ -15,33 +15,33 @@ from typing import Final
 
 from botocore.session import Session
 
-from delivery.http.background import Flight
+from delivery.http.background import SingleFlight
 from delivery.http.body import local_fault, read_answer, render_body
 from delivery.http.connection import Connection
-from delivery.http.credentials import KeyRing, Keys, find_credentials
-from delivery.http.endpoint import Endpoint, Service, resolve
-from delivery.http.pool import Patience, Pool
+from delivery.http.credentials import RefreshingKeys, SigningKeys, find_credentials
+from delivery.http.endpoint import Endpoint, TrackerEndpoint, resolve
+from delivery.http.pool import ConnectionPool, Timeouts
 from delivery.http.signing import Signer
-from delivery.model import Answer, Request
-from delivery.responses import NOT_THE_SERVICE, Meaning, NoAnswerError, meaning
+from delivery.model import Request, Response
+from delivery.responses import NOT_THE_SERVICE, NoResponseError, ResponseMeaning, interpret_response
 
 
-def connect(service: Service, connections: int) -> Client:
+def connect(service: TrackerEndpoint, connections: int) -> PutEventsClient:
     """Return a client for a service, with so many connections at the most; it opens them as calls need them."""
-    return Client(service, connections, Patience(), time.time)
+    return PutEventsClient(service, connections, Timeouts(), time.time)
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
     """What calls are made with, once it is known."""
 
-    ring: KeyRing
+    ring: RefreshingKeys
     signer: Signer
-    pool: Pool
+    pool: ConnectionPool
     stranger: StrangerDetector
 
 
-class Client:
+class PutEventsClient:
     """Makes calls side by side, each once. Lives in one event loop.
 
     Args:
@@ -53,18 +53,18 @@ class Client:
 
     def __init__(
         self,
-        service: Service,
+        service: TrackerEndpoint,
         connections: int,
-        patience: Patience,
+        patience: Timeouts,
         clock: Callable[[], float],
     ) -> None:
         self._service = service
         self._connections = connections
         self._patience = patience
         self._clock = clock
-        self._resolution = Flight(self._resolve)
+        self._resolution = SingleFlight(self._resolve)
         self._line: _Line | None = None
-        self._expired: Keys | None = None
+        self._expired: SigningKeys | None = None
 
     async def open(self) -> None:
         """Resolve the service ahead of the first calls, which would wait for it and then go out all at once.
@@ -79,35 +79,35 @@ class Client:
         """Whether a connection is at hand, so that a call that starts now goes out now."""
         return self._line is not None and self._line.pool.ready
 
-    async def connect(self) -> Answer | None:
+    async def connect(self) -> Response | None:
         """Open a connection for a call to come; the answer that the call would have had if it cannot be opened."""
         line = await self._opened()
-        if isinstance(line, Answer):
+        if isinstance(line, Response):
             return line
         try:
             await line.pool.open()
-        except NoAnswerError as fault:
+        except NoResponseError as fault:
             return local_fault(fault.code, fault)
         return None
 
-    def put(self, request: Request) -> Awaitable[Answer]:
+    def put(self, request: Request) -> Awaitable[Response]:
         """Make one call. Whatever the service and the way to it do is an answer, no exception.
 
         The call has its connection when this returns; it opens one only where none was `ready`.
         """
         return self._put(request, None if self._line is None else self._line.pool.take())
 
-    async def _put(self, request: Request, connection: Connection | None) -> Answer:
+    async def _put(self, request: Request, connection: Connection | None) -> Response:
         line = await self._opened()
-        if isinstance(line, Answer):
+        if isinstance(line, Response):
             return line
         keys = line.ring.keys()
         message = line.signer.sign(render_body(self._service.trackingId, request), keys)
         try:
             answer = line.stranger.judge(read_answer(await line.pool.call(message, connection)))
-        except NoAnswerError as fault:
+        except NoResponseError as fault:
             return local_fault(fault.code, fault)
-        if meaning(answer) is Meaning.EXPIRED:
+        if interpret_response(answer) is ResponseMeaning.EXPIRED:
             self._expired = keys
         return answer
 
@@ -139,7 +139,7 @@ class Client:
         if self._line is not None:
             await self._line.pool.close()
 
-    async def _opened(self) -> _Line | Answer:
+    async def _opened(self) -> _Line | Response:
         try:
             return self._line or await self._open()
         except Exception as error:  # of boto3, or of whatever finds credentials
@@ -153,15 +153,15 @@ class Client:
         except TimeoutError:
             raise TimeoutError(f"boto3 did not find the endpoint and credentials within {seconds:g} s") from None
         if self._line is None:
-            pool = Pool(endpoint, self._connections, self._patience)
+            pool = ConnectionPool(endpoint, self._connections, self._patience)
             self._line = _Line(
                 ring, Signer(endpoint, self._clock), pool, StrangerDetector(may_be=not endpoint.is_amazons)
             )
         return self._line
 
-    def _resolve(self) -> tuple[Endpoint, KeyRing]:
+    def _resolve(self) -> tuple[Endpoint, RefreshingKeys]:
         resolved = resolve(self._service)
-        ring = KeyRing(resolved.credentials, lambda: find_credentials(Session()), time.monotonic)
+        ring = RefreshingKeys(resolved.credentials, lambda: find_credentials(Session()), time.monotonic)
         return resolved.endpoint, ring
 
 
@@ -187,16 +187,16 @@ class StrangerDetector:
         self._may_be = may_be
         self._answers = 0
 
-    def judge(self, answer: Answer) -> Answer:
+    def judge(self, answer: Response) -> Response:
         """Return the answer, or one that says that it is not the service's."""
         if answer.awsRequestId is not None:
             self._may_be = False
         if not self._may_be:
             return answer
         self._answers += 1
-        what = meaning(answer)
+        what = interpret_response(answer)
         is_nameless = (answer.errorCode or "").isdigit()
-        is_failing = what in {Meaning.FAULT, Meaning.THROTTLED} and self._answers >= _ENOUGH
-        if is_failing or (what is Meaning.STOP and is_nameless):
+        is_failing = what in {ResponseMeaning.FAULT, ResponseMeaning.THROTTLED} and self._answers >= _ENOUGH
+        if is_failing or (what is ResponseMeaning.STOP and is_nameless):
             return replace(answer, errorCode=NOT_THE_SERVICE, errorMessage=None)
         return answer

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from delivery.http.connection import Connection
 from delivery.http.endpoint import PORTS, Endpoint
 from delivery.http.proxy import Proxy
-from delivery.responses import NOT_LET_THROUGH, NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NoAnswerError
+from delivery.responses import NOT_LET_THROUGH, NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NoResponseError
 
 
 async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds: float) -> Connection:
@@ -29,11 +29,11 @@ async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds:
         async with timeout:
             return await _open(endpoint, partial(Connection, seconds))
     except TimeoutError:
-        raise NoAnswerError(NOT_REACHED_IN_TIME, "no connection in time") from None
+        raise NoResponseError(NOT_REACHED_IN_TIME, "no connection in time") from None
     except ssl.SSLError as error:
-        raise NoAnswerError(NOT_TRUSTED, f"TLS cannot be agreed: {error}") from None
+        raise NoResponseError(NOT_TRUSTED, f"TLS cannot be agreed: {error}") from None
     except (OSError, UnicodeError) as error:  # a name that cannot be looked up at all is the latter
-        raise NoAnswerError(NOT_REACHED, f"no connection: {error}") from None
+        raise NoResponseError(NOT_REACHED, f"no connection: {error}") from None
 
 
 async def _open(endpoint: Endpoint, new: Callable[[], Connection]) -> Connection:
@@ -57,7 +57,7 @@ async def _connect_to_proxy(new: Callable[[], Connection], proxy: Proxy, trust: 
     try:
         return await _connect(new, proxy.host, proxy.port, trust if proxy.tls else None)
     except (OSError, UnicodeError) as error:
-        raise NoAnswerError(NOT_LET_THROUGH, f"no connection to the proxy: {error}") from None
+        raise NoResponseError(NOT_LET_THROUGH, f"no connection to the proxy: {error}") from None
 
 
 async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> None:
@@ -68,11 +68,11 @@ async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> Non
     lines += [f"Proxy-Authorization: {proxy.authorization}"] if proxy.authorization else []
     try:
         answer = await connection.exchange("\r\n".join([*lines, "", ""]).encode(), to_connect=True)
-    except NoAnswerError as fault:
-        raise NoAnswerError(NOT_LET_THROUGH, f"the proxy: {fault}") from None
+    except NoResponseError as fault:
+        raise NoResponseError(NOT_LET_THROUGH, f"the proxy: {fault}") from None
     if answer.status >= 300:
         connection.abort()
-        raise NoAnswerError(NOT_LET_THROUGH, f"the proxy answered {answer.status} to CONNECT")
+        raise NoResponseError(NOT_LET_THROUGH, f"the proxy answered {answer.status} to CONNECT")
     connection.begin_anew()
 
 

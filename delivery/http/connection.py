@@ -6,8 +6,8 @@ import asyncio
 import socket
 from typing import cast
 
-from delivery.http.response_parser import AnswerReader, BadAnswerError, HttpAnswer
-from delivery.responses import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoAnswerError
+from delivery.http.response_parser import HttpResponse, MalformedResponseError, ResponseParser
+from delivery.responses import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoResponseError
 
 
 class Connection(asyncio.Protocol):
@@ -28,8 +28,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[HttpAnswer] | None = None
-        self._reader = AnswerReader()
+        self._answer: asyncio.Future[HttpResponse] | None = None
+        self._reader = ResponseParser()
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.open = False
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         """Whether it ever bore a call."""
         return self._answer is not None
 
-    async def exchange(self, message: bytes, *, to_connect: bool = False) -> HttpAnswer:
+    async def exchange(self, message: bytes, *, to_connect: bool = False) -> HttpResponse:
         """Send a request and wait for its answer.
 
         Args:
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         Raises:
             NoAnswerError: no answer came, or none that is HTTP.
         """
-        self._reader = AnswerReader(to_connect=to_connect)
+        self._reader = ResponseParser(to_connect=to_connect)
         self._answer = self._loop.create_future()
         self._set_deadline()
         self.transport.write(message)
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         Many a proxy answers CONNECT by HTTP/1.0, or says `close`: that is no word about the tunnel.
         """
         self._answer = None
-        self._reader = AnswerReader()
+        self._reader = ResponseParser()
         self.open = not self.transport.is_closing()
 
     def abort(self) -> None:
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             answer = self._reader.feed(data)
-        except BadAnswerError as error:
+        except MalformedResponseError as error:
             self._fail(BAD_ANSWER, f"the answer is not valid: {error}")
             return
         if answer is not None:
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
     def _is_waiting(self) -> bool:
         return self._answer is not None and not self._answer.done()
 
-    def _end(self, answer: HttpAnswer) -> None:
+    def _end(self, answer: HttpResponse) -> None:
         assert self._answer is not None
         self.idle_since = self._loop.time()
         self.open = answer.keep_alive
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self.open = False
         self.transport.abort()
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(NoAnswerError(code, message))
+            self._answer.set_exception(NoResponseError(code, message))
 
     def _set_deadline(self) -> None:
         """Have the call end in time. A timer is not set for each call, but only when the last one has gone off."""

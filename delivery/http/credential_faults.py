@@ -16,8 +16,8 @@ from botocore.credentials import CredentialProvider
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, InvalidConfigError
 from botocore.parsers import ResponseParserError
 
-from delivery.model import Answer
-from delivery.responses import Meaning, meaning
+from delivery.model import Response
+from delivery.responses import ResponseMeaning, interpret_response
 
 _T = TypeVar("_T")
 
@@ -91,7 +91,10 @@ def _explain_os_error(error: OSError, place: str) -> BotoCoreError:
 def _refused(error: ClientError) -> BotoCoreError:
     """Tell an STS that is busy or ill from one that says no. Its words may name users, so they are left out."""
     code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"].get("HTTPStatusCode")
-    if meaning(Answer(status, code)) in {Meaning.FAULT, Meaning.THROTTLED} or code == "IDPCommunicationError":
+    if (
+        interpret_response(Response(status, code)) in {ResponseMeaning.FAULT, ResponseMeaning.THROTTLED}
+        or code == "IDPCommunicationError"
+    ):
         return _silent(f"AWS STS ({error.operation_name})", f"answers {code}")
     return InvalidConfigError(error_msg=f"AWS refuses {error.operation_name}: {code}")
 

@@ -31,10 +31,10 @@ from botocore.httpsession import URLLib3Session
 from botocore.session import Session
 from botocore.utils import InstanceMetadataFetcher, get_environ_proxies, resolve_imds_endpoint_mode
 
-from delivery.http.background import Flight
+from delivery.http.background import SingleFlight
 from delivery.http.credential_faults import explain
-from delivery.model import Answer
-from delivery.responses import Meaning, SourceSilentError, meaning
+from delivery.model import Response
+from delivery.responses import ResponseMeaning, SourceSilentError, interpret_response
 
 
 def _leave_cause_out(record: logging.LogRecord) -> bool:
@@ -47,7 +47,7 @@ logging.getLogger("botocore.credentials").addFilter(_leave_cause_out)
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class SigningKeys:
     """What a call is signed with.
 
     Attributes:
@@ -98,7 +98,7 @@ def find_credentials(session: Session) -> Credentials:
 
 def may_come(error: BotoCoreError) -> bool:
     """Whether what kept credentials back may pass without anybody's doing."""
-    return meaning(Answer(None, type(error).__name__)) is not Meaning.STOP
+    return interpret_response(Response(None, type(error).__name__)) is not ResponseMeaning.STOP
 
 
 def _check_numbers(session: Session) -> None:
@@ -122,21 +122,21 @@ def _refuse_code(_prompt: str) -> NoReturn:
     )
 
 
-def freeze(credentials: Credentials) -> Keys:
+def freeze(credentials: Credentials) -> SigningKeys:
     """Return the keys as they are now; refreshes them first, and blocks, when their time has come.
 
     Raises:
         Exception: whatever their source raises when they cannot be refreshed.
     """
     frozen = credentials.get_frozen_credentials()
-    return Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token)
+    return SigningKeys(frozen.access_key or "", frozen.secret_key or "", frozen.token)
 
 
 _LOOK_AGAIN: Final = 10.0
 """Seconds. botocore refreshes keys from 15 minutes before their end on."""
 
 
-class KeyRing:
+class RefreshingKeys:
     """Holds the keys to sign with. Lives in one event loop, but may be built anywhere.
 
     Args:
@@ -153,11 +153,11 @@ class KeyRing:
         self._keys = freeze(credentials)
         self._clock = clock
         self._look_at = clock() + _LOOK_AGAIN
-        self._look = Flight(lambda: _frozen(self._credentials))
-        self._search = Flight(lambda: _frozen(find()))
+        self._look = SingleFlight(lambda: _frozen(self._credentials))
+        self._search = SingleFlight(lambda: _frozen(find()))
         self._looking: asyncio.Task[None] | None = None
 
-    def keys(self) -> Keys:
+    def keys(self) -> SigningKeys:
         """Return the keys to sign a call with now; from time to time, have a look for fresher ones begin."""
         now = self._clock()
         if now >= self._look_at:
@@ -189,13 +189,13 @@ class KeyRing:
             if credentials is self._credentials:  # else they have been renewed meanwhile
                 self._take(credentials, keys)
 
-    def _take(self, credentials: Credentials, keys: Keys) -> None:
+    def _take(self, credentials: Credentials, keys: SigningKeys) -> None:
         self._credentials = credentials
         if keys != self._keys:
             self._keys = keys
 
 
-def _frozen(credentials: Credentials) -> tuple[Credentials, Keys]:
+def _frozen(credentials: Credentials) -> tuple[Credentials, SigningKeys]:
     return credentials, freeze(credentials)
 
 

@@ -34,7 +34,7 @@ _AS_GIVEN: Final = _UNCONFIGURED.merge(Config(use_fips_endpoint=False, use_duals
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class TrackerEndpoint:
     """Where requests go: the same in every process, whatever its environment says.
 
     Credentials are not here: boto3's default chain finds them where the call is made.
@@ -91,7 +91,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedEndpoint:
     """What boto3 makes of a service, in this process's environment.
 
     Attributes:
@@ -103,7 +103,7 @@ class Resolved:
     credentials: Credentials = field(repr=False)
 
 
-def find_service(trackingId: str, region: str, endpoint_url: str | None = None) -> Service:
+def find_tracker_endpoint(trackingId: str, region: str, endpoint_url: str | None = None) -> TrackerEndpoint:
     """Find where boto3 would call in this process's environment. It asks for no credentials, and calls nobody.
 
     Args:
@@ -128,7 +128,7 @@ def find_service(trackingId: str, region: str, endpoint_url: str | None = None) 
         regional = comparable(url) == comparable(own.meta.endpoint_url)
     except ValueError:  # its words quote what stands where the port should, which may be a password
         raise InvalidConfigError(error_msg="the endpoint's port is none") from None
-    return Service(trackingId, client.meta.region_name, url, regional)
+    return TrackerEndpoint(trackingId, client.meta.region_name, url, regional)
 
 
 def regional_url(region: str) -> str:
@@ -155,7 +155,7 @@ def comparable(url: str) -> SplitResult:
     return SplitResult(parts.scheme, named + port, parts.path.rstrip("/"), parts.query, "")
 
 
-def resolve(service: Service) -> Resolved:
+def resolve(service: TrackerEndpoint) -> ResolvedEndpoint:
     """Resolve how a service is called from this process. Blocks, and may use the network for the credentials.
 
     Raises:
@@ -165,12 +165,12 @@ def resolve(service: Service) -> Resolved:
     session = Session()
     credentials = find_credentials(session)
     try:
-        return Resolved(_endpoint(_signed_call(session, service), session), credentials)
+        return ResolvedEndpoint(_endpoint(_signed_call(session, service), session), credentials)
     except ValueError as error:
         raise InvalidConfigError(error_msg=str(error)) from None
 
 
-def _signed_call(session: Session, service: Service) -> AWSPreparedRequest:
+def _signed_call(session: Session, service: TrackerEndpoint) -> AWSPreparedRequest:
     """Have boto3 make a call, and take it away just before it is sent."""
     taken: list[AWSPreparedRequest] = []
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from delivery.http.connect import open_connection
 from delivery.http.connection import Connection
 from delivery.http.endpoint import Endpoint
-from delivery.http.response_parser import HttpAnswer
-from delivery.responses import CLOSED, NoAnswerError
+from delivery.http.response_parser import HttpResponse
+from delivery.responses import CLOSED, NoResponseError
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait.
 
     Attributes:
@@ -30,7 +30,7 @@ class Patience:
     credentials: float = 30.0
 
 
-class Pool:
+class ConnectionPool:
     """Kept-alive connections: a call takes the one used last, or opens another. Lives in one event loop.
 
     Who starts a call only where `ready` says so, and takes a connection for it at once, never waits for one.
@@ -41,7 +41,7 @@ class Pool:
         patience: how long to wait for what.
     """
 
-    def __init__(self, endpoint: Endpoint, size: int, patience: Patience) -> None:
+    def __init__(self, endpoint: Endpoint, size: int, patience: Timeouts) -> None:
         self._endpoint = endpoint
         self._patience = patience
         self._free = asyncio.Semaphore(size)
@@ -75,12 +75,12 @@ class Pool:
         """
         if self._lost_unused:
             self._lost_unused -= 1
-            raise NoAnswerError(CLOSED, "the connection was closed before the call")
+            raise NoResponseError(CLOSED, "the connection was closed before the call")
         connection = await self._open()
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
 
-    async def call(self, message: bytes, connection: Connection | None = None) -> HttpAnswer:
+    async def call(self, message: bytes, connection: Connection | None = None) -> HttpResponse:
         """Send a request and wait for its answer.
 
         Args:
@@ -121,7 +121,7 @@ class Pool:
         self._openings.add(timeout)
         try:
             connection = await open_connection(self._endpoint, timeout, self._patience.answer)
-        except NoAnswerError:
+        except NoResponseError:
             self._check()
             raise
         finally:
@@ -137,4 +137,4 @@ class Pool:
 
     def _check(self) -> None:
         if self._aborted:
-            raise NoAnswerError(CLOSED, "the client is closed")
+            raise NoResponseError(CLOSED, "the client is closed")

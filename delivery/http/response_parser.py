@@ -14,11 +14,11 @@ _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _END: Final = b"\r\n"
 
 
-class BadAnswerError(ValueError):
+class MalformedResponseError(ValueError):
     """What came is not HTTP, or too large. The message quotes none of it."""
 
 
-class Chunks:
+class ChunkedBody:
     """Reads a body in chunks: each stands behind its size, the last is empty, and header lines may follow it.
 
     Examples:
@@ -56,7 +56,7 @@ class Chunks:
         self._body += data[: self._left]
         del data[: self._left]
         if not data.startswith(_END):
-            raise BadAnswerError("a chunk is longer than it says")
+            raise MalformedResponseError("a chunk is longer than it says")
         del data[: len(_END)]
         self._left = None
         return True
@@ -67,17 +67,17 @@ class Chunks:
             return None
         told = _SIZE.fullmatch(line)
         if told is None:
-            raise BadAnswerError("a chunk does not say how long it is")
+            raise MalformedResponseError("a chunk does not say how long it is")
         size = int(told[1], 16)
         if len(self._body) + size > BODY_MAX:
-            raise BadAnswerError("the body is too large")
+            raise MalformedResponseError("the body is too large")
         return size
 
 
 def _take_line(data: bytearray) -> bytes | None:
     end = data.find(_END)
     if max(end, 0 if end >= 0 else len(data)) > LINE_MAX:
-        raise BadAnswerError("a line is too long")
+        raise MalformedResponseError("a line is too long")
     if end < 0:
         return None
     line = bytes(data[:end])
@@ -98,7 +98,7 @@ Headers = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpResponse:
     """A whole answer.
 
     Attributes:
@@ -114,7 +114,7 @@ class HttpAnswer:
     keep_alive: bool
 
 
-class AnswerReader:
+class ResponseParser:
     """Reads one answer; interim ones (1xx) before it are skipped.
 
     Args:
@@ -138,7 +138,7 @@ class AnswerReader:
         self._status = 0
         self.began = False
 
-    def feed(self, data: bytes) -> HttpAnswer | None:
+    def feed(self, data: bytes) -> HttpResponse | None:
         """Read the next piece; give the answer once it is whole.
 
         Raises:
@@ -155,7 +155,7 @@ class AnswerReader:
         # Bytes behind the end answer nothing that was asked.
         return None if body is None else self._whole(body, keep_alive=self._persistent and not self._data)
 
-    def end(self) -> HttpAnswer | None:
+    def end(self) -> HttpResponse | None:
         """Take in that the other side has closed; give the answer, if its end is told by that."""
         if self._status < 200 or self._length != _TO_THE_END:
             return None
@@ -164,14 +164,14 @@ class AnswerReader:
     def _read_head(self, lines: list[bytes]) -> None:
         line = _STATUS.fullmatch(lines[0])
         if line is None:
-            raise BadAnswerError("there is no status line")
+            raise MalformedResponseError("there is no status line")
         self._status = int(line[2])
         if self._status == 101:
-            raise BadAnswerError("it switches to another protocol")
+            raise MalformedResponseError("it switches to another protocol")
         self._headers = headers = _read_headers(lines)
         self._length = 0 if self._is_bodiless() else _read_length(headers)
         self._persistent = _is_persistent(line[1], headers)
-        self._chunks = Chunks() if self._length == _IN_CHUNKS else None
+        self._chunks = ChunkedBody() if self._length == _IN_CHUNKS else None
 
     def _is_bodiless(self) -> bool:
         return self._status < 200 or self._status in {204, 304} or (self._to_connect and self._status < 300)
@@ -180,21 +180,21 @@ class AnswerReader:
         if self._chunks is not None:
             return self._chunks.take(self._data)
         if max(self._length, len(self._data)) > BODY_MAX:
-            raise BadAnswerError("the body is too large")
+            raise MalformedResponseError("the body is too large")
         if self._length == _TO_THE_END or len(self._data) < self._length:
             return None
         body = bytes(self._data[: self._length])
         del self._data[: self._length]
         return body
 
-    def _whole(self, body: bytes, *, keep_alive: bool) -> HttpAnswer:
-        return HttpAnswer(self._status, self._headers, body, keep_alive)
+    def _whole(self, body: bytes, *, keep_alive: bool) -> HttpResponse:
+        return HttpResponse(self._status, self._headers, body, keep_alive)
 
 
 def _take_head(data: bytearray) -> list[bytes] | None:
     end = data.find(b"\r\n\r\n")
     if end > HEAD_MAX or (end < 0 and len(data) > HEAD_MAX):
-        raise BadAnswerError("the head is too large")
+        raise MalformedResponseError("the head is too large")
     if end < 0:
         return None
     lines = bytes(data[:end]).split(b"\r\n")
@@ -207,7 +207,7 @@ def _read_headers(lines: list[bytes]) -> Headers:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if not colon or not _NAME.fullmatch(name):
-            raise BadAnswerError("a header is not one")
+            raise MalformedResponseError("a header is not one")
         name, value = name.lower(), value.strip()
         headers[name] = headers[name] + b"," + value if name in headers else value
     return headers
@@ -217,13 +217,13 @@ def _read_length(headers: Headers) -> int:
     coding = headers.get(b"transfer-encoding")
     if coding is not None:
         if coding.lower() != b"chunked":
-            raise BadAnswerError("its transfer coding is not known")
+            raise MalformedResponseError("its transfer coding is not known")
         return _IN_CHUNKS
     told = headers.get(b"content-length")
     if told is None:
         return _TO_THE_END
     if not _LENGTH.fullmatch(told):
-        raise BadAnswerError("its length is not a number")
+        raise MalformedResponseError("its length is not a number")
     return int(told)
 
 

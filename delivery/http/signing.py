@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from botocore.utils import normalize_url_path
 
-from delivery.http.credentials import Keys
+from delivery.http.credentials import SigningKeys
 from delivery.http.endpoint import Endpoint
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -36,7 +36,7 @@ class Signer:
         self._clock = clock
         self._second: _Second | None = None
 
-    def sign(self, body: bytes, keys: Keys) -> bytes:
+    def sign(self, body: bytes, keys: SigningKeys) -> bytes:
         """Return the whole request that bears `body`, signed with `keys` now."""
         number = int(self._clock())
         second = self._second
@@ -68,7 +68,7 @@ class _Second:
 
     number: int
     """Unix time."""
-    keys: Keys
+    keys: SigningKeys
     head: bytes
     """Of the HTTP request, up to the signature."""
     canonical: bytes
@@ -106,7 +106,7 @@ def _query(query: str) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def _second(call: _Call, number: int, keys: Keys) -> _Second:
+def _second(call: _Call, number: int, keys: SigningKeys) -> _Second:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(number))
     own = {"x-amz-date": moment} | ({"x-amz-security-token": keys.sessionToken} if keys.sessionToken else {})
     signed = call.signed | own  # in the order of their names, as it must be

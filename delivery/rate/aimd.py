@@ -22,7 +22,7 @@ _REACHED: Final = 0.8
 _LEAST: Final = 1.0
 
 
-class Target:
+class AimdRateController:
     """Additive increase, multiplicative decrease, for a whole delivery.
 
     The cut takes the share that was throttled, and a little more, not a fixed share: a quota is a wall, and most of

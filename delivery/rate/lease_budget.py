@@ -15,7 +15,7 @@ _ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class LeaseGrant:
     """Calls a second that a task may make.
 
     Attributes:
@@ -39,7 +39,7 @@ class _Holder:
     """
 
     wants: float
-    leases: list[Lease] = field(default_factory=list)
+    leases: list[LeaseGrant] = field(default_factory=list)
 
     @property
     def held(self) -> float:
@@ -52,7 +52,7 @@ class _Holder:
         return self.leases[-1].rate if self.leases else 0.0
 
 
-class Budget:
+class LeaseBudget:
     """Leases of calls a second, to tasks in the order in which they came.
 
     There is one rule: a task counts with the largest lease that it may be using. A lease may be used until it has
@@ -91,7 +91,7 @@ class Budget:
         share = self._shares(target)[task]
         free = self._free(target, [holder for name, holder in self._holders.items() if name != task])
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))
-        mine.leases.append(Lease(rate, number, self._clock() + self._term))
+        mine.leases.append(LeaseGrant(rate, number, self._clock() + self._term))
         return rate
 
     def confirm(self, task: str, number: int, ahead: float) -> None:
@@ -139,7 +139,7 @@ class Budget:
         if task in self._holders:
             self._holders[task].wants = 0.0
 
-    def _ending(self, lease: Lease, ahead: float) -> Lease:
+    def _ending(self, lease: LeaseGrant, ahead: float) -> LeaseGrant:
         return replace(lease, until=min(lease.until, self._clock() + ahead / lease.rate))
 
     def _shares(self, target: float) -> dict[str, float]:

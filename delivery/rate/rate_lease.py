@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from delivery.ended_requests import Done
+from delivery.ended_requests import EndedRequestSet
 from delivery.rate.pacer import Pacer
 
-TERM: Final = 3.0
+LEASE_SECONDS: Final = 3.0
 """Seconds that a lease lasts, from the question that it answers. Tasks ask fifteen times as often."""
 _LATELY: Final = 1.0
 """Seconds."""
@@ -30,7 +30,7 @@ class CallLimit:
     singly: bool
 
 
-class Permit:
+class RateLease:
     """Lets a task's calls pass. Nothing passes before the driver has said so, and nothing long after it was last heard.
 
     A lease is a rate, and the right to send the part. It ends by itself: another attempt may have the part then, and
@@ -52,7 +52,7 @@ class Permit:
         self._until = clock()
         self._started = self._refused_unheard = 0
         self._held_until = float("-inf")
-        self.done = Done()
+        self.done = EndedRequestSet()
         self.stopped = self.finishing = False
         self.limit: CallLimit | None = None
 
@@ -97,7 +97,7 @@ class Permit:
         if not owns:
             self._until = self._clock()
         elif asked is not None:
-            self._until = asked + TERM
+            self._until = asked + LEASE_SECONDS
         self._pacer.set_rate(rate)
         self._let_end()
 

@@ -15,7 +15,7 @@ _PATIENCE: Final = 0.5
 """Seconds after which a waiting reader looks again whether anybody still takes."""
 
 
-class Feed:
+class RequestBuffer:
     """A queue with room for some hundred requests: a partition never lies in memory whole.
 
     Args:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from delivery.call_statistics import Calls
-from delivery.model import UNANSWERED, Answer, Outcome, Request
-from delivery.rate.rate_lease import Permit
-from delivery.responses import Meaning, SourceSilentError, meaning
-from delivery.sender.request_queue import Way, Ways
+from delivery.call_statistics import CallStatistics
+from delivery.model import UNANSWERED, Outcome, Request, Response
+from delivery.rate.rate_lease import RateLease
+from delivery.responses import ResponseMeaning, SourceSilentError, interpret_response
+from delivery.sender.request_queue import PendingRequest, RequestQueue
 from delivery.text import redact
 
 
@@ -55,14 +55,14 @@ class RetryPolicy:
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds between two looks for credentials."""
-_SILENT: Final = Answer(None, "CredentialRetrievalError", "the source of the credentials gives none at the moment")
+_SILENT: Final = Response(None, "CredentialRetrievalError", "the source of the credentials gives none at the moment")
 
 
-_ABOUT_THE_REQUEST: Final = frozenset({Meaning.DELIVERED, Meaning.REFUSED, Meaning.FAULT})
+_ABOUT_THE_REQUEST: Final = frozenset({ResponseMeaning.DELIVERED, ResponseMeaning.REFUSED, ResponseMeaning.FAULT})
 """Answers that another request might not have had."""
 
 
-class Service(Protocol):
+class PutEventsCaller(Protocol):
     """Who answers calls."""
 
     def open(self) -> Awaitable[None]:
@@ -74,11 +74,11 @@ class Service(Protocol):
         """Whether a call that starts now goes out now."""
         ...
 
-    def connect(self) -> Awaitable[Answer | None]:
+    def connect(self) -> Awaitable[Response | None]:
         """Make ready for one more call; what came instead of its answer where that fails."""
         ...
 
-    def put(self, request: Request) -> Awaitable[Answer]:
+    def put(self, request: Request) -> Awaitable[Response]:
         """Make one call, over what is ready now."""
         ...
 
@@ -88,7 +88,7 @@ class Service(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Time:
+class WallClock:
     """The clock, for a test to replace.
 
     Attributes:
@@ -102,7 +102,7 @@ class Time:
     chance: Callable[[], float] = random.random
 
 
-class _Search:
+class _CredentialSearch:
     """Looks for other credentials, again and again.
 
     Attributes:
@@ -110,7 +110,7 @@ class _Search:
         silent: their source gave none the last time that it answered, or has not answered at all.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: PutEventsCaller) -> None:
         self._service = service
         self.found, self.silent = False, True
 
@@ -131,7 +131,7 @@ class _Search:
         return self.found
 
 
-class Course:
+class RequestExecutor:
     """Makes calls, and does what their answers say.
 
     Args:
@@ -149,15 +149,15 @@ class Course:
         waiting: whether credentials are being looked for: calls would be in vain, or go out all at once afterwards.
     """
 
-    def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time) -> None:
+    def __init__(self, service: PutEventsCaller, permit: RateLease, retry: RetryPolicy, time: WallClock) -> None:
         self._service = service
         self._permit = permit
         self._retry = retry
         self._time = time
-        self.calls = Calls()
-        self.ending: Answer | None = None
-        self.unreachable: Answer | None = None
-        self.refusal: Answer | None = None
+        self.calls = CallStatistics()
+        self.ending: Response | None = None
+        self.unreachable: Response | None = None
+        self.refusal: Response | None = None
         self.acknowledged = float("-inf")
         self.waiting = False
 
@@ -174,7 +174,7 @@ class Course:
         """Whether a call that starts now goes out now."""
         return self._service.ready
 
-    async def connect(self, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+    async def connect(self, ways: RequestQueue, ended: Callable[[Outcome], None]) -> None:
         """Make ready for one more call. What fails is the answer to the next one that may start.
 
         Args:
@@ -189,7 +189,9 @@ class Course:
             self._begin(way)
             await self._take_answer(way, fault, self._time.monotonic(), ways, ended)
 
-    def call(self, way: Way, ways: Ways, ended: Callable[[Outcome], None]) -> Coroutine[Any, Any, None]:
+    def call(
+        self, way: PendingRequest, ways: RequestQueue, ended: Callable[[Outcome], None]
+    ) -> Coroutine[Any, Any, None]:
         """Make one call of a request: it begins when this returns, however late the event loop gets to the rest.
 
         Args:
@@ -200,41 +202,45 @@ class Course:
         self._begin(way)
         return self._call(way, self._service.put(way.request), ways, ended)
 
-    def _begin(self, way: Way) -> None:
+    def _begin(self, way: PendingRequest) -> None:
         self._permit.take()
         now = self._time.now()
         way.begin(self._time.monotonic(), now)
         self.calls.begin(again=way.made > 1, at=now.timestamp())
 
-    async def _call(self, way: Way, coming: Awaitable[Answer], ways: Ways, ended: Callable[[Outcome], None]) -> None:
+    async def _call(
+        self, way: PendingRequest, coming: Awaitable[Response], ways: RequestQueue, ended: Callable[[Outcome], None]
+    ) -> None:
         begun = self._time.monotonic()
         await self._take_answer(way, await coming, begun, ways, ended)
 
     async def _take_answer(
-        self, way: Way, answer: Answer, begun: float, ways: Ways, ended: Callable[[Outcome], None]
+        self, way: PendingRequest, answer: Response, begun: float, ways: RequestQueue, ended: Callable[[Outcome], None]
     ) -> None:
         way.latency = self._time.monotonic() - begun
         self.calls.end(answer, way.latency)
-        what = meaning(answer)
-        self.unreachable = answer if what is Meaning.UNREACHABLE else None
+        what = interpret_response(answer)
+        self.unreachable = answer if what is ResponseMeaning.UNREACHABLE else None
         if what in _ABOUT_THE_REQUEST:
-            ways.note(way, failed=what is Meaning.FAULT)
+            ways.note(way, failed=what is ResponseMeaning.FAULT)
         match what:
-            case Meaning.DELIVERED:
+            case ResponseMeaning.DELIVERED:
                 self.acknowledged = max(self.acknowledged, begun)
                 ended(way.outcome("delivered", answer))
-            case Meaning.REFUSED:
+            case ResponseMeaning.REFUSED:
                 self._refuse(way, answer, ways, ended)
-            case Meaning.FAULT:
+            case ResponseMeaning.FAULT:
                 self._fail(way, answer, ways, ended)
-            case Meaning.STOP:
+            case ResponseMeaning.STOP:
                 self._stop(answer)
-            case Meaning.EXPIRED:
+            case ResponseMeaning.EXPIRED:
                 await self._renew(way, answer, ways)
             case _:
                 self._try_again(way, answer, ways)
 
-    def _refuse(self, way: Way, answer: Answer, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+    def _refuse(
+        self, way: PendingRequest, answer: Response, ways: RequestQueue, ended: Callable[[Outcome], None]
+    ) -> None:
         self._permit.note_refusal()
         self.refusal = replace(answer, errorMessage=redact(answer.errorMessage, way.request))
         if len(way.request.events) > 1:
@@ -242,7 +248,9 @@ class Course:
         else:
             ended(way.outcome("refused", answer))
 
-    def _fail(self, way: Way, answer: Answer, ways: Ways, ended: Callable[[Outcome], None]) -> None:
+    def _fail(
+        self, way: PendingRequest, answer: Response, ways: RequestQueue, ended: Callable[[Outcome], None]
+    ) -> None:
         """Call again what got no answer; where others get one, set it aside, then split it, then give it up."""
         assert way.begun is not None
         assert way.since is not None
@@ -266,14 +274,14 @@ class Course:
         else:
             ways.split(way)  # part of it may get an answer, which tells a bad request from an outage
 
-    def _try_again(self, way: Way, answer: Answer, ways: Ways) -> None:
+    def _try_again(self, way: PendingRequest, answer: Response, ways: RequestQueue) -> None:
         assert way.since is not None
         due = self._time.monotonic() + self._retry.pause(way.made, self._time.chance())
         if due > way.since + self._retry.budget:
             self._stop(answer)
         ways.again(way, due)
 
-    async def _renew(self, way: Way, answer: Answer, ways: Ways) -> None:
+    async def _renew(self, way: PendingRequest, answer: Response, ways: RequestQueue) -> None:
         """Call again with other credentials, if some are found in time."""
         now = self._time.monotonic()
         way.expired = now if way.expired is None else way.expired
@@ -283,9 +291,9 @@ class Course:
         elif not self.waiting:
             await self._look_for_credentials(answer, way.expired)
 
-    async def _look_for_credentials(self, answer: Answer, expired: float) -> None:
+    async def _look_for_credentials(self, answer: Response, expired: float) -> None:
         """Look until there are others: for some seconds where their source gives the same again, longer where none."""
-        search = _Search(self._service)
+        search = _CredentialSearch(self._service)
         self.waiting = True
         try:
             if not await search.finds(expired + self._retry.renewal) and not search.silent:
@@ -295,14 +303,14 @@ class Course:
         finally:
             self.waiting = False
 
-    def _stop(self, answer: Answer) -> None:
+    def _stop(self, answer: Response) -> None:
         """End the sending: calls under way finish."""
         self._permit.stopped = True
         self.ending = self.ending or answer
 
 
-def _unanswered(way: Way, answer: Answer) -> Answer:
+def _unanswered(way: PendingRequest, answer: Response) -> Response:
     """Say of a single event that the service gave no answer to it."""
     last = answer.errorCode if answer.httpStatus is None else f"HTTP {answer.httpStatus} {answer.errorCode}"
     words = f"no answer in {way.made} calls of this event alone; the last one ended with {last}"
-    return Answer(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)
+    return Response(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)

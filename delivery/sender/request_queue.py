@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from delivery.ended_requests import Done
-from delivery.model import Answer, Outcome, Request, Status
-from delivery.sender.request_buffer import Feed
+from delivery.ended_requests import EndedRequestSet
+from delivery.model import Outcome, Request, Response, Status
+from delivery.sender.request_buffer import RequestBuffer
 
 _MOST_WAITING: Final = 1_000
 """Requests that wait to be called again while new ones are taken: a task holds no more through an outage."""
 
 
 @dataclass(slots=True, order=True)
-class Way:
+class PendingRequest:
     """A request on its way to its end.
 
     Attributes:
@@ -55,14 +55,14 @@ class Way:
         self.startedAt = now
         self.made += 1
 
-    def outcome(self, status: Status, answer: Answer) -> Outcome:
+    def outcome(self, status: Status, answer: Response) -> Outcome:
         """Say how it ended, after a call."""
         assert self.startedAt is not None
         attempts = self.before + self.made
         return Outcome(self.request, status, answer, attempts, self.startedAt, round(self.latency * 1000))
 
 
-class Ways:
+class RequestQueue:
     """Says which request is next: parts of split ones, then retries that are due, then new ones, then those set aside.
 
     Where calls are to be single events of different requests, parts come after new ones: one request that is refused
@@ -73,12 +73,12 @@ class Ways:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, feed: Feed, clock: Callable[[], float]) -> None:
+    def __init__(self, feed: RequestBuffer, clock: Callable[[], float]) -> None:
         self._feed = feed
         self._clock = clock
-        self._parts: deque[Way] = deque()
-        self._again: list[Way] = []
-        self._aside: list[Way] = []
+        self._parts: deque[PendingRequest] = deque()
+        self._again: list[PendingRequest] = []
+        self._aside: list[PendingRequest] = []
         self._failing: dict[str, float] = {}
         """When requests that got no answer so far first had none, by id."""
 
@@ -100,7 +100,7 @@ class Ways:
         due = [heap[0].due for heap in (self._again, self._aside if not self._may_feed else []) if heap]
         return max(min(due) - self._clock(), 0.0) if due else float("inf")
 
-    def next(self, done: Done, *, singly: bool = False) -> Way | None:
+    def next(self, done: EndedRequestSet, *, singly: bool = False) -> PendingRequest | None:
         """Take the next one; None if none is due.
 
         Args:
@@ -115,23 +115,23 @@ class Ways:
                 return self._single_out(way) if singly else way
         return None
 
-    def split(self, way: Way) -> None:
+    def split(self, way: PendingRequest) -> None:
         """Put the halves of a request in its place, next."""
         first, second = self._parts_of(way, way.request.halves())
         first.before = way.before + way.made
         self._parts.extendleft((second, first))
 
-    def again(self, way: Way, due: float) -> None:
+    def again(self, way: PendingRequest, due: float) -> None:
         """Put a request back, to be called again."""
         way.due = due
         heapq.heappush(self._again, way)
 
-    def set_aside(self, way: Way, due: float) -> None:
+    def set_aside(self, way: PendingRequest, due: float) -> None:
         """Put a request back, to be called again when there is nothing else to call."""
         way.due, way.begun, way.since, way.aside = due, None, None, True
         heapq.heappush(self._aside, way)
 
-    def note(self, way: Way, *, failed: bool) -> None:
+    def note(self, way: PendingRequest, *, failed: bool) -> None:
         """Note whether a call of a request got no answer; another request's part or call says nothing about it."""
         if failed:
             way.failed = self._clock() if way.failed is None else way.failed
@@ -161,7 +161,7 @@ class Ways:
         """Whether new ones may be taken: there are some, and not too many wait to be called again."""
         return not self._feed.empty and len(self._again) + len(self._aside) < _MOST_WAITING
 
-    def _due(self, singly: bool) -> Way | None:
+    def _due(self, singly: bool) -> PendingRequest | None:
         if self._parts and not singly:
             return self._parts.popleft()
         now = self._clock()
@@ -169,14 +169,14 @@ class Ways:
             return heapq.heappop(self._again)
         request = self._feed.take() if self._may_feed else None
         if request is not None:
-            return Way(now, request)
+            return PendingRequest(now, request)
         if self._parts and self._feed.empty:
             return self._parts.popleft()
         if self._aside and not self._may_feed and self._aside[0].due <= now:
             return heapq.heappop(self._aside)
         return None
 
-    def _single_out(self, way: Way) -> Way:
+    def _single_out(self, way: PendingRequest) -> PendingRequest:
         """Leave the rest of a new request for later."""
         if way.made or len(way.request.events) == 1 or "." in way.request.requestId:
             return way
@@ -185,10 +185,10 @@ class Ways:
         self._parts.extend(others)
         return first
 
-    def _parts_of(self, way: Way, parts: Iterable[Request]) -> list[Way]:
+    def _parts_of(self, way: PendingRequest, parts: Iterable[Request]) -> list[PendingRequest]:
         """Make ways of a request's parts; where it got no answer, they go on where it was."""
         self._failing.pop(way.request.requestId, None)
-        made = [Way(way.due, part, failed=way.failed) for part in parts]
+        made = [PendingRequest(way.due, part, failed=way.failed) for part in parts]
         for part in made:
             if way.failed is not None:
                 part.begun, part.aside = way.begun, True

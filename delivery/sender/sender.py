@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from delivery.call_statistics import Calls
-from delivery.model import Answer, Outcome
-from delivery.rate.rate_lease import Permit
-from delivery.sender.request_buffer import Feed
-from delivery.sender.request_executor import Course, RetryPolicy, Service, Time
-from delivery.sender.request_queue import Ways
+from delivery.call_statistics import CallStatistics
+from delivery.model import Outcome, Response
+from delivery.rate.rate_lease import RateLease
+from delivery.sender.request_buffer import RequestBuffer
+from delivery.sender.request_executor import PutEventsCaller, RequestExecutor, RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestQueue
 
 _PATIENCE: Final = 5.0
 """Seconds that calls under way may take when the sending is to end."""
@@ -40,8 +40,10 @@ class Sender:
             others may have the rate; a call was refused; a call ended, or cannot start, for the limit of calls.
     """
 
-    def __init__(self, service: Service, permit: Permit, retry: RetryPolicy, time: Time, in_flight: int) -> None:
-        self._course = Course(service, permit, retry, time)
+    def __init__(
+        self, service: PutEventsCaller, permit: RateLease, retry: RetryPolicy, time: WallClock, in_flight: int
+    ) -> None:
+        self._course = RequestExecutor(service, permit, retry, time)
         self._permit = permit
         self._clock = time.monotonic
         self._in_flight = in_flight
@@ -49,29 +51,29 @@ class Sender:
         self._connecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._last_moment: asyncio.TimerHandle | None = None
-        self._ways: Ways | None = None
+        self._ways: RequestQueue | None = None
         self._mistake: BaseException | None = None
         self._was_exhausted = self._was_held = self._has_news = False
         self.starved = True
         self.when_news: Callable[[], None] = lambda: None
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> CallStatistics:
         """What was called so far."""
         return self._course.calls
 
     @property
-    def ending(self) -> Answer | None:
+    def ending(self) -> Response | None:
         """The answer that ended the sending before its end; None while none has."""
         return self._course.ending
 
     @property
-    def unreachable(self) -> Answer | None:
+    def unreachable(self) -> Response | None:
         """The last call's answer where nobody was there to answer it; None where somebody was."""
         return self._course.unreachable
 
     @property
-    def refusal(self) -> Answer | None:
+    def refusal(self) -> Response | None:
         """The last refusal, its words redacted; None while nothing was refused."""
         return self._course.refusal
 
@@ -100,7 +102,7 @@ class Sender:
         """Calls under way."""
         return len(self._under_way)
 
-    async def send(self, feed: Feed, ended: Callable[[Outcome], None]) -> None:
+    async def send(self, feed: RequestBuffer, ended: Callable[[Outcome], None]) -> None:
         """Send all that is fed, in its order; return when there is nothing more that may be sent, or under way.
 
         Args:
@@ -111,7 +113,7 @@ class Sender:
             Exception: what `ended` or the service raised; the permit is stopped, calls under way have finished.
         """
         self._feed, self._ended = feed, ended
-        self._ways = Ways(feed, self._clock)
+        self._ways = RequestQueue(feed, self._clock)
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         opening = asyncio.get_running_loop().create_task(self._course.open())
         opening.add_done_callback(self._settle)
@@ -153,15 +155,15 @@ class Sender:
         if has_news or is_exhausted or (self._was_held and not was_held):
             self.when_news()
 
-    def _wait_for_work(self, ways: Ways) -> float:
+    def _wait_for_work(self, ways: RequestQueue) -> float:
         return ways.wait(singly=self._permit.singly)
 
-    def _may_start(self, ways: Ways) -> bool:
+    def _may_start(self, ways: RequestQueue) -> bool:
         over = self._permit.stopped or ways.empty
         at_once = len(self._under_way) + len(self._connecting)
         return at_once < self._in_flight and not self._course.waiting and not over
 
-    def _start_one(self, ways: Ways) -> bool:
+    def _start_one(self, ways: RequestQueue) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""
         for_work, for_rate = self._wait_for_work(ways), self._permit.wait()
         self.starved = self.starved or for_work == 0.0 < for_rate
@@ -176,7 +178,7 @@ class Sender:
             self._run(self._course.call(way, ways, self._ended), self._under_way)
         return True
 
-    def _connect(self, ways: Ways) -> bool:
+    def _connect(self, ways: RequestQueue) -> bool:
         """Open a connection for each call that is due. The call starts when one is there, if it still may."""
         if len(self._connecting) < self._permit.due():
             self._run(self._course.connect(ways, self._ended), self._connecting)

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import functions as F
 
-from delivery.http.endpoint import Service, comparable, regional_url
+from delivery.http.endpoint import TrackerEndpoint, comparable, regional_url
 from jobs.cli.arguments import IN_FLIGHT, PUT_RATE
-from jobs.deliver.spark_job import Pace
+from jobs.deliver.spark_job import PacingState
 from jobs.lake.filesystem import literal
 from jobs.lake.tables import Lake
-from jobs.ledger.tracker_ledger import Tracker
+from jobs.ledger.tracker_ledger import TrackerLedger
 from transforms.schemas import DEAD_LETTERS
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,12 @@ class DeadLetters:
     """
 
     lake: Lake
-    service: Service
-    pace: Pace
+    service: TrackerEndpoint
+    pace: PacingState
 
     def deliveries(self, batches: Sequence[str]) -> dict[str, str]:
         """Name the deliveries of batches, by label."""
-        tracker = Tracker(self.lake, self.service)
+        tracker = TrackerLedger(self.lake, self.service)
         return {batch: tracker.delivery(batch) for batch in batches}
 
     def codes(self, batches: Sequence[str]) -> dict[str, int]:
@@ -89,7 +89,7 @@ def look_command(root: str, deliveries: Sequence[str]) -> str:
     return shlex.join(["spark-sql", "--conf", "spark.sql.catalogImplementation=in-memory", "-e", query])
 
 
-def retry_command(root: str, service: Service, batches: Sequence[str], pace: Pace) -> str:
+def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], pace: PacingState) -> str:
     """Write the command that sends the dead letters of batches once more, no faster than they were sent.
 
     Examples:
@@ -107,7 +107,7 @@ def retry_command(root: str, service: Service, batches: Sequence[str], pace: Pac
     return command if one else f"for batch in {shlex.join(batches)}; do {command}; done"
 
 
-def _endpoint(service: Service) -> str:
+def _endpoint(service: TrackerEndpoint) -> str:
     """Write the option where the region alone does not lead there; a password is left to whoever knows it."""
     if comparable(service.endpoint_url) == comparable(regional_url(service.region)):
         return ""
@@ -115,7 +115,7 @@ def _endpoint(service: Service) -> str:
     return f" {shlex.join(['--endpoint-url', url])}"
 
 
-def _pace(pace: Pace) -> str:
+def _pace(pace: PacingState) -> str:
     """Write the options that are not as put_events would have them."""
     given = {
         "--max-rate": (_number(float(pace.max_rate)), str(PUT_RATE)),

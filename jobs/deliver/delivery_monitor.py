@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from delivery.control.dispatcher import Dispatcher, Progress
-from delivery.control.server import Server
-from delivery.model import Answer, Row
+from delivery.control.dispatcher import DeliveryProgress, Dispatcher
+from delivery.control.server import ControlServer
+from delivery.model import OutcomeRow, Response
 from jobs.deliver.call_rate import CallRate, FullSeconds
 from jobs.errors import UnfinishedError
 
@@ -36,14 +36,14 @@ _END_SECONDS: Final = 30.0
 _GIVE_UP: Final = 60.0
 """Seconds after which a store that takes no receipts ends the delivery."""
 
-Left = tuple[str, int, Row]
+UnreportedRow = tuple[str, int, OutcomeRow]
 """An outcome that a task could not tell: the attempt, its number there, the outcome."""
 
 
-class Job(Protocol):
+class DeliveryJob(Protocol):
     """The Spark job of a sending."""
 
-    def run(self) -> list[Left]:
+    def run(self) -> list[UnreportedRow]:
         """Run it to its end; give what the tasks could not tell the driver."""
         ...
 
@@ -53,7 +53,7 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class MonitorHooks:
     """Who has a say while a delivery is under way, and who looks on. A viewer that fails ends nothing.
 
     Attributes:
@@ -65,16 +65,16 @@ class Watch:
         kept: is told of receipts that are durable now.
     """
 
-    keep: Callable[[list[Row]], None]
+    keep: Callable[[list[OutcomeRow]], None]
     check: Callable[[], None]
     asked: threading.Event
-    show: tuple[Callable[[Progress], None], ...] = ()
+    show: tuple[Callable[[DeliveryProgress], None], ...] = ()
     begun: Callable[[Mapping[int, int]], None] = lambda _: None
-    kept: Callable[[list[Row]], None] = lambda _: None
+    kept: Callable[[list[OutcomeRow]], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class DeliveryResult:
     """What came of a sending.
 
     Attributes:
@@ -86,15 +86,15 @@ class Sent:
         error: why the driver ended it before its end, e.g. a lock that was lost; None where it did not.
     """
 
-    progress: Progress
-    ending: Answer | None
+    progress: DeliveryProgress
+    ending: Response | None
     failure: Exception | None
     full: FullSeconds
     kept: Mapping[str, int] = field(default_factory=dict)
     error: Exception | None = None
 
 
-class Attendance:
+class DeliveryMonitor:
     """The driver's part while the Spark job runs in a thread of its own.
 
     Args:
@@ -103,7 +103,7 @@ class Attendance:
         watch: who is told.
     """
 
-    def __init__(self, dispatcher: Dispatcher, server: Server, watch: Watch) -> None:
+    def __init__(self, dispatcher: Dispatcher, server: ControlServer, watch: MonitorHooks) -> None:
         self._dispatcher = dispatcher
         self._server = server
         self._watch = watch
@@ -114,7 +114,7 @@ class Attendance:
         self._busy_at = 0.0
         self._rate = CallRate()
 
-    def through(self, job: Job) -> Sent:
+    def through(self, job: DeliveryJob) -> DeliveryResult:
         """Watch the job to its end, and keep all that it tells."""
         work = _beside(job.run)
         error = self._attend(work, job)
@@ -131,7 +131,7 @@ class Attendance:
             error = error or lost
         return self._sent(failure, error)
 
-    def _attend(self, work: Future[list[Left]], job: Job) -> Exception | None:
+    def _attend(self, work: Future[list[UnreportedRow]], job: DeliveryJob) -> Exception | None:
         """Look after the delivery until its job has ended; say what it ended for, if it was ended.
 
         Whatever goes wrong here, calls are under way: they end first, and their receipts are kept.
@@ -150,7 +150,7 @@ class Attendance:
                     job.cancel()
         return error
 
-    def _is_stuck(self, progress: Progress) -> bool:
+    def _is_stuck(self, progress: DeliveryProgress) -> bool:
         """Whether a delivery that is to end does not do so by itself."""
         now = time.monotonic()
         if self._ending_since is None:
@@ -159,7 +159,7 @@ class Attendance:
             self._busy_at = now
         return now - self._busy_at > _IDLE_SECONDS or now - self._ending_since > _END_SECONDS
 
-    def _look(self, progress: Progress) -> None:
+    def _look(self, progress: DeliveryProgress) -> None:
         self._hear_of_calls()
         self._show(progress)
         if time.monotonic() - self._kept_at >= _EVERY:
@@ -203,21 +203,21 @@ class Attendance:
         while self._server.call(self._dispatcher.progress).tasks and time.monotonic() < until:
             time.sleep(_LOOK)
 
-    def _sent(self, failure: BaseException | None, error: Exception | None) -> Sent:
+    def _sent(self, failure: BaseException | None, error: Exception | None) -> DeliveryResult:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
         progress = self._server.call(self._dispatcher.progress)
         self._hear_of_calls()
         self._show(progress)
         ending, full = self._dispatcher.ending, self._rate.full_seconds()
-        return Sent(progress, ending, failure, full, dict(self._kept), error)
+        return DeliveryResult(progress, ending, failure, full, dict(self._kept), error)
 
     def _hear_of_calls(self) -> None:
         begun = self._server.call(self._dispatcher.take_begun)
         self._rate.add(begun)
         self._tell(self._watch.begun, begun)
 
-    def _show(self, progress: Progress) -> None:
+    def _show(self, progress: DeliveryProgress) -> None:
         for viewer in self._watch.show:
             self._tell(viewer, progress)
 
@@ -231,9 +231,9 @@ class Attendance:
             log.warning("the delivery goes on, but not all of it is shown any more: %s", type(failure).__name__)
 
 
-def _beside(job: Callable[[], list[Left]]) -> Future[list[Left]]:
+def _beside(job: Callable[[], list[UnreportedRow]]) -> Future[list[UnreportedRow]]:
     """Run the Spark job in a thread that does not hold up the end of the process: an executor's pool would."""
-    work: Future[list[Left]] = Future()
+    work: Future[list[UnreportedRow]] = Future()
 
     def run() -> None:
         try:

@@ -11,24 +11,24 @@ from typing import Any, Final
 
 from pyspark.sql import DataFrame
 
-from delivery.http.endpoint import Service
-from delivery.model import Row
-from delivery.rate.aimd import Target
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import OutcomeRow
+from delivery.rate.aimd import AimdRateController
 from jobs.cli.deadline import Deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run
 from jobs.cli.terminal import stop_console_progress
-from jobs.deliver.delivery_monitor import Sent, Watch
-from jobs.deliver.delivery_timeline import Timeline
+from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
+from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
-from jobs.deliver.progress import Display, Goal
-from jobs.deliver.spark_job import Pace, part, send
+from jobs.deliver.progress import ProgressDisplay, ProgressGoal
+from jobs.deliver.spark_job import PacingState, part, send
 from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.lake.manifests import Manifest
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
-from jobs.ledger.plans import Balance, Kind
+from jobs.ledger.plans import DeliveryTotals, Kind
 from jobs.locking.locks import Lock, held
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ SENT: Final = "what was answered has receipts; run it again, it resumes, and sen
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class DeliveryRun:
     """What deliveries go by.
 
     Attributes:
@@ -72,12 +72,12 @@ class Errand:
     """
 
     lake: Lake
-    service: Service
-    pace: Pace
+    service: TrackerEndpoint
+    pace: PacingState
     run: Run
-    display: Display
-    timeline: Timeline
-    target: Target
+    display: ProgressDisplay
+    timeline: TimelineRecorder
+    target: AimdRateController
     deadline: Deadline = field(default_factory=Deadline)
 
 
@@ -114,7 +114,7 @@ def repeat_warnings(manifest: Manifest) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
+class DeliveryHooks:
     """Who is told how a delivery goes, as soon as it is known: what comes next may fail.
 
     Attributes:
@@ -124,11 +124,11 @@ class Hooks:
     """
 
     account: Callable[[Account], None]
-    ready: Callable[[], Goal]
-    sent: Callable[[Sent], None]
+    ready: Callable[[], ProgressGoal]
+    sent: Callable[[DeliveryResult], None]
 
 
-def deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks) -> Sent | None:
+def deliver(errand: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks) -> DeliveryResult | None:
     """Fix the plan, or take it up; send what is left of it.
 
     Args:
@@ -153,11 +153,11 @@ def deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks) -> Sen
     with held(errand.lake.files, errand.lake.root, ledger.tracker, errand.run.runId) as lock:
         guard = JobGuard(errand.lake.context, lambda: _reason_to_end(errand, lock))
         with guard.guarding(), unfinished_if_rebuilt(errand.lake.manifests, [manifest]):
-            return _deliver(errand, manifest, kind, hooks, Held(ledger, lock, guard))
+            return _deliver(errand, manifest, kind, hooks, HeldResources(ledger, lock, guard))
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldResources:
     """What a delivery holds while it is under way.
 
     Attributes:
@@ -171,7 +171,9 @@ class Held:
     guard: JobGuard
 
 
-def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_here: Held) -> Sent | None:
+def _deliver(
+    errand: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, held_here: HeldResources
+) -> DeliveryResult | None:
     ledger, lock = held_here.ledger, held_here.lock
     plan, before = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
     is_new, after = plan.runId == errand.run.runId, before
@@ -199,11 +201,11 @@ def _deliver(errand: Errand, manifest: Manifest, kind: Kind, hooks: Hooks, held_
     check_counts(f"batch {manifest.batch}", sums, after.unplanned)
     if not after.pending:
         lock.ensure()
-        ledger.end(plan, Balance(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
+        ledger.end(plan, DeliveryTotals(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
     return sent
 
 
-def _reason_to_end(errand: Errand, lock: Lock) -> JobError | None:
+def _reason_to_end(errand: DeliveryRun, lock: Lock) -> JobError | None:
     """Say why a delivery is not to go on."""
     try:
         lock.check()
@@ -228,7 +230,9 @@ def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
     }
 
 
-def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[Row]], None]) -> Sent:
+def _send(
+    errand: DeliveryRun, requests: DataFrame, lock: Lock, keep: Callable[[list[OutcomeRow]], None]
+) -> DeliveryResult:
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
     asked = threading.Event()
     errand.run.if_interrupted = UNDER_WAY
@@ -236,13 +240,13 @@ def _send(errand: Errand, requests: DataFrame, lock: Lock, keep: Callable[[list[
         stop_console_progress(requests.sparkSession)
     timeline = errand.timeline
     shown = (timeline.show, errand.display.show)
-    watch = Watch(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
+    watch = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
     with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
         sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
     errand.run.if_interrupted = SENT
     return sent
 
 
-def calls(sent: Sent) -> dict[str, Any]:
+def calls(sent: DeliveryResult) -> dict[str, Any]:
     """Name what was called as the summary does."""
     return {name: getattr(sent.progress.calls, name) for name in CALLS}

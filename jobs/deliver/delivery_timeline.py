@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from delivery.call_statistics import SLOTS, Calls
-from delivery.control.dispatcher import Progress
-from delivery.model import Row
-from jobs.report.report_input import Course, Point, latency_class
+from delivery.call_statistics import SLOTS, CallStatistics
+from delivery.control.dispatcher import DeliveryProgress
+from delivery.model import OutcomeRow
+from jobs.report.report_input import CallPoint, DeliveryTimeline, latency_class
 
 MOST: Final = 600
 """Stretches that are kept apart; where there would be more, neighbours are merged, two by two."""
@@ -46,13 +46,13 @@ class _Stretch:
         self.aimed += other.aimed
         self.latencies.update(other.latencies)
 
-    def point(self) -> Point:
+    def point(self) -> CallPoint:
         target = self.aimed / self.seconds if self.seconds else 0.0
         counts = (self.attempts, self.retried, self.ended, self.throttled, self.events)
-        return Point(self.seconds, *counts, target, dict(self.latencies))
+        return CallPoint(self.seconds, *counts, target, dict(self.latencies))
 
 
-class Timeline:
+class TimelineRecorder:
     """Watches one delivery, or several one after another.
 
     Args:
@@ -71,7 +71,7 @@ class Timeline:
         self._width = _FINEST
         self._stretches: list[_Stretch] = []
         self._starts: list[tuple[str, float]] = []
-        self._calls, self._events = Calls(), 0
+        self._calls, self._events = CallStatistics(), 0
         self._refused: Counter[str] = Counter()
         self._receipts: tuple[int, int] | None = None
 
@@ -82,10 +82,10 @@ class Timeline:
             batch: the label.
         """
         self._last = self._clock()
-        self._calls, self._events = Calls(), 0
+        self._calls, self._events = CallStatistics(), 0
         self._starts.append((batch, self._last - self._start))
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DeliveryProgress) -> None:
         """Take in how far the sending is; to be called often, and once more at its end."""
         now, calls, events = self._clock(), progress.calls, progress.delivered + progress.refused
         passed, before = now - self._last, self._calls
@@ -111,7 +111,7 @@ class Timeline:
             passed = slot / SLOTS - self._began.timestamp() + _ROUNDING
             self._stretch(min(max(self._start + passed, self._start), now)).attempts += count
 
-    def keep(self, rows: list[Row]) -> None:
+    def keep(self, rows: list[OutcomeRow]) -> None:
         """Take in receipts, once each; to be called when they are durable."""
         if not rows:
             return
@@ -123,9 +123,9 @@ class Timeline:
         times = [row["startedAt"] for row in rows]
         self._receipts = _hull(self._receipts, (min(times), max(times)))
 
-    def course(self) -> Course:
+    def course(self) -> DeliveryTimeline:
         """Say how it went so far."""
-        return Course(
+        return DeliveryTimeline(
             began=self._began,
             width=self._width,
             limit=self._limit,

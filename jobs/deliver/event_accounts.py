@@ -7,15 +7,15 @@ from typing import Final
 
 from jobs.errors import CountsError
 from jobs.lake.manifests import Manifest
-from jobs.ledger.ledger import Tally
-from jobs.ledger.plans import Balance, Plan
+from jobs.ledger.ledger import EventTotals
+from jobs.ledger.plans import DeliveryTotals, Plan
 
 Account = dict[str, int]
 """A batch's events by what became of them, as the summary names it; and requestsMinimum."""
 EVENTS: Final = ("events", "alreadyDelivered", "delivered", "deadLettered", "pending")
 
 
-def account(manifest: Manifest, plan: Plan, before: Tally, after: Tally) -> Account:
+def account(manifest: Manifest, plan: Plan, before: EventTotals, after: EventTotals) -> Account:
     """Account for every event of the batch, from its manifest, the plan and the receipts.
 
     Args:
@@ -40,7 +40,7 @@ def account(manifest: Manifest, plan: Plan, before: Tally, after: Tally) -> Acco
     }
 
 
-def settled(manifest: Manifest, balance: Balance) -> Account:
+def settled(manifest: Manifest, balance: DeliveryTotals) -> Account:
     """Account for a batch of which nothing is left to send."""
     done = {"alreadyDelivered": balance.delivered, "delivered": 0, "deadLettered": balance.refused, "pending": 0}
     return {"events": manifest.events, **done}

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from delivery.call_statistics import Calls
-from delivery.http.endpoint import Service
-from delivery.model import Answer
+from delivery.call_statistics import CallStatistics
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import Response
 from delivery.responses import (
     BAD_ANSWER,
     CLOSED,
@@ -19,10 +19,10 @@ from delivery.responses import (
     NOT_REACHED_IN_TIME,
     NOT_THE_SERVICE,
     NOT_TRUSTED,
-    Meaning,
-    meaning,
+    ResponseMeaning,
+    interpret_response,
 )
-from jobs.deliver.delivery_monitor import Sent
+from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 from jobs.ledger.plans import Kind
 
@@ -102,8 +102,13 @@ _CAUSES: Final = (
 """The first that is found counts."""
 
 
-def ending(
-    sent: Sent | None, counters: Mapping[str, Any], service: Service, *, interrupted: bool, kind: Kind = "batch"
+def exit_of(
+    sent: DeliveryResult | None,
+    counters: Mapping[str, Any],
+    service: TrackerEndpoint,
+    *,
+    interrupted: bool,
+    kind: Kind = "batch",
 ) -> Exit:
     """Say how a delivery ended.
 
@@ -120,14 +125,14 @@ def ending(
     """
     if not counters["pending"]:
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
-    waits = waiting(counters)
+    waits = pending_in_words(counters)
     if sent is not None and sent.ending is not None:
         calls = sent.progress.calls
         if sent.ending.errorCode in NO_ANSWER and not calls.answered:
             raise _unreachable(sent.ending, waits, service)
         if sent.ending.errorCode == NOT_THE_SERVICE:
             raise _strange(sent.ending, waits, service)
-        if meaning(sent.ending) is Meaning.REFUSED:
+        if interpret_response(sent.ending) is ResponseMeaning.REFUSED:
             raise _refused(sent.ending, waits, calls)
         raise _ended(sent.ending, waits)
     if interrupted:
@@ -141,12 +146,12 @@ def ending(
     raise UnfinishedError(f"{waits}; run this again, it resumes")
 
 
-def waiting(counters: Mapping[str, Any]) -> str:
+def pending_in_words(counters: Mapping[str, Any]) -> str:
     """Say how many events are left for another run."""
     return f"{counters['pending']:,} events wait"
 
 
-def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationError | UnfinishedError:
+def _unreachable(answer: Response, waits: str, service: TrackerEndpoint) -> ConfigurationError | UnfinishedError:
     """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
     why = _SILENCES.get(answer.errorCode or "", _said(answer))
     nobody = f"nobody answers at {_address(service)} ({why}): {waits}"
@@ -155,19 +160,19 @@ def _unreachable(answer: Answer, waits: str, service: Service) -> ConfigurationE
     return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
 
 
-def _strange(answer: Answer, waits: str, service: Service) -> ConfigurationError:
+def _strange(answer: Response, waits: str, service: TrackerEndpoint) -> ConfigurationError:
     return ConfigurationError(
         f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {waits}; "
         f"check {_WRITTEN} and the proxy, then run this again"
     )
 
 
-def _address(service: Service) -> str:
+def _address(service: TrackerEndpoint) -> str:
     """Name where calls go."""
     return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
 
 
-def _refused(answer: Answer, waits: str, calls: Calls) -> ConfigurationError:
+def _refused(answer: Response, waits: str, calls: CallStatistics) -> ConfigurationError:
     """Say that nothing shows that the service takes any event: it, not the events, is likely to be at fault."""
     which = f"every call since it last acknowledged one, of {calls.attempts:,}" if calls.acknowledged else "every call"
     words = f": {answer.errorMessage}" if answer.errorMessage else ""
@@ -178,10 +183,10 @@ def _refused(answer: Answer, waits: str, calls: Calls) -> ConfigurationError:
     )
 
 
-def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
+def _ended(answer: Response, waits: str) -> ConfigurationError | UnfinishedError:
     said = _said(answer)
-    what = meaning(answer)
-    if what in (Meaning.STOP, Meaning.EXPIRED):
+    what = interpret_response(answer)
+    if what in (ResponseMeaning.STOP, ResponseMeaning.EXPIRED):
         suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
         who = "the service answered" if answer.httpStatus else "the executors cannot call the service:"
         return ConfigurationError(f"{who} {said}: {waits}; check {suspect}, then run this again")
@@ -192,7 +197,7 @@ def _ended(answer: Answer, waits: str) -> ConfigurationError | UnfinishedError:
     return UnfinishedError(f"out of retries after {said}: {waits}; run this again, it resumes")
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: Response) -> str:
     return f"{answer.errorCode} (HTTP {answer.httpStatus})" if answer.httpStatus else str(answer.errorCode)
 
 

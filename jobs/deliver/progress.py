@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-from delivery.control.dispatcher import Progress
+from delivery.control.dispatcher import DeliveryProgress
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _HOUR: Final = 60 * _MINUTE
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class ProgressGoal:
     """What is to be reached.
 
     Attributes:
@@ -40,7 +40,7 @@ class Goal:
     what: str = ""
 
 
-class Display:
+class ProgressDisplay:
     """Shows the progress of sendings, one after another, as often as its reader can use it.
 
     Args:
@@ -61,12 +61,12 @@ class Display:
         """Whether there is a terminal to draw on."""
         return self._terminal is not None
 
-    def begin(self, goal: Goal) -> None:
+    def begin(self, goal: ProgressGoal) -> None:
         """Go on to another sending, which counts from zero."""
         self._goal = goal
         self._past.clear()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DeliveryProgress) -> None:
         """Show where the delivery is, if it is time to."""
         now = self._clock()
         self._remember(now, progress)
@@ -82,7 +82,7 @@ class Display:
         if self._drawn is not None:
             self._write("\n")
 
-    def _remember(self, now: float, progress: Progress) -> None:
+    def _remember(self, now: float, progress: DeliveryProgress) -> None:
         self._past.append((now, progress.calls.attempts, progress.delivered + progress.refused))
         while self._past[0][0] < now - _OVER:
             self._past.popleft()
@@ -93,7 +93,7 @@ class Display:
         seconds = max(now - since, 1.0)
         return (calls_now - calls) / seconds, (events_now - events) / seconds
 
-    def _draw(self, progress: Progress) -> None:
+    def _draw(self, progress: DeliveryProgress) -> None:
         text = bar(self._goal, progress, *self._rates())
         width = max(shutil.get_terminal_size().columns - 1, 20)
         self._write(f"\r{text[:width]:<{width}}")
@@ -110,7 +110,7 @@ class Display:
             log.warning("the terminal cannot be drawn on any more (%s): progress is logged", error)
 
 
-def bar(goal: Goal, progress: Progress, calls: float, events: float) -> str:
+def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
     """Write a terminal's line: delivered of planned, the rate against the limit, throttled, time left."""
     done = _done(goal, progress)
     full = round(_BAR * done / goal.events) if goal.events else _BAR
@@ -124,7 +124,7 @@ def bar(goal: Goal, progress: Progress, calls: float, events: float) -> str:
     return " | ".join(pieces)
 
 
-def line(goal: Goal, progress: Progress, calls: float, events: float) -> str:
+def line(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
     """Write a log's line: as the bar, and what is aimed at and why, what it takes."""
     latency, refused = progress.calls.latency * 1000, progress.refused
     what = f"{goal.what}: " if goal.what else ""
@@ -154,19 +154,19 @@ def duration(seconds: float) -> str:
     return f"{whole // _HOUR:,} h {whole % _HOUR // _MINUTE} min"
 
 
-def _done(goal: Goal, progress: Progress) -> int:
+def _done(goal: ProgressGoal, progress: DeliveryProgress) -> int:
     return goal.before + progress.delivered + progress.refused
 
 
-def _throttled(progress: Progress) -> float:
+def _throttled(progress: DeliveryProgress) -> float:
     return 100.0 * progress.calls.throttled / max(progress.calls.ended, 1)
 
 
-def _is_starting(progress: Progress) -> bool:
+def _is_starting(progress: DeliveryProgress) -> bool:
     return not progress.tasks and not progress.calls.attempts
 
 
-def _left(goal: Goal, progress: Progress, events: float) -> str:
+def _left(goal: ProgressGoal, progress: DeliveryProgress, events: float) -> str:
     """Say how long it will take; nobody knows before something has been sent."""
     rest = goal.events - _done(goal, progress)
     if events <= 0.0:

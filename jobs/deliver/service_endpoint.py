@@ -18,7 +18,7 @@ from botocore.session import Session
 
 from delivery.http.background import run_beside
 from delivery.http.credentials import find_credentials, may_come
-from delivery.http.endpoint import Service, find_service, resolve
+from delivery.http.endpoint import TrackerEndpoint, find_tracker_endpoint, resolve
 from delivery.http.proxy import ProxySettingError
 from delivery.sender.request_executor import RetryPolicy
 from jobs.errors import ConfigurationError, UnfinishedError
@@ -41,7 +41,7 @@ _NO_CREDENTIALS: Final = (
 )
 
 
-def resolve_service(trackingId: str, region: str | None, endpoint_url: str | None) -> Service:
+def resolve_service(trackingId: str, region: str | None, endpoint_url: str | None) -> TrackerEndpoint:
     """Resolve endpoint, region and credentials by the AWS default chain, before anything is read or sent.
 
     Raises:
@@ -65,7 +65,7 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
     return service
 
 
-def locate_service(trackingId: str, region: str | None, endpoint_url: str | None) -> Service:
+def locate_service(trackingId: str, region: str | None, endpoint_url: str | None) -> TrackerEndpoint:
     """Resolve endpoint and region by the AWS default chain, for a run that calls nobody: it needs no credentials.
 
     Raises:
@@ -77,7 +77,7 @@ def locate_service(trackingId: str, region: str | None, endpoint_url: str | None
     if typo := check_spelling(region):
         raise ConfigurationError(typo)
     try:
-        service = find_service(trackingId, region, endpoint_url)
+        service = find_tracker_endpoint(trackingId, region, endpoint_url)
     except BotoCoreError as error:
         raise _not_right(region, error) from None
     fault = check_region(Session(), service.region, service.endpoint)
@@ -86,7 +86,7 @@ def locate_service(trackingId: str, region: str | None, endpoint_url: str | None
     return service
 
 
-def name_tracker(service: Service) -> dict[str, str | None]:
+def name_tracker(service: TrackerEndpoint) -> dict[str, str | None]:
     """Name a tracker's region and endpoint as the summary does, without a password."""
     return dict(zip(TRACKER, (service.region, service.endpoint), strict=True))
 

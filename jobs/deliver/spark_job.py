@@ -11,25 +11,25 @@ from typing import Final
 
 from pyspark.sql import DataFrame
 
-from delivery.control.dispatcher import Dispatcher, Trust
-from delivery.control.server import serving
-from delivery.http.endpoint import Service
-from delivery.rate.aimd import Target
-from delivery.task import LEFT, TaskDelivery, Terms
-from jobs.deliver.delivery_monitor import Attendance, Left, Sent, Watch
+from delivery.control.dispatcher import Dispatcher, ServiceHistory
+from delivery.control.server import serving_tasks
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.rate.aimd import AimdRateController
+from delivery.task import UNREPORTED_SCHEMA, TaskConfig, TaskDelivery
+from jobs.deliver.delivery_monitor import DeliveryMonitor, DeliveryResult, MonitorHooks, UnreportedRow
 from jobs.errors import ConfigurationError
 from transforms.limits import CALLS_PER_SECOND
-from transforms.packing import spread
+from transforms.packing import spread_groups
 
 _CALLS_A_TASK: Final = 100.0
 """Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
 _LEFT: Final = ", ".join(
-    f"{name} {kind}" for name, kind in zip(LEFT.names, ("STRING", "BIGINT", "STRING"), strict=True)
+    f"{name} {kind}" for name, kind in zip(UNREPORTED_SCHEMA.names, ("STRING", "BIGINT", "STRING"), strict=True)
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PacingState:
     """How a delivery is to be sent.
 
     Attributes:
@@ -42,7 +42,7 @@ class Pace:
     max_rate: float
     in_flight: int
     port: int
-    trust: Trust = field(default_factory=Trust)
+    trust: ServiceHistory = field(default_factory=ServiceHistory)
 
 
 def pace_words(max_rate: float) -> str:
@@ -71,10 +71,12 @@ def part(requests: DataFrame, max_rate: float) -> DataFrame:
     """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` says whose each is."""
     slots = requests.sparkSession.sparkContext.defaultParallelism
     tasks = max(1, min(slots, math.ceil(max_rate / _CALLS_A_TASK)))
-    return spread(requests, tasks)
+    return spread_groups(requests, tasks)
 
 
-def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: Watch) -> Sent:
+def send(
+    parts: DataFrame, service: TrackerEndpoint, pace: PacingState, target: AimdRateController, watch: MonitorHooks
+) -> DeliveryResult:
     """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
 
     The sending plan is run by this one job alone: evaluating it again would send again.
@@ -95,11 +97,11 @@ def send(parts: DataFrame, service: Service, pace: Pace, target: Target, watch: 
     bind = context.getConf().get("spark.driver.bindAddress", host)
     with ExitStack() as stack:
         try:
-            server, address = stack.enter_context(serving(dispatcher, host, bind, pace.port))
+            server, address = stack.enter_context(serving_tasks(dispatcher, host, bind, pace.port))
         except OSError as error:
             raise ConfigurationError(f"--channel-port {pace.port}: cannot be listened on at {host}: {error}") from None
-        job = SendingJob(parts, Terms(service, address, pace.in_flight))
-        return Attendance(dispatcher, server, watch).through(job)
+        job = SendingJob(parts, TaskConfig(service, address, pace.in_flight))
+        return DeliveryMonitor(dispatcher, server, watch).through(job)
 
 
 class SendingJob:
@@ -110,13 +112,13 @@ class SendingJob:
         terms: of the delivery.
     """
 
-    def __init__(self, parts: DataFrame, terms: Terms) -> None:
+    def __init__(self, parts: DataFrame, terms: TaskConfig) -> None:
         self._parts = parts
         self._terms = terms
         self._context = parts.sparkSession.sparkContext
         self._group = f"put-events-{uuid.uuid4().hex}"
 
-    def run(self) -> list[Left]:
+    def run(self) -> list[UnreportedRow]:
         """Run it, in a thread of its own; give what the tasks could not tell the driver."""
         self._context.setJobGroup(self._group, "PutEvents")
         rows = self._parts.mapInArrow(TaskDelivery(self._terms), _LEFT).collect()

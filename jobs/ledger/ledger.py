@@ -11,12 +11,20 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from delivery.http.endpoint import Service
+from delivery.http.endpoint import TrackerEndpoint
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from jobs.ledger.plans import Balance, Kind, Plan, Span
-from jobs.ledger.tracker_ledger import Tracker
-from transforms.outcomes import epoch_in, final_states, is_chosen, letters, remaining, sent_span, tally
+from jobs.ledger.plans import DeliveryTotals, Kind, Plan, TimeSpan
+from jobs.ledger.tracker_ledger import TrackerLedger
+from transforms.outcomes import (
+    count_statuses,
+    dead_letter_rows,
+    epoch_in,
+    final_statuses,
+    is_chosen,
+    sent_span,
+    unfinished_requests,
+)
 from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
 
@@ -24,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class EventTotals:
     """A plan's events by what became of them, each count on its own.
 
     Attributes:
@@ -57,21 +65,21 @@ class Ledger:
         tracker: the tracker's name, by which its one lock is held while a plan is made and sent.
     """
 
-    def __init__(self, lake: Lake, batch: str, service: Service) -> None:
+    def __init__(self, lake: Lake, batch: str, service: TrackerEndpoint) -> None:
         self._lake = lake
         self._batch = batch
-        self._tracker = Tracker(lake, service)
+        self._tracker = TrackerLedger(lake, service)
         self._plans = self._tracker.plans
         self._receipts = self._tracker.receipts(batch)
         self._epoch = 0
         self.tracker = self._tracker.name
 
-    def balance(self, manifest: Manifest) -> Balance | None:
+    def balance(self, manifest: Manifest) -> DeliveryTotals | None:
         """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
         found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
-        return found if isinstance(found, Balance) else None
+        return found if isinstance(found, DeliveryTotals) else None
 
-    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> tuple[Plan, Tally]:
+    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
         """Take up the plain plan that an earlier run left, or make a plan; say what has become of its events.
 
         A plan that was left is taken up if nothing else was sent since that may hold its events, and none of its
@@ -109,15 +117,15 @@ class Ledger:
         paths = self._receipts.paths(plan.runId)
         if not paths:
             return _with(requests, "ended", "array<string>")
-        return remaining(requests, read_receipts(self._lake, paths))
+        return unfinished_requests(requests, read_receipts(self._lake, paths))
 
-    def tally(self, plan: Plan) -> Tally:
+    def tally(self, plan: Plan) -> EventTotals:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
         requests = self._requests(plan)
         receipts = read_receipts(self._lake, self._receipts.paths(plan.runId))
-        rows = tally(requests, receipts).collect() if plan.requests else []
+        rows = count_statuses(requests, receipts).collect() if plan.requests else []
         found = {row["status"]: row["planned"] for row in rows}
-        return Tally(
+        return EventTotals(
             delivered=found.get("delivered", 0),
             refused=found.get("refused", 0),
             pending=found.get(None, 0),
@@ -146,7 +154,7 @@ class Ledger:
         if not refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
         around = [self._batch], plan.span
-        rows = letters(
+        rows = dead_letter_rows(
             self._events(manifest),
             read_receipts(self._lake, self._tracker.paths(*around)),
             _with_epoch(self._lake, self._tracker.refusals(*around), REFUSALS),
@@ -157,11 +165,11 @@ class Ledger:
         for name in older:
             self._lake.files.delete(f"{folder}/{name}")
 
-    def end(self, plan: Plan, balance: Balance) -> None:
+    def end(self, plan: Plan, balance: DeliveryTotals) -> None:
         """Note that nothing of a plan is left to do, and what came of the batch."""
         self._plans.end(plan, balance)
 
-    def _whole_tally(self, plan: Plan) -> Tally | None:
+    def _whole_tally(self, plan: Plan) -> EventTotals | None:
         """Count the events of a plan; None where requests were lost, as by a power loss: it has to be made anew."""
         tally = self.tally(plan)
         if tally.planned == plan.events:
@@ -175,7 +183,7 @@ class Ledger:
 
     def _made(
         self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]
-    ) -> tuple[Plan, Tally]:
+    ) -> tuple[Plan, EventTotals]:
         """Choose events, pack them, and fix the plan."""
         log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
         events = self._events(manifest)
@@ -206,7 +214,7 @@ class Ledger:
         if plan.requests:
             ensure()
             self._plans.fix(plan)
-        return plan, Tally(0, 0, plan.events)  # its requests have just been counted, and there are no receipts
+        return plan, EventTotals(0, 0, plan.events)  # its requests have just been counted, and there are no receipts
 
     def _requests(self, plan: Plan) -> DataFrame:
         """Read the requests of a plan; of a folder that is gone there are none."""
@@ -226,7 +234,7 @@ def with_states(lake: Lake, events: DataFrame, paths: list[str]) -> DataFrame:
     """Say of events how they ended, by receipts: columns `status` and `epoch` of the last word, null of none."""
     if not paths:
         return _with(_with(events, "status", "string"), "epoch", "bigint")
-    return events.join(final_states(read_receipts(lake, paths)), "eventId", "left")
+    return events.join(final_statuses(read_receipts(lake, paths)), "eventId", "left")
 
 
 def _again(kind: Kind, left: list[Plan], epoch: int) -> int:
@@ -250,6 +258,6 @@ def _by_status(events: DataFrame) -> dict[str | None, int]:
     return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
 
 
-def _span(events: DataFrame) -> Span:
+def _span(events: DataFrame) -> TimeSpan:
     found = sent_span(events).collect()[0]
-    return Span(found["since"], found["until"]) if found["derived"] else Span(None, None)
+    return TimeSpan(found["since"], found["until"]) if found["derived"] else TimeSpan(None, None)

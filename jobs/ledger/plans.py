@@ -31,7 +31,7 @@ _NOT_WHOLE: Final = (ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """When events happened: both in microseconds of Unix time, None where that does not bound where they may be again.
 
     An eventId that was derived holds its event's sentAt; one that the log gave may come again at any time.
@@ -40,7 +40,7 @@ class Span:
     since: int | None
     until: int | None
 
-    def meets(self, other: Span) -> bool:
+    def meets(self, other: TimeSpan) -> bool:
         """Whether one event may be in both.
 
         Examples:
@@ -79,12 +79,12 @@ class Plan:
     delivered: int
     refused: int
     waiting: int
-    span: Span
+    span: TimeSpan
     again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
+class DeliveryTotals:
     """What came of a batch of which nothing is left to send.
 
     Attributes:
@@ -104,7 +104,7 @@ class _Name(NamedTuple):
     source: str
     epoch: int
     runId: str
-    span: Span
+    span: TimeSpan
     is_done: bool
 
     @property
@@ -142,7 +142,7 @@ class Plans:
         """Fix a plan whose requests have been written."""
         self._files.create(f"{self._folder}/{_name(plan).text}", json.dumps(asdict(plan)))
 
-    def end(self, plan: Plan, balance: Balance) -> None:
+    def end(self, plan: Plan, balance: DeliveryTotals) -> None:
         """Note that nothing of a plan is left to do, and what came of its batch."""
         self._close(plan, json.dumps(asdict(balance)))
 
@@ -163,7 +163,7 @@ class Plans:
             if not name.isdigit() or (int(name) < epoch and int(name) not in needed):
                 self._files.delete(f"{self._folder}/{batch}/{name}")
 
-    def standings(self, sources: Mapping[str, str]) -> dict[str, Balance | Plan]:
+    def standings(self, sources: Mapping[str, str]) -> dict[str, DeliveryTotals | Plan]:
         """Say how far batches are, by one listing: what came of a batch, or its plan that is not done.
 
         The newest plain plan of a batch tells it. After it nothing may have been sent again that may be the batch's:
@@ -182,12 +182,12 @@ class Plans:
         for batch, name in newest.items():
             standing = self._balance(name) if name.is_done else self._read(name)
             later = {each.kind for each in again if each.epoch > name.epoch and each.span.meets(name.span)}
-            may_be_mended = not isinstance(standing, Balance) or standing.refused > 0
+            may_be_mended = not isinstance(standing, DeliveryTotals) or standing.refused > 0
             if standing is not None and "resend" not in later and not (later and may_be_mended):
                 found[batch] = standing
         return found
 
-    def meeting(self, span: Span) -> list[str]:
+    def meeting(self, span: TimeSpan) -> list[str]:
         """Name the batches of which plans, done or not, may hold events of a time."""
         return sorted({name.batch for name in self._names() if span.meets(name.span)})
 
@@ -200,10 +200,10 @@ class Plans:
         self._files.replace(f"{self._folder}/{_name(plan)._replace(is_done=True).text}", balance)
         self._files.delete(self.requests(plan.batch, plan.epoch))
 
-    def _balance(self, name: _Name) -> Balance | None:
+    def _balance(self, name: _Name) -> DeliveryTotals | None:
         """Read what came of a batch; None where its plan was given up, or a crash left half of the words."""
         try:
-            return Balance(**json.loads(self._files.read(f"{self._folder}/{name.text}")))
+            return DeliveryTotals(**json.loads(self._files.read(f"{self._folder}/{name.text}")))
         except _NOT_WHOLE:
             return None
 
@@ -211,7 +211,7 @@ class Plans:
         """Read a plan; None where a crash left half of one."""
         try:
             values = json.loads(self._files.read(f"{self._folder}/{name.text}"))
-            return Plan(**{**values, "span": Span(**values["span"])})
+            return Plan(**{**values, "span": TimeSpan(**values["span"])})
         except _NOT_WHOLE:
             return None
 
@@ -229,7 +229,7 @@ def _parsed(text: str) -> _Name | None:
     batch, kind, source, epoch, run, *bounds = pieces
     try:
         since, until = (None if bound == _ANY else int(bound) for bound in bounds)
-        return _Name(batch, kind, source, int(epoch), run, Span(since, until), f".{ending}" == _DONE)
+        return _Name(batch, kind, source, int(epoch), run, TimeSpan(since, until), f".{ending}" == _DONE)
     except ValueError:
         return None
 

@@ -53,7 +53,7 @@ _UNSTORABLE: Final = (pa.ArrowException, ValueError, TypeError, OverflowError)
 _TEXT_MAX: Final = 4_096
 """Characters that are kept of a text that could not be stored as it was."""
 
-Row = dict[str, Any]
+ReceiptRow = dict[str, Any]
 
 
 class Receipts:
@@ -71,7 +71,7 @@ class Receipts:
         self._refusals = refusals
         self._number = 0
 
-    def write(self, epoch: int, plan: str, run: str, rows: Sequence[Row]) -> None:
+    def write(self, epoch: int, plan: str, run: str, rows: Sequence[ReceiptRow]) -> None:
         """Write receipts; when this returns they are as durable as the store makes what was written.
 
         Args:
@@ -141,13 +141,13 @@ def _plan_of(name: str) -> str | None:
     return match and match["plan"]
 
 
-def _parquet(rows: Sequence[Row], schema: pa.Schema) -> bytes:
+def _parquet(rows: Sequence[ReceiptRow], schema: pa.Schema) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(_table(rows, schema), buffer)
     return buffer.getvalue()
 
 
-def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+def _table(rows: Sequence[ReceiptRow], schema: pa.Schema) -> pa.Table:
     """Make a table of rows; a value that its column cannot hold costs no row, its own or another."""
     try:
         return pa.Table.from_pylist(list(rows), schema=schema)

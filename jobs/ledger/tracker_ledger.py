@@ -14,17 +14,17 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from delivery.http.endpoint import Service
+from delivery.http.endpoint import TrackerEndpoint
 from jobs.errors import UnfinishedError
 from jobs.lake.tables import Lake
-from jobs.ledger.plans import Plan, Plans, Span
+from jobs.ledger.plans import Plan, Plans, TimeSpan
 from jobs.ledger.receipts import Receipts
 
 _REFUSALS_TABLE: Final = "_refusals"
 """What dead letters tell beside their events; no table for users."""
 
 
-class Tracker:
+class TrackerLedger:
     """One tracker's part of the lake: trackingId, region and endpoint together.
 
     Args:
@@ -36,7 +36,7 @@ class Tracker:
         plans: of its deliveries.
     """
 
-    def __init__(self, lake: Lake, service: Service) -> None:
+    def __init__(self, lake: Lake, service: TrackerEndpoint) -> None:
         self._lake = lake
         self.name = _digest(json.dumps(service.key))
         self.plans = Plans(lake.files, lake.root, self.name)
@@ -72,11 +72,11 @@ class Tracker:
         folders = (self._lake.folder(table, batch, part) for table in ("receipts", _REFUSALS_TABLE))
         return Receipts(self._lake.files, *folders)
 
-    def paths(self, batches: Iterable[str], span: Span) -> list[str]:
+    def paths(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         """Name the receipts that may be of events of a time: those of some batches, and of all that meet it."""
         return [path for batch in self._batches(batches, span) for path in self.receipts(batch).paths()]
 
-    def refusals(self, batches: Iterable[str], span: Span) -> list[str]:
+    def refusals(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         """Name the files of the service's words on events that it refused, likewise."""
         return [path for batch in self._batches(batches, span) for path in self.receipts(batch).refusals()]
 
@@ -85,7 +85,7 @@ class Tracker:
         batches = self._batches([plan.batch], plan.span)
         return any(self.receipts(batch).plans_since(plan.epoch) - {plan.runId} for batch in batches)
 
-    def _batches(self, batches: Iterable[str], span: Span) -> list[str]:
+    def _batches(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         return sorted({*self.plans.meeting(span), *batches})
 
 

@@ -58,7 +58,7 @@ class LockLostError(UnfinishedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class LockClock:
     """This process's time, in seconds.
 
     Attributes:
@@ -70,11 +70,11 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-_CLOCK: Final = Clock()
+_CLOCK: Final = LockClock()
 
 
 @contextmanager
-def held(files: FileSystem, root: str, name: str, runId: str, clock: Clock = _CLOCK) -> Iterator[Lock]:
+def held(files: FileSystem, root: str, name: str, runId: str, clock: LockClock = _CLOCK) -> Iterator[Lock]:
     """Hold a lock while the block runs; a thread of its own beats meanwhile.
 
     Args:
@@ -127,7 +127,7 @@ class Lock:
         clock: this process's.
     """
 
-    def __init__(self, claims: Claims, runId: str, clock: Clock) -> None:
+    def __init__(self, claims: Claims, runId: str, clock: LockClock) -> None:
         self._claims = claims
         self._own = this_process(runId)
         self._clock = clock

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
-from transforms.mapping.model import Fault
+from transforms.mapping.model import ConfigFault
 
 
 def read_user_file(option: str, path: str, spark: SparkSession) -> str:
@@ -58,6 +58,6 @@ def is_uri(path: str) -> bool:
     return "://" in path
 
 
-def faulty(name: str, faults: Iterable[Fault]) -> ConfigurationError:
+def faulty(name: str, faults: Iterable[ConfigFault]) -> ConfigurationError:
     """Tell the faults of a file, in the order of its lines."""
     return ConfigurationError(*[fault.describe(name) for fault in sorted(faults, key=lambda fault: fault.line)])

@@ -51,7 +51,7 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class RangeBound:
     """An end of a range, as its user wrote it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Bound:
     is_batch: bool
 
     @classmethod
-    def find(cls, order: BatchOrder, text: str) -> Bound:
+    def find(cls, order: BatchOrder, text: str) -> RangeBound:
         """See what a text stands for among the batches that there are."""
         is_batch = text in order.labels
         return cls(text, order.interval(text) if is_batch else batch_interval(text), is_batch)
@@ -101,7 +101,7 @@ def within(order: BatchOrder, first: str, last: str) -> list[str]:
         >>> within(BatchOrder(("day-1", "day-10", "day-1-b", "day-2")), "day-1", "day-1")
         ['day-1', 'day-1-b']
     """
-    begin, end = Bound.find(order, first), Bound.find(order, last)
+    begin, end = RangeBound.find(order, first), RangeBound.find(order, last)
     return [label for label in order.in_order() if _from(order, begin, label) and _to(order, end, label)]
 
 
@@ -136,7 +136,7 @@ def draws_out(label: str, of: str) -> bool:
     return label.startswith(of) and not label[len(of) : len(of) + 1].isalnum()
 
 
-def _from(order: BatchOrder, bound: Bound, label: str) -> bool:
+def _from(order: BatchOrder, bound: RangeBound, label: str) -> bool:
     """Whether a batch is not before a range."""
     interval = order.interval(label)
     if bound.takes_in(order, label):
@@ -146,7 +146,7 @@ def _from(order: BatchOrder, bound: Bound, label: str) -> bool:
     return label >= bound.text or not bound.compares_as_text
 
 
-def _to(order: BatchOrder, bound: Bound, label: str) -> bool:
+def _to(order: BatchOrder, bound: RangeBound, label: str) -> bool:
     """Whether a batch is not after a range."""
     interval = order.interval(label)
     if bound.takes_in(order, label):
@@ -166,7 +166,7 @@ def _check_labels(order: BatchOrder, first: str, last: str) -> None:
         f"{option} {text}: the lake has no such batch, and none whose label begins so; "
         f"it has {len(labels):,}, from {labels[0]} to {labels[-1]}"
         for option, text in {"--from": first, "--to": last}.items()
-        if not any(Bound.find(order, text).takes_in(order, label) for label in labels)
+        if not any(RangeBound.find(order, text).takes_in(order, label) for label in labels)
     ]
     if faults:
         raise ConfigurationError(*faults)

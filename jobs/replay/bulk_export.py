@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.store_errors import cannot_write
-from jobs.replay.pending_events import Waiting
+from jobs.replay.pending_events import PendingEvents
 from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _AVRO: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """What became of the events of a range.
 
     Attributes:
@@ -73,7 +73,7 @@ class Exported:
         return self.exported + self.withoutUser + self.withoutItem + self.withSeparator
 
 
-def export(waiting: Waiting, folder: str, files: FileSystem) -> Exported:
+def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResult:
     """Write what waits as a bulk import takes it: CSV files in a folder, and in `schema/` below it their schema.
 
     Raises:
@@ -102,7 +102,7 @@ def export(waiting: Waiting, folder: str, files: FileSystem) -> Exported:
     left_out = clashing(keys)
     if left_out:
         log.warning("no column can hold the properties %s: the columns of their names are taken", ", ".join(left_out))
-    return Exported(**counts, leftOut=left_out)
+    return ExportResult(**counts, leftOut=left_out)
 
 
 def schema(columns: Sequence[str]) -> dict[str, Any]:

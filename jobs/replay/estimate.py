@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.deliver.progress import duration
-from jobs.replay.pending_events import Waiting
+from jobs.replay.pending_events import PendingEvents
 from jobs.report.formatting import size
 from transforms.limits import CALLS_PER_SECOND
 from transforms.measures import measure_sending
@@ -20,7 +20,7 @@ takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ReplayEstimate:
     """What is left of a range, and what sending it takes.
 
     Attributes:
@@ -53,10 +53,10 @@ class Survey:
         return BATCH_SECONDS * len(self.waitingBatches)
 
 
-def survey(waiting: Waiting, trackingId: str) -> Survey:
+def estimate_replay(waiting: PendingEvents, trackingId: str) -> ReplayEstimate:
     """Measure what is left."""
     found = measure_sending(waiting.events, trackingId).collect()[0]
-    return Survey(
+    return ReplayEstimate(
         batches=len(waiting.settled) + len(waiting.batches),
         waitingBatches=waiting.batches,
         delivered=found["delivered"] + sum(each.delivered for each in waiting.settled),
@@ -68,7 +68,7 @@ def survey(waiting: Waiting, trackingId: str) -> Survey:
     )
 
 
-def words(found: Survey, rate: float) -> list[str]:
+def words(found: ReplayEstimate, rate: float) -> list[str]:
     """Say it to a person."""
     rows = [
         ("batches", f"{found.batches:,}, {_still(found.waitingBatches)}"),
@@ -92,7 +92,7 @@ def words(found: Survey, rate: float) -> list[str]:
     return [f"{name:<20} {value}" for name, value in rows]
 
 
-def bulk_serves_better(found: Survey, rate: float) -> bool:
+def bulk_serves_better(found: ReplayEstimate, rate: float) -> bool:
     """Whether an import does in an hour or so what would take more than a night."""
     return found.seconds(rate) > _NIGHT
 
@@ -103,7 +103,7 @@ def _still(batches: tuple[str, ...]) -> str:
     return f"{len(batches):,} of them to be looked at, the first is {batches[0]}"
 
 
-def _advice(found: Survey, rate: float) -> str:
+def _advice(found: ReplayEstimate, rate: float) -> str:
     which = "all" if found.unimportable == found.waiting else f"{found.unimportable:,} of the"
     without = f"{which} events have no userId or no itemId of their own"
     if bulk_serves_better(found, rate):

@@ -8,25 +8,25 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from delivery.http.endpoint import Service
+from delivery.http.endpoint import TrackerEndpoint
 from jobs.deliver.call_rate import FullSeconds
-from jobs.deliver.delivery_monitor import Sent
-from jobs.deliver.delivery_run import Errand, Hooks, calls, deliver, repeat_warnings, sendable
+from jobs.deliver.delivery_monitor import DeliveryResult
+from jobs.deliver.delivery_run import DeliveryHooks, DeliveryRun, calls, deliver, repeat_warnings, sendable
 from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
-from jobs.deliver.exit_status import ending, waiting
-from jobs.deliver.progress import Goal
+from jobs.deliver.exit_status import exit_of, pending_in_words
+from jobs.deliver.progress import ProgressGoal
 from jobs.errors import JobError, UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
-from jobs.ledger.plans import Balance, Plan
-from jobs.ledger.tracker_ledger import Tracker
+from jobs.ledger.plans import DeliveryTotals, Plan
+from jobs.ledger.tracker_ledger import TrackerLedger
 
 _SECOND: Final = 1.0
 """That limits are given for."""
 
 
-class Campaign:
+class ReplayRunner:
     """Sends batches in order, each when the one before it has ended.
 
     Args:
@@ -34,7 +34,7 @@ class Campaign:
         manifests: of the batches, oldest first.
     """
 
-    def __init__(self, errand: Errand, manifests: Sequence[Manifest]) -> None:
+    def __init__(self, errand: DeliveryRun, manifests: Sequence[Manifest]) -> None:
         self._errand = errand
         self._batches = [manifest.batch for manifest in manifests]
         self._accounts, self._ended = accounts(errand.lake, errand.service, manifests)
@@ -57,7 +57,7 @@ class Campaign:
             manifest = sendable(self._errand.lake, batch)
             repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
-            hooks = Hooks(account=partial(self._tell, batch), ready=ready, sent=self._add)
+            hooks = DeliveryHooks(account=partial(self._tell, batch), ready=ready, sent=self._add)
             sent = deliver(self._errand, manifest, "batch", hooks)
             self._check_end(batch, sent)
         check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._errand.run.counters)
@@ -69,29 +69,31 @@ class Campaign:
 
     def _check_whether_to_go_on(self) -> None:
         if self._errand.run.interruption.came:
-            raise UnfinishedError(f"interrupted: {waiting(self._errand.run.counters)}; run this again, it resumes")
+            raise UnfinishedError(
+                f"interrupted: {pending_in_words(self._errand.run.counters)}; run this again, it resumes"
+            )
         self._check_deadline()
 
     def _check_deadline(self) -> None:
         deadline = self._errand.deadline
         if deadline.came:
             raise UnfinishedError(
-                f"{deadline.because}: {waiting(self._errand.run.counters)}; run this again, it goes on"
+                f"{deadline.because}: {pending_in_words(self._errand.run.counters)}; run this again, it goes on"
             )
 
-    def _check_end(self, batch: str, sent: Sent | None) -> None:
+    def _check_end(self, batch: str, sent: DeliveryResult | None) -> None:
         """End where something is left of a batch: the next ones come after it."""
         counters, interrupted = self._errand.run.counters, self._errand.run.interruption.came
         if self._accounts[batch]["pending"]:
             if not interrupted and (sent is None or sent.ending is None):
                 self._check_deadline()
-            ending(sent, counters, self._errand.service, interrupted=interrupted)
+            exit_of(sent, counters, self._errand.service, interrupted=interrupted)
 
     def _tell(self, batch: str, change: Account) -> None:
         self._accounts[batch].update(change)
         self._sum_up()
 
-    def _add(self, sent: Sent) -> None:
+    def _add(self, sent: DeliveryResult) -> None:
         self._calls.update(calls(sent))
         if sent.progress.calls.answered:
             self._full += sent.full
@@ -105,14 +107,18 @@ class Campaign:
         done = sum(not each["pending"] for each in self._accounts.values())
         self._errand.run.counters.update(sums, batches=len(self._batches), batchesDone=done)
 
-    def _ready(self, what: str) -> Goal:
+    def _ready(self, what: str) -> ProgressGoal:
         """Let the last batch's last second pass: its calls and the first of this one would share a second."""
         time.sleep(max(self._rested_at - time.monotonic(), 0.0))
         counters: dict[str, Any] = self._errand.run.counters
-        return Goal(counters["events"], counters["events"] - counters["pending"], self._errand.pace.max_rate, what)
+        return ProgressGoal(
+            counters["events"], counters["events"] - counters["pending"], self._errand.pace.max_rate, what
+        )
 
 
-def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> tuple[dict[str, Account], set[str]]:
+def accounts(
+    lake: Lake, service: TrackerEndpoint, manifests: Sequence[Manifest]
+) -> tuple[dict[str, Account], set[str]]:
     """Account for batches' events before it is their turn, without looking at them.
 
     Events of a batch without a plan count as pending, also where another batch's delivery has brought them.
@@ -124,7 +130,7 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> tup
     Raises:
         UnfinishedError: another run has ended a plan while it was read.
     """
-    plans, sources = Tracker(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
+    plans, sources = TrackerLedger(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
     known = plans.standings(sources)
     try:
         found = {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
@@ -136,12 +142,12 @@ def accounts(lake: Lake, service: Service, manifests: Sequence[Manifest]) -> tup
         if changed is None:
             raise
         raise UnfinishedError(f"batch {changed}: another run has delivered it just now: run this again") from None
-    ended = {each.batch for each in manifests if not each.events or isinstance(known.get(each.batch), Balance)}
+    ended = {each.batch for each in manifests if not each.events or isinstance(known.get(each.batch), DeliveryTotals)}
     return found, ended
 
 
-def _account(lake: Lake, service: Service, manifest: Manifest, known: Balance | Plan | None) -> Account:
-    if isinstance(known, Balance):
+def _account(lake: Lake, service: TrackerEndpoint, manifest: Manifest, known: DeliveryTotals | Plan | None) -> Account:
+    if isinstance(known, DeliveryTotals):
         counts = settled(manifest, known)
         check_counts(f"batch {manifest.batch}", counts)
         return counts

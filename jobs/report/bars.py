@@ -8,7 +8,7 @@ from typing import Any
 
 from expectations.rules import Rule
 from jobs.report.formatting import duration
-from jobs.report.report_input import Lengths
+from jobs.report.report_input import SessionLengths
 from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
 
 
@@ -86,12 +86,12 @@ def codes(refused: Mapping[str, int]) -> tuple[Bar, ...]:
     return tuple(Bar(code, count, whole, longest, colour="c5") for code, count in most_first)
 
 
-def sizes(lengths: Lengths) -> tuple[Bar, ...]:
+def sizes(lengths: SessionLengths) -> tuple[Bar, ...]:
     """Show how many events sessions have."""
     return _classes(_ranges(SIZE_BOUNDS), lengths.sizes)
 
 
-def durations(lengths: Lengths) -> tuple[Bar, ...]:
+def durations(lengths: SessionLengths) -> tuple[Bar, ...]:
     """Show how long sessions last."""
     names = [duration(bound) for bound in DURATION_BOUNDS]
     spans = ["a single moment", *[f"up to {name}" for name in names[1:]], f"more than {names[-1]}"]

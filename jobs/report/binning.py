@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from jobs.report.report_input import Course, Flow, Point, Series
+from jobs.report.report_input import CallPoint, DeliveryTimeline, EventSeries, EventTimeline
 
 MOST: Final = 60
 """Bins of a chart."""
@@ -40,7 +40,7 @@ def bin_width(span: timedelta, most: int, of: timedelta = _SECOND) -> timedelta:
     return next(fit, _WIDTHS[-1])
 
 
-def arranged(flow: Flow) -> Flow:
+def arranged(flow: EventTimeline) -> EventTimeline:
     """Make few bins of many: those of the label's interval, and others that hold events, or are between them.
 
     The few events that lie outside the interval are told apart, and not shown.
@@ -55,16 +55,16 @@ def arranged(flow: Flow) -> Flow:
     width = bin_width(max(ends) - min(ends), MOST, flow.width)
     since = _EPOCH + (min(ends) - _EPOCH) // width * width
     bins = -((since - max(ends)) // width)
-    series = tuple(Series(one.name, _summed(one, flow, since, width, bins)) for one in flow.series)
+    series = tuple(EventSeries(one.name, _summed(one, flow, since, width, bins)) for one in flow.series)
     return replace(flow, since=since, width=width, series=series)
 
 
-def _shows(flow: Flow) -> bool:
+def _shows(flow: EventTimeline) -> bool:
     """Whether the label's interval is among the bins."""
     return flow.interval is not None and flow.since <= flow.interval.start and flow.interval.end <= flow.until
 
 
-def _without_strays(flow: Flow) -> Flow:
+def _without_strays(flow: EventTimeline) -> EventTimeline:
     """Where few events lie before the label's interval, or after it, count them as earlier or later."""
     if flow.interval is None or not _shows(flow):
         return flow
@@ -80,13 +80,13 @@ def _without_strays(flow: Flow) -> Flow:
     return replace(
         flow,
         since=flow.since + cut_first * flow.width,
-        series=tuple(Series(one.name, one.counts[cut_first:cut_last]) for one in flow.series),
+        series=tuple(EventSeries(one.name, one.counts[cut_first:cut_last]) for one in flow.series),
         earlier=flow.earlier + (before if cut_first else 0),
         later=flow.later + (after if cut_last < flow.bins else 0),
     )
 
 
-def _summed(series: Series, flow: Flow, since: datetime, width: timedelta, bins: int) -> tuple[int, ...]:
+def _summed(series: EventSeries, flow: EventTimeline, since: datetime, width: timedelta, bins: int) -> tuple[int, ...]:
     counts = [0] * bins
     for place, count in enumerate(series.counts):
         if count:
@@ -98,7 +98,7 @@ MOST_POINTS: Final = 150
 """Points of a chart."""
 
 
-def shown(course: Course) -> Course:
+def shown(course: DeliveryTimeline) -> DeliveryTimeline:
     """Leave out the stretches before the first call and after the last answer, and merge neighbours to few points."""
     busy = [place for place, point in enumerate(course.points) if point.attempts or point.ended]
     if not busy:
@@ -116,10 +116,10 @@ def shown(course: Course) -> Course:
     )
 
 
-def merge(points: Sequence[Point]) -> Point:
+def merge(points: Sequence[CallPoint]) -> CallPoint:
     """Make one point of several."""
     seconds = sum(point.seconds for point in points)
-    return Point(
+    return CallPoint(
         seconds=seconds,
         attempts=sum(point.attempts for point in points),
         retried=sum(point.retried for point in points),
@@ -131,7 +131,7 @@ def merge(points: Sequence[Point]) -> Point:
     )
 
 
-def latencies(points: Sequence[Point]) -> Mapping[int, int]:
+def latencies(points: Sequence[CallPoint]) -> Mapping[int, int]:
     """Add up the classes of latency."""
     total: Counter[int] = Counter()
     for point in points:
@@ -139,6 +139,6 @@ def latencies(points: Sequence[Point]) -> Mapping[int, int]:
     return total
 
 
-def rates(course: Course, count: Callable[[Point], int]) -> list[float]:
+def rates(course: DeliveryTimeline, count: Callable[[CallPoint], int]) -> list[float]:
     """Give a count a second for each point."""
     return [count(point) / course.width for point in course.points]

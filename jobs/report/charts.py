@@ -9,7 +9,7 @@ from typing import Any, Final
 from matplotlib.dates import date2num
 
 from jobs.report.binning import rates
-from jobs.report.report_input import Course, Flow, percentile
+from jobs.report.report_input import DeliveryTimeline, EventTimeline, percentile
 from jobs.report.svg import Drawing, colour, count_axis, drawing, time_axis
 
 FAR: Final = 4.0
@@ -22,7 +22,7 @@ MOST_BORDERS: Final = 60
 """Lines between sendings that a chart can bear."""
 
 
-def flow_chart(flow: Flow) -> str:
+def flow_chart(flow: EventTimeline) -> str:
     """Draw when events happened, by type: one on top of the other."""
     edges = [_number(flow.since + place * flow.width) for place in range(flow.bins + 1)]
     base = [0] * flow.bins
@@ -39,7 +39,7 @@ def flow_chart(flow: Flow) -> str:
     return drawn.svg
 
 
-def calls_chart(course: Course) -> str:
+def calls_chart(course: DeliveryTimeline) -> str:
     """Draw calls a second, by when they began, those that were throttled on top, against the target and the limit."""
     edges = _edges(course)
     begun = rates(course, lambda point: point.attempts)
@@ -61,12 +61,12 @@ def calls_chart(course: Course) -> str:
     return drawn.svg
 
 
-def shows_limit(course: Course) -> bool:
+def shows_limit(course: DeliveryTimeline) -> bool:
     """Whether the limit is near enough to the calls to stand in one chart with them."""
     return course.limit <= FAR * max(rates(course, lambda point: point.attempts))
 
 
-def latency_chart(course: Course) -> str:
+def latency_chart(course: DeliveryTimeline) -> str:
     """Draw the median and the 95th percentile of the latency."""
     edges = _edges(course)
     median, p95 = ([percentile(point.latencies, share) or nan for point in course.points] for share in (0.5, 0.95))
@@ -81,7 +81,7 @@ def latency_chart(course: Course) -> str:
     return drawn.svg
 
 
-def swatches(flow: Flow) -> list[str]:
+def swatches(flow: EventTimeline) -> list[str]:
     """Name the colours of the series; all others together have their own."""
     return [OTHER if one.name is None else f"c{place}" for place, one in enumerate(flow.series)]
 
@@ -100,7 +100,7 @@ def span(width: timedelta) -> str:
     return f"{width.total_seconds():g} s"
 
 
-def _sendings(drawn: Drawing, course: Course) -> None:
+def _sendings(drawn: Drawing, course: DeliveryTimeline) -> None:
     """Draw where one sending ends and the next begins."""
     first, last = _ends(course)
     starts = [course.began + timedelta(seconds=seconds) for _, seconds in course.starts[1:]]
@@ -113,12 +113,12 @@ def _borders(drawn: Drawing, moments: list[datetime]) -> None:
         drawn.axes.axvline(_number(moment), color=colour("faint"), linewidth=0.8, linestyle=(0, (2, 3)))
 
 
-def _edges(course: Course) -> list[float]:
+def _edges(course: DeliveryTimeline) -> list[float]:
     width = timedelta(seconds=course.width)
     return [_number(course.began + place * width) for place in range(len(course.points) + 1)]
 
 
-def _ends(course: Course) -> tuple[datetime, datetime]:
+def _ends(course: DeliveryTimeline) -> tuple[datetime, datetime]:
     return course.began, course.began + timedelta(seconds=course.width) * len(course.points)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from jobs.errors import Exit
 
 
-class Standing(NamedTuple):
+class RunStatus(NamedTuple):
     """How a run ended.
 
     Attributes:
@@ -23,16 +23,16 @@ class Standing(NamedTuple):
 
 
 _STANDINGS: Final = {
-    Exit.DONE: Standing("passed", "done", "All that was to be done is done."),
-    Exit.CONFIGURATION: Standing("failed", "could not go on", "Something must be mended first."),
-    Exit.GATE_FAILED: Standing("failed", "gate failed", "Nothing of this batch is sent."),
-    Exit.DEAD_LETTERS: Standing(
+    Exit.DONE: RunStatus("passed", "done", "All that was to be done is done."),
+    Exit.CONFIGURATION: RunStatus("failed", "could not go on", "Something must be mended first."),
+    Exit.GATE_FAILED: RunStatus("failed", "gate failed", "Nothing of this batch is sent."),
+    Exit.DEAD_LETTERS: RunStatus(
         "warned",
         "dead letters",
         "All else is delivered. The table dead_letters says why; when that is mended, "
         "put_events --retry-dead-letters --batch LABEL sends them.",
     ),
-    Exit.INTERRUPTED: Standing("warned", "unfinished", "Not all is done."),
+    Exit.INTERRUPTED: RunStatus("warned", "unfinished", "Not all is done."),
 }
 _WITHOUT_CALLS: Final = {
     "plan": "Nothing was sent: this was a plan.",
@@ -41,10 +41,12 @@ _WITHOUT_CALLS: Final = {
 """Of runs that call nobody, by what their summaries hold."""
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000.0
-_OUR_FAULT: Final = Standing("failed", "fault", "A fault of this program: the log says where. Run it again; report it.")
+_OUR_FAULT: Final = RunStatus(
+    "failed", "fault", "A fault of this program: the log says where. Run it again; report it."
+)
 
 
-def standing(summary: Mapping[str, Any]) -> Standing:
+def run_status(summary: Mapping[str, Any]) -> RunStatus:
     """Say how a run stands.
 
     Examples:
@@ -58,7 +60,7 @@ def standing(summary: Mapping[str, Any]) -> Standing:
     code = summary["exitCode"]
     found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
     if found.level == "passed" and summary.get("gate") == "warned":
-        return Standing("warned", "done", "It may be sent. Something is not as usual.")
+        return RunStatus("warned", "done", "It may be sent. Something is not as usual.")
     if code == Exit.GATE_FAILED and summary.get("kept"):
         return found._replace(
             sentence=f"Nothing of this build is sent: the batch keeps what run {summary['kept']} published."

@@ -15,8 +15,8 @@ from expectations.rules import RULES
 from jobs.report import charts
 from jobs.report.bars import Bar, codes, durations, event_fates, reasons, record_fates, sizes
 from jobs.report.binning import latencies, merge, shown
-from jobs.report.formatting import duration, percentage, size, standing
-from jobs.report.report_input import Course, Flow, Told, percentile
+from jobs.report.formatting import duration, percentage, run_status, size
+from jobs.report.report_input import DeliveryTimeline, EventTimeline, ReportInput, percentile
 
 LEAST_POINTS: Final = 3
 """Stretches of a second that a chart of a delivery needs to show anything."""
@@ -25,7 +25,7 @@ MOST_STARTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Figure:
     """A chart and what explains it.
 
     Attributes:
@@ -37,14 +37,14 @@ class Picture:
     legend: tuple[tuple[str, str], ...]
 
 
-def page(told: Told) -> str:
+def page(told: ReportInput) -> str:
     """Write the page of a run: a whole HTML document."""
     summary = told.summary
     course = shown(told.course) if told.course else None
     return _render(
         told=told,
         summary=summary,
-        standing=standing(summary),
+        standing=run_status(summary),
         fates=_fates(summary),
         reasons=reasons(summary.get("reasons") or {}, summary.get("candidates", 0), RULES),
         flow=_flow(told.flow) if told.flow else None,
@@ -67,26 +67,26 @@ def _fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
     return event_fates(summary) if "delivered" in summary else ()
 
 
-def _flow(flow: Flow) -> Picture:
+def _flow(flow: EventTimeline) -> Figure:
     legend = zip(charts.swatches(flow), [one.name or "all other types" for one in flow.series], strict=True)
     # What is between tags is matplotlib's, and escaped; no type's name is in it.
-    return Picture(Markup(charts.flow_chart(flow)), tuple(legend))  # noqa: S704
+    return Figure(Markup(charts.flow_chart(flow)), tuple(legend))  # noqa: S704
 
 
-def _calls(course: Course) -> Picture:
+def _calls(course: DeliveryTimeline) -> Figure:
     legend = (("c0", "calls, not throttled"), ("c1", "throttled"), ("ink", "target"))
     limit = (("dashed", f"limit, {course.limit:,g} a second"),) if charts.shows_limit(course) else ()
-    return Picture(Markup(charts.calls_chart(course)), legend + limit)  # noqa: S704 - as above
+    return Figure(Markup(charts.calls_chart(course)), legend + limit)  # noqa: S704 - as above
 
 
-def _measured(course: Course) -> bool:
+def _measured(course: DeliveryTimeline) -> bool:
     """Whether a latency is known at all."""
     return any(point.latencies for point in course.points)
 
 
-def _latency(course: Course) -> Picture:
+def _latency(course: DeliveryTimeline) -> Figure:
     legend = (("c0", "median"), ("c1", "95th percentile"))
-    return Picture(Markup(charts.latency_chart(course)), legend)  # noqa: S704 - as above
+    return Figure(Markup(charts.latency_chart(course)), legend)  # noqa: S704 - as above
 
 
 def _render(**values: object) -> str:

@@ -14,9 +14,9 @@ from threading import Thread
 from typing import Any, Final, TypeVar
 
 from expectations.gate import FAILED, PASSED, WARNED
-from expectations.page import Judged
+from expectations.page import GateReport
 from jobs.lake.tables import Lake
-from jobs.report.report_input import Course, Flow, Lengths, Told
+from jobs.report.report_input import DeliveryTimeline, EventTimeline, ReportInput, SessionLengths
 
 T = TypeVar("T")
 
@@ -41,10 +41,10 @@ class Report:
     """
 
     wanted: bool = False
-    judged: Judged | None = None
-    flow: Flow | None = None
-    lengths: Lengths | None = None
-    course: Callable[[], Course] | None = None
+    judged: GateReport | None = None
+    flow: EventTimeline | None = None
+    lengths: SessionLengths | None = None
+    course: Callable[[], DeliveryTimeline] | None = None
 
     def found(self, work: Callable[[], T | None]) -> T | None:
         """Do what serves the page alone; what goes wrong with it is no fault of the run.
@@ -74,7 +74,7 @@ class Report:
             batch, job, run_id = (str(summary[name]) for name in ("batch", "job", "runId"))
             pages = [name for name in lake.run_files(batch, ".html") if run_id not in name]
             documents = lake.files.children(f"{lake.root}/quality/batches")
-            told = Told(
+            told = ReportInput(
                 summary=summary,
                 started=started,
                 judged=self.judged,
@@ -85,7 +85,7 @@ class Report:
                 documentedRun=None if self.judged else _documented_run(lake, batch, documents),
                 others=tuple(sorted(pages, key=_run, reverse=True)[:OTHERS]),
             )
-            page: Callable[[Told], str] = import_module(_PAGE).page
+            page: Callable[[ReportInput], str] = import_module(_PAGE).page
             log.info("report: %s", lake.note_run(batch, job, run_id, ".html", page(told)))
         except (Exception, KeyboardInterrupt) as failure:
             told_as = failure if isinstance(failure, OSError) else type(failure).__name__

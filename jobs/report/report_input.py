@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from expectations.interval import Interval
-from expectations.page import Judged
+from expectations.page import GateReport
 
 _A_DECADE: Final = 20
 """Classes of latency in each power of ten: one is 12 % wide."""
@@ -18,7 +18,7 @@ _LATENCIES: Final = tuple(10 ** (number / _A_DECADE) for number in range(6 * _A_
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class EventSeries:
     """Events of one type over time.
 
     Attributes:
@@ -36,7 +36,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class EventTimeline:
     """When a batch's events happened.
 
     Attributes:
@@ -50,7 +50,7 @@ class Flow:
 
     since: datetime
     width: timedelta
-    series: tuple[Series, ...]
+    series: tuple[EventSeries, ...]
     earlier: int = 0
     later: int = 0
     interval: Interval | None = None
@@ -72,7 +72,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class SessionLengths:
     """How long a batch's sessions are, as far as they lie in it.
 
     Attributes:
@@ -89,7 +89,7 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CallPoint:
     """The calls of one stretch of a delivery.
 
     Attributes:
@@ -114,7 +114,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class DeliveryTimeline:
     """How a delivery went, or several one after another.
 
     Attributes:
@@ -130,14 +130,14 @@ class Course:
     began: datetime
     width: float
     limit: float
-    points: tuple[Point, ...]
+    points: tuple[CallPoint, ...]
     starts: tuple[tuple[str, float], ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
     receipts: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportInput:
     """All that a page tells.
 
     Attributes:
@@ -154,10 +154,10 @@ class Told:
 
     summary: Mapping[str, Any]
     started: datetime
-    judged: Judged | None = None
-    flow: Flow | None = None
-    lengths: Lengths | None = None
-    course: Course | None = None
+    judged: GateReport | None = None
+    flow: EventTimeline | None = None
+    lengths: SessionLengths | None = None
+    course: DeliveryTimeline | None = None
     docs: Collection[str] = ()
     documentedRun: str | None = None
     others: Sequence[str] = ()

@@ -13,19 +13,19 @@ from hashlib import sha256
 
 import pytest
 
-from delivery.control.dispatcher import Dispatcher, Trust
-from delivery.control.server import Server, serving
-from delivery.control.wire import Address
-from delivery.http.endpoint import Service
-from delivery.model import Answer, Request, Row
-from delivery.rate.aimd import Target
-from delivery.responses import Meaning, meaning
-from delivery.task import Left, Terms
+from delivery.control.dispatcher import Dispatcher, ServiceHistory
+from delivery.control.server import ControlServer, serving_tasks
+from delivery.control.wire import DriverAddress
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import OutcomeRow, Request, Response
+from delivery.rate.aimd import AimdRateController
+from delivery.responses import ResponseMeaning, interpret_response
+from delivery.task import TaskConfig, UnreportedOutcomes
 
 SOON = 30.0
 """Seconds that a test waits for what must happen, before it fails."""
-UNKNOWN = Trust()
-NOWHERE = Service("t-1", "eu-west-1", "http://127.0.0.1:9")
+UNKNOWN = ServiceHistory()
+NOWHERE = TrackerEndpoint("t-1", "eu-west-1", "http://127.0.0.1:9")
 
 
 def name(number: int) -> str:
@@ -55,13 +55,13 @@ class Driver:
         kept: the outcomes that it was told, in the order in which they came.
     """
 
-    server: Server
+    server: ControlServer
     dispatcher: Dispatcher
-    address: Address
-    kept: list[Row] = field(default_factory=list)
+    address: DriverAddress
+    kept: list[OutcomeRow] = field(default_factory=list)
 
-    def terms(self, service: Service = NOWHERE, in_flight: int = 16) -> Terms:
-        return Terms(service, self.address, in_flight)
+    def terms(self, service: TrackerEndpoint = NOWHERE, in_flight: int = 16) -> TaskConfig:
+        return TaskConfig(service, self.address, in_flight)
 
     def keep(self) -> None:
         """Take what came, as the driver does about once a second: where it does not, no task may call any more."""
@@ -75,7 +75,7 @@ class Driver:
             assert time.monotonic() < until
             time.sleep(0.01)
 
-    def accept(self, left: Left) -> None:
+    def accept(self, left: UnreportedOutcomes) -> None:
         """Take in what a task gave back."""
         for number, row in left.rows:
             self.dispatcher.accept(left.attempt, number, row)
@@ -87,11 +87,11 @@ class Driver:
 
 
 @contextmanager
-def driving(limit: float = 2_000.0, trust: Trust = UNKNOWN) -> Iterator[Driver]:
+def driving(limit: float = 2_000.0, trust: ServiceHistory = UNKNOWN) -> Iterator[Driver]:
     """Have a driver for as long as the context lasts; what it was told is complete then."""
-    dispatcher = Dispatcher(Target(limit), trust=trust)
+    dispatcher = Dispatcher(AimdRateController(limit), trust=trust)
     ended = threading.Event()
-    with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
+    with serving_tasks(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         driver = Driver(server, dispatcher, address)
 
         def keep() -> None:
@@ -116,7 +116,7 @@ class Instant:
         answer: to each call.
     """
 
-    def __init__(self, answer: Callable[[Request], Answer] = lambda _: Answer(200, awsRequestId="aws-1")) -> None:
+    def __init__(self, answer: Callable[[Request], Response] = lambda _: Response(200, awsRequestId="aws-1")) -> None:
         self._answer = answer
         self._moved = threading.Condition()
         self._held = threading.Event()
@@ -134,14 +134,14 @@ class Instant:
     async def connect(self) -> None:
         pass
 
-    async def put(self, each: Request) -> Answer:
+    async def put(self, each: Request) -> Response:
         with self._moved:
             self.calls.append(each)
             self._moved.notify_all()
         while not self._held.is_set():
             await asyncio.sleep(0.01)
         answer = self._answer(each)
-        if meaning(answer) is Meaning.DELIVERED:
+        if interpret_response(answer) is ResponseMeaning.DELIVERED:
             self.delivered[each.requestId] += 1
         return answer
 
@@ -166,7 +166,7 @@ class Instant:
     def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take the client's place in tasks that start from now on."""
 
-        def connect(_service: Service, _connections: int) -> Instant:
+        def connect(_service: TrackerEndpoint, _connections: int) -> Instant:
             self.clients += 1
             return self
 

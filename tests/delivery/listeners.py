@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from delivery.http.endpoint import Endpoint
-from delivery.http.pool import Patience, Pool
-from delivery.http.response_parser import HttpAnswer
-from delivery.responses import NoAnswerError
+from delivery.http.pool import ConnectionPool, Timeouts
+from delivery.http.response_parser import HttpResponse
+from delivery.responses import NoResponseError
 
 POST = b"POST /events HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-PATIENT = Patience(connect=20.0, answer=20.0, idle=20.0)
+PATIENT = Timeouts(connect=20.0, answer=20.0, idle=20.0)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -88,11 +88,13 @@ async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> Asyn
 
 
 @asynccontextmanager
-async def pool(port: int, size: int = 8, patience: Patience = PATIENT, **changes: Any) -> AsyncIterator[Pool]:
+async def pool(port: int, size: int = 8, patience: Timeouts = PATIENT, **changes: Any) -> AsyncIterator[ConnectionPool]:
     """Make a pool of connections to a port of this machine, by https where it is told whom to trust."""
     scheme = "https" if changes.get("trust") else "http"
     url = f"{scheme}://127.0.0.1:{port}/events"
-    made = Pool(Endpoint(url, "eu-west-1", "personalize", "Boto3", "application/json", **changes), size, patience)
+    made = ConnectionPool(
+        Endpoint(url, "eu-west-1", "personalize", "Boto3", "application/json", **changes), size, patience
+    )
     try:
         yield made
     finally:
@@ -121,8 +123,8 @@ async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None
         pass
 
 
-async def code(call: Awaitable[HttpAnswer]) -> str:
+async def code(call: Awaitable[HttpResponse]) -> str:
     """Say why a call had no answer."""
-    with pytest.raises(NoAnswerError) as raised:
+    with pytest.raises(NoResponseError) as raised:
         await call
     return raised.value.code

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from delivery.control.wire import Address
+from delivery.control.wire import DriverAddress
 
 Tamper = Callable[[bytes], bytes]
 
@@ -22,7 +22,7 @@ class Relay:
         to_task: the same, the other way.
     """
 
-    def __init__(self, beyond: Address) -> None:
+    def __init__(self, beyond: DriverAddress) -> None:
         self._beyond = beyond
         self._writers: list[asyncio.StreamWriter] = []
         self._flows = asyncio.Event()
@@ -91,7 +91,7 @@ class Relay:
 
 
 @asynccontextmanager
-async def relaying(beyond: Address) -> AsyncIterator[Relay]:
+async def relaying(beyond: DriverAddress) -> AsyncIterator[Relay]:
     relay = Relay(beyond)
     await relay.start()
     try:

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from delivery.model import Answer, Outcome, Request
-from delivery.rate.rate_lease import Permit
-from delivery.sender.request_buffer import Feed
-from delivery.sender.request_executor import RetryPolicy, Time
+from delivery.model import Outcome, Request, Response
+from delivery.rate.rate_lease import RateLease
+from delivery.sender.request_buffer import RequestBuffer
+from delivery.sender.request_executor import RetryPolicy, WallClock
 from delivery.sender.sender import Sender
 from tests.delivery import virtual
 
 _T = TypeVar("_T")
 
-DELIVERED = Answer(200, awsRequestId="aws-1")
-THROTTLED = Answer(400, "ThrottlingException", "Rate exceeded")
-UNAVAILABLE = Answer(503, "ServiceUnavailable", "later")
-RESET = Answer(None, "ConnectionClosedError", "closed")
-NOBODY = Answer(None, "EndpointConnectionError", "refused")
-REFUSED = Answer(400, "InvalidInputException", "invalid")
-DENIED = Answer(403, "AccessDeniedException", "no")
-EXPIRED = Answer(403, "ExpiredTokenException", "too old")
+DELIVERED = Response(200, awsRequestId="aws-1")
+THROTTLED = Response(400, "ThrottlingException", "Rate exceeded")
+UNAVAILABLE = Response(503, "ServiceUnavailable", "later")
+RESET = Response(None, "ConnectionClosedError", "closed")
+NOBODY = Response(None, "EndpointConnectionError", "refused")
+REFUSED = Response(400, "InvalidInputException", "invalid")
+DENIED = Response(403, "AccessDeniedException", "no")
+EXPIRED = Response(403, "ExpiredTokenException", "too old")
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FAST = 1e6
@@ -45,13 +45,13 @@ def requests(names: str) -> list[Request]:
     return [request(name) for name in names]
 
 
-def in_turn(*answers: Answer, then: Answer = DELIVERED) -> Callable[[Request], Answer]:
+def in_turn(*answers: Response, then: Response = DELIVERED) -> Callable[[Request], Response]:
     """Give answers in the order of the calls, whosever they are."""
     rest = iter(answers)
     return lambda _: next(rest, then)
 
 
-def by_request(**answers: Answer) -> Callable[[Request], Answer]:
+def by_request(**answers: Response) -> Callable[[Request], Response]:
     return lambda each: answers.get(each.requestId, DELIVERED)
 
 
@@ -69,7 +69,7 @@ class Script:
 
     def __init__(
         self,
-        answer: Callable[[Request], Answer] = lambda _: DELIVERED,
+        answer: Callable[[Request], Response] = lambda _: DELIVERED,
         latency: float | Callable[[Request], float] = 0.0,
         renewals: Iterable[bool] = (),
         look: float = 0.0,
@@ -108,7 +108,7 @@ class Script:
     def ready(self) -> bool:
         return self.connecting is None or self.connections > 0
 
-    async def connect(self) -> Answer | None:
+    async def connect(self) -> Response | None:
         assert self.connecting is not None
         self._being_opened += 1
         self.most_connecting = max(self.most_connecting, self._being_opened)
@@ -120,11 +120,11 @@ class Script:
         self.connections += 1
         return None
 
-    def put(self, each: Request) -> Coroutine[Any, Any, Answer]:
+    def put(self, each: Request) -> Coroutine[Any, Any, Response]:
         self.connections -= 1
         return self._put(each)
 
-    async def _put(self, each: Request) -> Answer:
+    async def _put(self, each: Request) -> Response:
         self.called.append((self._now(), each.requestId))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -160,8 +160,8 @@ class Sending:
     """A sender at work."""
 
     sender: Sender
-    permit: Permit
-    feed: Feed
+    permit: RateLease
+    feed: RequestBuffer
     task: asyncio.Task[None] = field(init=False)
     outcomes: list[Outcome] = field(default_factory=list)
     ended_after: float = 0.0
@@ -199,12 +199,12 @@ def start(
     retry: RetryPolicy = PATIENT,
     chance: Callable[[], float] = lambda: 1.0,
     ended: Callable[[Outcome], None] | None = None,
-    feed: Feed | None = None,
+    feed: RequestBuffer | None = None,
 ) -> Sending:
     """Begin to send; the permit has held the rate for a second already, so the pacer's first second is over."""
     loop = cast(virtual.VirtualLoop, asyncio.get_running_loop())
-    permit = Permit(loop.time)
-    time = Time(lambda: START + timedelta(seconds=loop.time() - service.begun), loop.time, chance)
+    permit = RateLease(loop.time)
+    time = WallClock(lambda: START + timedelta(seconds=loop.time() - service.begun), loop.time, chance)
     sending = Sending(Sender(service, permit, retry, time, in_flight), permit, feed or closed_feed(source))
     sending.own(rate)
     sending.sender.when_news = lambda: loop.call_soon(sending.hear, rate)
@@ -221,8 +221,8 @@ async def _send(sending: Sending, service: Script, ended: Callable[[Outcome], No
         sending.ended_after = asyncio.get_running_loop().time() - service.begun
 
 
-def closed_feed(source: Iterable[Request]) -> Feed:
-    feed = Feed(lambda: None)
+def closed_feed(source: Iterable[Request]) -> RequestBuffer:
+    feed = RequestBuffer(lambda: None)
     feed.put(source)
     feed.close()
     return feed

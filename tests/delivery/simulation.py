@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.task_session import Talk
+from delivery.control.task_session import TaskSession
 from delivery.control.wire import Message
-from delivery.model import Answer, Request, Row
-from delivery.rate.aimd import Target
-from delivery.rate.rate_lease import Permit
-from delivery.sender.request_buffer import Feed
-from delivery.sender.request_executor import RetryPolicy, Time
+from delivery.model import OutcomeRow, Request, Response
+from delivery.rate.aimd import AimdRateController
+from delivery.rate.rate_lease import RateLease
+from delivery.sender.request_buffer import RequestBuffer
+from delivery.sender.request_executor import RetryPolicy, WallClock
 from delivery.sender.sender import Sender
 from delivery.task import row
 
@@ -30,8 +30,8 @@ WAY = 0.001
 START = 0.15
 """Seconds that it takes a slot to start its next task."""
 
-DELIVERED = Answer(200, awsRequestId="aws")
-THROTTLED = Answer(400, "ThrottlingException")
+DELIVERED = Response(200, awsRequestId="aws")
+THROTTLED = Response(400, "ThrottlingException")
 
 
 def unlimited(_now: float) -> float:
@@ -53,7 +53,7 @@ class Service:
 
     quota: Callable[[float], float] = unlimited
     latency: Callable[[int], float] = lambda _part: 0.05
-    answer: Callable[[float, Request], Answer] = lambda _now, _request: DELIVERED
+    answer: Callable[[float, Request], Response] = lambda _now, _request: DELIVERED
     started: list[float] = field(default_factory=list)
     admitted: list[float] = field(default_factory=list)
     throttled: list[float] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Service:
     async def connect(self) -> None:
         pass
 
-    async def put(self, request: Request) -> Answer:
+    async def put(self, request: Request) -> Response:
         clock, latency = asyncio.get_running_loop().time, self.latency(int(request.sessionId))
         self.started.append(clock())
         await asyncio.sleep(latency / 2 + self._chance.random() * 0.002)
@@ -88,7 +88,7 @@ class Service:
         return admits
 
 
-class NotedPermit(Permit):
+class NotedPermit(RateLease):
     """A permit that notes when calls started."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -109,9 +109,9 @@ class Task:
         self.name = f"part {part}, attempt {next(delivery.numbers)}"
         self.part = part
         self.permit = NotedPermit(self.loop.time)
-        time = Time(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
+        time = WallClock(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
         self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
-        self.talk = Talk(self.permit, self.sender, self.loop.time)
+        self.talk = TaskSession(self.permit, self.sender, self.loop.time)
         self.sender.when_news = self.ask
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
@@ -120,7 +120,7 @@ class Task:
 
     async def live(self) -> None:
         """Send everything, and say so."""
-        feed = Feed(lambda: None)
+        feed = RequestBuffer(lambda: None)
         feed.put(self.requests)
         feed.close()
         self.delivery.come(self)
@@ -191,11 +191,11 @@ class Delivery:
         self.in_flight = in_flight
         self.way = way
         clock = asyncio.get_running_loop().time
-        self.dispatcher = Dispatcher(Target(limit, clock), clock)
+        self.dispatcher = Dispatcher(AimdRateController(limit, clock), clock)
         self.numbers = itertools.count()
         self.tasks: dict[str, Task] = {}
         self.durable = True
-        self.kept: list[Row] = []
+        self.kept: list[OutcomeRow] = []
         self._slots = slots
         self._next_look: asyncio.TimerHandle | None = None
 

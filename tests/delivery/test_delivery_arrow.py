@@ -14,13 +14,21 @@ from hypothesis import strategies as st
 
 import emulator
 from delivery import task
-from delivery.control.wire import Address
-from delivery.ended_requests import Done
-from delivery.http.endpoint import Service
-from delivery.model import Answer, Request
+from delivery.control.wire import DriverAddress
+from delivery.ended_requests import EndedRequestSet
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import Request, Response
 from delivery.sender.request_executor import RetryPolicy
-from delivery.task import LEFT, Left, TaskDelivery, Terms, left, pieces, remaining
-from emulator import Faults, Settings
+from delivery.task import (
+    UNREPORTED_SCHEMA,
+    TaskConfig,
+    TaskDelivery,
+    UnreportedOutcomes,
+    pieces,
+    unfinished_parts,
+    unreported_outcomes,
+)
+from emulator import EmulatorSettings, Faults
 from tests.delivery.drivers import Instant, driving, name
 
 ROWS = pa.schema(
@@ -134,7 +142,7 @@ def test_what_has_ended_and_what_remains_are_the_whole(events: int, data: st.Dat
             parts = [part for part in parts if part is not split] + list(split.halves())
     ended = [part for part in parts if part is not whole and data.draw(st.booleans())]
 
-    left_over = list(remaining(whole, Done(part.requestId for part in ended)))
+    left_over = list(unfinished_parts(whole, EndedRequestSet(part.requestId for part in ended)))
 
     assert Counter(event for part in [*ended, *left_over] for event in part.eventIds) == Counter(whole.eventIds)
     assert not {part.requestId for part in ended} & {part.requestId for part in left_over}
@@ -145,15 +153,15 @@ def test_what_has_ended_and_what_remains_are_the_whole(events: int, data: st.Dat
 
 def test_what_the_driver_does_not_know_comes_as_rows() -> None:
     outcome = {"requestId": name(1), "userId": None, "eventIds": ("ä", "b"), "latencyMs": 7, "status": "refused"}
-    (found,) = left(Left("attempt-1", ((4, outcome), (5, {"requestId": name(2)}))))
-    assert found.schema.equals(LEFT)
+    (found,) = unreported_outcomes(UnreportedOutcomes("attempt-1", ((4, outcome), (5, {"requestId": name(2)}))))
+    assert found.schema.equals(UNREPORTED_SCHEMA)
     rows = found.to_pylist()
     assert [(row["attempt"], row["number"]) for row in rows] == [("attempt-1", 4), ("attempt-1", 5)]
     assert json.loads(rows[0]["outcome"]) == outcome | {"eventIds": ["ä", "b"]}
 
 
 def test_a_driver_that_knows_all_is_given_no_rows() -> None:
-    assert list(left(Left("attempt-1"))) == []
+    assert list(unreported_outcomes(UnreportedOutcomes("attempt-1"))) == []
 
 
 # A task.
@@ -167,8 +175,8 @@ def test_a_task_sends_its_partition_and_tells_the_driver() -> None:
         batch(),
         batch(request_row(3, ["a", "bad"]), request_row(4, ["a"] * 4, ended=[f"{name(4)}.1"])),
     ]
-    with emulator.running(Settings(faults=faults)) as server, driving() as driver:
-        task = TaskDelivery(driver.terms(Service("t-1", "eu-west-1", server.endpoint_url)))
+    with emulator.running(EmulatorSettings(faults=faults)) as server, driving() as driver:
+        task = TaskDelivery(driver.terms(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url)))
         assert list(pickle.loads(pickle.dumps(task))(iter(batches))) == []
         received = Counter(event["eventId"] for event in server.events())
     assert received == Counter(["e1-0", "e1-1", "e2-0", "e3-0", "e4-2", "e4-3"])
@@ -184,9 +192,9 @@ def test_a_task_sends_its_partition_and_tells_the_driver() -> None:
 def test_a_task_is_an_attempt_at_the_part_that_its_rows_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def deliver(_terms: Terms, part: int, source: Iterator[list[Request]]) -> Left:
+    def deliver(_terms: TaskConfig, part: int, source: Iterator[list[Request]]) -> UnreportedOutcomes:
         asked.append((part, [each.requestId for piece in source for each in piece]))
-        return Left("attempt-1", ((0, {"requestId": name(1)}),))
+        return UnreportedOutcomes("attempt-1", ((0, {"requestId": name(1)}),))
 
     monkeypatch.setattr(task, "deliver", deliver)
     (found,) = TaskDelivery(TERMS)([batch(), batch(request_row(1, ["a"])), batch(request_row(2, ["a"]))])
@@ -200,7 +208,7 @@ def test_an_empty_partition_asks_nobody(batches: list[pa.RecordBatch]) -> None:
 
 
 def test_an_exception_of_spark_surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Instant(lambda _: Answer(200))
+    service = Instant(lambda _: Response(200))
     service.stand_in(monkeypatch)
 
     def broken() -> Iterator[pa.RecordBatch]:
@@ -212,9 +220,9 @@ def test_an_exception_of_spark_surfaces(monkeypatch: pytest.MonkeyPatch) -> None
     assert driver.told() == service.delivered
 
 
-TERMS = Terms(
-    service=Service("t-1", "eu-west-1", "http://127.0.0.1:9"),
-    address=Address("127.0.0.1", 9, "secret-of-the-delivery"),
+TERMS = TaskConfig(
+    service=TrackerEndpoint("t-1", "eu-west-1", "http://127.0.0.1:9"),
+    address=DriverAddress("127.0.0.1", 9, "secret-of-the-delivery"),
     in_flight=3,
     retry=RetryPolicy(budget=7.0),
 )

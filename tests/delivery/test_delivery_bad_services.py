@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 import emulator
-from delivery.control.dispatcher import Trust
-from delivery.http.endpoint import Service
-from delivery.model import Answer, Request, Row
-from delivery.responses import Meaning, meaning
+from delivery.control.dispatcher import ServiceHistory
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import OutcomeRow, Request, Response
+from delivery.responses import ResponseMeaning, interpret_response
 from delivery.sender.request_executor import RetryPolicy
 from delivery.task import deliver
-from emulator import Faults, Server, Settings
+from emulator import EmulatorSettings, Faults, Server
 from tests.delivery.drivers import UNKNOWN, driving
 
 HASTY = RetryPolicy(budget=4.0, aside=1.0, rest=0.3)
@@ -59,8 +59,8 @@ Parts = list[list[Request]]
 class Result:
     """What came of a delivery: what would be written as receipts, why it ended, how long it took."""
 
-    rows: list[Row]
-    ending: Answer | None
+    rows: list[OutcomeRow]
+    ending: Response | None
     seconds: float
 
     def events(self, status: str) -> set[str]:
@@ -70,11 +70,13 @@ class Result:
         return {row["errorCode"] for row in self.rows if row["status"] == "refused"}
 
 
-def send(url: str, parts: Parts, *, trust: Trust = UNKNOWN, limit: float = 500.0, retry: RetryPolicy = HASTY) -> Result:
+def send(
+    url: str, parts: Parts, *, trust: ServiceHistory = UNKNOWN, limit: float = 500.0, retry: RetryPolicy = HASTY
+) -> Result:
     """Deliver parts, each in a task of its own, all at once."""
     begun = time.monotonic()
     with driving(limit, trust) as driver:
-        terms = replace(driver.terms(Service("t-1", "eu-west-1", url), in_flight=64), retry=retry)
+        terms = replace(driver.terms(TrackerEndpoint("t-1", "eu-west-1", url), in_flight=64), retry=retry)
 
         def task(number: int) -> None:
             pieces = [parts[number][start : start + 20] for start in range(0, len(parts[number]), 20)]
@@ -96,7 +98,7 @@ def received(server: Server) -> list[str]:
 
 
 def run(faults: Faults, parts: Parts, **how: Any) -> tuple[Result, dict[str, Any], list[str]]:
-    with emulator.running(Settings(latency_ms=how.pop("latency_ms", 10.0), faults=faults)) as server:
+    with emulator.running(EmulatorSettings(latency_ms=how.pop("latency_ms", 10.0), faults=faults)) as server:
         result = send(server.endpoint_url, parts, **how)
         return result, server.summary(), received(server)
 
@@ -114,7 +116,7 @@ def test_a_service_that_refuses_everything_ends_the_delivery_soon_and_nothing_is
     assert result.rows == []
     assert result.ending is not None
     assert result.ending.errorMessage == "The request holds invalid input."
-    assert meaning(result.ending) is Meaning.REFUSED
+    assert interpret_response(result.ending) is ResponseMeaning.REFUSED
 
 
 @pytest.mark.parametrize("tasks", [1, 4, 16])
@@ -128,22 +130,24 @@ def test_a_service_that_begins_to_refuse_everything_in_between_does_as_well(task
     assert result.ending is not None
 
 
-@pytest.mark.parametrize("trust", [Trust(), Trust(acknowledged=True)])
-def test_a_few_events_that_are_all_refused_are_the_services_fault_unless_it_took_others_before(trust: Trust) -> None:
+@pytest.mark.parametrize("trust", [ServiceHistory(), ServiceHistory(acknowledged=True)])
+def test_a_few_events_that_are_all_refused_are_the_services_fault_unless_it_took_others_before(
+    trust: ServiceHistory,
+) -> None:
     result, _, _ = run(Faults(refuse_after=0), batch(1, events=3, tasks=1), trust=trust)
     assert result.events("refused") == ({"e0-0", "e0-1", "e0-2"} if trust.acknowledged else set())
     assert (result.ending is None) == trust.acknowledged
 
 
 def test_what_it_took_before_does_not_save_a_service_that_refuses_much() -> None:
-    result, summary, _ = run(Faults(refuse_after=0), batch(100), trust=Trust(acknowledged=True))
+    result, summary, _ = run(Faults(refuse_after=0), batch(100), trust=ServiceHistory(acknowledged=True))
     assert (result.rows, summary["calls"] <= MOST) == ([], True)
     assert result.ending is not None
 
 
 def test_who_says_that_the_service_works_has_all_that_it_refuses_as_dead_letters() -> None:
     parts = batch(40)
-    result, _, _ = run(Faults(refuse_after=0), parts, trust=Trust(working=True))
+    result, _, _ = run(Faults(refuse_after=0), parts, trust=ServiceHistory(working=True))
     assert (result.events("refused"), result.ending) == (ids(parts), None)
 
 
@@ -205,7 +209,7 @@ def test_an_outage_marks_nothing(by: str) -> None:
     result, _, _ = run(Faults(fail_rate=1.0, fail_by=by), batch(100))
     assert result.rows == []
     assert result.ending is not None
-    assert meaning(result.ending) is Meaning.FAULT
+    assert interpret_response(result.ending) is ResponseMeaning.FAULT
 
 
 # Nobody there.
@@ -279,14 +283,14 @@ def test_a_web_server_in_the_services_place_is_found_out_in_a_few_calls(status: 
         result = send(url, batch(600))
     assert (result.rows, len(calls) <= 20) == ([], True)
     assert result.ending is not None
-    assert (result.ending.errorCode, meaning(result.ending)) == ("NotTheService", Meaning.STOP)
+    assert (result.ending.errorCode, interpret_response(result.ending)) == ("NotTheService", ResponseMeaning.STOP)
     assert result.seconds < 10.0
 
 
 def test_a_service_whose_load_balancer_fails_is_not_taken_for_a_web_server() -> None:
     with web_server(503, "x-amzn-RequestId") as (url, _):
         result = send(url, batch(20))
-    assert result.ending is not None and meaning(result.ending) is Meaning.FAULT
+    assert result.ending is not None and interpret_response(result.ending) is ResponseMeaning.FAULT
 
 
 def test_a_healthy_service_gets_each_request_once() -> None:

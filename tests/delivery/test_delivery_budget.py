@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.rate.lease_budget import Budget, shares
+from delivery.rate.lease_budget import LeaseBudget, shares
 from tests.delivery.clock import Clock
 
 TERM, LIMIT = 3.0, 90.0
@@ -23,14 +23,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def budget(clock: Clock) -> Budget:
-    return Budget(clock, LIMIT, TERM)
+def budget(clock: Clock) -> LeaseBudget:
+    return LeaseBudget(clock, LIMIT, TERM)
 
 
 class Ask:
     """Tasks ask for what is to be had; each hears an answer, and confirms it when it asks again."""
 
-    def __init__(self, budget: Budget, clock: Clock, pause: float = ONE_CALL) -> None:
+    def __init__(self, budget: LeaseBudget, clock: Clock, pause: float = ONE_CALL) -> None:
         self.budget, self.clock, self.pause = budget, clock, pause
         self.answers: dict[str, int] = {}
 
@@ -48,7 +48,7 @@ class Ask:
 
 
 @pytest.fixture
-def ask(budget: Budget, clock: Clock) -> Ask:
+def ask(budget: LeaseBudget, clock: Clock) -> Ask:
     return Ask(budget, clock)
 
 
@@ -139,7 +139,7 @@ def test_a_target_of_nothing_stops_all_and_all_go_on_then(ask: Ask) -> None:
 
 @pytest.mark.parametrize("ahead", [0.0, 1.0, 22.5])
 def test_what_is_released_is_free_when_its_rate_has_given_the_calls_that_were_made(
-    budget: Budget, clock: Clock, ask: Ask, ahead: float
+    budget: LeaseBudget, clock: Clock, ask: Ask, ahead: float
 ) -> None:
     ask("a"), ask("b")
     budget.release("a", ahead)
@@ -163,7 +163,7 @@ def test_so_is_what_is_lowered(clock: Clock, ask: Ask) -> None:
     assert ask.again("b") == 40.0
 
 
-def test_nobody_is_missed_who_never_came(budget: Budget) -> None:
+def test_nobody_is_missed_who_never_came(budget: LeaseBudget) -> None:
     budget.release("a", 1.0)
     budget.lose("a")
     assert budget.short(90.0) == []
@@ -193,7 +193,7 @@ def test_or_until_it_has_ended(ask: Ask, clock: Clock) -> None:
     assert ask("b") == 90.0
 
 
-def test_a_confirmation_that_comes_late_confirms_what_was_heard_and_no_more(budget: Budget, ask: Ask) -> None:
+def test_a_confirmation_that_comes_late_confirms_what_was_heard_and_no_more(budget: LeaseBudget, ask: Ask) -> None:
     ask("a", 10.0), ask("a", 80.0, hears=False), ask("a", 5.0, hears=False)
     budget.confirm("a", 2, 0.0)
     assert ask("b") == 10.0
@@ -203,7 +203,7 @@ def test_a_confirmation_that_comes_late_confirms_what_was_heard_and_no_more(budg
     assert ask("b") == 85.0
 
 
-def test_nobody_is_confirmed_who_never_came(budget: Budget, ask: Ask) -> None:
+def test_nobody_is_confirmed_who_never_came(budget: LeaseBudget, ask: Ask) -> None:
     budget.confirm("a", 1, 0.0)
     assert ask("b") == 90.0
 
@@ -221,7 +221,7 @@ def test_what_a_dead_task_held_is_free_when_its_lease_has_ended(clock: Clock, as
 
 
 def test_a_task_whose_line_broke_keeps_its_lease_to_its_end_and_gets_no_share(
-    budget: Budget, clock: Clock, ask: Ask
+    budget: LeaseBudget, clock: Clock, ask: Ask
 ) -> None:
     settle(ask, "lost", "a")
     budget.lose("lost")
@@ -230,7 +230,7 @@ def test_a_task_whose_line_broke_keeps_its_lease_to_its_end_and_gets_no_share(
     assert ask("a") == 90.0
 
 
-def test_a_task_that_is_lost_gets_its_share_again_when_it_is_heard(budget: Budget, ask: Ask) -> None:
+def test_a_task_that_is_lost_gets_its_share_again_when_it_is_heard(budget: LeaseBudget, ask: Ask) -> None:
     settle(ask)
     budget.lose("a")
     settle(ask)
@@ -249,7 +249,7 @@ def test_a_dead_task_counts_for_nothing_in_the_end(clock: Clock, ask: Ask) -> No
 # Who is to be told at once.
 
 
-def test_who_is_leased_notably_less_than_there_is_is_short(budget: Budget, ask: Ask) -> None:
+def test_who_is_leased_notably_less_than_there_is_is_short(budget: LeaseBudget, ask: Ask) -> None:
     settle(ask)
     assert budget.short(90.0) == []
     budget.release("a", 1.0)
@@ -260,7 +260,7 @@ def test_who_is_leased_notably_less_than_there_is_is_short(budget: Budget, ask: 
     assert budget.short(90.0) == []
 
 
-def test_who_waits_for_what_another_gives_up_is_short_when_that_is_confirmed(budget: Budget, ask: Ask) -> None:
+def test_who_waits_for_what_another_gives_up_is_short_when_that_is_confirmed(budget: LeaseBudget, ask: Ask) -> None:
     settle(ask)
     ask("a", 10.0)
     assert budget.short(90.0) == []
@@ -268,14 +268,14 @@ def test_who_waits_for_what_another_gives_up_is_short_when_that_is_confirmed(bud
     assert budget.short(90.0) == ["b"]
 
 
-def test_who_wants_no_more_is_not_short(budget: Budget, ask: Ask) -> None:
+def test_who_wants_no_more_is_not_short(budget: LeaseBudget, ask: Ask) -> None:
     for _ in range(4):
         ask("a"), ask("b", 5.0)
     budget.release("a", 1.0)
     assert budget.short(90.0) == []
 
 
-def test_who_cannot_be_told_is_not_short(budget: Budget, clock: Clock, ask: Ask) -> None:
+def test_who_cannot_be_told_is_not_short(budget: LeaseBudget, clock: Clock, ask: Ask) -> None:
     settle(ask, "a", "lost", "silent")
     budget.release("a", 1.0)
     budget.lose("lost")
@@ -286,7 +286,7 @@ def test_who_cannot_be_told_is_not_short(budget: Budget, clock: Clock, ask: Ask)
 
 
 def test_a_trifle_is_not_worth_a_message(clock: Clock) -> None:
-    budget = Budget(clock, 600.0, TERM)
+    budget = LeaseBudget(clock, 600.0, TERM)
     budget.ask("a", inf, 500.0, 1)
     assert budget.short(509.0) == []
     assert budget.short(511.0) == ["a"]
@@ -330,7 +330,7 @@ def test_tasks_together_never_believe_that_they_may_make_more_than_the_limit(
 ) -> None:
     """However late each hears; whoever dies, leaves, or loses answers together with its line."""
     clock = Clock()
-    budget = Budget(clock, limit, TERM)
+    budget = LeaseBudget(clock, limit, TERM)
     tasks = {name: Task(clock) for name in "abcd"}
     for what, *rest in steps:
         if what == "wait":
@@ -358,7 +358,7 @@ def test_tasks_together_never_believe_that_they_may_make_more_than_the_limit(
 @given(st.lists(WANTS.filter(bool), min_size=1, max_size=8))
 def test_when_all_have_asked_for_some_seconds_nothing_is_left_that_anybody_wants(wants: list[float]) -> None:
     clock = Clock()
-    ask = Ask(Budget(clock, LIMIT, TERM), clock, pause=0.0)
+    ask = Ask(LeaseBudget(clock, LIMIT, TERM), clock, pause=0.0)
     for _ in range(6):
         leased = [ask(str(number), want) for number, want in enumerate(wants)]
         clock.move(1.0)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from delivery.rate.rate_lease import TERM
+from delivery.rate.rate_lease import LEASE_SECONDS
 from tests.delivery.simulation import Delivery, Service, between, fullest_second, mean_rate
 from tests.delivery.virtual import VirtualLoop, run
 
@@ -177,10 +177,10 @@ def test_a_task_that_loses_the_driver_goes_on_at_its_lease_until_that_ends(notic
     delivery = run(watched(500, [ENDLESS] * 2, 20, cut))
     lost, other = (task.permit.starts for task in delivery.tasks.values())
     before = between(lost, cut_at - 2.0, cut_at)
-    assert before > 0 and between(lost, cut_at, cut_at + TERM - 0.25) == pytest.approx(before, rel=0.03)
-    assert cut_at + TERM - 0.25 < max(lost) <= cut_at + TERM
-    assert between(other, cut_at + TERM + 0.3, 20) >= 0.95 * 500
-    assert between(delivery.starts, cut_at, cut_at + TERM - 0.25) >= 0.95 * 500
+    assert before > 0 and between(lost, cut_at, cut_at + LEASE_SECONDS - 0.25) == pytest.approx(before, rel=0.03)
+    assert cut_at + LEASE_SECONDS - 0.25 < max(lost) <= cut_at + LEASE_SECONDS
+    assert between(other, cut_at + LEASE_SECONDS + 0.3, 20) >= 0.95 * 500
+    assert between(delivery.starts, cut_at, cut_at + LEASE_SECONDS - 0.25) >= 0.95 * 500
     assert fullest_second(delivery.starts) <= 500
 
 
@@ -192,7 +192,7 @@ def test_tasks_that_all_lose_the_driver_keep_the_limit_and_stop() -> None:
 
     delivery = run(watched(500, [ENDLESS // 8] * 8, 15, cut, slots=8))
     assert fullest_second(delivery.starts) <= 500
-    assert 5.0 + TERM - 0.25 < max(delivery.starts) <= 5.0 + TERM
+    assert 5.0 + LEASE_SECONDS - 0.25 < max(delivery.starts) <= 5.0 + LEASE_SECONDS
 
 
 @pytest.mark.parametrize("noticed_after", [0.0, 2.0])
@@ -204,7 +204,7 @@ def test_what_a_task_that_dies_held_comes_back_by_itself(noticed_after: float) -
         first.cut(noticed_after=noticed_after)
 
     delivery = run(watched(500, [ENDLESS] * 2, 20, die))
-    assert between(delivery.starts, 5.0 + TERM + 0.3, 20) >= 0.95 * 500
+    assert between(delivery.starts, 5.0 + LEASE_SECONDS + 0.3, 20) >= 0.95 * 500
     assert fullest_second(delivery.starts) <= 500
 
 

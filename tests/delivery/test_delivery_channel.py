@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.control.wire import LONGEST_GREETING, Address, ChannelError, Message, Seal, nonce, read_line, seals
+from delivery.control.wire import (
+    LONGEST_GREETING,
+    ChannelError,
+    DriverAddress,
+    Message,
+    MessageMac,
+    nonce,
+    read_line,
+    seals,
+)
 from tests.delivery.virtual import run
 
 SECRET = "5ec2e7" * 10
@@ -61,7 +70,7 @@ def test_messages_arrive_as_they_were_sealed_in_both_directions(ends: Ends) -> N
 
 @given(st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=5))
 def test_any_json_object_arrives_and_is_one_line(messages: list[Message]) -> None:
-    to, from_ = Seal(b"key"), Seal(b"key")
+    to, from_ = MessageMac(b"key"), MessageMac(b"key")
     for message in messages:
         line = to.close(message)
         assert line.count(b"\n") == 1 and line.endswith(b"\n")
@@ -73,23 +82,23 @@ def test_any_json_object_arrives_and_is_one_line(messages: list[Message]) -> Non
 
 @given(st.data())
 def test_a_message_of_which_a_bit_was_changed_does_not_open(data: st.DataObject) -> None:
-    line = bytearray(Seal(b"key").close(MESSAGE))
+    line = bytearray(MessageMac(b"key").close(MESSAGE))
     place = data.draw(st.integers(0, len(line) - 1))
     line[place] ^= 1 << data.draw(st.integers(0, 7))
-    assert not opens(Seal(b"key").open, bytes(line))
+    assert not opens(MessageMac(b"key").open, bytes(line))
 
 
 @given(st.data())
 def test_a_message_that_was_cut_or_lengthened_does_not_open(data: st.DataObject) -> None:
-    line = Seal(b"key").close(MESSAGE)
+    line = MessageMac(b"key").close(MESSAGE)
     place = data.draw(st.integers(0, len(line)))
     other = line[:place] + data.draw(st.binary(max_size=3)) + line[data.draw(st.integers(place, len(line))) :]
-    assert opens(Seal(b"key").open, other) == (other == line)
+    assert opens(MessageMac(b"key").open, other) == (other == line)
 
 
 @given(st.binary(max_size=200))
 def test_garbage_does_not_open(garbage: bytes) -> None:
-    assert not opens(Seal(b"key").open, garbage)
+    assert not opens(MessageMac(b"key").open, garbage)
 
 
 def test_a_message_does_not_open_twice(ends: Ends) -> None:
@@ -141,7 +150,7 @@ def test_who_does_not_start_with_a_nonce_is_nobody(line: bytes) -> None:
 
 
 def test_the_secret_shows_nowhere(ends: Ends) -> None:
-    address = Address("driver", 4040, SECRET)
+    address = DriverAddress("driver", 4040, SECRET)
     close, open_ = ends.to_driver()
     line = close(MESSAGE)
     with pytest.raises(ChannelError) as refused:
@@ -151,9 +160,9 @@ def test_the_secret_shows_nowhere(ends: Ends) -> None:
 
 
 def test_an_address_travels_with_the_secret_as_spark_brings_it() -> None:
-    address = Address("driver", 4040, SECRET)
+    address = DriverAddress("driver", 4040, SECRET)
     assert pickle.loads(pickle.dumps(address)) == address
-    assert address != Address("driver", 4040, "another")
+    assert address != DriverAddress("driver", 4040, "another")
 
 
 # Lines.

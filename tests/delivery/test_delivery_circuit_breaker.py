@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from delivery.call_statistics import Calls
+from delivery.call_statistics import CallStatistics
 from delivery.control.circuit_breaker import MOST_REFUSED, CircuitBreaker
-from delivery.rate.rate_lease import TERM
+from delivery.rate.rate_lease import LEASE_SECONDS
 from tests.delivery.clock import Clock
 
 
@@ -19,11 +19,11 @@ class Tasks:
     def __init__(self, *, trusted: bool = False) -> None:
         self.clock = Clock()
         self.breaker = CircuitBreaker(self.clock, trusted=trusted)
-        self.calls: dict[str, Calls] = {}
+        self.calls: dict[str, CallStatistics] = {}
 
     def tell(self, name: str, *, ready: bool = True, **more: int) -> int | None:
         """Tell of more calls; give how many may have been started, None where any may."""
-        calls = self.calls.setdefault(name, Calls())
+        calls = self.calls.setdefault(name, CallStatistics())
         for what, count in more.items():
             setattr(calls, what, getattr(calls, what) + count)
         calls.refusedInARow = 0 if "acknowledged" in more else calls.refusedInARow + more.get("refused", 0)
@@ -67,7 +67,7 @@ def test_each_answer_lets_one_more_call_start_beside_the_next(tasks: Tasks) -> N
     at_once = []
     for _ in range(5):
         assert granted is not None
-        at_once.append(granted - tasks.calls.get("a", Calls()).ended)
+        at_once.append(granted - tasks.calls.get("a", CallStatistics()).ended)
         granted = tasks.end("a", "refused", at_once[-1])
     assert at_once == [1, 2, 4, 8, 16]
 
@@ -94,7 +94,7 @@ def test_calls_that_fail_are_answers_and_use_up_nothing(tasks: Tasks) -> None:
 def test_while_nobody_answers_calls_are_made_ever_more_rarely(tasks: Tasks) -> None:
     granted, at = tasks.tell("a"), []
     for _ in range(200):
-        if granted != tasks.calls.setdefault("a", Calls()).attempts:
+        if granted != tasks.calls.setdefault("a", CallStatistics()).attempts:
             at.append(round(tasks.clock.now - 100.0, 1))
             tasks.end("a", "silent")
         tasks.clock.move(0.1)
@@ -115,7 +115,7 @@ def test_a_call_that_hangs_holds_the_others_up_for_a_second(tasks: Tasks) -> Non
 
 def test_what_a_task_was_granted_that_is_silent_is_free_when_its_time_is_over(tasks: Tasks) -> None:
     tasks.tell("a")
-    tasks.clock.move(TERM)
+    tasks.clock.move(LEASE_SECONDS)
     assert tasks.tell("b") == 1
 
 

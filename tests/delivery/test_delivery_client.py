@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import emulator
-from delivery.http.client import Client, connect
-from delivery.http.endpoint import Service
-from delivery.http.pool import Patience
-from delivery.model import Answer, Request
-from delivery.responses import UNREACHABLE, Meaning, meaning
-from emulator import Clock, Faults, Settings
+from delivery.http.client import PutEventsClient, connect
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.http.pool import Timeouts
+from delivery.model import Request, Response
+from delivery.responses import UNREACHABLE, ResponseMeaning, interpret_response
+from emulator import EmulatorClock, EmulatorSettings, Faults
 from tests.delivery.listeners import listening, silence
 
 FULL = (
@@ -35,11 +35,11 @@ def request(number: int, events: int = 10, item: str = "i") -> Request:
     return Request(f"r-{number}", f"u-{number}", f"s-{number}", ids, tuple(json.dumps(member) for member in members))
 
 
-def put_all(url: str, requests: list[Request], connections: int = 8, tracking_id: str = "t-1") -> list[Answer]:
+def put_all(url: str, requests: list[Request], connections: int = 8, tracking_id: str = "t-1") -> list[Response]:
     """Put requests side by side; the answers are in their order."""
 
-    async def put() -> list[Answer]:
-        client = connect(Service(tracking_id, "eu-west-1", url), connections)
+    async def put() -> list[Response]:
+        client = connect(TrackerEndpoint(tracking_id, "eu-west-1", url), connections)
         try:
             return await asyncio.gather(*map(client.put, requests))
         finally:
@@ -48,7 +48,7 @@ def put_all(url: str, requests: list[Request], connections: int = 8, tracking_id
     return asyncio.run(put())
 
 
-def put_one(url: str, *events: str, user: str | None = "u-1") -> Answer:
+def put_one(url: str, *events: str, user: str | None = "u-1") -> Response:
     ids = tuple(f"e-{place}" for place in range(len(events)))
     (answer,) = put_all(url, [Request("r-1", user, "s-1", ids, events)])
     return answer
@@ -106,7 +106,7 @@ def test_every_event_of_many_requests_arrives_once() -> None:
 
 def test_a_session_token_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-1")
-    with emulator.running(Settings(session_token="token-1")) as server:
+    with emulator.running(EmulatorSettings(session_token="token-1")) as server:
         assert put_one(server.endpoint_url, SMALL).httpStatus == 200
 
 
@@ -116,8 +116,8 @@ def test_a_session_token_of_the_environment_is_used(monkeypatch: pytest.MonkeyPa
 def test_a_call_is_made_once_whatever_the_environment_says_of_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
-    with emulator.running(Settings(faults=Faults(error_rate=1.0))) as server:
-        assert meaning(put_one(server.endpoint_url, SMALL)) is Meaning.FAULT
+    with emulator.running(EmulatorSettings(faults=Faults(error_rate=1.0))) as server:
+        assert interpret_response(put_one(server.endpoint_url, SMALL)) is ResponseMeaning.FAULT
         assert server.summary()["calls"] == 1
 
 
@@ -132,7 +132,7 @@ def test_a_call_is_made_once_whatever_the_environment_says_of_retries(monkeypatc
 )
 def test_each_call_has_its_own_fault_and_no_other(faults: Faults) -> None:
     requests = [request(number) for number in range(100)]
-    with emulator.running(Settings(faults=faults)) as server:
+    with emulator.running(EmulatorSettings(faults=faults)) as server:
         answers = put_all(server.endpoint_url, requests)
         summary, arrived = server.summary(), received(server)
     struck, met = summary["faults"], Counter(answer.errorCode for answer in answers)
@@ -141,7 +141,7 @@ def test_each_call_has_its_own_fault_and_no_other(faults: Faults) -> None:
     assert met["ServiceUnavailable"] == struck.get("service-unavailable", 0)
     assert met["ConnectionClosedError"] == struck.get("reset-before", 0) + struck.get("reset-after", 0)
     assert met[None] == 100 - sum(struck.values()) < 90
-    assert {meaning(answer) for answer in answers} == {Meaning.DELIVERED, Meaning.FAULT}
+    assert {interpret_response(answer) for answer in answers} == {ResponseMeaning.DELIVERED, ResponseMeaning.FAULT}
     acknowledged = [each for each, answer in zip(requests, answers, strict=True) if answer.errorCode is None]
     missing = [name for each in acknowledged for name in each.eventIds if arrived[name] != 1]
     assert missing == []
@@ -149,9 +149,9 @@ def test_each_call_has_its_own_fault_and_no_other(faults: Faults) -> None:
 
 
 def test_a_throttled_call_is_told() -> None:
-    with emulator.running(Settings(quota=5), Clock(steady=lambda: 0.0)) as server:
+    with emulator.running(EmulatorSettings(quota=5), EmulatorClock(steady=lambda: 0.0)) as server:
         answers = put_all(server.endpoint_url, [request(number) for number in range(12)])
-    assert Counter(map(meaning, answers)) == {Meaning.DELIVERED: 5, Meaning.THROTTLED: 7}
+    assert Counter(map(interpret_response, answers)) == {ResponseMeaning.DELIVERED: 5, ResponseMeaning.THROTTLED: 7}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_an_invalid_event_has_its_call_refused_by_the_service(event: str) -> Non
     with emulator.running() as server:
         answer = put_one(server.endpoint_url, SMALL, event)
         assert received(server) == {}
-    assert meaning(answer) is Meaning.REFUSED
+    assert interpret_response(answer) is ResponseMeaning.REFUSED
     assert answer.httpStatus == 400
     assert answer.errorCode in {"InvalidInputException", "SerializationException"}
     assert answer.errorMessage
@@ -180,22 +180,22 @@ def test_an_invalid_event_has_its_call_refused_by_the_service(event: str) -> Non
 @pytest.mark.parametrize(
     ("settings", "code"),
     [
-        (Settings(secret_key="another"), "InvalidSignatureException"),
-        (Settings(access_key="AKIDANOTHER"), "UnrecognizedClientException"),
-        (Settings(tracking_ids=frozenset({"another"})), "ResourceNotFoundException"),
+        (EmulatorSettings(secret_key="another"), "InvalidSignatureException"),
+        (EmulatorSettings(access_key="AKIDANOTHER"), "UnrecognizedClientException"),
+        (EmulatorSettings(tracking_ids=frozenset({"another"})), "ResourceNotFoundException"),
     ],
 )
-def test_a_wrong_set_up_is_told(settings: Settings, code: str) -> None:
+def test_a_wrong_set_up_is_told(settings: EmulatorSettings, code: str) -> None:
     with emulator.running(settings) as server:
         answer = put_one(server.endpoint_url, SMALL)
         assert received(server) == {}
-    assert (answer.errorCode, meaning(answer)) == (code, Meaning.STOP)
+    assert (answer.errorCode, interpret_response(answer)) == (code, ResponseMeaning.STOP)
 
 
 def test_a_signature_out_of_time_is_told() -> None:
-    with emulator.running(Settings(), Clock(wall=lambda: time.time() + 3_600)) as server:
+    with emulator.running(EmulatorSettings(), EmulatorClock(wall=lambda: time.time() + 3_600)) as server:
         answer = put_one(server.endpoint_url, SMALL)
-    assert (answer.errorCode, meaning(answer)) == ("InvalidSignatureException", Meaning.STOP)
+    assert (answer.errorCode, interpret_response(answer)) == ("InvalidSignatureException", ResponseMeaning.STOP)
 
 
 def test_missing_credentials_are_told_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,8 +204,8 @@ def test_missing_credentials_are_told_without_a_call(monkeypatch: pytest.MonkeyP
     with emulator.running() as server:
         answers = put_all(server.endpoint_url, [request(number) for number in range(20)])
         assert server.summary()["calls"] == 0
-    assert set(answers) == {Answer(None, "NoCredentialsError", "Unable to locate credentials")}
-    assert meaning(answers[0]) is Meaning.STOP
+    assert set(answers) == {Response(None, "NoCredentialsError", "Unable to locate credentials")}
+    assert interpret_response(answers[0]) is ResponseMeaning.STOP
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])  # nobody listens on `discard`
@@ -239,7 +239,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 def test_no_call_has_anothers_answer_though_connections_break_and_callers_give_up() -> None:
     async def live() -> None:
         async with listening(echo) as server:
-            client = connect(Service("t-1", "eu-west-1", f"http://127.0.0.1:{server.port}"), 10)
+            client = connect(TrackerEndpoint("t-1", "eu-west-1", f"http://127.0.0.1:{server.port}"), 10)
             calls = [asyncio.create_task(client.put(request(number))) for number in range(400)]
             dice = random.Random(7)
             while not all(call.done() for call in calls):
@@ -260,7 +260,7 @@ def test_no_call_has_anothers_answer_though_connections_break_and_callers_give_u
 def test_closing_ends_calls_at_once() -> None:
     async def live() -> None:
         async with listening(silence) as server:
-            client = connect(Service("t-1", "eu-west-1", f"http://127.0.0.1:{server.port}"), 4)
+            client = connect(TrackerEndpoint("t-1", "eu-west-1", f"http://127.0.0.1:{server.port}"), 4)
             calls = [asyncio.create_task(client.put(request(number))) for number in range(9)]
             while server.connections < 4:
                 await asyncio.sleep(0)
@@ -306,20 +306,20 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
 
 
 @pytest.fixture
-def later() -> Callable[[float], Clock]:
+def later() -> Callable[[float], EmulatorClock]:
     """Return a function that sets the emulator's clock forward."""
     ahead = 0.0
 
-    def set_forward(seconds: float) -> Clock:
+    def set_forward(seconds: float) -> EmulatorClock:
         nonlocal ahead
         ahead += seconds
-        return Clock(wall=lambda: time.time() + ahead)
+        return EmulatorClock(wall=lambda: time.time() + ahead)
 
     return set_forward
 
 
 def test_calls_that_start_together_look_for_credentials_once(keys: Keys) -> None:
-    with emulator.running(Settings(session_token="token-1")) as server:
+    with emulator.running(EmulatorSettings(session_token="token-1")) as server:
         answers = put_all(server.endpoint_url, [request(number) for number in range(20)])
     assert {answer.httpStatus for answer in answers} == {200}
     assert keys.asked == 1
@@ -332,8 +332,10 @@ def test_credentials_that_nobody_gives_are_waited_for_no_longer_than_one_may(
     os.mkfifo(fifo)  # whoever reads it waits until somebody writes
     Keys(tmp_path, monkeypatch)
 
-    async def live() -> Answer:
-        client = Client(Service("t-1", "eu-west-1", "http://127.0.0.1:9"), 1, Patience(credentials=0.3), time.time)
+    async def live() -> Response:
+        client = PutEventsClient(
+            TrackerEndpoint("t-1", "eu-west-1", "http://127.0.0.1:9"), 1, Timeouts(credentials=0.3), time.time
+        )
         try:
             await client.open()
             return await client.put(request(1))
@@ -344,40 +346,40 @@ def test_credentials_that_nobody_gives_are_waited_for_no_longer_than_one_may(
         answer = asyncio.run(live())
     finally:
         fifo.open("r+b", buffering=0).write(b"{}\n")
-    assert answer == Answer(None, "TimeoutError", "boto3 did not find the endpoint and credentials within 0.3 s")
-    assert meaning(answer) is Meaning.FAULT
+    assert answer == Response(None, "TimeoutError", "boto3 did not find the endpoint and credentials within 0.3 s")
+    assert interpret_response(answer) is ResponseMeaning.FAULT
 
 
-def test_keys_that_have_ended_are_renewed(keys: Keys, later: Callable[[float], Clock]) -> None:
+def test_keys_that_have_ended_are_renewed(keys: Keys, later: Callable[[float], EmulatorClock]) -> None:
     async def live(url: str) -> None:
-        client = connect(Service("t-1", "eu-west-1", url), 4)
-        assert meaning(await client.put(request(1))) is Meaning.DELIVERED
+        client = connect(TrackerEndpoint("t-1", "eu-west-1", url), 4)
+        assert interpret_response(await client.put(request(1))) is ResponseMeaning.DELIVERED
         later(301)
-        assert meaning(await client.put(request(2))) is Meaning.EXPIRED
+        assert interpret_response(await client.put(request(2))) is ResponseMeaning.EXPIRED
         assert await client.renew() is False, "there are no others yet"
-        assert meaning(await client.put(request(2))) is Meaning.EXPIRED
+        assert interpret_response(await client.put(request(2))) is ResponseMeaning.EXPIRED
         keys.set("token-2")
         asked = keys.asked
         assert await asyncio.gather(client.renew(), client.renew()) == [True, True]
         assert await client.renew() is True, "nobody has been refused since"
         assert keys.asked == asked + 1
-        assert meaning(await client.put(request(2))) is Meaning.DELIVERED
+        assert interpret_response(await client.put(request(2))) is ResponseMeaning.DELIVERED
         await client.close()
 
-    with emulator.running(Settings(token_lifetime=300), later(0)) as server:
+    with emulator.running(EmulatorSettings(token_lifetime=300), later(0)) as server:
         asyncio.run(live(server.endpoint_url))
         assert received(server) == Counter(f"e-{number}-{each}" for number in (1, 2) for each in range(10))
 
 
 def test_the_clock_of_signatures_may_be_another() -> None:
-    async def live(url: str) -> Answer:
-        client = Client(Service("t-1", "eu-west-1", url), 1, Patience(), lambda: 1_704_067_200.0)
+    async def live(url: str) -> Response:
+        client = PutEventsClient(TrackerEndpoint("t-1", "eu-west-1", url), 1, Timeouts(), lambda: 1_704_067_200.0)
         try:
             return await client.put(request(1))
         finally:
             await client.close()
 
-    with emulator.running(Settings(), Clock(wall=lambda: 1_704_067_200.0 + 800)) as server:
+    with emulator.running(EmulatorSettings(), EmulatorClock(wall=lambda: 1_704_067_200.0 + 800)) as server:
         assert asyncio.run(live(server.endpoint_url)).httpStatus == 200
 
 
@@ -385,8 +387,8 @@ def test_the_clock_of_signatures_may_be_another() -> None:
 
 
 def test_a_client_opens_a_connection_ahead_of_a_call_and_says_what_it_met() -> None:
-    async def scenario(url: str) -> tuple[list[object], Answer]:
-        client = connect(Service("t-1", "eu-west-1", url), 8)
+    async def scenario(url: str) -> tuple[list[object], Response]:
+        client = connect(TrackerEndpoint("t-1", "eu-west-1", url), 8)
         try:
             seen: list[object] = [client.ready, await client.connect(), client.ready]
             coming = client.put(request(1))
@@ -400,5 +402,5 @@ def test_a_client_opens_a_connection_ahead_of_a_call_and_says_what_it_met() -> N
         seen, answer = asyncio.run(scenario(server.endpoint_url))
     assert (seen, answer.httpStatus) == ([False, None, True, False, True], 200)
     seen, answer = asyncio.run(scenario("http://127.0.0.1:9"))
-    assert seen[1] == answer and meaning(answer) is Meaning.UNREACHABLE
+    assert seen[1] == answer and interpret_response(answer) is ResponseMeaning.UNREACHABLE
     assert not seen[2]

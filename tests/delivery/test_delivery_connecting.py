@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from delivery.model import Answer, Request
+from delivery.model import Request, Response
 from delivery.sender.request_executor import RetryPolicy
 from tests.delivery.sendings import DELIVERED, NOBODY, Script, Sending, request, run, start
 from tests.delivery.simulation import between, fullest_second
@@ -98,12 +98,12 @@ def test_a_lease_that_ends_while_connections_are_awaited_lets_nothing_out() -> N
 class Refusing(Script):
     """Connections that are refused, and some that are not."""
 
-    def __init__(self, *faults: Answer | None) -> None:
+    def __init__(self, *faults: Response | None) -> None:
         super().__init__(connecting=0.01)
         self._faults = deque(faults)
         self.tried: list[float] = []
 
-    async def connect(self) -> Answer | None:
+    async def connect(self) -> Response | None:
         self.tried.append(self._now())
         fault = self._faults.popleft() if self._faults else None
         return fault or await super().connect()

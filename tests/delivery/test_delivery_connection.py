@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 
-from delivery.http.pool import Patience
-from delivery.responses import UNREACHABLE, NoAnswerError
+from delivery.http.pool import Timeouts
+from delivery.responses import UNREACHABLE, NoResponseError
 from tests.delivery.listeners import OK, POST, answering, code, jump, listening, pool, read_call, run, silence
 
 TRUST_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -111,7 +111,7 @@ def test_bytes_that_come_while_nobody_asks_answer_nobody() -> None:
 @pytest.mark.parametrize(("pause", "connections"), [(3.9, 1), (4.1, 3)])
 def test_a_connection_is_used_again_for_four_seconds(pause: float, connections: int) -> None:
     async def live() -> None:
-        async with listening(answering(OK)) as server, pool(server.port, patience=Patience()) as calls:
+        async with listening(answering(OK)) as server, pool(server.port, patience=Timeouts()) as calls:
             for _ in range(3):
                 assert (await calls.call(POST)).status == 200
                 jump(pause)
@@ -153,7 +153,7 @@ def test_connections_that_are_closed_before_a_call_are_opened_no_more_often_than
             for _ in range(6):
                 try:
                     await calls.open()
-                except NoAnswerError as fault:
+                except NoResponseError as fault:
                     told.append(fault.code)
                 await asyncio.sleep(0.02)
                 assert not calls.ready
@@ -254,7 +254,7 @@ def test_an_answer_that_hangs_or_drips_is_waited_for_so_long_and_no_longer(drip:
                     await asyncio.sleep(0)  # the client reads it, and perhaps ends
             gone.set()
 
-        async with listening(handle) as server, pool(server.port, patience=Patience(answer=20.0)) as calls:
+        async with listening(handle) as server, pool(server.port, patience=Timeouts(answer=20.0)) as calls:
             assert await code(calls.call(POST)) == "ReadTimeoutError"
             await gone.wait()
             assert pieces == 4
@@ -270,7 +270,7 @@ def test_time_is_counted_for_each_call_anew() -> None:
                 await asyncio.sleep(0)
                 writer.write(OK)
 
-        patience = Patience(answer=20.0, idle=99.0)
+        patience = Timeouts(answer=20.0, idle=99.0)
         async with listening(handle) as server, pool(server.port, patience=patience) as calls:
             assert [(await calls.call(POST)).status for _ in range(6)] == [200] * 6
             assert server.connections == 1
@@ -363,7 +363,7 @@ def test_an_abort_ends_all_at_once_and_for_good() -> None:
             assert await code(calls.call(POST)) == "ConnectionClosedError"
             assert server.connections == 1
 
-        endless = Patience(connect=1e9)
+        endless = Timeouts(connect=1e9)
         async with listening(silence) as server, pool(server.port, patience=endless, trust=TRUST_NOBODY) as calls:
             opening = asyncio.create_task(calls.call(POST))
             while not server.connections:
@@ -404,7 +404,7 @@ def test_a_connection_that_was_not_used_for_long_is_not_at_hand() -> None:
 def test_a_connection_that_cannot_be_opened_says_why() -> None:
     async def scenario() -> None:
         async with pool(1) as calls:
-            with pytest.raises(NoAnswerError) as raised:
+            with pytest.raises(NoResponseError) as raised:
                 await calls.open()
             assert (raised.value.code, calls.ready) == ("EndpointConnectionError", False)
 

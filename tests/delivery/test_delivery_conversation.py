@@ -11,13 +11,13 @@ from hashlib import sha256
 
 import pytest
 
-from delivery.call_statistics import Calls
+from delivery.call_statistics import CallStatistics
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.task_session import Talk
+from delivery.control.task_session import TaskSession
 from delivery.control.wire import Message
-from delivery.model import Answer, Row
-from delivery.rate.aimd import Target
-from delivery.rate.rate_lease import TERM, Permit
+from delivery.model import OutcomeRow, Response
+from delivery.rate.aimd import AimdRateController
+from delivery.rate.rate_lease import LEASE_SECONDS, RateLease
 from tests.delivery.clock import Clock
 
 NAMES = [sha256(str(number).encode()).hexdigest() for number in range(20)]
@@ -28,15 +28,15 @@ NAMES = [sha256(str(number).encode()).hexdigest() for number in range(20)]
 class Sender:
     """Makes a part's calls, one step at a time, whatever the rate."""
 
-    permit: Permit
+    permit: RateLease
     left: deque[str]
     under_way: list[str] = field(default_factory=list)
-    calls: Calls = field(default_factory=Calls)
+    calls: CallStatistics = field(default_factory=CallStatistics)
     starved: bool = True
     exhausted: bool = False
-    ending: Answer | None = None
-    unreachable: Answer | None = None
-    refusal: Answer | None = None
+    ending: Response | None = None
+    unreachable: Response | None = None
+    refusal: Response | None = None
     ready: bool = False
     failing: tuple[int, int] = (0, 0)
     has_others: bool = True
@@ -64,10 +64,10 @@ class Attempt:
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name = name
-        self.permit = Permit(clock)
+        self.permit = RateLease(clock)
         self.sender = Sender(self.permit, deque(NAMES))
-        self.talk = Talk(self.permit, self.sender, clock)  # type: ignore[arg-type]
-        self.reported: list[Row] = []
+        self.talk = TaskSession(self.permit, self.sender, clock)  # type: ignore[arg-type]
+        self.reported: list[OutcomeRow] = []
         self.known: set[str] = set()
         """What the driver knew to have ended when it last gave the part."""
         self.to_driver: deque[str] = deque()
@@ -95,10 +95,10 @@ class Conversation:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.dispatcher = Dispatcher(Target(100.0, self.clock), self.clock)
+        self.dispatcher = Dispatcher(AimdRateController(100.0, self.clock), self.clock)
         self.attempts: list[Attempt] = []
         self.everybody: list[Attempt] = []
-        self.told: list[Row] = []
+        self.told: list[OutcomeRow] = []
         self.called: Counter[str] = Counter()
         self.come()
 
@@ -106,7 +106,7 @@ class Conversation:
         if what == "come":
             self.come()
         elif what == "wait":
-            self.clock.move(TERM / 5)
+            self.clock.move(LEASE_SECONDS / 5)
         elif self.attempts:
             getattr(self, what)(self.attempts[which % len(self.attempts)])
         self.check()
@@ -227,7 +227,7 @@ class Conversation:
         return attempt in self.attempts or attempt.talk.over
 
 
-def ids(rows: list[Row]) -> Counter[str]:
+def ids(rows: list[OutcomeRow]) -> Counter[str]:
     """Which attempt has ended which request, how often."""
     return Counter(f"{row['eventIds'][0]} {row['requestId']}" for row in rows)
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
 from delivery.http.credentials import find_credentials, may_come
-from delivery.http.endpoint import Service, resolve
+from delivery.http.endpoint import TrackerEndpoint, resolve
 
 SECRET = "s3cr3t-t0k3n"
 Write = Callable[[str], None]
@@ -110,7 +110,7 @@ def test_a_number_that_is_none_is_named(config: Write, monkeypatch: pytest.Monke
 def test_a_mode_that_does_not_exist_passes_by_itself_nowhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "bogus")
     with pytest.raises(BotoCoreError) as raised:
-        resolve(Service("t", "eu-west-1", "http://127.0.0.1:9"))
+        resolve(TrackerEndpoint("t", "eu-west-1", "http://127.0.0.1:9"))
     assert not may_come(raised.value)
 
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from delivery.call_statistics import Calls
-from delivery.control.dispatcher import Dispatcher, Trust
+from delivery.call_statistics import CallStatistics
+from delivery.control.dispatcher import Dispatcher, ServiceHistory
 from delivery.control.wire import Message
-from delivery.ended_requests import Done
-from delivery.model import Answer, Row
-from delivery.rate.aimd import Target
-from delivery.rate.rate_lease import TERM
+from delivery.ended_requests import EndedRequestSet
+from delivery.model import OutcomeRow, Response
+from delivery.rate.aimd import AimdRateController
+from delivery.rate.rate_lease import LEASE_SECONDS
 from tests.delivery.clock import Clock
 
 LIMIT = 90.0
 ONE_CALL = 0.125
 """Seconds, at the least: what a task gives up is free when its next call would have been due."""
 DENIED = {"httpStatus": 403, "errorCode": "AccessDeniedException"}
-UNKNOWN = Trust()
+UNKNOWN = ServiceHistory()
 NOBODY = {"httpStatus": None, "errorCode": "EndpointConnectionError"}
 
 
@@ -28,7 +28,7 @@ def name(number: int) -> str:
     return sha256(str(number).encode()).hexdigest()
 
 
-def row(number: int, status: str = "delivered", events: int = 1) -> Row:
+def row(number: int, status: str = "delivered", events: int = 1) -> OutcomeRow:
     ids = [f"e{number}-{n}" for n in range(events)]
     return {"requestId": name(number), "status": status, "eventIds": ids, "errorCode": None, "httpStatus": 400}
 
@@ -36,9 +36,9 @@ def row(number: int, status: str = "delivered", events: int = 1) -> Row:
 class Driver:
     """A dispatcher, and attempts that ask it; an attempt hears each answer at once, unless a test says otherwise."""
 
-    def __init__(self, start: float = 100.0, trust: Trust = UNKNOWN) -> None:
+    def __init__(self, start: float = 100.0, trust: ServiceHistory = UNKNOWN) -> None:
         self.clock = Clock(start)
-        self.dispatcher = Dispatcher(Target(LIMIT, self.clock), self.clock, trust)
+        self.dispatcher = Dispatcher(AimdRateController(LIMIT, self.clock), self.clock, trust)
         self.numbers: dict[str, int] = {}
         self.heard: dict[str, int] = {}
 
@@ -55,7 +55,7 @@ class Driver:
             "ended": [],
             "wants": None,
             "ahead": 0.0,
-            "calls": asdict(Calls()),
+            "calls": asdict(CallStatistics()),
             "idle": False,
             "gone": False,
             "complete": False,
@@ -74,8 +74,8 @@ class Driver:
     def rates(self, *attempts: str) -> list[float]:
         return [self.ask(attempt)["rate"] for attempt in attempts]
 
-    def done(self, answer: Message) -> Done:
-        done = Done()
+    def done(self, answer: Message) -> EndedRequestSet:
+        done = EndedRequestSet()
         done.add(answer["done"])
         return done
 
@@ -141,18 +141,18 @@ def test_what_an_attempt_held_that_has_gone_is_free_when_its_rate_has_given_the_
 def test_an_attempt_whose_line_broke_keeps_its_lease_to_its_end(pair: Driver) -> None:
     pair.dispatcher.lose("a")
     assert pair.ask("b")["rate"] == 30.0
-    pair.clock.move(TERM)
+    pair.clock.move(LEASE_SECONDS)
     assert pair.ask("b")["rate"] == LIMIT
 
 
 def test_an_attempt_that_dies_without_a_word_gives_its_lease_back_as_well(pair: Driver) -> None:
-    pair.clock.move(TERM)
+    pair.clock.move(LEASE_SECONDS)
     assert pair.ask("b")["rate"] == LIMIT
 
 
 def test_what_is_throttled_brings_the_rate_down_for_all(pair: Driver) -> None:
     pair.clock.move(1.0)
-    pair.ask("a", calls=asdict(Calls(answered=90, throttled=30)))
+    pair.ask("a", calls=asdict(CallStatistics(answered=90, throttled=30)))
     assert pair.dispatcher.progress().target == pytest.approx(0.99 * 60)
     assert pair.dispatcher.progress().why == "throttled at 60/s 0 s ago"
     pair.rates("b", "a")
@@ -160,7 +160,7 @@ def test_what_is_throttled_brings_the_rate_down_for_all(pair: Driver) -> None:
 
 
 def test_calls_are_told_as_totals_so_none_is_counted_twice(pair: Driver) -> None:
-    calls = asdict(Calls(answered=30, throttled=10))
+    calls = asdict(CallStatistics(answered=30, throttled=10))
     pair.ask("a", calls=calls)
     target = pair.dispatcher.progress().target
     for _ in range(10):
@@ -241,7 +241,7 @@ def told_until(driver: Driver, until: float, begin: int = 0) -> int:
 
 
 def test_no_call_starts_while_an_outcome_has_not_been_durable_for_a_second_and_a_half(pair: Driver) -> None:
-    pair.ask("a", ended=[row(0)], calls=asdict(Calls(acknowledged=1)))
+    pair.ask("a", ended=[row(0)], calls=asdict(CallStatistics(acknowledged=1)))
     for _ in range(15):
         assert pair.rates("a", "b") == [60.0, 30.0]
         pair.clock.move(0.1)
@@ -399,7 +399,7 @@ def test_a_long_list_is_told_in_pieces_and_nothing_is_sent_before_it_is_complete
     assert [len(answer.get("done", "")) for answer in answers] == [174_764, 174_764, 77_144, 0]
     assert [answer["rate"] for answer in answers] == [0.0, 0.0, LIMIT, LIMIT]
     assert all(answer["owns"] for answer in answers)
-    done = Done()
+    done = EndedRequestSet()
     for answer in answers[:3]:
         done.add(answer["done"])
     assert all(done.has(f"{number:064x}"[::-1]) for number in range(40_000))
@@ -422,7 +422,7 @@ def test_a_part_whose_owner_is_not_heard_is_the_seconds_after_the_grace(driver: 
     driver.come("b")
     if silence == "lost":
         driver.dispatcher.lose("a")
-    for _ in range(round(TERM / 0.5)):
+    for _ in range(round(LEASE_SECONDS / 0.5)):
         assert not driver.ask("b")["owns"]
         driver.clock.move(0.5)
     answer = driver.ask("b")
@@ -435,7 +435,7 @@ def test_a_first_attempt_gets_its_part_back_from_a_second_that_died(driver: Driv
     driver.come("b")
     driver.ask("a"), driver.ask("a", idle=True), driver.ask("b")
     driver.dispatcher.lose("b")
-    for _ in range(round(TERM / 0.25)):
+    for _ in range(round(LEASE_SECONDS / 0.25)):
         assert not driver.ask("a", idle=True)["owns"]
         driver.clock.move(0.25)
     assert driver.ask("a", idle=True)["owns"]
@@ -445,7 +445,7 @@ def test_word_without_a_question_keeps_no_silent_owner_alive(driver: Driver) -> 
     driver.come("a")
     driver.ask("a")
     driver.come("b")
-    for _ in range(round(TERM / 0.5)):
+    for _ in range(round(LEASE_SECONDS / 0.5)):
         driver.dispatcher.answer("a")
         driver.clock.move(0.5)
     assert driver.ask("b")["owns"]
@@ -501,7 +501,7 @@ def test_who_stops_the_delivery_stops_all(pair: Driver) -> None:
 def test_an_answer_that_no_retry_mends_ends_the_delivery(pair: Driver) -> None:
     assert pair.ask("a", ending=DENIED)["stop"]
     assert pair.ask("b", ending=NOBODY)["stop"]
-    assert pair.dispatcher.ending == Answer(403, "AccessDeniedException")
+    assert pair.dispatcher.ending == Response(403, "AccessDeniedException")
 
 
 @pytest.mark.parametrize("start", [0.0, 100.0])
@@ -512,11 +512,11 @@ def test_a_service_that_answered_nobody_for_five_seconds_is_not_there(start: flo
         assert not driver.ask("a", unreachable=NOBODY)["stop"]
         driver.clock.move(0.5)
     assert driver.ask("a", unreachable=NOBODY)["stop"]
-    assert driver.dispatcher.ending == Answer(None, "EndpointConnectionError")
+    assert driver.dispatcher.ending == Response(None, "EndpointConnectionError")
 
 
 def test_a_service_that_answered_anybody_is_there(pair: Driver) -> None:
-    pair.ask("a", calls=asdict(Calls(answered=1)))
+    pair.ask("a", calls=asdict(CallStatistics(answered=1)))
     for _ in range(100):
         assert not pair.ask("b", unreachable=NOBODY)["stop"]
         pair.clock.move(0.5)
@@ -526,11 +526,16 @@ def test_a_service_that_answered_anybody_is_there(pair: Driver) -> None:
 
 
 def test_progress_counts_events_and_the_calls_of_all_who_ever_came(pair: Driver) -> None:
-    pair.ask("a", ended=[row(0, events=10), row(1, "refused")], calls=asdict(Calls(2, 5, 3, 4, 1, 4, 0.1)), gone=True)
-    pair.ask("b", ended=[row(2, events=3)], calls=asdict(Calls(1, 1, 0, 1, 0, 1, 0.3)))
+    pair.ask(
+        "a",
+        ended=[row(0, events=10), row(1, "refused")],
+        calls=asdict(CallStatistics(2, 5, 3, 4, 1, 4, 0.1)),
+        gone=True,
+    )
+    pair.ask("b", ended=[row(2, events=3)], calls=asdict(CallStatistics(1, 1, 0, 1, 0, 1, 0.3)))
     progress = pair.dispatcher.progress()
     assert (progress.delivered, progress.refused, progress.tasks) == (13, 0, 1), "the refusal is provisional"
-    assert progress.calls == Calls(3, 6, 3, 5, 1, 5, 0.3)
+    assert progress.calls == CallStatistics(3, 6, 3, 5, 1, 5, 0.3)
     pair.dispatcher.conclude()
     assert pair.dispatcher.progress().refused == 1
 
@@ -545,22 +550,22 @@ def test_who_was_not_heard_for_long_takes_no_part(pair: Driver) -> None:
 
 def test_progress_before_anything_has_happened_says_the_limit(driver: Driver) -> None:
     progress = driver.dispatcher.progress()
-    assert (progress.target, progress.why, progress.tasks, progress.calls) == (LIMIT, "--max-rate", 0, Calls())
+    assert (progress.target, progress.why, progress.tasks, progress.calls) == (LIMIT, "--max-rate", 0, CallStatistics())
 
 
 def test_when_calls_began_is_handed_over_once_however_often_it_is_told(pair: Driver) -> None:
-    pair.ask("a", calls=asdict(Calls(begun={1000: 3, 1001: 2})))
-    pair.ask("b", calls=asdict(Calls(begun={1001: 5})))
-    pair.ask("a", calls=asdict(Calls(begun={1000: 3, 1001: 4, 1002: 1})))
+    pair.ask("a", calls=asdict(CallStatistics(begun={1000: 3, 1001: 2})))
+    pair.ask("b", calls=asdict(CallStatistics(begun={1001: 5})))
+    pair.ask("a", calls=asdict(CallStatistics(begun={1000: 3, 1001: 4, 1002: 1})))
     assert pair.dispatcher.take_begun() == {1000: 3, 1001: 9, 1002: 1}
-    pair.ask("a", calls=asdict(Calls(begun={1001: 4, 1002: 2})))
+    pair.ask("a", calls=asdict(CallStatistics(begun={1001: 4, 1002: 2})))
     assert pair.dispatcher.take_begun() == {1002: 1, 1001: 0}
 
 
 # Refusals, and requests without an answer.
 
 
-def told_refused(number: int, code: str = "InvalidInputException") -> Row:
+def told_refused(number: int, code: str = "InvalidInputException") -> OutcomeRow:
     return {**row(number, "refused"), "errorCode": code}
 
 
@@ -574,7 +579,7 @@ def test_a_refusal_stands_when_another_call_is_acknowledged_later(driver: Driver
     for acknowledged in range(1, 11):
         assert kept(driver) == []
         driver.clock.move(0.21)
-        driver.ask("a", calls=asdict(Calls(acknowledged=acknowledged)), **{"from": 1})
+        driver.ask("a", calls=asdict(CallStatistics(acknowledged=acknowledged)), **{"from": 1})
     assert kept(driver) == [name(0)]
 
 
@@ -584,7 +589,7 @@ def test_an_acknowledgement_that_was_long_on_its_way_lets_no_refusal_stand(drive
     driver.ask("b")
     driver.ask("a", ended=[told_refused(0)])
     driver.clock.move(2.5)
-    driver.ask("b", calls=asdict(Calls(acknowledged=1)))
+    driver.ask("b", calls=asdict(CallStatistics(acknowledged=1)))
     assert kept(driver) == []
 
 
@@ -604,13 +609,13 @@ def test_at_the_end_refusals_stand_where_anything_was_acknowledged_and_nobody_en
 @pytest.mark.parametrize(
     ("trust", "stand", "ending"),
     [
-        (Trust(), [], "InvalidInputException"),
-        (Trust(acknowledged=True), [1], "InvalidInputException"),
-        (Trust(working=True), [1, 2], None),
+        (ServiceHistory(), [], "InvalidInputException"),
+        (ServiceHistory(acknowledged=True), [1], "InvalidInputException"),
+        (ServiceHistory(working=True), [1, 2], None),
     ],
 )
 def test_where_nothing_was_acknowledged_what_is_known_of_the_service_decides(
-    trust: Trust, stand: list[int], ending: str | None
+    trust: ServiceHistory, stand: list[int], ending: str | None
 ) -> None:
     driver = Driver(trust=trust)
     driver.come("a")
@@ -623,11 +628,11 @@ def test_where_nothing_was_acknowledged_what_is_known_of_the_service_decides(
 
 def test_requests_without_an_answer_may_be_given_up_while_others_get_one(pair: Driver) -> None:
     assert not pair.ask("a")["finishing"]
-    pair.ask("b", calls=asdict(Calls(acknowledged=1)))
+    pair.ask("b", calls=asdict(CallStatistics(acknowledged=1)))
     assert pair.ask("a", failing=[0, 5])["finishing"]
     for _ in range(4):
         pair.clock.move(0.9)
-        pair.ask("b", calls=asdict(Calls(acknowledged=1)))
+        pair.ask("b", calls=asdict(CallStatistics(acknowledged=1)))
     assert not pair.ask("a", failing=[0, 5])["finishing"]
 
 
@@ -644,7 +649,7 @@ def test_requests_without_an_answer_may_be_given_up_while_others_get_one(pair: D
 def test_or_where_none_are_left_and_few_have_not_seen_one(
     pair: Driver, a: list[int], b: list[int], others: bool, finishing: bool
 ) -> None:
-    acknowledged = asdict(Calls(acknowledged=1))
+    acknowledged = asdict(CallStatistics(acknowledged=1))
     for _ in range(10):
         pair.ask("a", failing=a, others=others, calls=acknowledged)
         pair.ask("b", failing=b, others=False)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from delivery.control.circuit_breaker import MOST_REFUSED
-from delivery.model import Answer, Request
+from delivery.model import Request, Response
 from tests.delivery.simulation import DELIVERED, Delivery, Service, Task, fullest_second
 from tests.delivery.virtual import run
 
-REFUSED = Answer(400, "InvalidInputException", "invalid")
-UNAVAILABLE = Answer(503, "ServiceUnavailable", "later")
+REFUSED = Response(400, "InvalidInputException", "invalid")
+UNAVAILABLE = Response(503, "ServiceUnavailable", "later")
 MOST = 200
 LATENCY = 0.05
 LIMIT = 500.0
@@ -34,7 +34,7 @@ class Judge:
         self.bad: set[str] = set()
         self.taken: set[str] = set()
 
-    def __call__(self, now: float, request: Request) -> Answer:
+    def __call__(self, now: float, request: Request) -> Response:
         if int(request.requestId[:8], 16) < self._bad_share * 16**8:
             self.bad.add(request.requestId)
             self.refused_after_the_end += now >= self._ends_at
@@ -65,7 +65,7 @@ def test_a_service_that_takes_nothing_gets_few_calls_whoever_makes_them(
     judge = Judge(ends_at=0.0)
     delivery = run(send(judge, [400] * slots, slots, limit, latency))
     assert len(delivery.starts) == judge.refused_after_the_end == MOST_REFUSED
-    assert (delivery.kept, delivery.dispatcher.ending) == ([], Answer(400, "InvalidInputException", "invalid"))
+    assert (delivery.kept, delivery.dispatcher.ending) == ([], Response(400, "InvalidInputException", "invalid"))
 
 
 @pytest.mark.parametrize("slots", [1, 4, 32])
@@ -162,7 +162,7 @@ class Outage:
         self.bad: set[str] = set()
         self.failed: list[float] = []
 
-    def __call__(self, now: float, request: Request) -> Answer:
+    def __call__(self, now: float, request: Request) -> Response:
         if self._left and request.requestId not in self.bad:
             self._left -= 1
             self.bad.add(request.requestId)
@@ -194,7 +194,7 @@ def test_an_outage_that_passes_marks_nothing(begin: float, sizes: tuple[int, ...
 @pytest.mark.parametrize("sizes", [(150,), (80, 80), (200, 5, 5)])
 def test_an_outage_that_does_not_ends_the_delivery_and_marks_nothing(begin: float, sizes: tuple[int, ...]) -> None:
     delivery = sending(Outage(begin, float("inf")), *sizes)
-    assert (refused(delivery), delivery.dispatcher.ending) == (set(), Answer(503, "ServiceUnavailable"))
+    assert (refused(delivery), delivery.dispatcher.ending) == (set(), Response(503, "ServiceUnavailable"))
 
 
 @pytest.mark.parametrize("bad", [1, 20])

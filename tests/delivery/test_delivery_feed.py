@@ -9,7 +9,7 @@ import pytest
 
 from delivery.model import Request
 from delivery.sender import request_buffer
-from delivery.sender.request_buffer import Feed
+from delivery.sender.request_buffer import RequestBuffer
 
 SOON = 30.0
 """Seconds that a test waits for what must happen, before it fails."""
@@ -20,11 +20,11 @@ def request(number: int) -> Request:
     return Request(f"{number:x}", None, "s", (f"e{number}",), ("{}",))
 
 
-def quiet() -> Feed:
-    return Feed(lambda: None)
+def quiet() -> RequestBuffer:
+    return RequestBuffer(lambda: None)
 
 
-def drain(feed: Feed) -> list[str]:
+def drain(feed: RequestBuffer) -> list[str]:
     taken = []
     while (each := feed.take()) is not None:
         taken.append(each.requestId)
@@ -34,7 +34,7 @@ def drain(feed: Feed) -> list[str]:
 class Reader:
     """A thread that puts numbered requests one by one, and closes the feed after the last."""
 
-    def __init__(self, feed: Feed, requests: int) -> None:
+    def __init__(self, feed: RequestBuffer, requests: int) -> None:
         self._feed = feed
         self._requests = requests
         self._moved = threading.Condition()
@@ -70,7 +70,7 @@ class Reader:
 
 
 @contextmanager
-def reading(requests: int) -> Iterator[tuple[Feed, Reader]]:
+def reading(requests: int) -> Iterator[tuple[RequestBuffer, Reader]]:
     feed = quiet()
     reader = Reader(feed, requests)
     reader.start()
@@ -109,10 +109,10 @@ def test_a_feed_whose_reader_failed_is_closed_and_says_so() -> None:
     assert (feed.failed, feed.closed, drain(feed), feed.empty) == (True, True, ["0"], True)
 
 
-@pytest.mark.parametrize("what", [lambda feed: feed.put([request(0)]), Feed.close, Feed.fail])
-def test_the_loop_is_woken_for_whatever_is_new_when_it_can_be_seen(what: Callable[[Feed], object]) -> None:
+@pytest.mark.parametrize("what", [lambda feed: feed.put([request(0)]), RequestBuffer.close, RequestBuffer.fail])
+def test_the_loop_is_woken_for_whatever_is_new_when_it_can_be_seen(what: Callable[[RequestBuffer], object]) -> None:
     seen: list[tuple[bool, bool, bool]] = []
-    feed = Feed(lambda: seen.append((feed.ready, feed.closed, feed.failed)))
+    feed = RequestBuffer(lambda: seen.append((feed.ready, feed.closed, feed.failed)))
     what(feed)
     assert seen == [(feed.ready, feed.closed, feed.failed)] != [(False, False, False)]
 
@@ -174,7 +174,7 @@ def test_a_reader_that_waits_is_told_that_nobody_takes_any_more() -> None:
 
 def test_what_comes_after_a_cut_is_not_taken_and_wakes_nobody() -> None:
     woken = []
-    feed = Feed(lambda: woken.append(1))
+    feed = RequestBuffer(lambda: woken.append(1))
     feed.cut()
     assert not feed.put([request(0)])
     assert (feed.take(), woken) == (None, [])

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.http.response_parser import BODY_MAX, HEAD_MAX, AnswerReader, BadAnswerError, HttpAnswer
+from delivery.http.response_parser import BODY_MAX, HEAD_MAX, HttpResponse, MalformedResponseError, ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def read(pieces: Iterable[bytes], *, closed: bool = False) -> HttpAnswer | None:
+def read(pieces: Iterable[bytes], *, closed: bool = False) -> HttpResponse | None:
     """Feed an answer's pieces; nothing may be left over when it is whole."""
-    reader, answer = AnswerReader(), None
+    reader, answer = ResponseParser(), None
     for piece in pieces:
         assert answer is None
         answer = reader.feed(piece)
@@ -88,12 +88,12 @@ def test_whatever_comes_is_an_answer_or_none(answer: bytes, changes: list[tuple[
     data = bytearray(answer)
     for place, change in changes:
         data[place % len(data) : place % len(data) + len(change)] = change
-    reader, found = AnswerReader(), None
+    reader, found = ResponseParser(), None
     try:
         for piece in cut(bytes(data), [size]):
             found = found or reader.feed(piece)
         found = found or reader.end()
-    except BadAnswerError:
+    except MalformedResponseError:
         return
     assert found is None or 200 <= found.status <= 999
 
@@ -104,7 +104,7 @@ def test_whatever_comes_is_an_answer_or_none(answer: bytes, changes: list[tuple[
 def test_interim_answers_are_skipped() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = read([b"HTTP/1.1 100 Continue\r\n\r\n" + hints + b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}"])
-    assert answer == HttpAnswer(400, {b"content-length": b"2"}, b"{}", keep_alive=True)
+    assert answer == HttpResponse(400, {b"content-length": b"2"}, b"{}", keep_alive=True)
 
 
 def test_values_of_repeated_headers_are_joined() -> None:
@@ -114,10 +114,10 @@ def test_values_of_repeated_headers_are_joined() -> None:
 
 
 def test_a_success_of_connect_has_no_body() -> None:
-    assert AnswerReader(to_connect=True).feed(OK + b"Content-Length: 5\r\n\r\n") is not None
+    assert ResponseParser(to_connect=True).feed(OK + b"Content-Length: 5\r\n\r\n") is not None
     refusal = b"HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\n"
-    assert AnswerReader(to_connect=True).feed(refusal) is None
-    answer = AnswerReader(to_connect=True).feed(refusal + b"12345")
+    assert ResponseParser(to_connect=True).feed(refusal) is None
+    answer = ResponseParser(to_connect=True).feed(refusal + b"12345")
     assert answer is not None
     assert answer.body == b"12345"
 
@@ -186,7 +186,7 @@ def test_an_answer_that_breaks_off_is_none(data: bytes) -> None:
     ],
 )
 def test_what_is_not_http_is_told_without_quoting_it(data: bytes) -> None:
-    with pytest.raises(BadAnswerError) as raised:
+    with pytest.raises(MalformedResponseError) as raised:
         read([data])
     assert str(raised.value).isascii()
     assert "OpenSSH" not in str(raised.value)
@@ -208,7 +208,7 @@ def test_what_is_not_http_is_told_without_quoting_it(data: bytes) -> None:
     ],
 )
 def test_memory_is_bounded(data: bytes) -> None:
-    with pytest.raises(BadAnswerError, match=r"too large|too long"):
+    with pytest.raises(MalformedResponseError, match=r"too large|too long"):
         read([data])
 
 

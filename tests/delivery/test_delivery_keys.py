@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 
-from delivery.http.credentials import KeyRing, Keys, freeze
+from delivery.http.credentials import RefreshingKeys, SigningKeys, freeze
 from delivery.responses import SourceSilentError
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -61,18 +61,18 @@ async def until(done: Callable[[], bool]) -> None:
 def test_keys_are_refreshed_before_their_end_while_the_old_ones_go_on_being_used() -> None:
     async def live() -> None:
         source, clock = Source(), Clock()
-        ring = KeyRing(source.credentials(), nothing_else, clock)
+        ring = RefreshingKeys(source.credentials(), nothing_else, clock)
         source.now += timedelta(minutes=46)  # 14 are left: botocore refreshes from 15 on
-        assert ring.keys() == Keys("AKID0", "secret-0", "token-0")
+        assert ring.keys() == SigningKeys("AKID0", "secret-0", "token-0")
         assert source.asked == 0, "too early for a look"
         clock.now = 10.0
         for _ in range(3):
-            assert ring.keys() == Keys("AKID0", "secret-0", "token-0")
+            assert ring.keys() == SigningKeys("AKID0", "secret-0", "token-0")
         await until(lambda: source.asked == 1)
         clock.now = 20.0
-        assert ring.keys() == Keys("AKID0", "secret-0", "token-0"), "the source is not in a hurry"
+        assert ring.keys() == SigningKeys("AKID0", "secret-0", "token-0"), "the source is not in a hurry"
         source.let.set()
-        await until(lambda: ring.keys() == Keys("AKID1", "secret-1", "token-1"))
+        await until(lambda: ring.keys() == SigningKeys("AKID1", "secret-1", "token-1"))
         assert source.asked == 1
 
     asyncio.run(live())
@@ -90,7 +90,7 @@ def test_keys_that_last_are_looked_at_and_not_refreshed() -> None:
         source, clock = Source(), Clock()
         credentials = source.credentials()
         credentials.__class__ = Watched
-        ring = KeyRing(credentials, nothing_else, clock)
+        ring = RefreshingKeys(credentials, nothing_else, clock)
         first = ring.keys()
         while len(looks) < 5:
             clock.now += 10.0
@@ -106,14 +106,14 @@ def test_a_source_that_fails_leaves_the_keys_as_they_were_and_is_asked_again() -
         source, clock = Source(), Clock()
         source.broken = True
         source.let.set()
-        ring = KeyRing(source.credentials(), nothing_else, clock)
+        ring = RefreshingKeys(source.credentials(), nothing_else, clock)
         source.now += timedelta(minutes=55)
         while source.asked < 3:
             clock.now += 10.0
-            assert ring.keys() == Keys("AKID0", "secret-0", "token-0")
+            assert ring.keys() == SigningKeys("AKID0", "secret-0", "token-0")
             await asyncio.sleep(0.001)  # a thread is at work
         source.broken = False
-        while ring.keys() == Keys("AKID0", "secret-0", "token-0"):
+        while ring.keys() == SigningKeys("AKID0", "secret-0", "token-0"):
             clock.now += 10.0
             await asyncio.sleep(0.001)
 
@@ -132,13 +132,13 @@ def test_those_who_ask_at_once_have_one_search() -> None:
         return Credentials("AKIDNEW", "new")
 
     async def live() -> None:
-        ring = KeyRing(Credentials("AKIDOLD", "old"), find, Clock())
+        ring = RefreshingKeys(Credentials("AKIDOLD", "old"), find, Clock())
         renewals = [asyncio.create_task(ring.renew()) for _ in range(5)]
         await until(lambda: len(searches) == 1)
-        assert ring.keys() == Keys("AKIDOLD", "old")
+        assert ring.keys() == SigningKeys("AKIDOLD", "old")
         let.set()
         assert await asyncio.gather(*renewals) == [True] * 5
-        assert ring.keys() == Keys("AKIDNEW", "new")
+        assert ring.keys() == SigningKeys("AKIDNEW", "new")
         assert await ring.renew() is False
         assert len(searches) == 2
 
@@ -148,7 +148,7 @@ def test_those_who_ask_at_once_have_one_search() -> None:
 def test_a_look_that_ends_after_a_search_changes_nothing() -> None:
     async def live() -> None:
         source, clock = Source(), Clock()
-        ring = KeyRing(source.credentials(), lambda: Credentials("AKIDNEW", "new"), clock)
+        ring = RefreshingKeys(source.credentials(), lambda: Credentials("AKIDNEW", "new"), clock)
         source.now += timedelta(minutes=55)
         clock.now = 10.0
         ring.keys()
@@ -158,7 +158,7 @@ def test_a_look_that_ends_after_a_search_changes_nothing() -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         assert len(others) == 1
         await asyncio.wait(others)
-        assert ring.keys() == Keys("AKIDNEW", "new")
+        assert ring.keys() == SigningKeys("AKIDNEW", "new")
 
     asyncio.run(live())
 
@@ -171,7 +171,7 @@ def test_one_who_waits_no_longer_ends_the_search_of_nobody_else() -> None:
         return Credentials("AKIDNEW", "new")
 
     async def live() -> None:
-        ring = KeyRing(Credentials("AKIDOLD", "old"), find, Clock())
+        ring = RefreshingKeys(Credentials("AKIDOLD", "old"), find, Clock())
         first, second = asyncio.create_task(ring.renew()), asyncio.create_task(ring.renew())
         await asyncio.sleep(0)
         first.cancel()
@@ -188,10 +188,10 @@ def test_a_search_that_fails_says_that_the_source_is_silent_and_leaves_the_keys_
         raise OSError("nobody is there")
 
     async def live() -> None:
-        ring = KeyRing(Credentials("AKIDOLD", "old"), find, Clock())
+        ring = RefreshingKeys(Credentials("AKIDOLD", "old"), find, Clock())
         with pytest.raises(SourceSilentError, match="OSError"):
             await ring.renew()
-        assert ring.keys() == Keys("AKIDOLD", "old")
+        assert ring.keys() == SigningKeys("AKIDOLD", "old")
 
     asyncio.run(live())
 
@@ -204,7 +204,7 @@ def test_a_search_that_hangs_holds_nobody_up_who_closes() -> None:
         return Credentials("AKIDNEW", "new")
 
     async def live() -> None:
-        ring = KeyRing(Credentials("AKIDOLD", "old"), find, Clock())
+        ring = RefreshingKeys(Credentials("AKIDOLD", "old"), find, Clock())
         renewal = asyncio.create_task(ring.renew())
         await asyncio.sleep(0)
         ring.close()
@@ -219,16 +219,16 @@ def test_a_search_that_hangs_holds_nobody_up_who_closes() -> None:
 
 
 def test_keys_are_those_of_botocore() -> None:
-    assert freeze(Credentials("AKID", "secret", "token")) == Keys("AKID", "secret", "token")
+    assert freeze(Credentials("AKID", "secret", "token")) == SigningKeys("AKID", "secret", "token")
 
 
 @pytest.mark.parametrize("bad", ["token\n", "tok\r\nX-Injected: 1", "to ken", "tökén", "\0"])
 def test_what_no_header_may_hold_is_refused_unseen(bad: str) -> None:
-    for made in (lambda: Keys(bad, "s"), lambda: Keys("AKID", "s", bad)):
+    for made in (lambda: SigningKeys(bad, "s"), lambda: SigningKeys("AKID", "s", bad)):
         with pytest.raises(ValueError, match="holds a character that none can") as raised:
             made()
         assert bad not in str(raised.value)
 
 
 def test_keys_show_nothing_of_themselves() -> None:
-    assert repr(Keys("AKID", "secret", "token")) == "Keys()"
+    assert repr(SigningKeys("AKID", "secret", "token")) == "Keys()"

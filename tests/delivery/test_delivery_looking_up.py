@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from delivery.http.background import Loop
+from delivery.http.background import LookupLoop
 
 SOON = 20.0
 
@@ -61,13 +61,13 @@ def test_who_asks_for_the_same_name_meanwhile_waits_for_the_same_answer(names: N
         await ask("a.example")
         assert names.asked == 2, "an address may change"
 
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=LookupLoop) as runner:
         runner.run(scenario())
 
 
 def test_a_name_that_is_none_is_told(names: NameServer) -> None:
     names.answers.set()
-    with asyncio.Runner(loop_factory=Loop) as runner, pytest.raises(socket.gaierror):
+    with asyncio.Runner(loop_factory=LookupLoop) as runner, pytest.raises(socket.gaierror):
         runner.run(ask("none.example"))
 
 
@@ -82,7 +82,7 @@ def test_names_that_hang_hold_up_neither_another_nor_the_end(
         assert names.asked == 40
 
     begun = time.monotonic()
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=LookupLoop) as runner:
         runner.run(scenario())
     assert time.monotonic() - begun < SOON
     names.answers.set()

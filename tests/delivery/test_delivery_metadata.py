@@ -14,7 +14,7 @@ from botocore.session import Session
 
 import emulator
 from delivery.http.credentials import find_credentials, freeze, is_ec2, may_come
-from emulator import Metadata, Settings
+from emulator import EmulatorSettings, Metadata
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def instance(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
     """A machine whose credentials come from its metadata service alone."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
         monkeypatch.delenv(name)
-    with emulator.running_metadata(Settings(session_token="token-1")) as metadata:
+    with emulator.running_metadata(EmulatorSettings(session_token="token-1")) as metadata:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
         yield metadata
 

@@ -8,8 +8,8 @@ import unicodedata
 import pytest
 
 from delivery.http.body import read_answer
-from delivery.http.response_parser import HttpAnswer
-from delivery.responses import Meaning, meaning
+from delivery.http.response_parser import HttpResponse
+from delivery.responses import ResponseMeaning, interpret_response
 from delivery.text import sanitize
 
 REFUSED = b"InvalidInputException"
@@ -39,30 +39,30 @@ def test_a_refusal_is_one_whatever_its_words(message: bytes, place: str) -> None
     named = b'"__type": "%b", ' % REFUSED if place == "body" else b""
     headers = {b"x-amzn-errortype": REFUSED + b":http://x"} if place == "header" else {}
     body = b'{%b"message": %b}' % (named, message)
-    answer = read_answer(HttpAnswer(400, headers | {b"x-amzn-requestid": b"id"}, body, keep_alive=True))
+    answer = read_answer(HttpResponse(400, headers | {b"x-amzn-requestid": b"id"}, body, keep_alive=True))
     assert is_sound(answer.errorMessage, 4_096) and is_sound(answer.errorCode, 128)
     if place == "header" or message not in (MESSAGES["a number of 5,000 digits"], MESSAGES["nested 100,000 deep"]):
-        assert (answer.errorCode, meaning(answer)) == ("InvalidInputException", Meaning.REFUSED)
+        assert (answer.errorCode, interpret_response(answer)) == ("InvalidInputException", ResponseMeaning.REFUSED)
     assert answer.awsRequestId == "id"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>\xff", b"[1]", b"null", b'"text"', b"\x00" * 50])
 def test_a_body_that_is_no_object_takes_no_code_from_the_header(body: bytes) -> None:
-    answer = read_answer(HttpAnswer(400, {b"x-amzn-errortype": b"ThrottlingException"}, body, keep_alive=True))
-    assert meaning(answer) is Meaning.THROTTLED
+    answer = read_answer(HttpResponse(400, {b"x-amzn-errortype": b"ThrottlingException"}, body, keep_alive=True))
+    assert interpret_response(answer) is ResponseMeaning.THROTTLED
     assert is_sound(answer.errorMessage, 4_096)
 
 
 @pytest.mark.parametrize("name", [b"\xff\x00\x1b[31m", b"i" * 5_000, b"\x85\x9f"])
 def test_a_request_id_of_odd_bytes_still_acknowledges(name: bytes) -> None:
-    answer = read_answer(HttpAnswer(200, {b"x-amzn-requestid": name}, b"", keep_alive=True))
-    assert meaning(answer) is Meaning.DELIVERED
+    answer = read_answer(HttpResponse(200, {b"x-amzn-requestid": name}, b"", keep_alive=True))
+    assert interpret_response(answer) is ResponseMeaning.DELIVERED
     assert answer.awsRequestId and is_sound(answer.awsRequestId, 128)
 
 
 def test_a_code_of_odd_bytes_can_be_printed() -> None:
     body = json.dumps({"__type": "Code\x1b[31m\ud83d" + "x" * 1_000}).encode()
-    answer = read_answer(HttpAnswer(400, {}, body, keep_alive=True))
+    answer = read_answer(HttpResponse(400, {}, body, keep_alive=True))
     assert answer.errorCode is not None and answer.errorCode.startswith("Code") and is_sound(answer.errorCode, 128)
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from delivery.control.partition_ownership import Parts
-from delivery.ended_requests import Done, Ended, key
+from delivery.control.partition_ownership import PartitionOwnership
+from delivery.ended_requests import EndedRequestLog, EndedRequestSet, request_key
 from tests.delivery.clock import Clock
 
 GRACE = 3.0
@@ -27,31 +27,31 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def parts(clock: Clock) -> Parts:
-    return Parts(clock, GRACE)
+def parts(clock: Clock) -> PartitionOwnership:
+    return PartitionOwnership(clock, GRACE)
 
 
 # Ownership, of a part at which one attempt works.
 
 
-def test_who_comes_first_owns_a_part(parts: Parts) -> None:
+def test_who_comes_first_owns_a_part(parts: PartitionOwnership) -> None:
     parts.come(PART, "a")
     assert parts.heard(PART, "a")
     assert parts.owns(PART, "a")
 
 
-def test_nobody_owns_a_part_before_it_has_asked(parts: Parts) -> None:
+def test_nobody_owns_a_part_before_it_has_asked(parts: PartitionOwnership) -> None:
     parts.come(PART, "a")
     assert not parts.owns(PART, "a")
 
 
-def test_parts_have_owners_each(parts: Parts) -> None:
+def test_parts_have_owners_each(parts: PartitionOwnership) -> None:
     for number in range(3):
         parts.come(number, f"attempt-{number}")
     assert all(parts.heard(number, f"attempt-{number}") for number in range(3))
 
 
-def test_who_was_silent_for_long_goes_on_if_nobody_came_meanwhile(parts: Parts, clock: Clock) -> None:
+def test_who_was_silent_for_long_goes_on_if_nobody_came_meanwhile(parts: PartitionOwnership, clock: Clock) -> None:
     parts.come(PART, "a")
     parts.heard(PART, "a")
     clock.move(100 * GRACE)
@@ -62,7 +62,7 @@ def test_who_was_silent_for_long_goes_on_if_nobody_came_meanwhile(parts: Parts, 
 
 
 @pytest.fixture
-def contended(parts: Parts) -> Parts:
+def contended(parts: PartitionOwnership) -> PartitionOwnership:
     """A part that a owns, and b is to have."""
     parts.come(PART, "a")
     parts.heard(PART, "a")
@@ -70,19 +70,21 @@ def contended(parts: Parts) -> Parts:
     return parts
 
 
-def test_a_later_attempt_has_to_wait_and_the_earlier_is_to_stop(contended: Parts) -> None:
+def test_a_later_attempt_has_to_wait_and_the_earlier_is_to_stop(contended: PartitionOwnership) -> None:
     assert not contended.heard(PART, "b")
     assert not contended.heard(PART, "a")
 
 
-def test_a_later_attempt_owns_the_part_when_the_earlier_has_left_it(contended: Parts) -> None:
+def test_a_later_attempt_owns_the_part_when_the_earlier_has_left_it(contended: PartitionOwnership) -> None:
     contended.leave(PART, "a")
     assert not contended.heard(PART, "a")
     assert contended.heard(PART, "b")
     assert not contended.heard(PART, "a")
 
 
-def test_an_earlier_attempt_that_still_calls_keeps_the_later_waiting(contended: Parts, clock: Clock) -> None:
+def test_an_earlier_attempt_that_still_calls_keeps_the_later_waiting(
+    contended: PartitionOwnership, clock: Clock
+) -> None:
     for _ in range(20):
         clock.move(GRACE / 2)
         assert not contended.heard(PART, "a")
@@ -90,7 +92,7 @@ def test_an_earlier_attempt_that_still_calls_keeps_the_later_waiting(contended: 
 
 
 def test_a_later_attempt_owns_the_part_when_the_earlier_was_silent_for_the_grace(
-    contended: Parts, clock: Clock
+    contended: PartitionOwnership, clock: Clock
 ) -> None:
     clock.move(GRACE - 0.1)
     assert not contended.heard(PART, "b")
@@ -99,19 +101,19 @@ def test_a_later_attempt_owns_the_part_when_the_earlier_was_silent_for_the_grace
     assert not contended.heard(PART, "a")
 
 
-def test_who_leaves_what_is_not_its_own_takes_nothing_from_anybody(contended: Parts) -> None:
+def test_who_leaves_what_is_not_its_own_takes_nothing_from_anybody(contended: PartitionOwnership) -> None:
     contended.leave(PART, "b")
     assert not contended.heard(PART, "b")
 
 
-def test_of_three_attempts_the_last_is_to_have_the_part(contended: Parts) -> None:
+def test_of_three_attempts_the_last_is_to_have_the_part(contended: PartitionOwnership) -> None:
     contended.come(PART, "c")
     contended.leave(PART, "a")
     assert not contended.heard(PART, "b")
     assert contended.heard(PART, "c")
 
 
-def test_a_part_whose_heir_has_gone_goes_back_to_who_still_asks(contended: Parts) -> None:
+def test_a_part_whose_heir_has_gone_goes_back_to_who_still_asks(contended: PartitionOwnership) -> None:
     contended.heard(PART, "a")
     contended.leave(PART, "a")
     contended.heard(PART, "b")
@@ -119,12 +121,12 @@ def test_a_part_whose_heir_has_gone_goes_back_to_who_still_asks(contended: Parts
     assert contended.heard(PART, "a")
 
 
-def test_a_part_whose_heir_has_gone_before_it_was_handed_over_stays_its_owners(contended: Parts) -> None:
+def test_a_part_whose_heir_has_gone_before_it_was_handed_over_stays_its_owners(contended: PartitionOwnership) -> None:
     contended.gone(PART, "b")
     assert contended.heard(PART, "a")
 
 
-def test_a_part_whose_heir_fell_silent_goes_back_to_who_still_asks(contended: Parts, clock: Clock) -> None:
+def test_a_part_whose_heir_fell_silent_goes_back_to_who_still_asks(contended: PartitionOwnership, clock: Clock) -> None:
     contended.leave(PART, "a")
     contended.heard(PART, "b")
     clock.move(GRACE - 0.1)
@@ -134,7 +136,9 @@ def test_a_part_whose_heir_fell_silent_goes_back_to_who_still_asks(contended: Pa
     assert not contended.heard(PART, "b")
 
 
-def test_a_part_whose_heir_came_and_never_asked_goes_back_to_who_still_asks(contended: Parts, clock: Clock) -> None:
+def test_a_part_whose_heir_came_and_never_asked_goes_back_to_who_still_asks(
+    contended: PartitionOwnership, clock: Clock
+) -> None:
     contended.leave(PART, "a")
     clock.move(GRACE / 2)
     assert not contended.heard(PART, "a")
@@ -142,14 +146,14 @@ def test_a_part_whose_heir_came_and_never_asked_goes_back_to_who_still_asks(cont
     assert contended.heard(PART, "a")
 
 
-def test_of_a_complete_part_nobody_owns_anything(contended: Parts) -> None:
+def test_of_a_complete_part_nobody_owns_anything(contended: PartitionOwnership) -> None:
     contended.complete(PART)
     contended.gone(PART, "a")
     assert contended.is_complete(PART)
     assert not contended.heard(PART, "b")
 
 
-def test_a_part_that_was_left_is_not_complete(contended: Parts) -> None:
+def test_a_part_that_was_left_is_not_complete(contended: PartitionOwnership) -> None:
     contended.gone(PART, "a")
     assert not contended.is_complete(PART)
     assert contended.heard(PART, "b")
@@ -167,7 +171,7 @@ class Contention(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.parts = Parts(self.clock, GRACE)
+        self.parts = PartitionOwnership(self.clock, GRACE)
         self.owns_until: dict[str, float] = {}
         self.asking: list[str] = []
 
@@ -247,9 +251,9 @@ TestContention = Contention.TestCase
 # What has ended.
 
 
-def told(ended: Ended, start: int = 0) -> Done:
+def told(ended: EndedRequestLog, start: int = 0) -> EndedRequestSet:
     """Tell it from a place on, piece by piece."""
-    done = Done()
+    done = EndedRequestSet()
     while start < len(ended):
         piece, start = ended.piece(start)
         done.add(piece)
@@ -257,7 +261,7 @@ def told(ended: Ended, start: int = 0) -> Done:
 
 
 def test_whole_requests_and_parts_of_split_ones_that_have_ended_are_not_to_be_sent() -> None:
-    ended = Ended()
+    ended = EndedRequestLog()
     for each in (name(1), name(2), f"{name(3)}.2", f"{name(4)}.1.2"):
         ended.add(each)
     done = told(ended)
@@ -272,11 +276,11 @@ def test_whole_requests_and_parts_of_split_ones_that_have_ended_are_not_to_be_se
 
 
 def test_nothing_has_ended_at_first() -> None:
-    assert len(Ended()) == 0
-    assert not Done().has(name(1)) and not Done().has_part_of(name(1))
+    assert len(EndedRequestLog()) == 0
+    assert not EndedRequestSet().has(name(1)) and not EndedRequestSet().has_part_of(name(1))
 
 
-def test_parts_keep_what_has_ended_of_each(parts: Parts) -> None:
+def test_parts_keep_what_has_ended_of_each(parts: PartitionOwnership) -> None:
     for part in (1, 2):
         parts.come(part, "a")
         parts.ended(part).add(name(part))
@@ -285,11 +289,11 @@ def test_parts_keep_what_has_ended_of_each(parts: Parts) -> None:
 
 
 def test_an_id_counts_with_its_first_64_bits() -> None:
-    assert key("ffffffffffffffff" + "0" * 48) == 2**64 - 1
+    assert request_key("ffffffffffffffff" + "0" * 48) == 2**64 - 1
 
 
 def test_what_was_told_from_a_place_on_is_what_was_added_since() -> None:
-    ended = Ended()
+    ended = EndedRequestLog()
     for number in range(10):
         ended.add(name(number))
     place = len(ended)
@@ -304,7 +308,7 @@ def test_pieces_together_hold_what_was_told_and_nothing_else(keys: list[int], pi
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("delivery.ended_requests._PIECE", piece)
         patch.setattr("delivery.ended_requests._LONGEST_RUN", piece * longest)
-        ended = Ended()
+        ended = EndedRequestLog()
         for each in keys[::2]:
             ended.add(f"{each:016x}" + "e" * 48)
         done = told(ended)
@@ -312,7 +316,7 @@ def test_pieces_together_hold_what_was_told_and_nothing_else(keys: list[int], pi
 
 
 def test_three_million_requests_that_have_ended_cost_9_bytes_each_on_either_side() -> None:
-    ended = Ended()
+    ended = EndedRequestLog()
     ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(3_000_000)]
     tracemalloc.start()
     for each in ids:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from delivery.rate.rate_lease import TERM, CallLimit, Permit
+from delivery.rate.rate_lease import LEASE_SECONDS, CallLimit, RateLease
 from tests.delivery.clock import Clock
 
 NEVER = float("inf")
@@ -14,11 +14,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def permit(clock: Clock) -> Permit:
-    return Permit(clock)
+def permit(clock: Clock) -> RateLease:
+    return RateLease(clock)
 
 
-def calls(permit: Permit, clock: Clock, seconds: float) -> int:
+def calls(permit: RateLease, clock: Clock, seconds: float) -> int:
     """Call whenever one may, looking a thousand times a second."""
     made = 0
     for _ in range(round(seconds * 1000)):
@@ -32,17 +32,17 @@ def calls(permit: Permit, clock: Clock, seconds: float) -> int:
 # Before.
 
 
-def test_nothing_may_start_before_the_driver_has_said_so(permit: Permit, clock: Clock) -> None:
+def test_nothing_may_start_before_the_driver_has_said_so(permit: RateLease, clock: Clock) -> None:
     assert (permit.wait(), permit.owned, permit.rate) == (NEVER, False, 0.0)
     assert calls(permit, clock, 3.0) == 0
 
 
-def test_an_answer_to_no_question_gives_nothing(permit: Permit, clock: Clock) -> None:
+def test_an_answer_to_no_question_gives_nothing(permit: RateLease, clock: Clock) -> None:
     permit.grant(100.0, owns=True, asked=None)
     assert (permit.wait(), permit.owned) == (NEVER, False)
 
 
-def test_a_lease_of_a_part_that_is_another_attempts_gives_nothing(permit: Permit, clock: Clock) -> None:
+def test_a_lease_of_a_part_that_is_another_attempts_gives_nothing(permit: RateLease, clock: Clock) -> None:
     permit.grant(100.0, owns=False, asked=clock.now)
     assert calls(permit, clock, 3.0) == 0
 
@@ -50,12 +50,12 @@ def test_a_lease_of_a_part_that_is_another_attempts_gives_nothing(permit: Permit
 # While the lease holds.
 
 
-def test_calls_pass_at_the_rate_of_the_lease(permit: Permit, clock: Clock) -> None:
+def test_calls_pass_at_the_rate_of_the_lease(permit: RateLease, clock: Clock) -> None:
     permit.grant(100.0, owns=True, asked=clock.now)
     assert calls(permit, clock, 0.9) == pytest.approx(90, abs=5)
 
 
-def test_a_lease_that_is_renewed_in_time_goes_on(permit: Permit, clock: Clock) -> None:
+def test_a_lease_that_is_renewed_in_time_goes_on(permit: RateLease, clock: Clock) -> None:
     made = 0
     for _ in range(50):
         permit.grant(100.0, owns=True, asked=clock.now)
@@ -63,35 +63,35 @@ def test_a_lease_that_is_renewed_in_time_goes_on(permit: Permit, clock: Clock) -
     assert made == pytest.approx(1000, rel=0.05)
 
 
-def test_a_lease_holds_from_the_question_on_not_from_the_answer(permit: Permit, clock: Clock) -> None:
+def test_a_lease_holds_from_the_question_on_not_from_the_answer(permit: RateLease, clock: Clock) -> None:
     permit.grant(100.0, owns=True, asked=clock.now - 0.7)
     assert permit.rate == 100.0
-    clock.move(TERM - 0.7)
+    clock.move(LEASE_SECONDS - 0.7)
     assert (permit.rate, permit.owned) == (0.0, False)
 
 
-def test_word_without_a_question_changes_the_rate_and_not_how_long_it_holds(permit: Permit, clock: Clock) -> None:
+def test_word_without_a_question_changes_the_rate_and_not_how_long_it_holds(permit: RateLease, clock: Clock) -> None:
     permit.grant(50.0, owns=True, asked=clock.now)
     clock.move(0.5)
     permit.grant(100.0, owns=True, asked=None)
     assert permit.rate == 100.0
-    clock.move(TERM - 0.5)
+    clock.move(LEASE_SECONDS - 0.5)
     assert (permit.rate, permit.owned) == (0.0, False)
 
 
-def test_word_that_comes_when_the_lease_has_ended_revives_nothing(permit: Permit, clock: Clock) -> None:
+def test_word_that_comes_when_the_lease_has_ended_revives_nothing(permit: RateLease, clock: Clock) -> None:
     permit.grant(50.0, owns=True, asked=clock.now)
-    clock.move(TERM)
+    clock.move(LEASE_SECONDS)
     permit.grant(100.0, owns=True, asked=None)
     assert calls(permit, clock, 1.0) == 0
 
 
-def test_an_answer_that_comes_when_its_lease_has_ended_gives_nothing(permit: Permit, clock: Clock) -> None:
-    permit.grant(50.0, owns=True, asked=clock.now - TERM)
+def test_an_answer_that_comes_when_its_lease_has_ended_gives_nothing(permit: RateLease, clock: Clock) -> None:
+    permit.grant(50.0, owns=True, asked=clock.now - LEASE_SECONDS)
     assert (permit.owned, permit.rate, calls(permit, clock, 1.0)) == (False, 0.0, 0)
 
 
-def test_calls_that_are_due_are_those_earned_and_granted(permit: Permit, clock: Clock) -> None:
+def test_calls_that_are_due_are_those_earned_and_granted(permit: RateLease, clock: Clock) -> None:
     assert permit.due() == 0
     permit.grant(100.0, owns=True, asked=clock.now)
     clock.move(0.1)
@@ -105,7 +105,7 @@ def test_calls_that_are_due_are_those_earned_and_granted(permit: Permit, clock: 
     assert permit.due() == 0
 
 
-def test_who_has_to_stop_stops_at_once(permit: Permit, clock: Clock) -> None:
+def test_who_has_to_stop_stops_at_once(permit: RateLease, clock: Clock) -> None:
     permit.grant(100.0, owns=True, asked=clock.now)
     calls(permit, clock, 0.5)
     permit.stopped = True
@@ -113,14 +113,14 @@ def test_who_has_to_stop_stops_at_once(permit: Permit, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_a_part_that_is_anothers_now_is_not_sent_on(permit: Permit, clock: Clock, answered: bool) -> None:
+def test_a_part_that_is_anothers_now_is_not_sent_on(permit: RateLease, clock: Clock, answered: bool) -> None:
     permit.grant(100.0, owns=True, asked=clock.now)
     calls(permit, clock, 0.5)
     permit.grant(0.0, owns=False, asked=clock.now if answered else None)
     assert (permit.owned, calls(permit, clock, 5.0)) == (False, 0)
 
 
-def test_a_part_that_comes_back_is_sent_on(permit: Permit, clock: Clock) -> None:
+def test_a_part_that_comes_back_is_sent_on(permit: RateLease, clock: Clock) -> None:
     permit.grant(0.0, owns=False, asked=clock.now)
     clock.move(60.0)
     permit.grant(100.0, owns=True, asked=clock.now)
@@ -130,18 +130,18 @@ def test_a_part_that_comes_back_is_sent_on(permit: Permit, clock: Clock) -> None
 # When the driver is not heard any more.
 
 
-def test_without_a_word_calls_go_on_until_the_lease_ends(permit: Permit, clock: Clock) -> None:
+def test_without_a_word_calls_go_on_until_the_lease_ends(permit: RateLease, clock: Clock) -> None:
     permit.grant(100.0, owns=True, asked=clock.now)
-    assert calls(permit, clock, TERM) == pytest.approx(98 * TERM, abs=4)
+    assert calls(permit, clock, LEASE_SECONDS) == pytest.approx(98 * LEASE_SECONDS, abs=4)
     assert calls(permit, clock, 60.0) == 0
 
 
-def test_a_lease_of_nothing_stays_nothing(permit: Permit, clock: Clock) -> None:
+def test_a_lease_of_nothing_stays_nothing(permit: RateLease, clock: Clock) -> None:
     permit.grant(0.0, owns=True, asked=clock.now)
-    assert calls(permit, clock, TERM) == 0
+    assert calls(permit, clock, LEASE_SECONDS) == 0
 
 
-def test_who_slept_through_the_end_of_its_lease_makes_up_for_none_of_it(permit: Permit, clock: Clock) -> None:
+def test_who_slept_through_the_end_of_its_lease_makes_up_for_none_of_it(permit: RateLease, clock: Clock) -> None:
     permit.grant(500.0, owns=True, asked=clock.now)
     calls(permit, clock, 0.9)
     clock.move(60.0)

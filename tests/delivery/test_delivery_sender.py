@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.call_statistics import Calls
-from delivery.ended_requests import Done
-from delivery.model import Answer, Outcome, Request
-from delivery.rate.rate_lease import TERM
-from delivery.responses import Meaning, SourceSilentError, meaning
-from delivery.sender.request_buffer import Feed
+from delivery.call_statistics import CallStatistics
+from delivery.ended_requests import EndedRequestSet
+from delivery.model import Outcome, Request, Response
+from delivery.rate.rate_lease import LEASE_SECONDS
+from delivery.responses import ResponseMeaning, SourceSilentError, interpret_response
+from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy
 from tests.delivery import virtual
 from tests.delivery.sendings import (
@@ -108,7 +108,7 @@ def test_calls_under_way_are_told() -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_requests_are_taken_as_there_is_room_for_them(in_flight: int) -> None:
-    class CountingFeed(Feed):
+    class CountingFeed(RequestBuffer):
         taken = 0
 
         def take(self) -> Request | None:
@@ -149,7 +149,7 @@ def test_parts_come_before_retries_and_retries_before_new_requests() -> None:
 
 def test_requests_are_sent_as_they_are_fed() -> None:
     async def scenario() -> Script:
-        script, feed = Script(), Feed(lambda: None)
+        script, feed = Script(), RequestBuffer(lambda: None)
         sending = start(script, [], feed=feed)
         for name in "abc":
             await asyncio.sleep(10.0)
@@ -227,7 +227,7 @@ def test_a_sender_that_only_the_rate_holds_back_says_that_it_starves() -> None:
 
 def test_a_sender_whose_reader_is_slow_does_not_starve() -> None:
     async def scenario() -> bool:
-        feed = Feed(lambda: None)
+        feed = RequestBuffer(lambda: None)
         sending = start(Script(), [], rate=10.0, feed=feed)
         for name in "0123":
             sending.sender.starved = False
@@ -277,13 +277,13 @@ def test_calls_are_counted() -> None:
     calls = run(send(script, [request("a", events=2), request("b")])).sender.calls
     # Of a five calls, then one of each of its halves and one of b; the reset one was not answered.
     made = {"requests": 4, "attempts": 8, "retried": 4, "ended": 8, "throttled": 2, "answered": 7, "latency": 2.0}
-    assert calls == Calls(**made, acknowledged=3, refused=1)
+    assert calls == CallStatistics(**made, acknowledged=3, refused=1)
 
 
 @pytest.mark.parametrize(
-    "fault", [THROTTLED, UNAVAILABLE, RESET, NOBODY, Answer(429, "Anything"), Answer(500, "InternalFailure")]
+    "fault", [THROTTLED, UNAVAILABLE, RESET, NOBODY, Response(429, "Anything"), Response(500, "InternalFailure")]
 )
-def test_passing_faults_are_called_again(fault: Answer) -> None:
+def test_passing_faults_are_called_again(fault: Response) -> None:
     sent = run(send(Script(in_turn(fault)), requests("a")))
     assert sent.brief == [("a", "delivered", 2)]
     assert sent.outcomes[0].answer == DELIVERED
@@ -317,7 +317,7 @@ def test_a_refused_request_of_one_event_is_not_called_again() -> None:
 
 
 @pytest.mark.parametrize(("fault", "throttled"), [(UNAVAILABLE, 0), (THROTTLED, 6), (RESET, 0), (NOBODY, 0)])
-def test_a_request_out_of_its_time_ends_the_sending_and_has_no_outcome(fault: Answer, throttled: int) -> None:
+def test_a_request_out_of_its_time_ends_the_sending_and_has_no_outcome(fault: Response, throttled: int) -> None:
     script = Script(by_request(c=fault))
     sent = run(send(script, requests("abcdef"), retry=RetryPolicy(budget=20.0, base=1.0, cap=5.0)))
     assert [at for at, name in script.called if name == "c"] == [0.0, 1.0, 3.0, 7.0, 12.0, 17.0]  # the next at 22
@@ -327,7 +327,7 @@ def test_a_request_out_of_its_time_ends_the_sending_and_has_no_outcome(fault: An
 
 
 def test_the_time_of_a_request_begins_with_its_first_call() -> None:
-    def late(each: Request) -> Answer:
+    def late(each: Request) -> Response:
         return UNAVAILABLE if each.requestId == "b" else DELIVERED
 
     script = Script(late, latency=lambda each: 100.0 if each.requestId == "a" else 0.0)
@@ -353,9 +353,9 @@ def test_while_a_request_waits_in_vain_no_new_one_starts_after_the_end() -> None
 
 
 @pytest.mark.parametrize(
-    "answer", [DENIED, Answer(404, "ResourceNotFoundException"), Answer(None, "NoCredentialsError")]
+    "answer", [DENIED, Response(404, "ResourceNotFoundException"), Response(None, "NoCredentialsError")]
 )
-def test_a_hopeless_answer_stops_the_sending_at_once(answer: Answer) -> None:
+def test_a_hopeless_answer_stops_the_sending_at_once(answer: Response) -> None:
     script = Script(by_request(c=answer))
     sent = run(send(script, requests("abcdef")))
     assert script.calls == ["a", "b", "c"]
@@ -373,13 +373,13 @@ def test_calls_under_way_finish_after_a_stop_and_are_told() -> None:
 
 
 def test_the_first_of_several_endings_is_told() -> None:
-    script = Script(by_request(a=DENIED, b=UNAVAILABLE, c=Answer(404, "ResourceNotFoundException")), latency=1.0)
+    script = Script(by_request(a=DENIED, b=UNAVAILABLE, c=Response(404, "ResourceNotFoundException")), latency=1.0)
     sent = run(send(script, requests("abc"), in_flight=3, retry=RetryPolicy(budget=0.0)))
     assert sent.sender.ending == DENIED
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, THROTTLED, REFUSED, EXPIRED])
-def test_after_a_stop_nothing_is_called_again_or_split(answer: Answer) -> None:
+def test_after_a_stop_nothing_is_called_again_or_split(answer: Response) -> None:
     script = Script(by_request(a=DENIED, b=answer), latency=lambda each: 1.0 if each.requestId == "a" else 2.0)
     sent = run(send(script, [request("a"), request("b", events=2)], in_flight=2))
     assert script.calls == ["a", "b"]
@@ -469,7 +469,7 @@ def test_nothing_starts_after_the_end() -> None:
 
 
 def test_nobody_there_is_noted_until_somebody_answers() -> None:
-    async def scenario() -> list[Answer | None]:
+    async def scenario() -> list[Response | None]:
         script = Script(in_turn(NOBODY, NOBODY, UNAVAILABLE, NOBODY, RESET), latency=1.0)
         sending = start(script, requests("a"))
         noted = [sending.sender.unreachable]
@@ -541,7 +541,7 @@ def test_a_source_of_credentials_that_stays_silent_ends_the_sending_for_another_
     sent = run(send(script, requests("abc"), retry=RetryPolicy(renewal=15.0, budget=120.0)))
     assert sent.sender.ending is not None
     assert (sent.sender.ending.errorCode, sent.ended_after) == ("CredentialRetrievalError", 120.0)
-    assert meaning(sent.sender.ending) is Meaning.FAULT
+    assert interpret_response(sent.sender.ending) is ResponseMeaning.FAULT
 
 
 def test_other_credentials_that_are_as_old_end_the_sending_too() -> None:
@@ -583,7 +583,7 @@ def test_who_does_not_own_its_part_any_more_starts_nothing_and_goes_on_when_it_d
         in_flight = [sending.sender.in_flight]
         await asyncio.sleep(100.0)
         in_flight.append(sending.sender.in_flight)
-        sending.permit.done = Done("abd")
+        sending.permit.done = EndedRequestSet("abd")
         sending.own()
         await sending.task
         return script, in_flight, sending
@@ -603,7 +603,7 @@ def test_retries_and_parts_wait_for_the_ownership_and_those_that_others_ended_ar
         await asyncio.sleep(0.5)
         sending.disown()
         await asyncio.sleep(50.0)
-        sending.permit.done = Done(["a", "b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
+        sending.permit.done = EndedRequestSet(["a", "b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
         sending.own()
         await sending.task
         return script, sending
@@ -627,8 +627,8 @@ def test_a_driver_that_falls_silent_leaves_the_sender_its_lease() -> None:
         return script, sending
 
     script, _ = run(scenario())
-    assert len(script.times) == pytest.approx(10.0 * TERM, abs=1)
-    assert max(script.times) < TERM
+    assert len(script.times) == pytest.approx(10.0 * LEASE_SECONDS, abs=1)
+    assert max(script.times) < LEASE_SECONDS
 
 
 # What others have ended.
@@ -638,7 +638,7 @@ def test_what_others_ended_is_skipped_and_of_a_split_one_what_is_left_is_called(
     async def scenario() -> tuple[Script, Sending]:
         script = Script()
         sending = start(script, [request("a"), request("b", events=8), request("c"), request("d", events=2)])
-        sending.permit.done = Done(["a", "b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
+        sending.permit.done = EndedRequestSet(["a", "b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
         await sending.task
         return script, sending
 
@@ -652,7 +652,7 @@ def test_what_is_skipped_takes_nothing_of_the_rate() -> None:
     async def scenario() -> tuple[Script, float]:
         script = Script()
         sending = start(script, [request(f"{number:x}") for number in range(400)], rate=1.0)
-        sending.permit.done = Done(f"{number:x}" for number in range(399))
+        sending.permit.done = EndedRequestSet(f"{number:x}" for number in range(399))
         await sending.task
         return script, sending.ended_after
 
@@ -664,7 +664,7 @@ def test_what_is_skipped_takes_nothing_of_the_rate() -> None:
 # Splitting.
 
 
-def refuse(*poison: str) -> Callable[[Request], Answer]:
+def refuse(*poison: str) -> Callable[[Request], Response]:
     return lambda each: REFUSED if set(poison) & set(each.eventIds) else DELIVERED
 
 
@@ -698,7 +698,7 @@ def test_the_calls_of_a_refused_whole_are_counted_once() -> None:
 def test_a_split_sends_the_same_events_as_the_whole() -> None:
     sent: list[Request] = []
 
-    def answer(each: Request) -> Answer:
+    def answer(each: Request) -> Response:
         sent.append(each)
         return REFUSED if len(each.events) > 2 else DELIVERED
 
@@ -714,7 +714,7 @@ def test_a_split_sends_the_same_events_as_the_whole() -> None:
 # Mistakes of ours: they surface, when the calls under way have ended, and leave nothing behind.
 
 
-def broken(_: object) -> Answer:
+def broken(_: object) -> Response:
     raise ZeroDivisionError("a mistake")
 
 
@@ -770,7 +770,7 @@ def test_a_mistake_in_renew_surfaces() -> None:
 @pytest.mark.parametrize("fed_later", [False, True])
 def test_a_request_whose_id_is_no_number_surfaces(fed_later: bool) -> None:
     async def scenario() -> Sending:
-        feed = Feed(lambda: None)
+        feed = RequestBuffer(lambda: None)
         sending = start(Script(), [], feed=feed)
         if fed_later:
             await asyncio.sleep(1.0)
@@ -806,14 +806,14 @@ whims = st.lists(st.sampled_from([None, THROTTLED, UNAVAILABLE, RESET, NOBODY, E
 class Judge:
     """Refuses poison, has its whims call by call, and keeps what it acknowledged and what it refused alone."""
 
-    def __init__(self, poison: set[str], whims: list[Answer | None]) -> None:
+    def __init__(self, poison: set[str], whims: list[Response | None]) -> None:
         self._poison = poison
         self._whims = iter(whims)
         self.throttled = 0
         self.acknowledged: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
-    def __call__(self, each: Request) -> Answer:
+    def __call__(self, each: Request) -> Response:
         whim = next(self._whims, None)
         self.throttled += whim is THROTTLED
         if whim is not None:
@@ -833,7 +833,7 @@ def draw_poison(data: st.DataObject, source: list[Request]) -> set[str]:
 @settings(max_examples=200)
 @given(data=st.data(), sizes=sizes, whims=whims, in_flight=st.integers(1, 4), stop=st.booleans())
 def test_conservation(
-    data: st.DataObject, sizes: list[int], whims: list[Answer | None], in_flight: int, stop: bool
+    data: st.DataObject, sizes: list[int], whims: list[Response | None], in_flight: int, stop: bool
 ) -> None:
     source = [request(f"{number:x}", size) for number, size in enumerate(sizes)]
     poison = draw_poison(data, source)
@@ -876,7 +876,7 @@ def test_with_what_others_ended_every_event_ends_once(data: st.DataObject, sizes
 
     async def scenario() -> Sending:
         sending = start(Script(refuse(*poison)), source, in_flight=in_flight)
-        sending.permit.done = Done(names)
+        sending.permit.done = EndedRequestSet(names)
         await sending.task
         return sending
 

@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 
-from delivery.call_statistics import Calls
+from delivery.call_statistics import CallStatistics
 from delivery.control import server as server_module
 from delivery.control import task_connection
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.server import Server, serving
-from delivery.control.task_connection import Attempt, DriverNotReachedError, Line
-from delivery.control.task_session import Talk
-from delivery.control.wire import Address, nonce, seals
-from delivery.model import Answer, Row
-from delivery.rate.aimd import Target
-from delivery.rate.rate_lease import Permit
+from delivery.control.server import ControlServer, serving_tasks
+from delivery.control.task_connection import DriverNotReachedError, TaskAttempt, TaskConnection
+from delivery.control.task_session import TaskSession
+from delivery.control.wire import DriverAddress, nonce, seals
+from delivery.model import OutcomeRow, Response
+from delivery.rate.aimd import AimdRateController
+from delivery.rate.rate_lease import RateLease
 from tests.delivery.relay import Relay, relaying
 
 LIMIT = 100.0
@@ -51,10 +51,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 class Sender:
     """Makes no calls; it is there to be told of."""
 
-    calls: Calls = field(default_factory=Calls)
-    ending: Answer | None = None
-    unreachable: Answer | None = None
-    refusal: Answer | None = None
+    calls: CallStatistics = field(default_factory=CallStatistics)
+    ending: Response | None = None
+    unreachable: Response | None = None
+    refusal: Response | None = None
     ready: bool = False
     failing: tuple[int, int] = (0, 0)
     has_others: bool = False
@@ -70,13 +70,13 @@ class Sender:
 class Task:
     """A task's end of the channel."""
 
-    def __init__(self, address: Address, name: str, part: int = 0) -> None:
+    def __init__(self, address: DriverAddress, name: str, part: int = 0) -> None:
         loop = asyncio.get_running_loop()
         self.name = name
-        self.permit = Permit(loop.time)
-        self.talk = Talk(self.permit, Sender(), loop.time)  # type: ignore[arg-type]
+        self.permit = RateLease(loop.time)
+        self.talk = TaskSession(self.permit, Sender(), loop.time)  # type: ignore[arg-type]
         self.talk._wants = lambda: None  # type: ignore[method-assign] - as much as there is
-        self.line = Line(address, Attempt(name, part), self.talk, loop.time)
+        self.line = TaskConnection(address, TaskAttempt(name, part), self.talk, loop.time)
         self.reported = 0
         self.holding = loop.create_task(self.line.hold())
 
@@ -101,7 +101,7 @@ class Task:
 
 
 @asynccontextmanager
-async def tasks(address: Address, *parts: int) -> AsyncIterator[list[Task]]:
+async def tasks(address: DriverAddress, *parts: int) -> AsyncIterator[list[Task]]:
     """Have a task at each part, for as long as the context lasts."""
     made = [Task(address, f"task-{number}", part) for number, part in enumerate(parts)]
     try:
@@ -119,13 +119,13 @@ async def until(holds: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def driving() -> Iterator[tuple[Server, Dispatcher, Address]]:
-    dispatcher = Dispatcher(Target(LIMIT))
-    with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
+def driving() -> Iterator[tuple[ControlServer, Dispatcher, DriverAddress]]:
+    dispatcher = Dispatcher(AimdRateController(LIMIT))
+    with serving_tasks(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         yield server, dispatcher, address
 
 
-def events(rows: list[Row]) -> Counter[str]:
+def events(rows: list[OutcomeRow]) -> Counter[str]:
     return Counter(event for row in rows for event in row["eventIds"])
 
 
@@ -139,7 +139,7 @@ def run(scenario: Callable[..., Any]) -> None:
 
 
 def test_many_tasks_tell_everything_once_and_leave() -> None:
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, *range(40)) as many:
             for task in many:
                 task.report(100)
@@ -151,7 +151,7 @@ def test_many_tasks_tell_everything_once_and_leave() -> None:
 
 
 def test_tasks_share_the_limit() -> None:
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, *range(4)) as some:
             await until(lambda: [task.permit.rate for task in some] == [48.0, 24.0, 16.0, 12.0])
 
@@ -161,7 +161,7 @@ def test_tasks_share_the_limit() -> None:
 def test_what_a_task_gives_back_another_is_told_of_at_once(hasty: pytest.MonkeyPatch) -> None:
     """Long before it asks again."""
 
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 1, 2) as (first, second):
             await until(lambda: (first.permit.rate, second.permit.rate) == (66.0, 34.0))
             await ask_no_more(hasty, first, second)
@@ -174,7 +174,7 @@ def test_what_a_task_gives_back_another_is_told_of_at_once(hasty: pytest.MonkeyP
 def test_the_end_reaches_all_at_once(hasty: pytest.MonkeyPatch) -> None:
     """Also who waits for a part; long before it asks again."""
 
-    async def scenario(server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 1, 2, 2, 3, 3) as some:
             await until(lambda: all(task.line._reached for task in some))
             await ask_no_more(hasty, *some)
@@ -185,14 +185,14 @@ def test_the_end_reaches_all_at_once(hasty: pytest.MonkeyPatch) -> None:
 
 
 def test_an_end_that_one_task_asks_for_reaches_all_at_once(hasty: pytest.MonkeyPatch) -> None:
-    async def scenario(_server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 1, 2, 3) as some:
             await until(lambda: all(task.line._reached for task in some))
             await ask_no_more(hasty, *some)
-            some[0].talk._sender.ending = Answer(403, "AccessDeniedException")
+            some[0].talk._sender.ending = Response(403, "AccessDeniedException")
             some[0].line.ask()
             await until(lambda: all(task.permit.stopped for task in some))
-            assert dispatcher.ending == Answer(403, "AccessDeniedException")
+            assert dispatcher.ending == Response(403, "AccessDeniedException")
 
     run(scenario)
 
@@ -211,7 +211,7 @@ async def ask_no_more(patch: pytest.MonkeyPatch, *some: Task) -> None:
 
 
 def test_a_line_that_is_cut_comes_again_and_everything_is_told_once() -> None:
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0, 1, 2) as some:
             for _ in range(15):
                 for task in some:
@@ -229,7 +229,7 @@ def test_a_line_that_is_cut_comes_again_and_everything_is_told_once() -> None:
 
 
 def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.permit.rate == LIMIT)
             relay.freeze()
@@ -249,7 +249,7 @@ def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_agai
     hasty.setattr(task_connection, "_AGAIN", NEVER)
     hasty.setattr(task_connection, "_LOST", NEVER)
 
-    async def scenario(server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,):
             await until(lambda: task.permit.rate == LIMIT)
             await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
@@ -260,7 +260,7 @@ def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_agai
 
 
 def test_a_message_that_was_tampered_with_breaks_the_line_and_changes_nothing() -> None:
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.line._reached)
             task.report(10)
@@ -277,7 +277,7 @@ def test_a_message_that_was_tampered_with_breaks_the_line_and_changes_nothing() 
 def test_of_two_lines_of_one_task_the_later_counts() -> None:
     """The earlier one, which the network held up, brings old news."""
 
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with Spoken(address, "a") as old, Spoken(address, "a") as new:
             await new.say(number=2, ended=[outcome(0)], **{"from": 0})
             assert (await new.hear())["got"] == 1
@@ -291,7 +291,7 @@ def test_of_two_lines_of_one_task_the_later_counts() -> None:
 
 
 def test_a_driver_that_was_never_reached_is_told_from_one_that_was(hasty: pytest.MonkeyPatch) -> None:
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay:
             relay.freeze()
             addresses = [
@@ -307,7 +307,7 @@ def test_a_driver_that_was_never_reached_is_told_from_one_that_was(hasty: pytest
 
 
 def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.line._reached)
             task.report(3)
@@ -338,7 +338,7 @@ def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) ->
 def test_what_takes_long_to_come_is_no_silence() -> None:
     """A task that takes a part up is told of a million requests; meanwhile others go on."""
 
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         tell_of(dispatcher, 0, 1_000_000)
         async with tasks(address, 0, 1) as (heir, other):
             await until(lambda: heir.permit.done.has(f"{999_999:016x}"))
@@ -354,7 +354,7 @@ def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.Monk
         hasty.setattr(task_connection, silence, SOON)
     hasty.setattr(server_module, "_SILENT", SOON)
 
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         tell_of(dispatcher, 0, 200_000)
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.permit.rate == LIMIT)
@@ -386,7 +386,7 @@ def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
 class Spoken:
     """A connection on which a test says what it likes."""
 
-    def __init__(self, address: Address, name: str, part: int = 0) -> None:
+    def __init__(self, address: DriverAddress, name: str, part: int = 0) -> None:
         self._address = address
         self._hello = {"attempt": name, "part": part}
 
@@ -407,7 +407,7 @@ class Spoken:
             "ended": [],
             "wants": None,
             "ahead": 0.0,
-            "calls": asdict(Calls()),
+            "calls": asdict(CallStatistics()),
             "idle": True,
             "gone": False,
             "complete": False,
@@ -438,7 +438,7 @@ async def hangs_up(reader: asyncio.StreamReader) -> bool:
             return True
 
 
-def outcome(number: int) -> Row:
+def outcome(number: int) -> OutcomeRow:
     return {"requestId": f"{number:064x}", "status": "delivered", "eventIds": [f"e{number}"]}
 
 
@@ -464,7 +464,7 @@ GARBAGE = {
 def test_a_stranger_learns_nothing_changes_nothing_and_disturbs_nobody(
     said: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,):
             await until(lambda: task.permit.rate == LIMIT)
             before = set(dispatcher._attempts)
@@ -489,7 +489,7 @@ def test_a_stranger_is_not_listened_to_at_length(before: bytes, hasty: pytest.Mo
     """Not for as long as it goes on talking: what it says would fill the memory."""
     hasty.setattr(server_module, "_SILENT", NEVER)
 
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         reader, writer = await asyncio.open_connection(address.host, address.port)
         await reader.readline()
         writer.write(before + b"x" * 100_000)
@@ -502,7 +502,7 @@ def test_a_stranger_is_not_listened_to_at_length(before: bytes, hasty: pytest.Mo
 def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
     """Neither to the driver, nor, in its name, to a task."""
 
-    async def scenario(server: Server, dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay:
             task = Task(relay.address, "a")
             task.report(5)
@@ -539,7 +539,7 @@ async def expect_no_driver(overheard: Relay) -> None:
 
 
 def test_many_silent_strangers_keep_nobody_out() -> None:
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         strangers = [await asyncio.open_connection(address.host, address.port) for _ in range(200)]
         async with tasks(address, 0) as (task,):
             await until(lambda: task.permit.rate == LIMIT)
@@ -555,7 +555,7 @@ def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monke
     monkeypatch.setattr("delivery.control.server._MOST_STRANGERS", 20)
     monkeypatch.setattr("delivery.control.server._SILENT", 10 * SOON)
 
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         strangers = []
         for _ in range(30):
             reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -577,7 +577,7 @@ def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monke
 
 
 def test_a_mistake_of_ours_shows_and_disturbs_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
-    async def scenario(_server: Server, _dispatcher: Dispatcher, address: Address) -> None:
+    async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,), Spoken(address, "mistaken", 1) as mistaken:
             await mistaken.say(number="one", calls={"no such": 1})
             assert await mistaken.is_hung_up()
@@ -634,7 +634,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
         other.listen()
         with (
             pytest.raises(OSError, match="in use"),
-            serving(Dispatcher(Target(LIMIT)), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
+            serving_tasks(Dispatcher(AimdRateController(LIMIT)), "127.0.0.1", "127.0.0.1", other.getsockname()[1]),
         ):
             pytest.fail("it serves")
     assert set(threading.enumerate()) == before
@@ -642,7 +642,7 @@ def test_a_port_in_use_is_an_error_and_leaves_no_thread() -> None:
 
 def test_a_port_can_be_chosen_and_every_delivery_has_a_secret_of_its_own() -> None:
     port = unused_port()
-    with serving(Dispatcher(Target(LIMIT)), "driver", "127.0.0.1", port) as (server, address):
+    with serving_tasks(Dispatcher(AimdRateController(LIMIT)), "driver", "127.0.0.1", port) as (server, address):
         assert (address.host, address.port, server.port) == ("driver", port, port)
     with driving() as (_, _, other):
         assert other.secret != address.secret

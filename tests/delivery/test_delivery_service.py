@@ -15,11 +15,11 @@ from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
 from delivery.http.ca_bundle import find_ca_bundle
-from delivery.http.endpoint import Endpoint, Service, comparable, find_service, resolve
+from delivery.http.endpoint import Endpoint, TrackerEndpoint, comparable, find_tracker_endpoint, resolve
 from delivery.http.proxy import Proxy, ProxySettingError, find_proxy
 
 HOST = "https://personalize-events.eu-west-1.amazonaws.com"
-SERVICE = Service("t-1", "eu-west-1", HOST, regional=True)
+SERVICE = TrackerEndpoint("t-1", "eu-west-1", HOST, regional=True)
 URL = f"{HOST}/events"
 
 
@@ -48,7 +48,7 @@ def bundle(tmp_path: Path) -> str:
     return str(path)
 
 
-def http_session(service: Service) -> Any:
+def http_session(service: TrackerEndpoint) -> Any:
     """Return what a boto3 client of the same environment would send by; only its private parts tell."""
     client = boto3.Session().client("personalize-events", region_name=service.region, endpoint_url=service.endpoint_url)
     return client._endpoint.http_session
@@ -123,7 +123,7 @@ def test_the_driver_finds_the_url_as_boto3_does_without_credentials(
     monkeypatch.setattr("botocore.session.Session.get_credentials", refuse)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    found = find_service("t", region, given)
+    found = find_tracker_endpoint("t", region, given)
     assert (found.endpoint_url, found.region, found.regional) == (url, region.removeprefix("fips-"), regional)
 
 
@@ -135,10 +135,10 @@ def test_the_config_file_is_heard(configure: Callable[[str], None]) -> None:
     configure(
         "[default]\nservices = ours\n[services ours]\npersonalize_events =\n  endpoint_url = http://own.example:81\n"
     )
-    assert find_service("t", "eu-west-1").endpoint_url == "http://own.example:81"
+    assert find_tracker_endpoint("t", "eu-west-1").endpoint_url == "http://own.example:81"
 
 
-@pytest.mark.parametrize("service", [SERVICE, Service("t", "us-east-1", "http://own.example:81/v1/")])
+@pytest.mark.parametrize("service", [SERVICE, TrackerEndpoint("t", "us-east-1", "http://own.example:81/v1/")])
 @pytest.mark.parametrize(
     "environment",
     [
@@ -152,7 +152,7 @@ def test_the_config_file_is_heard(configure: Callable[[str], None]) -> None:
     ],
 )
 def test_a_task_calls_just_what_the_driver_has_found_whatever_its_own_environment_says(
-    monkeypatch: pytest.MonkeyPatch, service: Service, environment: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, service: TrackerEndpoint, environment: dict[str, str]
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -175,17 +175,17 @@ def test_a_task_calls_just_what_the_driver_has_found_whatever_its_own_environmen
     ],
 )
 def test_trackers_are_told_apart_as_urls_compare(one: str, other: str, same: bool) -> None:
-    keys = {Service("t", "r", url).key for url in (one, other)}
+    keys = {TrackerEndpoint("t", "r", url).key for url in (one, other)}
     assert len(keys) == (1 if same else 2)
 
 
 def test_region_and_tracking_id_tell_trackers_apart_too() -> None:
-    keys = {Service(*names, "http://h").key for names in (("t", "r"), ("t", "s"), ("u", "r"))}
+    keys = {TrackerEndpoint(*names, "http://h").key for names in (("t", "r"), ("t", "s"), ("u", "r"))}
     assert len(keys) == 3
 
 
 def test_a_service_shows_no_password() -> None:
-    service = Service("t", "eu-west-1", "https://me:hush@own.example/v1?key=hush")
+    service = TrackerEndpoint("t", "eu-west-1", "https://me:hush@own.example/v1?key=hush")
     assert "hush" not in repr(service) + service.endpoint and service.endpoint == "https://own.example/v1"
     assert comparable(service.endpoint_url).netloc == "own.example"
 
@@ -291,7 +291,7 @@ def test_a_proxy_of_another_scheme_may_be_anything(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("host", ["a..b", "x" * 64, "a_b c"])
 def test_an_endpoint_that_nobody_can_look_up_is_told(host: str) -> None:
     with pytest.raises(BotoCoreError):
-        resolve(Service("t", "eu-west-1", f"http://{host}:8080"))
+        resolve(TrackerEndpoint("t", "eu-west-1", f"http://{host}:8080"))
 
 
 # Trusting whom.
@@ -336,10 +336,10 @@ def test_certificates_are_checked_against_the_bundle_alone(monkeypatch: pytest.M
 
 def test_an_http_endpoint_needs_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem")
-    assert resolve(Service("t", "eu-west-1", "http://127.0.0.1:1")).endpoint.trust is None
+    assert resolve(TrackerEndpoint("t", "eu-west-1", "http://127.0.0.1:1")).endpoint.trust is None
     monkeypatch.setenv("AWS_CA_BUNDLE", str(get_cert_path(verify=True)))
     monkeypatch.setenv("HTTP_PROXY", "https://proxy.example")
-    assert resolve(Service("t", "eu-west-1", "http://own.example")).endpoint.trust is not None
+    assert resolve(TrackerEndpoint("t", "eu-west-1", "http://own.example")).endpoint.trust is not None
 
 
 # With what keys.
@@ -392,7 +392,7 @@ def test_a_wrong_set_up_is_told_without_its_secrets(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BotoCoreError) as raised:
-        resolve(find_service("t", "eu-west-1", endpoint_url))
+        resolve(find_tracker_endpoint("t", "eu-west-1", endpoint_url))
     assert told in str(raised.value)
     assert "hu" not in str(raised.value)
 
@@ -426,4 +426,4 @@ def test_an_endpoint_of_the_environment_that_is_not_spoken_to_over_http_is_told(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "ftp://service.example")
     with pytest.raises(BotoCoreError, match="not spoken to over http"):
-        find_service("t", "eu-west-1")
+        find_tracker_endpoint("t", "eu-west-1")

@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.http.credentials import Keys
+from delivery.http.credentials import SigningKeys
 from delivery.http.endpoint import Endpoint
 from delivery.http.proxy import Proxy
 from delivery.http.signing import Signer
@@ -32,7 +32,7 @@ def headers(message: bytes) -> dict[str, str]:
     return told
 
 
-def by_botocore(url: str, body: bytes, keys: Keys, now: float) -> str:
+def by_botocore(url: str, body: bytes, keys: SigningKeys, now: float) -> str:
     """Return the Authorization that botocore makes, by the steps of its `add_auth`, at a time of ours."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     signer = SigV4Auth(
@@ -50,7 +50,7 @@ def by_botocore(url: str, body: bytes, keys: Keys, now: float) -> str:
 
 VISIBLE = st.characters(min_codepoint=33, max_codepoint=126)
 KEYS = st.builds(
-    Keys,
+    SigningKeys,
     st.text(VISIBLE, min_size=1, max_size=30),
     st.text(max_size=40),
     st.none() | st.text(VISIBLE, min_size=1, max_size=2000),
@@ -70,7 +70,7 @@ TIMES = st.floats(0, 4_102_444_799)  # to the end of 2099
 
 
 @given(URLS, st.binary(max_size=5_000), KEYS, TIMES)
-def test_the_signature_is_botocores(url: str, body: bytes, keys: Keys, now: float) -> None:
+def test_the_signature_is_botocores(url: str, body: bytes, keys: SigningKeys, now: float) -> None:
     message = Signer(endpoint(url), lambda: now).sign(body, keys)
     assert headers(message)["authorization"] == by_botocore(url, body, keys, now)
 
@@ -78,7 +78,7 @@ def test_the_signature_is_botocores(url: str, body: bytes, keys: Keys, now: floa
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 1]), st.binary(max_size=9)), min_size=2))
 def test_one_signer_signs_rightly_over_midnight_and_with_new_keys(calls: list[tuple[int, int, bytes]]) -> None:
     midnight = calendar.timegm((2024, 2, 29, 0, 0, 0))
-    keys = [Keys("AKIDONE", "one"), Keys("AKIDTWO", "two", "token")]
+    keys = [SigningKeys("AKIDONE", "one"), SigningKeys("AKIDTWO", "two", "token")]
     clock = iter([midnight + second + 0.5 for second, _, _ in calls])
     signer = Signer(endpoint(), lambda: next(clock))
     for second, which, body in calls:
@@ -103,7 +103,7 @@ def test_the_signature_is_that_of_the_suite_that_aws_publishes(content_type: str
         "https://example.amazonaws.com/", region="us-east-1", signingName="service", contentType=content_type
     )
     now = calendar.timegm((2015, 8, 30, 12, 36, 0))
-    keys = Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    keys = SigningKeys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
     signed = headers(Signer(example, lambda: now).sign(b"Param1=value1", keys))
     assert signed["x-amz-date"] == "20150830T123600Z"
     assert signed["authorization"] == (
@@ -117,7 +117,7 @@ def test_the_signature_is_that_of_the_suite_that_aws_publishes(content_type: str
 
 def test_a_request_is_whole() -> None:
     message = Signer(endpoint("https://vpce.example:8443/v1/events?a=1"), lambda: 0).sign(
-        b'{"a":"\xc3\xa9"}', Keys("K", "s")
+        b'{"a":"\xc3\xa9"}', SigningKeys("K", "s")
     )
     head, _, body = message.partition(b"\r\n\r\n")
     assert body == b'{"a":"\xc3\xa9"}'
@@ -134,7 +134,7 @@ def test_a_request_is_whole() -> None:
 
 
 def test_a_proxy_is_asked_for_an_http_url_but_not_for_an_https_one() -> None:
-    proxy, keys = Proxy("proxy", 3128, authorization="Basic bWU6c2VjcmV0"), Keys("K", "s")
+    proxy, keys = Proxy("proxy", 3128, authorization="Basic bWU6c2VjcmV0"), SigningKeys("K", "s")
     asked = Signer(endpoint("http://vpce.example/events?a=1", proxy=proxy), lambda: 0).sign(b"{}", keys)
     assert asked.startswith(b"POST http://vpce.example/events?a=1 HTTP/1.1\r\n")
     assert headers(asked)["proxy-authorization"] == "Basic bWU6c2VjcmV0"

@@ -6,29 +6,31 @@ import pytest
 
 from delivery.http.client import StrangerDetector
 from delivery.http.endpoint import Endpoint
-from delivery.model import Answer
-from delivery.responses import Meaning, meaning
+from delivery.model import Response
+from delivery.responses import ResponseMeaning, interpret_response
 
-GONE = Answer(503, "503")
+GONE = Response(503, "503")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_at_the_regions_own_endpoint_a_load_balancer_may_fail_for_long(status: int) -> None:
     detector = StrangerDetector(may_be=False)
-    assert {meaning(detector.judge(Answer(status, str(status)))) for _ in range(50)} <= {
-        Meaning.FAULT,
-        Meaning.THROTTLED,
+    assert {interpret_response(detector.judge(Response(status, str(status)))) for _ in range(50)} <= {
+        ResponseMeaning.FAULT,
+        ResponseMeaning.THROTTLED,
     }
 
 
 def test_a_service_that_has_answered_once_may_be_out_of_reach_later() -> None:
     detector = StrangerDetector(may_be=True)
-    assert detector.judge(Answer(400, "InvalidInputException", awsRequestId="a-1")).errorCode == "InvalidInputException"
+    assert (
+        detector.judge(Response(400, "InvalidInputException", awsRequestId="a-1")).errorCode == "InvalidInputException"
+    )
     assert {detector.judge(GONE).errorCode for _ in range(50)} == {"503"}
 
 
 def test_a_code_of_the_services_is_left_as_it_is() -> None:
-    denied = Answer(403, "AccessDeniedException")
+    denied = Response(403, "AccessDeniedException")
     assert StrangerDetector(may_be=True).judge(denied) == denied
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from delivery import task as task_module
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.task_session import Talk
-from delivery.model import Row
-from delivery.rate.aimd import Target
-from delivery.rate.rate_lease import Permit
+from delivery.control.task_session import TaskSession
+from delivery.model import OutcomeRow
+from delivery.rate.aimd import AimdRateController
+from delivery.rate.rate_lease import RateLease
 from tests.delivery.clock import Clock
 from tests.delivery.test_delivery_talk import Sender
 
@@ -26,9 +26,9 @@ class Attempt:
     def __init__(self, name: str, dispatcher: Dispatcher) -> None:
         self.name = name
         self.clock = Clock()
-        self.permit = Permit(self.clock)
+        self.permit = RateLease(self.clock)
         self.sender = Sender(in_flight=0)
-        self.talk = Talk(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
+        self.talk = TaskSession(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
         self.dispatcher = dispatcher
         dispatcher.come(name, 0)
 
@@ -41,14 +41,14 @@ class Attempt:
             self.talk.obey(self.ask())
 
     def report(self, number: int) -> None:
-        row: Row = {"requestId": f"{number:064x}", "status": "delivered", "eventIds": [f"e{number}"]}
+        row: OutcomeRow = {"requestId": f"{number:064x}", "status": "delivered", "eventIds": [f"e{number}"]}
         self.talk.report(row)
 
 
 @pytest.fixture
 def driver() -> tuple[Dispatcher, Clock]:
     clock = Clock()
-    return Dispatcher(Target(LIMIT, clock), clock), clock
+    return Dispatcher(AimdRateController(LIMIT, clock), clock), clock
 
 
 def test_the_first_word_after_the_pause_takes_the_part_from_a_task_that_lost_it_meanwhile(

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from delivery.call_statistics import Calls
-from delivery.control.task_session import Talk
-from delivery.control.wire import LONGEST_LINE, Message, Seal
+from delivery.call_statistics import CallStatistics
+from delivery.control.task_session import TaskSession
+from delivery.control.wire import LONGEST_LINE, Message, MessageMac
 from delivery.http.body import LONGEST_MESSAGE
-from delivery.model import Answer, Outcome, Request, Row
-from delivery.rate.rate_lease import TERM, Permit
+from delivery.model import Outcome, OutcomeRow, Request, Response
+from delivery.rate.rate_lease import LEASE_SECONDS, RateLease
 from delivery.task import row as outcome_row
 from tests.delivery.clock import Clock
 
@@ -20,10 +20,10 @@ from tests.delivery.clock import Clock
 class Sender:
     """Calls as a test says; it counts how often it is told to look again."""
 
-    calls: Calls = field(default_factory=Calls)
-    ending: Answer | None = None
-    unreachable: Answer | None = None
-    refusal: Answer | None = None
+    calls: CallStatistics = field(default_factory=CallStatistics)
+    ending: Response | None = None
+    unreachable: Response | None = None
+    refusal: Response | None = None
     ready: bool = False
     failing: tuple[int, int] = (0, 0)
     has_others: bool = True
@@ -46,9 +46,9 @@ class Task:
     def __init__(self) -> None:
         self.clock = Clock()
         self.answers = 0
-        self.permit = Permit(self.clock)
+        self.permit = RateLease(self.clock)
         self.sender = Sender()
-        self.talk = Talk(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
+        self.talk = TaskSession(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
 
     def ask(self) -> Message:
         return json.loads(json.dumps(self.talk.question()))
@@ -81,11 +81,11 @@ def task() -> Task:
     return Task()
 
 
-def row(number: int) -> Row:
+def row(number: int) -> OutcomeRow:
     return {"requestId": f"{number:064x}", "eventIds": [f"e{number}"]}
 
 
-def told(question: Message) -> tuple[int, list[Row]]:
+def told(question: Message) -> tuple[int, list[OutcomeRow]]:
     return question["from"], question["ended"]
 
 
@@ -141,13 +141,13 @@ def test_an_answer_gives_a_lease_and_the_part_from_its_question_on(task: Task) -
     task.clock.move(0.6)
     task.hear(to=number)
     assert (task.permit.rate, task.permit.owned, task.sender.pumped) == (100.0, True, 1)
-    task.clock.move(TERM - 0.6)
+    task.clock.move(LEASE_SECONDS - 0.6)
     assert (task.permit.rate, task.permit.owned) == (0.0, False)
 
 
 def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task) -> None:
     first = task.ask()["number"]
-    task.clock.move(TERM)
+    task.clock.move(LEASE_SECONDS)
     second = task.ask()["number"]
     task.hear(to=first)
     assert not task.permit.owned
@@ -166,7 +166,7 @@ def test_word_without_a_question_and_answers_to_another_lines_questions_give_no_
 def test_an_answer_is_good_once(task: Task) -> None:
     number = task.ask()["number"]
     task.hear(to=number)
-    task.clock.move(TERM)
+    task.clock.move(LEASE_SECONDS)
     task.hear(to=number)
     assert not task.permit.owned
 
@@ -240,12 +240,12 @@ def test_who_has_more_to_tell_than_a_question_holds_is_neither_idle_nor_gone_bef
 def test_the_longest_question_fits_a_line(task: Task) -> None:
     """Whatever its outcomes hold: JSON makes twelve bytes of some characters."""
     worst = "\U0001f6d2" * 256
-    refusal = Answer(400, "InvalidInputException", "\U0001f6d2" * LONGEST_MESSAGE, "aws")
+    refusal = Response(400, "InvalidInputException", "\U0001f6d2" * LONGEST_MESSAGE, "aws")
     request = Request("f" * 64, worst, worst, (worst,) * 10, ("{}",) * 10)
     for _ in range(200):
         task.talk.report(outcome_row(Outcome(request, "refused", refusal, 3, datetime.now(UTC), 7)))
     task.sender.refusal = refusal
-    line = Seal(b"key").close(task.talk.question())
+    line = MessageMac(b"key").close(task.talk.question())
     assert 1_000_000 < len(line) <= LONGEST_LINE
 
 
@@ -297,11 +297,11 @@ def test_who_leaves_takes_no_more_orders(task: Task) -> None:
 
 
 def test_calls_and_their_ends_are_told_and_the_services_words_are_not(task: Task) -> None:
-    task.sender.calls = Calls(1, 2, 1, 2, 1, 2, 0.05)
-    task.sender.ending = Answer(403, "AccessDeniedException", "user u-17 may not")
-    task.sender.unreachable = Answer(None, "ConnectTimeoutError", "http://u-17@host")
+    task.sender.calls = CallStatistics(1, 2, 1, 2, 1, 2, 0.05)
+    task.sender.ending = Response(403, "AccessDeniedException", "user u-17 may not")
+    task.sender.unreachable = Response(None, "ConnectTimeoutError", "http://u-17@host")
     question = task.ask()
-    assert Calls(**question["calls"]) == task.sender.calls
+    assert CallStatistics(**question["calls"]) == task.sender.calls
     assert question["ending"] == {"httpStatus": 403, "errorCode": "AccessDeniedException"}
     assert question["unreachable"] == {"httpStatus": None, "errorCode": "ConnectTimeoutError"}
     assert "u-17" not in json.dumps(question)

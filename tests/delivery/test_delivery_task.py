@@ -15,13 +15,13 @@ import pytest
 
 import emulator
 from delivery.control.task_connection import DriverNotReachedError
-from delivery.http.endpoint import Service
-from delivery.model import Answer, Outcome, Request
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import Outcome, Request, Response
 from delivery.task import deliver, row
-from emulator import Faults, Settings, is_poison
+from emulator import EmulatorSettings, Faults, is_poison
 from tests.delivery.drivers import NOWHERE, SOON, Driver, Instant, driving, name, pieces, request
 
-DENIED = Answer(403, "AccessDeniedException", "no")
+DENIED = Response(403, "AccessDeniedException", "no")
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +73,13 @@ def clickstream(number: int, items: list[str], user: str | None = "u") -> Reques
 def test_every_event_arrives_and_every_outcome_is_told_with_a_receipts_columns() -> None:
     begun = datetime.now(UTC)
     source = [clickstream(1, ["a", "b"]), clickstream(2, ["a"], user=None), clickstream(3, ["a", "bad"])]
-    with emulator.running(Settings(faults=Faults(poison_items=frozenset({"bad"})))) as server, driving() as driver:
-        left = deliver(driver.terms(Service("t-1", "eu-west-1", server.endpoint_url)), 0, [source[:2], [], source[2:]])
+    with (
+        emulator.running(EmulatorSettings(faults=Faults(poison_items=frozenset({"bad"})))) as server,
+        driving() as driver,
+    ):
+        left = deliver(
+            driver.terms(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url)), 0, [source[:2], [], source[2:]]
+        )
         events = {event["eventId"]: event for event in server.events()}
     rows = {each["requestId"]: each for each in driver.kept}
     assert (left.rows, len(driver.kept)) == ((), 4)
@@ -141,7 +146,7 @@ def test_every_event_arrives_and_every_outcome_is_told_with_a_receipts_columns()
 def test_a_row_keeps_the_microseconds_of_its_call_and_can_be_written_as_json() -> None:
     moment = datetime(2024, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
     found = row(
-        Outcome(Request("f.1", None, "s", ("e",), ("{}",)), "refused", Answer(400, "C", "m", "a"), 3, moment, 7)
+        Outcome(Request("f.1", None, "s", ("e",), ("{}",)), "refused", Response(400, "C", "m", "a"), 3, moment, 7)
     )
     assert json.loads(json.dumps(found)) == {
         "requestId": "f.1",
@@ -164,8 +169,8 @@ def test_faults_mixed_lose_no_event_and_no_neighbour_of_a_poison() -> None:
     ids = {event for each in source for event in each.eventIds}
     poison = {event for event in ids if is_poison(event, 0.01)}
     faults = Faults(error_rate=0.05, reset_before_rate=0.02, reset_after_rate=0.06, poison_rate=0.01, seed=5)
-    with emulator.running(Settings(quota=100, faults=faults)) as server, driving(limit=300.0) as driver:
-        terms = driver.terms(Service("t-1", "eu-west-1", server.endpoint_url), in_flight=64)
+    with emulator.running(EmulatorSettings(quota=100, faults=faults)) as server, driving(limit=300.0) as driver:
+        terms = driver.terms(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url), in_flight=64)
         left = deliver(terms, 0, [source[:70], source[70:]])
         summary = server.summary()
         received = Counter(event["eventId"] for event in server.events())
@@ -198,8 +203,8 @@ def test_parts_side_by_side_are_sent_whole(service: Instant) -> None:
 
 def test_of_a_request_that_is_refused_its_parts_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"e7-2", "e7-3", "e8-0"}
-    refused = Answer(400, "InvalidInputException", "invalid")
-    service = Instant(lambda each: refused if bad & set(each.eventIds) else Answer(200))
+    refused = Response(400, "InvalidInputException", "invalid")
+    service = Instant(lambda each: refused if bad & set(each.eventIds) else Response(200))
     service.stand_in(monkeypatch)
     with driving() as driver:
         deliver(driver.terms(), 0, pieces(20, events=4))
@@ -222,7 +227,7 @@ def test_the_driver_ends_the_delivery(service: Instant) -> None:
 
 
 def test_a_hopeless_answer_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Instant(lambda each: DENIED if each.requestId == name(30) else Answer(200))
+    service = Instant(lambda each: DENIED if each.requestId == name(30) else Response(200))
     service.stand_in(monkeypatch)
     with driving() as driver:
         assert deliver(driver.terms(), 0, pieces(100_000)).rows == ()
@@ -236,7 +241,7 @@ def test_a_service_that_is_not_there_ends_the_delivery(monkeypatch: pytest.Monke
     monkeypatch.setattr("delivery.control.dispatcher._UNREACHABLE", 0.5)
     with driving(limit=100.0) as driver:
         assert deliver(driver.terms(NOWHERE), 0, pieces(100)).rows == ()
-    assert driver.dispatcher.ending == Answer(None, "EndpointConnectionError")
+    assert driver.dispatcher.ending == Response(None, "EndpointConnectionError")
     assert driver.kept == []
 
 
@@ -284,10 +289,10 @@ def test_an_exception_of_the_reader_surfaces_and_the_next_attempt_sends_the_rest
 def test_a_mistake_of_ours_surfaces_and_leaves_the_part_to_the_next_attempt(
     broken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(each: Request) -> Answer:
+    def answer(each: Request) -> Response:
         if each.requestId == name(broken):
             raise ZeroDivisionError
-        return Answer(200)
+        return Response(200)
 
     first, second = Instant(answer), Instant()
     with driving() as driver:
@@ -429,10 +434,10 @@ def test_an_attempt_after_one_that_ended_has_nothing_to_send(service: Instant) -
 
 
 def test_an_attempt_after_one_that_split_a_request_takes_up_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(each: Request) -> Answer:
+    def refuse(each: Request) -> Response:
         if each.eventIds[-1] == "e5-7":
-            return DENIED if len(each.eventIds) == 2 else Answer(400, "InvalidInputException")
-        return Answer(200)
+            return DENIED if len(each.eventIds) == 2 else Response(400, "InvalidInputException")
+        return Response(200)
 
     first, second = Instant(refuse), Instant()
     with driving() as driver:

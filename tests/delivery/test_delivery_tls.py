@@ -11,7 +11,7 @@ import trustme
 
 from delivery.http.ca_bundle import open_trust
 from delivery.http.proxy import Proxy
-from delivery.responses import NoAnswerError
+from delivery.responses import NoResponseError
 from tests.delivery.listeners import OK, POST, Handler, answering, code, jump, listening, pool, read_call, run, silence
 
 
@@ -221,7 +221,7 @@ def test_a_tunnel_that_the_service_closes_before_a_call_is_told_to_who_opens_the
             await calls.open()
             while calls.ready:
                 await asyncio.sleep(0)
-            with pytest.raises(NoAnswerError) as raised:
+            with pytest.raises(NoResponseError) as raised:
                 await calls.open()
             assert (raised.value.code, via.connections) == ("ConnectionClosedError", 1)
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delivery.http.body import read_answer, render_body
-from delivery.http.response_parser import HttpAnswer
-from delivery.model import Answer, Request
-from delivery.responses import Meaning, meaning
+from delivery.http.response_parser import HttpResponse
+from delivery.model import Request, Response
+from delivery.responses import ResponseMeaning, interpret_response
 
 
 class Judge:
@@ -84,9 +84,9 @@ def test_the_body_is_boto3s(
 # In.
 
 
-def answer(status: int, headers: dict[str, str], body: bytes) -> Answer:
+def answer(status: int, headers: dict[str, str], body: bytes) -> Response:
     wire = {name.lower().encode(): value.encode() for name, value in headers.items()}
-    return read_answer(HttpAnswer(status, wire, body, keep_alive=True))
+    return read_answer(HttpResponse(status, wire, body, keep_alive=True))
 
 
 ERROR = {"x-amzn-ErrorType": "InvalidInputException"}
@@ -131,21 +131,23 @@ def test_an_error_is_told_as_boto3_tells_it(status: int, headers: dict[str, str]
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        pytest.param(400, b"[1]", Meaning.STOP, id="a list"),
-        pytest.param(400, b'"text"', Meaning.STOP, id="a string"),
-        pytest.param(503, b"null", Meaning.FAULT, id="null"),
-        pytest.param(400, b"\xff\xfe", Meaning.STOP, id="not UTF-8"),
-        pytest.param(400, b'{"__type":5}', Meaning.STOP, id="a code that is a number"),
-        pytest.param(429, b'{"message":{"a":1}}', Meaning.THROTTLED, id="a message that is an object"),
+        pytest.param(400, b"[1]", ResponseMeaning.STOP, id="a list"),
+        pytest.param(400, b'"text"', ResponseMeaning.STOP, id="a string"),
+        pytest.param(503, b"null", ResponseMeaning.FAULT, id="null"),
+        pytest.param(400, b"\xff\xfe", ResponseMeaning.STOP, id="not UTF-8"),
+        pytest.param(400, b'{"__type":5}', ResponseMeaning.STOP, id="a code that is a number"),
+        pytest.param(429, b'{"message":{"a":1}}', ResponseMeaning.THROTTLED, id="a message that is an object"),
     ],
 )
-def test_an_error_that_boto3_chokes_on_still_has_its_status(status: int, body: bytes, expected: Meaning) -> None:
+def test_an_error_that_boto3_chokes_on_still_has_its_status(
+    status: int, body: bytes, expected: ResponseMeaning
+) -> None:
     told = answer(status, {}, body)
-    assert (told.httpStatus, told.errorCode, meaning(told)) == (status, str(status), expected)
+    assert (told.httpStatus, told.errorCode, interpret_response(told)) == (status, str(status), expected)
 
 
 def test_a_success_needs_the_services_own_id() -> None:
-    assert answer(200, {"x-amzn-RequestId": "id-1"}, b"") == Answer(200, awsRequestId="id-1")
+    assert answer(200, {"x-amzn-RequestId": "id-1"}, b"") == Response(200, awsRequestId="id-1")
     told = answer(200, {}, b"<html>Welcome to the wireless network</html>")
-    assert (told.httpStatus, told.errorCode, meaning(told)) == (200, "NotTheService", Meaning.STOP)
+    assert (told.httpStatus, told.errorCode, interpret_response(told)) == (200, "NotTheService", ResponseMeaning.STOP)
     assert answer(200, {"x-amzn-RequestId": ""}, b"").errorCode == "NotTheService"

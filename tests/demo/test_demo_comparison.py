@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from demo.expected import Tally, cut_sessions
-from demo.funnel import Row, build_rows, put_rows, received_rows, table
+from demo.expected import EventTally, cut_sessions
+from demo.funnel import FunnelRow, build_rows, put_rows, received_rows, table
 from demo.received import compare
 from demo.shop import Hit
 from demo.visitors import CLIENTS
@@ -21,7 +21,7 @@ def hit(event_id: str, at: int, **fields: Any) -> Hit:
     return Hit(**{**nothing, **base, "event_id": event_id, "at": START + at, **fields})
 
 
-TALLY = Tally()
+TALLY = EventTally()
 TALLY.filter()
 TALLY.refuse(["itemId_too_long", "eventType_missing"])
 for sound in (
@@ -123,7 +123,7 @@ def test_a_session_cut_in_two_is_told() -> None:
 
 
 def test_a_request_of_eleven_events_is_told() -> None:
-    tally = Tally()
+    tally = EventTally()
     for n in range(11):
         tally.accept(hit(f"e{n}", n * 1000, visitor="v1"))
     wires = [wire(f"e{n}", n, "r1", "x1") for n in range(11)]
@@ -182,7 +182,7 @@ def test_a_reason_too_many_and_one_too_few_are_told() -> None:
 
 
 def test_table_is_aligned_and_marks_differences() -> None:
-    rows = [Row("build_events", "read", 1234567, 1234567), Row("build_events", "users", None, 3)]
+    rows = [FunnelRow("build_events", "read", 1234567, 1234567), FunnelRow("build_events", "users", None, 3)]
     assert list(table(rows)) == [
         "                                           counted    expected",
         "  build_events",

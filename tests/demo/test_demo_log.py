@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from demo.day import DAY, DAY_START, SESSION_GAP
-from demo.expected import Expected, derived_id
+from demo.expected import ExpectedCounts, derived_id
 from demo.shop import Hit, hits
 from demo.visitors import CLIENTS
 from demo.writer import FEWEST_RECORDS, FILES, write_log
@@ -29,12 +29,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(folder: Path) -> Expected:
+def expected(folder: Path) -> ExpectedCounts:
     return write_log(folder, RECORDS, seed=7)
 
 
 @pytest.fixture(scope="module")
-def lines(folder: Path, expected: Expected) -> list[str]:
+def lines(folder: Path, expected: ExpectedCounts) -> list[str]:
     return [line for file in sorted(folder.iterdir()) for line in file.read_text("utf-8").split("\n")[:-1]]
 
 
@@ -114,24 +114,24 @@ def test_lines_are_as_many_as_asked_for_in_several_files(folder: Path, lines: li
     assert len(list(folder.iterdir())) == FILES
 
 
-def test_numbers_known_are_the_numbers_in_the_files(expected: Expected, lines: list[str]) -> None:
+def test_numbers_known_are_the_numbers_in_the_files(expected: ExpectedCounts, lines: list[str]) -> None:
     kept = [line for line in lines if not is_filtered(line)]
     refused = [reasons for line in kept if (reasons := reasons_of(line))]
     assert (expected.read, expected.candidates, expected.quarantined) == (RECORDS, len(kept), len(refused))
     assert expected.reasons == Counter(code for reasons in refused for code in reasons)
 
 
-def test_two_faults_at_once_are_two_reasons(expected: Expected) -> None:
+def test_two_faults_at_once_are_two_reasons(expected: ExpectedCounts) -> None:
     assert sum(expected.reasons.values()) > expected.quarantined
 
 
-def test_events_and_duplicates_are_those_in_the_files(expected: Expected, lines: list[str]) -> None:
+def test_events_and_duplicates_are_those_in_the_files(expected: ExpectedCounts, lines: list[str]) -> None:
     ids = [present(raw, "id") or content_of(raw) for raw in sound(lines)]
     assert set(ids) == set(expected.events)
     assert expected.duplicates == len(ids) - len(set(ids)) == 120
 
 
-def test_users_are_those_in_the_files(expected: Expected, lines: list[str]) -> None:
+def test_users_are_those_in_the_files(expected: ExpectedCounts, lines: list[str]) -> None:
     assert expected.users == len({present(raw, "user") for raw in sound(lines)} - {None})
 
 

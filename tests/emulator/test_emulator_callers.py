@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import emulator
-from emulator import Clock, Settings
+from emulator import EmulatorClock, EmulatorSettings
 
 EXPIRED = "403 ExpiredTokenException"
 UNKNOWN = "403 UnrecognizedClientException"
@@ -30,7 +30,7 @@ def later() -> Later:
 
 @pytest.fixture
 def server(later: Later) -> Iterator[emulator.Server]:
-    with emulator.running(Settings(token_lifetime=300), Clock(wall=later.wall)) as running_server:
+    with emulator.running(EmulatorSettings(token_lifetime=300), EmulatorClock(wall=later.wall)) as running_server:
         yield running_server
 
 
@@ -94,16 +94,16 @@ def test_a_reset_forgets_tokens(server: emulator.Server, send: Any, later: Later
 @pytest.mark.parametrize("lifetime", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_lifetime_that_cannot_be(lifetime: float) -> None:
     with pytest.raises(ValueError, match="more than 0 s"):
-        Settings(token_lifetime=lifetime)
+        EmulatorSettings(token_lifetime=lifetime)
 
 
 def test_a_token_of_its_own_and_a_lifetime_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="exclude each other"):
-        Settings(session_token="one", token_lifetime=60)
+        EmulatorSettings(session_token="one", token_lifetime=60)
 
 
 def test_rights_that_are_missing(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(deny=True)) as server:
+    with emulator.running(EmulatorSettings(deny=True)) as server:
         with pytest.raises(ClientError) as caught:
             connect(server).put_events(**call())
         summary = server.summary()
@@ -115,7 +115,7 @@ def test_rights_that_are_missing(connect: Any, call: Any) -> None:
 
 
 def test_rights_come_after_the_signature_and_before_the_quota(connect: Any, call: Any, outcome: Any) -> None:
-    with emulator.running(Settings(deny=True, quota=1), Clock(steady=lambda: 0.0)) as server:
+    with emulator.running(EmulatorSettings(deny=True, quota=1), EmulatorClock(steady=lambda: 0.0)) as server:
         assert outcome(connect(server, aws_access_key_id="AKIDSTRANGER"), call()) == UNKNOWN
         client = connect(server)
         assert [outcome(client, call()) for _ in range(3)] == ["403 AccessDeniedException"] * 3

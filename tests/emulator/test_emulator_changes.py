@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 import emulator
-from emulator import Clock, Settings
+from emulator import EmulatorClock, EmulatorSettings
 
 
 class Steady:
@@ -25,7 +25,9 @@ def steady() -> Steady:
 
 @pytest.fixture
 def server(steady: Steady) -> Iterator[emulator.Server]:
-    with emulator.running(Settings(quota=10, other_rate=6), Clock(steady=lambda: steady.now)) as running_server:
+    with emulator.running(
+        EmulatorSettings(quota=10, other_rate=6), EmulatorClock(steady=lambda: steady.now)
+    ) as running_server:
         yield running_server
 
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from emulator.faults import Faults
 from emulator.options import parse_settings
-from emulator.settings import Settings
+from emulator.settings import EmulatorSettings
 from tests.jobs.pythons import python_with
 
 ROOT = Path(__file__).parents[2]
@@ -124,13 +124,13 @@ def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_option_is_the_default_settings() -> None:
-    assert parse_settings([]) == Settings(port=8080)
+    assert parse_settings([]) == EmulatorSettings(port=8080)
 
 
 def test_options_become_settings() -> None:
     line = "--host ::1 --port 1 --quota 2 --other-rate 0.5 --latency-ms 3.5 --latency-p99-ms 40 --access-key k"
     line += " --secret-key s --session-token t --deny --tracking-id a --tracking-id b"
-    assert parse_settings(line.split()) == Settings(
+    assert parse_settings(line.split()) == EmulatorSettings(
         host="::1",
         port=1,
         quota=2,
@@ -143,7 +143,7 @@ def test_options_become_settings() -> None:
         deny=True,
         tracking_ids=frozenset({"a", "b"}),
     )
-    assert parse_settings(["--token-lifetime", "90"]) == Settings(port=8080, token_lifetime=90.0)
+    assert parse_settings(["--token-lifetime", "90"]) == EmulatorSettings(port=8080, token_lifetime=90.0)
 
 
 def test_fault_options_become_faults() -> None:

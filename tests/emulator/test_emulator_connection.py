@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import emulator
-from emulator import Faults, Settings
+from emulator import EmulatorSettings, Faults
 
 BODY = json.dumps({"trackingId": "t", "sessionId": "s", "eventList": [{"eventType": "v", "sentAt": 1}]}).encode()
 
@@ -84,7 +84,7 @@ def test_requests_in_small_pieces(server: emulator.Server, wire: socket.socket) 
 
 @pytest.mark.parametrize("latency_ms", [0, 5])
 def test_pipelined_requests_are_answered_in_order(latency_ms: float) -> None:
-    with emulator.running(Settings(latency_ms=latency_ms)) as server, _open(server) as wire:
+    with emulator.running(EmulatorSettings(latency_ms=latency_ms)) as server, _open(server) as wire:
         good, unknown = whole(server), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         wire.sendall((good + unknown) * 20)
         with wire.makefile("rb") as stream:
@@ -151,7 +151,7 @@ def test_no_other_protocol_is_spoken(server: emulator.Server, wire: socket.socke
 
 
 def test_a_client_that_hangs_up_does_no_harm() -> None:
-    with emulator.running(Settings(latency_ms=50)) as server:
+    with emulator.running(EmulatorSettings(latency_ms=50)) as server:
         for _ in range(5):
             with _open(server) as wire:
                 wire.sendall(whole(server))
@@ -163,7 +163,7 @@ def test_a_client_that_hangs_up_does_no_harm() -> None:
 @pytest.mark.parametrize("fault", ["hang_before", "hang_after", "slow_body"])
 def test_who_waits_for_an_answer_does_not_keep_it_from_stopping(fault: str) -> None:
     faults = Faults(**{f"{fault}_rate": 1.0}, slow_body_ms=86_400_000)
-    with emulator.running(Settings(faults=faults)) as server:
+    with emulator.running(EmulatorSettings(faults=faults)) as server:
         wire = _open(server)
         wire.sendall(whole(server))
         while not server.summary()["faults"]:

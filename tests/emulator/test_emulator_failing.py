@@ -7,13 +7,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 import emulator
-from emulator import Faults, Settings, is_poison
+from emulator import EmulatorSettings, Faults, is_poison
 from emulator.faults import is_failing
 
 
 @pytest.mark.parametrize("after", [0, 3])
 def test_after_so_many_calls_each_is_refused(connect: Any, call: Any, after: int) -> None:
-    with emulator.running(Settings(faults=Faults(refuse_after=after))) as server:
+    with emulator.running(EmulatorSettings(faults=Faults(refuse_after=after))) as server:
         client = connect(server)
         for _ in range(after):
             client.put_events(**call())
@@ -35,7 +35,7 @@ def test_after_so_many_calls_each_is_refused(connect: Any, call: Any, after: int
 def test_a_call_with_a_failing_item_never_gets_an_answer_and_others_do(
     connect: Any, call: Any, by: str, error: type[Exception], counted: str
 ) -> None:
-    with emulator.running(Settings(faults=Faults(fail_items=frozenset({"bad"}), fail_by=by))) as server:
+    with emulator.running(EmulatorSettings(faults=Faults(fail_items=frozenset({"bad"}), fail_by=by))) as server:
         client = connect(server)
         good, bad = call(itemId="good"), call(itemId="bad")
         both = good | {"eventList": good["eventList"] + bad["eventList"]}
@@ -48,7 +48,7 @@ def test_a_call_with_a_failing_item_never_gets_an_answer_and_others_do(
 
 
 def test_or_is_left_without_a_word(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(faults=Faults(fail_items=frozenset({"bad"}), fail_by="hang"))) as server:
+    with emulator.running(EmulatorSettings(faults=Faults(fail_items=frozenset({"bad"}), fail_by="hang"))) as server:
         client = connect(server, config=Config(read_timeout=0.3, retries={"total_max_attempts": 1}))
         with pytest.raises(ReadTimeoutError):
             client.put_events(**call(itemId="bad"))

@@ -8,8 +8,8 @@ import pytest
 from botocore.config import Config
 
 import emulator
-from emulator import Faults, Settings
-from emulator.faults import Fault, draw_fault, lay_out
+from emulator import EmulatorSettings, Faults
+from emulator.faults import InjectedFault, draw_fault, lay_out
 
 Run = Callable[..., tuple[list[str], dict[str, Any]]]
 
@@ -17,21 +17,21 @@ Run = Callable[..., tuple[list[str], dict[str, Any]]]
 @pytest.mark.parametrize(
     ("draw", "fault"),
     [
-        (0.0, Fault.INTERNAL_ERROR),
-        (0.049, Fault.INTERNAL_ERROR),
-        (0.05, Fault.UNAVAILABLE),
-        (0.1, Fault.RESET_BEFORE),
-        (0.299, Fault.RESET_BEFORE),
-        (0.31, Fault.RESET_AFTER),
-        (0.61, Fault.HANG_BEFORE),
-        (0.66, Fault.HANG_AFTER),
-        (0.76, Fault.SLOW_BODY),
-        (0.899, Fault.SLOW_BODY),
+        (0.0, InjectedFault.INTERNAL_ERROR),
+        (0.049, InjectedFault.INTERNAL_ERROR),
+        (0.05, InjectedFault.UNAVAILABLE),
+        (0.1, InjectedFault.RESET_BEFORE),
+        (0.299, InjectedFault.RESET_BEFORE),
+        (0.31, InjectedFault.RESET_AFTER),
+        (0.61, InjectedFault.HANG_BEFORE),
+        (0.66, InjectedFault.HANG_AFTER),
+        (0.76, InjectedFault.SLOW_BODY),
+        (0.899, InjectedFault.SLOW_BODY),
         (0.91, None),
         (0.999, None),
     ],
 )
-def test_each_fault_has_its_share_of_the_draws(draw: float, fault: Fault | None) -> None:
+def test_each_fault_has_its_share_of_the_draws(draw: float, fault: InjectedFault | None) -> None:
     faults = Faults(
         error_rate=0.1,
         reset_before_rate=0.2,
@@ -79,7 +79,7 @@ def run(connect: Any, call: Any, outcome: Any) -> Run:
     def make_calls(faults: Faults, calls: int, **event: Any) -> tuple[list[str], dict[str, Any]]:
         # Who will never be answered need not wait long; nobody else is to give up on a machine that is slow.
         patience = 0.5 if faults.hang_before_rate or faults.hang_after_rate else 60
-        with emulator.running(Settings(faults=faults)) as server:
+        with emulator.running(EmulatorSettings(faults=faults)) as server:
             client = connect(server, config=Config(read_timeout=patience, retries={"total_max_attempts": 1}))
             return [outcome(client, call(**event)) for _ in range(calls)], server.summary()
 

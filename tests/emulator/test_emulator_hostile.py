@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 
 import emulator
 import emulator.connection
-from emulator import Faults, Settings
+from emulator import EmulatorSettings, Faults
 
 ROOT = Path(__file__).parents[2]
 CALL = {"trackingId": "t", "sessionId": "s", "eventList": [{"eventType": "v", "sentAt": 1}]}
@@ -205,9 +205,14 @@ def test_a_body_in_pieces_of_a_byte(server: emulator.Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [Settings(), Settings(latency_ms=100), Settings(faults=Faults(slow_body_rate=1.0, slow_body_ms=100))]
+    "settings",
+    [
+        EmulatorSettings(),
+        EmulatorSettings(latency_ms=100),
+        EmulatorSettings(faults=Faults(slow_body_rate=1.0, slow_body_ms=100)),
+    ],
 )
-def test_who_has_sent_all_and_says_so_has_all_answers(settings: Settings) -> None:
+def test_who_has_sent_all_and_says_so_has_all_answers(settings: EmulatorSettings) -> None:
     with emulator.running(settings) as server:
         with connect_to(server.endpoint_url) as wire, wire.makefile("rb") as stream:
             wire.sendall(signed(server.endpoint_url) * 3)
@@ -280,7 +285,7 @@ def test_a_client_that_reads_nothing_is_not_answered_without_end(server: emulato
 
 
 def test_continue_is_said_after_the_answers_before_it() -> None:
-    with emulator.running(Settings(latency_ms=100)) as server, connect_to(server.endpoint_url) as wire:
+    with emulator.running(EmulatorSettings(latency_ms=100)) as server, connect_to(server.endpoint_url) as wire:
         url = server.endpoint_url
         head, _, body = signed(url, BODY, "Expect: 100-continue").partition(b"\r\n\r\n")
         wire.sendall(signed(url) + head + b"\r\n\r\n")
@@ -293,7 +298,7 @@ def test_continue_is_said_after_the_answers_before_it() -> None:
 
 @pytest.mark.parametrize("latency_ms", [0, 100])
 def test_a_call_that_hangs_ends_with_its_client(latency_ms: float) -> None:
-    settings = Settings(latency_ms=latency_ms, faults=Faults(hang_before_rate=1.0))
+    settings = EmulatorSettings(latency_ms=latency_ms, faults=Faults(hang_before_rate=1.0))
     with emulator.running(settings) as server:
         with connect_to(server.endpoint_url) as wire:
             wire.sendall(signed(server.endpoint_url))

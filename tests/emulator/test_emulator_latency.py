@@ -5,10 +5,10 @@ from statistics import quantiles
 
 import pytest
 
-from emulator import Clock, Faults, Settings
+from emulator import EmulatorClock, EmulatorSettings, Faults
 from emulator.faults import draw_latencies
-from emulator.messages import Request
-from emulator.service import Service
+from emulator.messages import HttpRequest
+from emulator.service import PutEventsService
 
 
 def test_without_a_percentile_all_are_the_same() -> None:
@@ -38,12 +38,14 @@ def test_a_seed_repeats_them() -> None:
     assert one == again != other
 
 
-def delays(service: Service, calls: int) -> list[float]:
-    return [service.put_events(Request(b"POST", b"/events", b"", {}, b"", "id")).delay for _ in range(calls)]
+def delays(service: PutEventsService, calls: int) -> list[float]:
+    return [service.put_events(HttpRequest(b"POST", b"/events", b"", {}, b"", "id")).delay for _ in range(calls)]
 
 
-def spread(seed: int) -> Service:
-    return Service(Settings(latency_ms=5.0, latency_p99_ms=50.0, faults=Faults(seed=seed)), Clock())
+def spread(seed: int) -> PutEventsService:
+    return PutEventsService(
+        EmulatorSettings(latency_ms=5.0, latency_p99_ms=50.0, faults=Faults(seed=seed)), EmulatorClock()
+    )
 
 
 def test_every_call_gets_one_and_a_reset_starts_anew() -> None:
@@ -61,4 +63,4 @@ def test_every_call_gets_one_and_a_reset_starts_anew() -> None:
 )
 def test_a_percentile_that_cannot_be(median: float, percentile: float) -> None:
     with pytest.raises(ValueError, match="99th percentile"):
-        Settings(latency_ms=median, latency_p99_ms=percentile)
+        EmulatorSettings(latency_ms=median, latency_p99_ms=percentile)

@@ -13,7 +13,7 @@ from botocore.exceptions import MetadataRetrievalError
 from botocore.utils import ContainerMetadataFetcher, InstanceMetadataFetcher
 
 import emulator
-from emulator import Settings
+from emulator import EmulatorSettings
 from emulator.__main__ import main
 
 COMMAND = [sys.executable, "-m", "emulator", "--port", "0"]
@@ -31,7 +31,7 @@ def of_container(url: str) -> dict[str, Any]:
 
 
 def test_it_hands_out_the_keys_that_the_emulator_takes() -> None:
-    settings = Settings(access_key="AKIDOWN", secret_key="own", session_token="token-1")
+    settings = EmulatorSettings(access_key="AKIDOWN", secret_key="own", session_token="token-1")
     with emulator.running_metadata(settings) as metadata:
         instance, container = of_instance(metadata.url), of_container(metadata.url)
     assert (instance["access_key"], instance["secret_key"], instance["token"]) == ("AKIDOWN", "own", "token-1")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from emulator.connection import Connection
-from emulator.faults import Fault, inject
-from emulator.messages import Reply
+from emulator.connection import ClientConnection
+from emulator.faults import InjectedFault, inject
+from emulator.messages import HttpReply
 
 DAY = 86_400.0
 REQUEST = b"POST /events HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
@@ -61,11 +61,11 @@ class Wire(asyncio.Transport):
 def converse() -> Iterator[Callable[..., Sent]]:
     """Return a function to what goes out within a day for requests that come at once, one for each reply."""
 
-    def run(*replies: Reply) -> Sent:
+    def run(*replies: HttpReply) -> Sent:
         rest = iter(replies)
 
         async def listen() -> Sent:
-            connection, wire = Connection(lambda _: next(rest), set()), Wire()
+            connection, wire = ClientConnection(lambda _: next(rest), set()), Wire()
             connection.connection_made(wire)
             connection.data_received(REQUEST * len(replies))
             await asyncio.sleep(DAY)
@@ -77,8 +77,8 @@ def converse() -> Iterator[Callable[..., Sent]]:
         yield run
 
 
-def slow_body(delay: float = 0.0) -> Reply:
-    return inject(Fault.SLOW_BODY, delay, slow_body_ms=10_000)
+def slow_body(delay: float = 0.0) -> HttpReply:
+    return inject(InjectedFault.SLOW_BODY, delay, slow_body_ms=10_000)
 
 
 def test_an_answer_is_late_by_its_latency(converse: Any) -> None:
@@ -102,18 +102,18 @@ def test_a_slow_body_comes_after_the_latency(converse: Any) -> None:
 
 
 def test_the_next_answer_waits_for_a_slow_body(converse: Any) -> None:
-    sent = converse(slow_body(), Reply())
+    sent = converse(slow_body(), HttpReply())
     assert sent[-1][0] == pytest.approx(10.0)
     assert sent[-1][1].startswith(b"HTTP/1.1 200 OK\r\n")
     assert len(sent) == 1 + 20 + 1
 
 
 def test_a_slow_body_of_no_time_is_whole_at_once(converse: Any) -> None:
-    [(at, data)] = converse(inject(Fault.SLOW_BODY, 0.0, slow_body_ms=0))
+    [(at, data)] = converse(inject(InjectedFault.SLOW_BODY, 0.0, slow_body_ms=0))
     assert at == 0.0
     assert json.loads(data.partition(b"\r\n\r\n")[2]) == {}
 
 
-@pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER])
-def test_a_call_that_hangs_is_not_answered_nor_what_follows_it(converse: Any, fault: Fault) -> None:
-    assert converse(inject(fault, 0.1, slow_body_ms=0), Reply()) == []
+@pytest.mark.parametrize("fault", [InjectedFault.HANG_BEFORE, InjectedFault.HANG_AFTER])
+def test_a_call_that_hangs_is_not_answered_nor_what_follows_it(converse: Any, fault: InjectedFault) -> None:
+    assert converse(inject(fault, 0.1, slow_body_ms=0), HttpReply()) == []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import emulator
-from emulator import Faults, Settings, is_poison
+from emulator import EmulatorSettings, Faults, is_poison
 from emulator.faults import is_poisoned
 
 # By `printf NAME | sha256sum`: the first 16 digits of what it prints, as a share of all that could be.
@@ -46,7 +46,7 @@ def test_an_event_without_an_id_is_none_of_the_share() -> None:
 
 
 def test_poison_refuses_the_whole_call_and_names_nothing(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(faults=Faults(poison_items=frozenset({"bad"})))) as server:
+    with emulator.running(EmulatorSettings(faults=Faults(poison_items=frozenset({"bad"})))) as server:
         client = connect(server)
         good, bad = call(itemId="good"), call(itemId="bad")
         client.put_events(**good)
@@ -65,7 +65,7 @@ def test_poison_refuses_the_whole_call_and_names_nothing(connect: Any, call: Any
 
 def test_an_event_is_poison_in_whatever_call_and_retry(connect: Any, call: Any, outcome: Any) -> None:
     calls = {f"e-{number}": call(eventId=f"e-{number}") for number in range(20)}
-    with emulator.running(Settings(faults=Faults(poison_rate=0.05, seed=5))) as server:
+    with emulator.running(EmulatorSettings(faults=Faults(poison_rate=0.05, seed=5))) as server:
         client = connect(server)
         for _ in range(2):
             # As sha256sum has it, only these two hashes start with less than a twentieth of 0xffff.

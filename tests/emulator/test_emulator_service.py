@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import emulator
-from emulator import Clock, Settings
+from emulator import EmulatorClock, EmulatorSettings
 
 
 def refused_code(client: Any, call: dict[str, Any]) -> tuple[int, str]:
@@ -56,7 +56,7 @@ def test_a_refused_call_keeps_nothing_of_its_neighbours(client: Any, call: Any, 
 
 
 def test_a_tracking_id_that_is_not_there(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(tracking_ids=frozenset({"t-1", "t-2"}))) as server:
+    with emulator.running(EmulatorSettings(tracking_ids=frozenset({"t-1", "t-2"}))) as server:
         client = connect(server)
         client.put_events(**call())
         client.put_events(**(call() | {"trackingId": "t-2"}))
@@ -66,7 +66,7 @@ def test_a_tracking_id_that_is_not_there(connect: Any, call: Any) -> None:
 
 def test_the_quota_on_a_clock_of_the_tests(connect: Any, call: Any) -> None:
     now = 100.0
-    with emulator.running(Settings(quota=2), Clock(steady=lambda: now)) as server:
+    with emulator.running(EmulatorSettings(quota=2), EmulatorClock(steady=lambda: now)) as server:
         client = connect(server)
         client.put_events(**call())
         client.put_events(**call())
@@ -81,7 +81,7 @@ def test_the_quota_on_a_clock_of_the_tests(connect: Any, call: Any) -> None:
 
 
 def test_throttling_comes_before_judging_and_after_the_signature(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(quota=1), Clock(steady=lambda: 0.0)) as server:
+    with emulator.running(EmulatorSettings(quota=1), EmulatorClock(steady=lambda: 0.0)) as server:
         bad = call(itemId="x" * 257)
         stranger = connect(server, aws_access_key_id="AKIDSTRANGER")
         assert refused_code(stranger, bad) == (403, "UnrecognizedClientException")
@@ -90,7 +90,7 @@ def test_throttling_comes_before_judging_and_after_the_signature(connect: Any, c
 
 
 def test_latency_does_not_limit_concurrency(connect: Any, call: Any) -> None:
-    with emulator.running(Settings(latency_ms=300)) as server, ThreadPoolExecutor(20) as pool:
+    with emulator.running(EmulatorSettings(latency_ms=300)) as server, ThreadPoolExecutor(20) as pool:
         client = connect(server)
         start = time.monotonic()
         list(pool.map(lambda _: client.put_events(**call()), range(20)))

@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 import emulator
-from emulator import Clock, Settings
+from emulator import EmulatorClock, EmulatorSettings
 
 BODY = b'{"trackingId": "t", "sessionId": "s", "eventList": [{"eventType": "v", "sentAt": 1}]}'
 
@@ -65,7 +65,7 @@ def test_an_unknown_key(server: emulator.Server, connect: Any, call: Any) -> Non
 
 
 def test_own_credentials_and_session_token(connect: Any, call: Any) -> None:
-    settings = Settings(access_key="AKIDOWN", secret_key="own", session_token="token")
+    settings = EmulatorSettings(access_key="AKIDOWN", secret_key="own", session_token="token")
     own = {"aws_access_key_id": "AKIDOWN", "aws_secret_access_key": "own"}
     with emulator.running(settings) as server:
         connect(server, **own, aws_session_token="token").put_events(**call())
@@ -75,7 +75,7 @@ def test_own_credentials_and_session_token(connect: Any, call: Any) -> None:
 
 @pytest.mark.parametrize(("minutes", "accepted"), [(-15.1, False), (-14.9, True), (14.9, True), (15.1, False)])
 def test_the_date_may_be_15_minutes_off(connect: Any, call: Any, minutes: float, accepted: bool) -> None:
-    with emulator.running(clock=Clock(wall=lambda: time.time() + minutes * 60)) as server:
+    with emulator.running(clock=EmulatorClock(wall=lambda: time.time() + minutes * 60)) as server:
         client = connect(server)
         if accepted:
             client.put_events(**call())
@@ -171,7 +171,7 @@ def test_headers_signed_otherwise_are_refused_though_the_sum_is_right(
 
 
 def test_a_session_token_must_be_signed() -> None:
-    for settings in (Settings(session_token="token"), Settings(token_lifetime=60)):
+    for settings in (EmulatorSettings(session_token="token"), EmulatorSettings(token_lifetime=60)):
         with emulator.running(settings) as server:
             token = {"X-Amz-Security-Token": "token"}
             unsigned = sign_headers(server, token, "host;x-amz-date")
@@ -243,5 +243,5 @@ def test_a_date_that_is_none(server: emulator.Server) -> None:
 
 
 def test_credentials_are_in_no_repr() -> None:
-    settings = Settings(access_key="AKIDOWN", secret_key="own-secret", session_token="own-token")
+    settings = EmulatorSettings(access_key="AKIDOWN", secret_key="own-secret", session_token="own-token")
     assert "own" not in repr(settings).lower()

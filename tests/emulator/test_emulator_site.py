@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import emulator
-from emulator import Clock, Settings
+from emulator import EmulatorClock, EmulatorSettings
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def served(connect: Any, call: Any) -> Iterator[emulator.Server]:
     """A server that has accepted four calls and refused one, a second apart by its own clock."""
     # Signatures must be of the present, so the clock starts there.
     moments = itertools.count(time.time())
-    with emulator.running(clock=Clock(wall=lambda: next(moments))) as server:
+    with emulator.running(clock=EmulatorClock(wall=lambda: next(moments))) as server:
         client = connect(server)
         client.put_events(**call(eventId="a", properties='{"k": "\u00e9"}'))
         client.put_events(**call(eventId="b"))
@@ -67,7 +67,7 @@ def test_the_summary(served: emulator.Server) -> None:
 
 def test_every_call_has_arrived_whatever_becomes_of_it(connect: Any, call: Any, outcome: Any) -> None:
     moments = iter([0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
-    with emulator.running(Settings(quota=2), Clock(steady=lambda: next(moments))) as server:
+    with emulator.running(EmulatorSettings(quota=2), EmulatorClock(steady=lambda: next(moments))) as server:
         stranger, client = connect(server, aws_access_key_id="AKIDSTRANGER"), connect(server)
         senders = [stranger, client, client, client, client, client]
         outcomes = [outcome(sender, call()) for sender in senders]

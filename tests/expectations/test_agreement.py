@@ -17,17 +17,17 @@ from pyspark.sql import functions as F
 
 import emulator
 from delivery.http.client import connect
-from delivery.http.endpoint import Service
-from delivery.model import Answer, Request
-from emulator import Settings
-from expectations.rules import Judgement
-from expectations.verdict import BROKEN, judge, reasons
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import Request, Response
+from emulator import EmulatorSettings
+from expectations.rules import RuleContext
+from expectations.verdict import BROKEN, judge_candidates, reasons
 from transforms.candidates import map_candidates
 from transforms.mapping.reader import read_mapping
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 
-Put = Callable[[Request], Answer]
+Put = Callable[[Request], Response]
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
 TEXTS = ["userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", "recommendationId"]
 TEXTS += ["eventAttributionSource", "shown", "device"]
@@ -47,10 +47,10 @@ OURS = {"identity_missing", "sentAt_in_future", "sentAt_before_1970", "impressio
 
 @pytest.fixture(scope="module")
 def put() -> Iterator[Put]:
-    with emulator.running(Settings()) as server, asyncio.Runner() as runner:
-        client = connect(Service("t", "eu-west-1", server.endpoint_url), 1)
+    with emulator.running(EmulatorSettings()) as server, asyncio.Runner() as runner:
+        client = connect(TrackerEndpoint("t", "eu-west-1", server.endpoint_url), 1)
 
-        async def call(request: Request) -> Answer:
+        async def call(request: Request) -> Response:
             return await client.put(request)
 
         yield lambda request: runner.run(call(request))
@@ -64,7 +64,9 @@ def judged(spark: SparkSession, records: list[dict[str, Any]]) -> list[tuple[Req
     own = {"_raw": "{}", "_source_file": "f", "_fault": None, "_filtered": False, "_first": True}
     schema = f"{SCHEMA}, _raw STRING, _source_file STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN"
     rows = [{**dict.fromkeys(COLUMNS), **GOOD, **record, **own} for record in records]
-    verdicts = judge(map_candidates(spark.createDataFrame(rows, schema), mapping), Judgement(NOW + timedelta(days=1)))
+    verdicts = judge_candidates(
+        map_candidates(spark.createDataFrame(rows, schema), mapping), RuleContext(NOW + timedelta(days=1))
+    )
     named = {"eventId": F.coalesce("eventId", F.lit("0" * 64))}  # where none is given, one of this length is derived
     wire = event_json({name: F.col(name) for name in EVENTS.names} | named)
     found = verdicts.select(

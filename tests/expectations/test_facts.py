@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from expectations.facts import event_facts, most_repeated, refused_samples, repetition_facts
 from expectations.interval import batch_interval
-from expectations.thresholds import Settings
+from expectations.thresholds import CheckSettings
 from transforms.schemas import EVENTS, QUARANTINE
 
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_what_single_events_show(spark: SparkSession) -> None:
         {"sentAt": datetime(2010, 1, 1, tzinfo=UTC), "properties": None},
         {"sentAt": datetime(2009, 12, 31, 23, tzinfo=UTC), "properties": {"device": "web", "a.b": "1"}},
     )
-    settings = Settings(tolerance=hour, minimum=0, maximum=10)
+    settings = CheckSettings(tolerance=hour, minimum=0, maximum=10)
     fields = ["userId", "eventValue", "impression", "properties.device", "properties.a.b", "properties.none"]
     found = event_facts(seen, batch_interval("2024-01-02"), settings, fields).collect()[0].asDict()
     assert found == {
@@ -70,7 +70,7 @@ def test_what_single_events_show(spark: SparkSession) -> None:
 
 
 def test_of_no_events_there_are_no_times(spark: SparkSession) -> None:
-    found = event_facts(spark.createDataFrame([], EVENTS), None, Settings(), ["userId"], 7).collect()[0]
+    found = event_facts(spark.createDataFrame([], EVENTS), None, CheckSettings(), ["userId"], 7).collect()[0]
     assert (found.earliest, found.latest, found.repeated_here, found.userId) == (None, None, False, 0)
 
 
@@ -80,7 +80,7 @@ def test_the_most_repeated_id_and_whether_its_event_is_here(spark: SparkSession)
     assert row["rows"] == 3
     for there, expected in (("a", True), ("b", False)):
         seen = events(spark, {"eventId": there}, {"eventId": "z"})
-        assert event_facts(seen, None, Settings(), repeated=row["hash"]).collect()[0].repeated_here is expected
+        assert event_facts(seen, None, CheckSettings(), repeated=row["hash"]).collect()[0].repeated_here is expected
 
 
 def test_who_holds_most_of_the_events(spark: SparkSession) -> None:
@@ -99,7 +99,7 @@ def test_who_holds_most_of_the_events(spark: SparkSession) -> None:
 
 def test_a_label_without_an_interval_holds_nothing_against_events(spark: SparkSession) -> None:
     old = events(spark, {"sentAt": datetime(1999, 1, 1, tzinfo=UTC)})
-    assert event_facts(old, batch_interval("backfill"), Settings()).collect()[0].sentAt_outside_interval == 0
+    assert event_facts(old, batch_interval("backfill"), CheckSettings()).collect()[0].sentAt_outside_interval == 0
 
 
 @pytest.mark.parametrize(

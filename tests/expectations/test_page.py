@@ -6,20 +6,22 @@ import re
 from dataclasses import replace
 
 from expectations.checks import CHECKS
-from expectations.facts import Refused
+from expectations.facts import RefusedSample
 from expectations.gate import judge_batch, outcome
 from expectations.observations import Observation
-from expectations.page import Judged, Kept, batch_page, index_page
+from expectations.page import GateReport, StandingPublication, batch_page, index_page
 from expectations.thresholds import Thresholds
 
 SIZES = {"records": 10_000, "candidates": 10_000, "events": 6_900, "sessions": 500}
 
 
-def judged(observed: dict[str, int], *samples: Refused, overruled: bool = False, kept: Kept | None = None) -> Judged:
+def judged(
+    observed: dict[str, int], *samples: RefusedSample, overruled: bool = False, kept: StandingPublication | None = None
+) -> GateReport:
     findings = judge_batch("2024-01-02", {k: Observation(v) for k, v in observed.items()}, SIZES, Thresholds())
     gate = "warned" if overruled else outcome(findings)
     counts = {"candidates": 10_000}
-    return Judged("2024-01-02", "run-1", gate, overruled, "2024-01-03", "abc", counts, findings, samples, kept)
+    return GateReport("2024-01-02", "run-1", gate, overruled, "2024-01-03", "abc", counts, findings, samples, kept)
 
 
 def visible(page: str) -> str:
@@ -38,7 +40,7 @@ def test_the_first_lines_say_what_broke() -> None:
 
 
 def test_a_build_that_failed_over_a_good_one_says_what_stays() -> None:
-    told = replace(judged({"sentAt_missing": 3_012}), kept=Kept("run-0", "warned", 2_000))
+    told = replace(judged({"sentAt_missing": 3_012}), kept=StandingPublication("run-0", "warned", 2_000))
     text = visible(batch_page(told))
     assert "Nothing of this build is sent: the batch stays as it was." in text
     assert "What run run-0 published (warned, 2,000 events) is still what put_events sends." in text
@@ -46,7 +48,7 @@ def test_a_build_that_failed_over_a_good_one_says_what_stays() -> None:
 
 
 def test_a_record_is_text_whatever_it_holds() -> None:
-    record = Refused("sentAt_missing", '<script>alert("&")</script>', cut=True, sourceFile='"><img src=x>')
+    record = RefusedSample("sentAt_missing", '<script>alert("&")</script>', cut=True, sourceFile='"><img src=x>')
     page = batch_page(judged({"sentAt_missing": 3_012}, record))
     assert "<script" not in page and "<img" not in page
     assert "&lt;script&gt;alert(&#34;&amp;&#34;)&lt;/script&gt; …" in page

@@ -11,8 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from expectations.rules import RULES, Judgement
-from expectations.verdict import BROKEN, judge, reasons, stage
+from expectations.rules import RULES, RuleContext
+from expectations.verdict import BROKEN, judge_candidates, reasons, stage
 from transforms import limits
 from transforms.schemas import EVENTS
 
@@ -40,7 +40,7 @@ def verdicts(spark: SparkSession, *changes: dict[str, Any]) -> list[tuple[str, l
     schema = EVENTS.simpleString()[len("struct<") : -1]
     columns = f"{schema}, _raw STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN, _content_id STRING, n INT"
     rows = [{**GOOD, **own, **change, "n": n} for n, change in enumerate(changes)]
-    judged = judge(spark.createDataFrame(rows, columns), Judgement(LATEST)).orderBy("n")
+    judged = judge_candidates(spark.createDataFrame(rows, columns), RuleContext(LATEST)).orderBy("n")
     told = judged.select("_fate", reasons(F.col(BROKEN))["code"].alias("codes")).collect()
     return [(row["_fate"], row["codes"]) for row in told]
 
@@ -125,7 +125,7 @@ def test_every_reason_that_applies_is_told_with_its_field_and_no_value(spark: Sp
     schema = EVENTS.simpleString()[len("struct<") : -1]
     columns = f"{schema}, _raw STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN, _content_id STRING"
     row = {**GOOD, **own, "itemId": secret, "eventType": None, "sentAt": None}
-    judged = judge(spark.createDataFrame([row], columns), Judgement(LATEST))
+    judged = judge_candidates(spark.createDataFrame([row], columns), RuleContext(LATEST))
     words = {"reasons": reasons(F.col(BROKEN)), "stage": stage(F.col(BROKEN))}
     told = judged.withColumns(words).collect()[0]
     assert [(reason.code, reason.field) for reason in told.reasons] == [

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from expectations.threshold_reader import read_thresholds
-from expectations.thresholds import Settings, Threshold, Thresholds
+from expectations.thresholds import CheckSettings, Threshold, Thresholds
 
 UNKNOWN = "there is no such key here; there are"
 GONE = "is gone: shares are held by evidence, so that a few of a few prove little in a batch of any size; take it out"
@@ -38,7 +38,7 @@ def test_the_example_of_the_page_says_what_it_says() -> None:
         "empty.properties.coupon": Threshold(warn_share=0.95),
         "filled": Threshold(warn_below=0.5, fail_below=0.2),
     }
-    assert thresholds.settings == Settings(batches=28, tolerance=timedelta(hours=2), minimum=0, maximum=10_000)
+    assert thresholds.settings == CheckSettings(batches=28, tolerance=timedelta(hours=2), minimum=0, maximum=10_000)
 
 
 def test_every_fault_is_told_with_its_line() -> None:

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from emulator import Server, Settings
+from emulator import EmulatorSettings, Server
 from jobs import build_events, put_events, replay_events
 from jobs.report.report import Report
 from tests.jobs.processes import ROOT
@@ -135,7 +135,7 @@ def retry(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) ->
 def serve() -> Iterator[Callable[..., Server]]:
     """Start services that end with the test."""
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(emulator.running(Settings(**settings)))
+        yield lambda **settings: stack.enter_context(emulator.running(EmulatorSettings(**settings)))
 
 
 @pytest.fixture

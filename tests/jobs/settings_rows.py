@@ -11,12 +11,12 @@ from shutil import rmtree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jobs.building.batch_rows import BuildConfig, judged_candidates
 from pyarrow import orc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.verdict import reasons, stage
-from jobs.build.batch_rows import Recipe, judged_candidates
 from jobs.lake.tables import Lake
 from jobs.reading.sources import read_records
 from transforms.candidates import events_of
@@ -25,9 +25,9 @@ from transforms.mapping.check import check_mapping
 from transforms.mapping.expressions import guarded
 from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping
-from transforms.packing import measure, pack_requests
+from transforms.packing import measure_requests, pack_requests
 from transforms.schemas import EVENTS
-from transforms.sessions import SessionLimits, carry_on, fingerprint
+from transforms.sessions import SessionLimits, fingerprint, update_visits
 
 RECIPE = (SessionLimits(timedelta(minutes=30), timedelta(hours=24)), datetime(2024, 1, 3, tzinfo=UTC))
 
@@ -292,7 +292,7 @@ def rows(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], folde
 
 def _lines(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], folder: Path) -> Iterator[str]:
     judged = {
-        name: judged_candidates(read_records(spark, [file], mapping), Recipe(mapping, *RECIPE))
+        name: judged_candidates(read_records(spark, [file], mapping), BuildConfig(mapping, *RECIPE))
         for name, (mapping, file) in inputs.items()
     }
     yield from (f"fate {row}" for row in _union([_fates(rows, name) for name, rows in judged.items()]).collect())
@@ -310,8 +310,8 @@ def _lines(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], fol
     events = lake.rows(f"{folder}/events/batch=2024-01-02", EVENTS)
     yield from (f"request {row}" for row in pack_requests(events).collect())
     cut = judged["json"]
-    yield from (f"measure {row}" for row in measure(cut.withColumn("sessionId", F.col("_session"))).collect())
-    yield from (f"visits {row}" for row in fingerprint(carry_on(cut, None, "2024-01-02")).collect())
+    yield from (f"measure {row}" for row in measure_requests(cut.withColumn("sessionId", F.col("_session"))).collect())
+    yield from (f"visits {row}" for row in fingerprint(update_visits(cut, None, "2024-01-02")).collect())
 
 
 def _fates(judged: DataFrame, name: str) -> DataFrame:

@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from emulator import Server
-from jobs.deliver.delivery_monitor import Sent
+from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.deliver.event_accounts import EVENTS, check_counts
 from jobs.errors import CountsError, Exit, UnfinishedError
 from tests.jobs.conftest import Job
@@ -67,7 +67,7 @@ def test_a_difference_is_a_fault_and_says_which(numbers: tuple[int, ...], unplan
 def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Planned:
     """A delivery whose plan was fixed, and that ended before its first call."""
 
-    def stop(*_: object) -> Sent:
+    def stop(*_: object) -> DeliveryResult:
         raise UnfinishedError("stopped")
 
     lay(spark, lake, {"2024-01-02": DAY})

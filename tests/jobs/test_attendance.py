@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.server import Server, serving
-from delivery.rate.aimd import Target
-from jobs.deliver.delivery_monitor import Attendance, Left, Sent, Watch
+from delivery.control.server import ControlServer, serving_tasks
+from delivery.rate.aimd import AimdRateController
+from jobs.deliver.delivery_monitor import DeliveryMonitor, DeliveryResult, MonitorHooks, UnreportedRow
 from jobs.errors import UnfinishedError
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ class WaitingJob:
         self._over = threading.Event()
         self.cancelled_at: float | None = None
 
-    def run(self) -> list[Left]:
+    def run(self) -> list[UnreportedRow]:
         if self._over.wait(self._seconds):
             raise RuntimeError("Job 7 cancelled part of cancelled job group put-events-1")
         return []
@@ -49,15 +49,15 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def driver() -> Iterator[tuple[Dispatcher, Server]]:
-    dispatcher = Dispatcher(Target(100.0))
-    with serving(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, _):
+def driver() -> Iterator[tuple[Dispatcher, ControlServer]]:
+    dispatcher = Dispatcher(AimdRateController(100.0))
+    with serving_tasks(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, _):
         yield dispatcher, server
 
 
-def attend(driver: tuple[Dispatcher, Server], job: WaitingJob, **watch: Any) -> Sent:
+def attend(driver: tuple[Dispatcher, ControlServer], job: WaitingJob, **watch: Any) -> DeliveryResult:
     hooks: dict[str, Any] = {"keep": lambda _: None, "check": lambda: None, "asked": threading.Event(), **watch}
-    return Attendance(*driver, Watch(**hooks)).through(job)
+    return DeliveryMonitor(*driver, MonitorHooks(**hooks)).through(job)
 
 
 def asked_after(seconds: float) -> threading.Event:
@@ -66,26 +66,26 @@ def asked_after(seconds: float) -> threading.Event:
     return asked
 
 
-def test_a_job_that_nobody_asks_to_end_is_left_alone(driver: tuple[Dispatcher, Server]) -> None:
+def test_a_job_that_nobody_asks_to_end_is_left_alone(driver: tuple[Dispatcher, ControlServer]) -> None:
     job = WaitingJob(2.0)
     sent = attend(driver, job)
     assert job.cancelled_at is None and sent.failure is None and sent.error is None
 
 
-def test_a_job_that_waits_for_executors_is_cancelled_after_a_grace(driver: tuple[Dispatcher, Server]) -> None:
+def test_a_job_that_waits_for_executors_is_cancelled_after_a_grace(driver: tuple[Dispatcher, ControlServer]) -> None:
     job, started = WaitingJob(), time.monotonic()
     sent = attend(driver, job, asked=asked_after(0.5))
     assert job.cancelled_at is not None and 1.0 <= job.cancelled_at - started < 4.0
     assert isinstance(sent.failure, RuntimeError) and sent.error is None
 
 
-def test_a_job_that_ends_within_the_grace_is_not_cancelled(driver: tuple[Dispatcher, Server]) -> None:
+def test_a_job_that_ends_within_the_grace_is_not_cancelled(driver: tuple[Dispatcher, ControlServer]) -> None:
     job = WaitingJob(0.9)
     sent = attend(driver, job, asked=asked_after(0.6))
     assert job.cancelled_at is None and sent.failure is None
 
 
-def test_a_lost_lock_ends_it_too(driver: tuple[Dispatcher, Server]) -> None:
+def test_a_lost_lock_ends_it_too(driver: tuple[Dispatcher, ControlServer]) -> None:
     def check() -> None:
         raise UnfinishedError("another run has it")
 
@@ -94,7 +94,9 @@ def test_a_lost_lock_ends_it_too(driver: tuple[Dispatcher, Server]) -> None:
     assert job.cancelled_at is not None and str(sent.error) == "another run has it"
 
 
-def test_tasks_that_go_on_telling_something_are_not_waited_for_for_ever(driver: tuple[Dispatcher, Server]) -> None:
+def test_tasks_that_go_on_telling_something_are_not_waited_for_for_ever(
+    driver: tuple[Dispatcher, ControlServer],
+) -> None:
     dispatcher, server = driver
     server.call(lambda: dispatcher.come("attempt", 0))
     over = threading.Event()
@@ -132,7 +134,7 @@ def outcome(number: int, status: str = "delivered") -> Row:
 
 
 @pytest.mark.parametrize("failing", ["check", "show", "begun", "kept"])
-def test_whatever_fails_beside_it_the_receipts_are_kept(driver: tuple[Dispatcher, Server], failing: str) -> None:
+def test_whatever_fails_beside_it_the_receipts_are_kept(driver: tuple[Dispatcher, ControlServer], failing: str) -> None:
     dispatcher, server = driver
     server.call(lambda: dispatcher.come("attempt", 0))
     for number in range(5):
@@ -149,7 +151,7 @@ def test_whatever_fails_beside_it_the_receipts_are_kept(driver: tuple[Dispatcher
     assert (sent.error is None) == (failing != "check")
 
 
-def test_receipts_that_could_not_be_kept_are_counted_when_they_are(driver: tuple[Dispatcher, Server]) -> None:
+def test_receipts_that_could_not_be_kept_are_counted_when_they_are(driver: tuple[Dispatcher, ControlServer]) -> None:
     dispatcher, server = driver
     server.call(lambda: dispatcher.come("attempt", 0))
     server.call(lambda: dispatcher.accept("attempt", 0, outcome(0)))

@@ -16,11 +16,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from delivery.http.endpoint import Service
-from emulator import Faults, Server, Settings, is_poison
+from delivery.http.endpoint import TrackerEndpoint
+from emulator import EmulatorSettings, Faults, Server, is_poison
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.tables import Lake
-from jobs.ledger.tracker_ledger import Tracker
+from jobs.ledger.tracker_ledger import TrackerLedger
 from jobs.locking.locks import held
 
 Serve = Callable[..., Server]
@@ -136,7 +136,7 @@ def test_dead_letters_are_sent_again_after_mending(
     spark: SparkSession, built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:
     built()
-    with emulator.running(Settings(faults=Faults(poison_items=frozenset({"a3", "c12"})))) as poisoned:
+    with emulator.running(EmulatorSettings(faults=Faults(poison_items=frozenset({"a3", "c12"})))) as poisoned:
         port = int(poisoned.endpoint_url.rpartition(":")[2])
         assert put(poisoned.endpoint_url).code == 4
         same = put(poisoned.endpoint_url, more=("--retry-dead-letters",))
@@ -163,8 +163,8 @@ def test_the_second_of_two_runs_says_who_holds_the_tracker_and_leaves(
     spark: SparkSession, built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:
     server, _ = serve(), built()
-    service = Service("t", "eu-west-1", server.endpoint_url)
-    tracker = Tracker(Lake(spark, str(lake)), service).name
+    service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
+    tracker = TrackerLedger(Lake(spark, str(lake)), service).name
     with held(FileSystem(spark), str(lake), tracker, "run-of-another"):
         ended = put(server.endpoint_url)
     assert ended.code == 5

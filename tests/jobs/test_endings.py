@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from delivery.call_statistics import Calls
-from delivery.control.dispatcher import Progress
-from delivery.http.endpoint import Service
-from delivery.model import Answer
+from delivery.call_statistics import CallStatistics
+from delivery.control.dispatcher import DeliveryProgress
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.model import Response
 from delivery.responses import NO_ANSWER
 from jobs.deliver.call_rate import FullSeconds
-from jobs.deliver.delivery_monitor import Sent
-from jobs.deliver.exit_status import ending
+from jobs.deliver.delivery_monitor import DeliveryResult
+from jobs.deliver.exit_status import exit_of
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 
 
@@ -19,9 +19,9 @@ class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's
     pass
 
 
-AMAZON = Service("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com", regional=True)
+AMAZON = TrackerEndpoint("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com", regional=True)
 """The region's own endpoint."""
-GIVEN = Service("t", "eu-west-1", "http://127.0.0.1:9")
+GIVEN = TrackerEndpoint("t", "eu-west-1", "http://127.0.0.1:9")
 NO_ZIP = (
     "the executors cannot import the project: 12,340 events wait; give spark-submit --py-files clickstream_events.zip, "
     "and run this again"
@@ -32,8 +32,10 @@ def lacks(what: str) -> str:
     return f"the executors' Python lacks {what}: 12,340 events wait; install boto3 and pyarrow in the Python that"
 
 
-def sent(answer: Answer | None = None, failure: Exception | None = None, answered: int = 7) -> Sent:
-    return Sent(Progress(0, 0, 1.0, "", Calls(answered=answered), 1), answer, failure, FullSeconds())
+def sent(answer: Response | None = None, failure: Exception | None = None, answered: int = 7) -> DeliveryResult:
+    return DeliveryResult(
+        DeliveryProgress(0, 0, 1.0, "", CallStatistics(answered=answered), 1), answer, failure, FullSeconds()
+    )
 
 
 def counters(pending: int = 12_340, dead: int = 0) -> dict[str, int]:
@@ -42,51 +44,51 @@ def counters(pending: int = 12_340, dead: int = 0) -> dict[str, int]:
 
 @pytest.mark.parametrize(("dead", "code"), [(0, Exit.DONE), (3, Exit.DEAD_LETTERS)])
 def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
-    assert ending(sent(), counters(0, dead), AMAZON, interrupted=False) is code
-    assert ending(None, counters(0, dead), AMAZON, interrupted=False) is code
+    assert exit_of(sent(), counters(0, dead), AMAZON, interrupted=False) is code
+    assert exit_of(None, counters(0, dead), AMAZON, interrupted=False) is code
     after_the_last_call = sent(failure=RuntimeError("all is lost"))
-    assert ending(after_the_last_call, counters(0, dead), AMAZON, interrupted=False) is code
+    assert exit_of(after_the_last_call, counters(0, dead), AMAZON, interrupted=False) is code
 
 
 @pytest.mark.parametrize(
     ("answer", "error", "begins", "ends"),
     [
         (
-            Answer(404, "ResourceNotFoundException"),
+            Response(404, "ResourceNotFoundException"),
             ConfigurationError,
             "the service answered ResourceNotFoundException (HTTP 404): 12,340 events wait; ",
             "check the tracking id and the region, then run this again",
         ),
         (
-            Answer(403, "ExpiredTokenException"),
+            Response(403, "ExpiredTokenException"),
             ConfigurationError,
             "the service answered ExpiredTokenException (HTTP 403): 12,340 events wait; ",
             "check the session token, which has expired, then run this again",
         ),
         (
-            Answer(None, "EndpointConnectionError"),
+            Response(None, "EndpointConnectionError"),
             UnfinishedError,
             "out of retries after EndpointConnectionError: 12,340 events wait; ",
             "run this again, it resumes",
         ),
         (
-            Answer(None, "CredentialRetrievalError"),
+            Response(None, "CredentialRetrievalError"),
             UnfinishedError,
             "the executors' source of AWS credentials gave none for too long: 12,340 events wait; ",
             "run this again, it resumes",
         ),
         (
-            Answer(503, "ServiceUnavailable"),
+            Response(503, "ServiceUnavailable"),
             UnfinishedError,
             "out of retries after ServiceUnavailable (HTTP 503): 12,340 events wait; ",
             "run this again, it resumes",
         ),
     ],
 )
-def test_an_answer_ended_it(answer: Answer, error: type[Exception], begins: str, ends: str) -> None:
+def test_an_answer_ended_it(answer: Response, error: type[Exception], begins: str, ends: str) -> None:
     for service in (AMAZON, GIVEN):
         with pytest.raises(error) as raised:
-            ending(sent(answer), counters(), service, interrupted=False)
+            exit_of(sent(answer), counters(), service, interrupted=False)
         assert str(raised.value) == begins + ends
 
 
@@ -112,10 +114,10 @@ def test_an_answer_ended_it(answer: Answer, error: type[Exception], begins: str,
     ],
 )
 def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_wrong(
-    service: Service, error: type[Exception], words: str
+    service: TrackerEndpoint, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error) as raised:
-        ending(sent(Answer(None, "EndpointConnectionError"), answered=0), counters(), service, interrupted=False)
+        exit_of(sent(Response(None, "EndpointConnectionError"), answered=0), counters(), service, interrupted=False)
     where = "Amazon Personalize in eu-west-1" if service.regional else "http://127.0.0.1:9"
     nobody = f"nobody answers at {where} (connection refused, or no such host): 12,340 events wait; "
     assert str(raised.value) == nobody + words
@@ -124,14 +126,14 @@ def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_
 @pytest.mark.parametrize("code", sorted(NO_ANSWER))
 def test_why_nobody_answers_is_said_in_words(code: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        ending(sent(Answer(None, code), answered=0), counters(), GIVEN, interrupted=False)
+        exit_of(sent(Response(None, code), answered=0), counters(), GIVEN, interrupted=False)
     assert code not in str(raised.value) and "HTTP none" not in str(raised.value)
 
 
 def test_who_answers_in_the_services_place_is_named_by_its_url_without_a_password() -> None:
-    service = Service("t", "eu-west-1", "http://me:hush@127.0.0.1:9/x")
+    service = TrackerEndpoint("t", "eu-west-1", "http://me:hush@127.0.0.1:9/x")
     with pytest.raises(ConfigurationError) as raised:
-        ending(sent(Answer(501, "NotTheService")), counters(), service, interrupted=False)
+        exit_of(sent(Response(501, "NotTheService")), counters(), service, interrupted=False)
     assert str(raised.value).startswith(
         "something else than Amazon Personalize answers at http://127.0.0.1:9/x (HTTP 501): 12,340 events wait; "
     )
@@ -139,7 +141,7 @@ def test_who_answers_in_the_services_place_is_named_by_its_url_without_a_passwor
 
 def test_what_an_executor_lacks_is_no_answer_of_the_service() -> None:
     with pytest.raises(ConfigurationError, match=r"^the executors cannot call the service: NoCredentialsError: "):
-        ending(sent(Answer(None, "NoCredentialsError"), answered=0), counters(), AMAZON, interrupted=False)
+        exit_of(sent(Response(None, "NoCredentialsError"), answered=0), counters(), AMAZON, interrupted=False)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +176,15 @@ def test_what_an_executor_lacks_is_no_answer_of_the_service() -> None:
 )
 def test_sparks_job_failed(failure: Exception, error: type[Exception], words: str) -> None:
     with pytest.raises(error) as raised:
-        ending(sent(failure=failure), counters(), AMAZON, interrupted=False)
+        exit_of(sent(failure=failure), counters(), AMAZON, interrupted=False)
     assert str(raised.value).startswith(words)
     assert error is PythonException or "u-17" not in str(raised.value)
 
 
 def test_somebody_ended_it() -> None:
     with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
-        ending(sent(failure=RuntimeError("all is lost")), counters(), AMAZON, interrupted=True)
-    assert ending(sent(), counters(0), AMAZON, interrupted=True) is Exit.DONE
+        exit_of(sent(failure=RuntimeError("all is lost")), counters(), AMAZON, interrupted=True)
+    assert exit_of(sent(), counters(0), AMAZON, interrupted=True) is Exit.DONE
 
 
 def test_what_a_retry_of_dead_letters_leaves_a_plain_run_sends() -> None:
@@ -190,6 +192,6 @@ def test_what_a_retry_of_dead_letters_leaves_a_plain_run_sends() -> None:
         UnfinishedError,
         match=r"^12,340 events wait that are no dead letters: run put_events without --retry-dead-letters",
     ):
-        ending(sent(), counters(), AMAZON, interrupted=False, kind="dead-letters")
+        exit_of(sent(), counters(), AMAZON, interrupted=False, kind="dead-letters")
     with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
-        ending(sent(), counters(), AMAZON, interrupted=True, kind="dead-letters")
+        exit_of(sent(), counters(), AMAZON, interrupted=True, kind="dead-letters")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from emulator import Settings, running
+from emulator import EmulatorSettings, running
 from expectations.observations import BatchNumbers
 from jobs import build_events
 from jobs.lake.tables import Lake
@@ -79,7 +79,7 @@ def test_a_failed_batch_is_not_sent_and_its_page_says_why(
     assert ended.said[0].endswith("failed its gate: sentAt_missing: 666 of 1,000 candidates (66.6 %), fails above 25 %")
     page = (lake / "quality/batches/2024-01-02.html").read_text()
     assert "Nothing of this batch is sent" in page and page.count("<pre") == 20
-    with running(Settings()) as service:
+    with running(EmulatorSettings()) as service:
         refused = put(service.endpoint_url)
         assert (refused.code, refused.summary["attempts"]) == (3, 0)
 
@@ -90,7 +90,7 @@ def test_a_failure_that_was_overruled_is_marked_and_sent(
     ended = build(mostly_bad(tmp_path), mapping=mapping, more=("--on-gate-failure", "warn"))
     assert (ended.code, ended.summary["gate"]) == (0, "warned")
     assert "let pass by" in (lake / "quality/batches/2024-01-02.html").read_text()
-    with running(Settings()) as service:
+    with running(EmulatorSettings()) as service:
         assert put(service.endpoint_url).summary["delivered"] == 334
 
 
@@ -328,7 +328,7 @@ def test_seconds_read_as_milliseconds_fail_in_an_interval_and_without_one_warn_w
     manifest = Lake(spark, str(lake)).manifests.newest("try")
     assert manifest is not None and warning in manifest.warnings
     caplog.clear()
-    with caplog.at_level(logging.WARNING), running(Settings()) as service:
+    with caplog.at_level(logging.WARNING), running(EmulatorSettings()) as service:
         put(service.endpoint_url, batch="try")
     told = [line.getMessage() for line in caplog.records if line.name == "jobs.deliver.delivery_run"]
     assert f"batch try: its gate has warned: {warning}" in told and len(told) == len(manifest.warnings)

@@ -26,7 +26,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import emulator
-from emulator import Faults, Server, Settings
+from emulator import EmulatorSettings, Faults, Server
 from jobs import build_events
 from jobs.lake.tables import Lake
 from jobs.report.report import Report
@@ -153,7 +153,7 @@ def undisturbed(
 
 def serving() -> Any:
     """An emulator that refuses a few events for good."""
-    return emulator.running(Settings(latency_ms=20, faults=Faults(poison_rate=0.02)))
+    return emulator.running(EmulatorSettings(latency_ms=20, faults=Faults(poison_rate=0.02)))
 
 
 def run_here(scene: Scene, lake: Path, url: str) -> dict[str, Any]:

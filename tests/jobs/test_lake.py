@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from emulator import Settings
+from emulator import EmulatorSettings
 from jobs.errors import UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.manifests import Manifest
@@ -113,5 +113,5 @@ def test_a_lake_whose_name_has_a_globs_letters(build: Any, spark: SparkSession, 
 def test_receipts_of_an_emulator_are_not_those_of_another_endpoint(built: Any, put: Any) -> None:
     built(2)
     for _ in range(2):
-        with emulator.running(Settings()) as server:
+        with emulator.running(EmulatorSettings()) as server:
             assert put(server.endpoint_url).summary["delivered"] == 2

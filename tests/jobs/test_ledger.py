@@ -16,10 +16,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from delivery.http.endpoint import Service
-from emulator import Faults, Server, Settings
+from delivery.http.endpoint import TrackerEndpoint
+from emulator import EmulatorSettings, Faults, Server
 from jobs.lake.tables import Lake
-from jobs.ledger.tracker_ledger import Tracker
+from jobs.ledger.tracker_ledger import TrackerLedger
 from tests.jobs.conftest import Ended, Job
 from tests.jobs.lakes import DAY_ONE, Event, day, days, event, lay
 from tests.jobs.processes import end, start, wait_for
@@ -174,7 +174,7 @@ def test_what_was_delivered_once_refused_later_and_mended_is_sent_by_a_retry(
     with emulator.running() as first:
         at = port(first)
         assert counts(put(first.endpoint_url, day(0))) == (0, 40, 0, 40, 0, 0)
-    with emulator.running(Settings(port=at, faults=POISON)) as refusing:
+    with emulator.running(EmulatorSettings(port=at, faults=POISON)) as refusing:
         assert counts(put(refusing.endpoint_url, day(0), more=("--resend",))) == (4, 40, 0, 38, 2, 0)
         assert letters(spark, lake, day(0)) == names
         assert counts(put(refusing.endpoint_url, day(0))) == (4, 40, 38, 0, 2, 0)
@@ -194,7 +194,7 @@ def test_a_driver_whose_clock_was_ahead_does_not_have_the_last_word(
             return datetime.now(tz) + timedelta(minutes=10)
 
     lay(spark, lake, {day(0): bad(EVENTS[:40], 1, 2, 3, 14, 15, 26)})
-    with emulator.running(Settings(faults=POISON)) as refusing, monkeypatch.context() as patch:
+    with emulator.running(EmulatorSettings(faults=POISON)) as refusing, monkeypatch.context() as patch:
         at = port(refusing)
         patch.setattr("jobs.cli.run.datetime", Ahead)
         assert counts(put(refusing.endpoint_url, day(0))) == (4, 40, 0, 34, 6, 0)
@@ -210,7 +210,7 @@ def test_a_dead_letter_of_two_batches_is_one_of_both_until_it_is_taken(
 ) -> None:
     events = bad(EVENTS[:40], 7)
     lay(spark, lake, {day(0): events, day(1): events})
-    with emulator.running(Settings(faults=POISON)) as refusing:
+    with emulator.running(EmulatorSettings(faults=POISON)) as refusing:
         at = port(refusing)
         assert counts(put(refusing.endpoint_url, day(0))) == (4, 40, 0, 39, 1, 0)
         assert counts(put(refusing.endpoint_url, day(1))) == (4, 40, 39, 0, 1, 0)
@@ -233,7 +233,7 @@ def test_a_retry_of_dead_letters_counts_what_still_waits_of_the_batch(
     alone = [event(f"bad-{n}", DAY_ONE, session=f"a-{n}", userId="a", itemId="bad") for n in range(13)]
     events = alone + days(1, 3, 600)[day(0)]
     lay(spark, lake, {day(0): events})
-    with emulator.running(Settings(latency_ms=20.0, faults=POISON)) as server:
+    with emulator.running(EmulatorSettings(latency_ms=20.0, faults=POISON)) as server:
         at = port(server)
         with interrupted_at(server, 110):
             first = put(server.endpoint_url, day(0), more=("--max-rate", "30"))
@@ -302,8 +302,8 @@ def test_what_a_run_that_has_lost_the_lock_still_writes_is_not_the_last_word(
     """It was suspended with refusals in its hands; the next run has sent the batch meanwhile, without a refusal."""
     lay(spark, lake, {day(0): EVENTS[:40]})
     server = serve()
-    service = Service("t", "eu-west-1", server.endpoint_url)
-    tracker = Tracker(Lake(spark, str(lake)), service)
+    service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
+    tracker = TrackerLedger(Lake(spark, str(lake)), service)
     suspended = tracker.next_epoch()
     assert counts(put(server.endpoint_url, day(0))) == (0, 40, 0, 40, 0, 0)
     late = {"requestId": "r", "sessionId": "s", "eventIds": [EVENTS[0]["eventId"]], "status": "refused"}
@@ -315,8 +315,8 @@ def test_what_a_run_that_has_lost_the_lock_still_writes_is_not_the_last_word(
 
 
 def test_each_run_takes_the_next_number_and_two_never_the_same(spark: SparkSession, lake: Path) -> None:
-    trackers = [Tracker(Lake(spark, str(lake)), Service("t", "eu-west-1", "http://h")) for _ in range(3)]
+    trackers = [TrackerLedger(Lake(spark, str(lake)), TrackerEndpoint("t", "eu-west-1", "http://h")) for _ in range(3)]
     assert [tracker.next_epoch() for tracker in trackers] == [1, 2, 3]
     assert [path.name for path in (lake / "_epochs" / trackers[0].name).glob("[0-9]*")] == ["3"]
-    other = Tracker(Lake(spark, str(lake)), Service("t", "us-east-1", "http://h"))
+    other = TrackerLedger(Lake(spark, str(lake)), TrackerEndpoint("t", "us-east-1", "http://h"))
     assert other.next_epoch() == 1

@@ -23,7 +23,7 @@ from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.locking.claims import Claims
 from jobs.locking.holders import Holder, is_gone, this_process
-from jobs.locking.locks import Clock, Lock, LockLostError, held
+from jobs.locking.locks import Lock, LockClock, LockLostError, held
 
 
 @dataclass
@@ -103,7 +103,7 @@ def lock_of(store: Store, name: str = "run-1", meanwhile: Callable[[], None] = l
         store.now += seconds
         meanwhile()
 
-    return Lock(claims_in(store), name, Clock(lambda: store.now, sleep))
+    return Lock(claims_in(store), name, LockClock(lambda: store.now, sleep))
 
 
 def claim(store: Store, holder: Holder) -> Claims:
@@ -162,7 +162,7 @@ def test_a_dead_holder_is_buried_also_where_the_stores_clock_has_been_set_back_s
 
 def test_hosts_clocks_are_never_compared(store: Store) -> None:
     claims = claim(store, replace(ELSEWHERE, startedAt="2031-01-01T00:00:00+00:00"))
-    lock = Lock(claims, "run-1", Clock(lambda: 0.0, lambda seconds: setattr(store, "now", store.now + seconds)))
+    lock = Lock(claims, "run-1", LockClock(lambda: 0.0, lambda seconds: setattr(store, "now", store.now + seconds)))
     lock.take()
     assert "lake/_locks/d/run-0.claim" not in store.files
 
@@ -182,7 +182,7 @@ def test_a_claim_that_cannot_be_read_is_judged_by_its_time_alone(store: Store, t
 def test_another_delivery_is_another_lock(store: Store) -> None:
     lock_of(store, "run-0").take()
     start = store.now
-    Lock(claims_in(store, "other"), "run-1", Clock(lambda: store.now)).take()
+    Lock(claims_in(store, "other"), "run-1", LockClock(lambda: store.now)).take()
     assert store.now == start
 
 
@@ -204,7 +204,7 @@ def test_a_run_whose_store_is_down_stops_before_another_may_take_over(store: Sto
 
 
 def test_a_run_that_was_suspended_with_its_clock_learns_from_its_next_beat(store: Store) -> None:
-    suspended = Lock(claims_in(store), "run-0", Clock(lambda: 0.0))
+    suspended = Lock(claims_in(store), "run-0", LockClock(lambda: 0.0))
     suspended.take()
     store.now += 60
     lock_of(store, "run-1").take()
@@ -295,7 +295,7 @@ def test_in_a_real_lake_the_second_leaves_and_the_next_after_the_first_goes_on(
         sleep = lambda _seconds: first.beat()  # noqa: E731
         with (
             pytest.raises(UnfinishedError, match=r"run run-1 \(.*\) holds it"),
-            held(files, root, "d", "run-2", Clock(sleep=sleep)),
+            held(files, root, "d", "run-2", LockClock(sleep=sleep)),
         ):
             pytest.fail("it went on")
         first.check()
@@ -312,7 +312,7 @@ def test_in_a_real_lake_a_killed_runs_lock_is_taken_over(
     Claims(files, root, "d").write(holder_of(process))
     process.kill()
     process.wait()
-    with held(files, root, "d", "run-1", Clock(sleep=lambda _seconds: pytest.fail("it waited"))):
+    with held(files, root, "d", "run-1", LockClock(sleep=lambda _seconds: pytest.fail("it waited"))):
         assert "run-0.claim" not in files.children(f"{root}/_locks/d")
 
 
@@ -338,7 +338,7 @@ class Actor(threading.Thread):
     def __init__(self, stage: Stage, name: str) -> None:
         super().__init__(name=name, daemon=True)
         self.stage = stage
-        self.lock = Lock(claims_in(stage.store), name, Clock(lambda: stage.store.now, self.sleep))
+        self.lock = Lock(claims_in(stage.store), name, LockClock(lambda: stage.store.now, self.sleep))
         self.turn = threading.Semaphore(0)
         self.wakes = 0.0
         self.killed = False

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.lake.filesystem import FileSystem
-from jobs.ledger.plans import Balance, Kind, Plan, Plans, Span
+from jobs.ledger.plans import DeliveryTotals, Kind, Plan, Plans, TimeSpan
 
 DAY = 86_400_000_000
 PLAN = Plan(
@@ -23,10 +23,10 @@ PLAN = Plan(
     delivered=3,
     refused=1,
     waiting=0,
-    span=Span(2 * DAY, 3 * DAY - 1),
+    span=TimeSpan(2 * DAY, 3 * DAY - 1),
 )
 
-BALANCE = Balance(delivered=77, refused=2)
+BALANCE = DeliveryTotals(delivered=77, refused=2)
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def test_a_plan_that_a_crash_cut_short_is_none(plans: Plans, tmp_path: Path) -> 
 def test_batches_are_found_by_the_time_of_their_events_done_or_not(plans: Plans) -> None:
     lay_down(plans, PLAN)
     plans.end(PLAN, BALANCE)
-    lay_down(plans, replace(PLAN, batch="2024-01-03", epoch=2, runId="run-2", span=Span(3 * DAY, 4 * DAY)))
-    lay_down(plans, replace(PLAN, batch="given", epoch=3, runId="run-3", span=Span(None, None)))
-    assert plans.meeting(Span(2 * DAY, 2 * DAY)) == ["2024-01-02", "given"]
-    assert plans.meeting(Span(3 * DAY, 9 * DAY)) == ["2024-01-03", "given"]
-    assert plans.meeting(Span(3 * DAY - 1, 3 * DAY)) == ["2024-01-02", "2024-01-03", "given"]
-    assert plans.meeting(Span(None, None)) == ["2024-01-02", "2024-01-03", "given"]
+    lay_down(plans, replace(PLAN, batch="2024-01-03", epoch=2, runId="run-2", span=TimeSpan(3 * DAY, 4 * DAY)))
+    lay_down(plans, replace(PLAN, batch="given", epoch=3, runId="run-3", span=TimeSpan(None, None)))
+    assert plans.meeting(TimeSpan(2 * DAY, 2 * DAY)) == ["2024-01-02", "given"]
+    assert plans.meeting(TimeSpan(3 * DAY, 9 * DAY)) == ["2024-01-03", "given"]
+    assert plans.meeting(TimeSpan(3 * DAY - 1, 3 * DAY)) == ["2024-01-02", "2024-01-03", "given"]
+    assert plans.meeting(TimeSpan(None, None)) == ["2024-01-02", "2024-01-03", "given"]
 
 
 def test_a_batch_whose_label_begins_like_another_is_another(plans: Plans) -> None:
@@ -134,19 +134,19 @@ def test_of_a_batch_whose_plan_was_given_up_nothing_is_known(plans: Plans) -> No
     ("kind", "refused", "span", "known"),
     [
         ("resend", 0, PLAN.span, False),
-        ("resend", 0, Span(3 * DAY - 1, 9 * DAY), False),  # another batch's, maybe of the same events
-        ("resend", 0, Span(3 * DAY, 9 * DAY), True),
+        ("resend", 0, TimeSpan(3 * DAY - 1, 9 * DAY), False),  # another batch's, maybe of the same events
+        ("resend", 0, TimeSpan(3 * DAY, 9 * DAY), True),
         ("dead-letters", 2, PLAN.span, False),
-        ("dead-letters", 2, Span(None, None), False),
-        ("dead-letters", 2, Span(3 * DAY, 9 * DAY), True),
+        ("dead-letters", 2, TimeSpan(None, None), False),
+        ("dead-letters", 2, TimeSpan(3 * DAY, 9 * DAY), True),
         ("dead-letters", 0, PLAN.span, True),  # of what was delivered it sends nothing
-        ("batch", 2, Span(None, None), True),  # nor does another batch's delivery of what has ended
+        ("batch", 2, TimeSpan(None, None), True),  # nor does another batch's delivery of what has ended
     ],
 )
 def test_after_events_were_sent_again_a_batch_has_to_be_looked_at_again(
-    plans: Plans, kind: Kind, refused: int, span: Span, known: bool
+    plans: Plans, kind: Kind, refused: int, span: TimeSpan, known: bool
 ) -> None:
-    balance = Balance(77, refused)
+    balance = DeliveryTotals(77, refused)
     plans.end(PLAN, balance)
     plans.end(replace(PLAN, batch="2024-01-03", kind=kind, epoch=2, runId="a-run-of-a-slow-clock", span=span), balance)
     assert plans.standings({"2024-01-02": "built-1"}) == ({"2024-01-02": balance} if known else {})

@@ -7,16 +7,18 @@ import logging
 
 import pytest
 
-from delivery.call_statistics import Calls
-from delivery.control.dispatcher import Progress
-from jobs.deliver.progress import Display, Goal, bar, line
+from delivery.call_statistics import CallStatistics
+from delivery.control.dispatcher import DeliveryProgress
+from jobs.deliver.progress import ProgressDisplay, ProgressGoal, bar, line
 
-GOAL = Goal(events=10_000, before=1_000, limit=500.0)
+GOAL = ProgressGoal(events=10_000, before=1_000, limit=500.0)
 
 
-def at(delivered: int, attempts: int = 0, refused: int = 0) -> Progress:
-    calls = Calls(attempts=attempts, ended=attempts - 15, throttled=3, retried=31, answered=attempts, latency=0.0514)
-    return Progress(delivered, refused, target=294.4, why="throttled at 300/s 12 s ago", calls=calls, tasks=4)
+def at(delivered: int, attempts: int = 0, refused: int = 0) -> DeliveryProgress:
+    calls = CallStatistics(
+        attempts=attempts, ended=attempts - 15, throttled=3, retried=31, answered=attempts, latency=0.0514
+    )
+    return DeliveryProgress(delivered, refused, target=294.4, why="throttled at 300/s 12 s ago", calls=calls, tasks=4)
 
 
 class Clock:
@@ -45,14 +47,14 @@ def test_before_anything_was_sent_nobody_knows_how_long_it_takes() -> None:
 
 
 def test_before_a_task_is_there_it_says_what_is_waited_for() -> None:
-    nothing = Progress(0, 0, 500.0, "the limit", Calls(), 0)
+    nothing = DeliveryProgress(0, 0, 500.0, "the limit", CallStatistics(), 0)
     assert line(GOAL, nothing, calls=0.0, events=0.0) == "1,000 of 10,000 events ended; starting tasks"
     assert bar(GOAL, nothing, calls=0.0, events=0.0).endswith(" | starting tasks")
 
 
 def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    display = Display(None, clock)
+    display = ProgressDisplay(None, clock)
     display.begin(GOAL)
     with caplog.at_level(logging.INFO):
         for second in range(95):
@@ -69,7 +71,7 @@ def test_a_log_gets_a_line_every_thirty_seconds(caplog: pytest.LogCaptureFixture
 
 def test_a_terminal_gets_one_line_that_is_written_over(caplog: pytest.LogCaptureFixture) -> None:
     clock, stream = Clock(), io.StringIO()
-    display = Display(stream, clock)
+    display = ProgressDisplay(stream, clock)
     display.begin(GOAL)
     with caplog.at_level(logging.INFO):
         for tenth in range(600):

@@ -91,7 +91,7 @@ def test_what_was_never_delivered_is_free_and_is_not_looked_at(
     rebuild: Rebuild, mapping: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebuild(60)
-    monkeypatch.setattr("jobs.build.redelivery.compare_builds", lambda *_: pytest.fail("it looked"))
+    monkeypatch.setattr("jobs.building.redelivery.compare_builds", lambda *_: pytest.fail("it looked"))
     assert rebuild(50, mapping).summary["gate"] == "passed"
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import Trust
-from delivery.http.endpoint import Service
+from delivery.control.dispatcher import ServiceHistory
+from delivery.http.endpoint import TrackerEndpoint
 from emulator import Faults, Server
 from jobs.deliver.dead_letters import look_command, retry_command
-from jobs.deliver.spark_job import Pace
+from jobs.deliver.spark_job import PacingState
 from jobs.put_events import parse
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
-USUAL = Pace(500, 256, 0)
+USUAL = PacingState(500, 256, 0)
 Serve = Callable[..., Server]
 
 
@@ -81,14 +81,14 @@ def test_replay_says_it_of_all_batches_at_once(
 
 
 def test_a_password_in_an_endpoints_url_is_not_repeated() -> None:
-    command = retry_command("/lake", Service("t", "eu-west-1", "https://me:hush@own.example"), ["b"], USUAL)
+    command = retry_command("/lake", TrackerEndpoint("t", "eu-west-1", "https://me:hush@own.example"), ["b"], USUAL)
     assert "hush" not in command and "--endpoint-url ..." in command
 
 
 def test_the_regions_own_endpoint_is_not_named_and_any_other_is() -> None:
     own = "https://personalize-events.us-east-1.amazonaws.com"
     fips = own.replace("events", "events-fips")
-    services = {url: Service("t", "us-east-1", url, regional=True) for url in (own, fips)}
+    services = {url: TrackerEndpoint("t", "us-east-1", url, regional=True) for url in (own, fips)}
     named = {url: retry_command("/lake", service, ["b"], USUAL) for url, service in services.items()}
     assert "--endpoint-url" not in named[own] and f"--region us-east-1 --endpoint-url {fips} " in named[fips]
 
@@ -97,16 +97,19 @@ def test_the_regions_own_endpoint_is_not_named_and_any_other_is() -> None:
     ("pace", "options"),
     [
         (USUAL, []),
-        (Pace(300, 256, 0), ["--max-rate", "300"]),
-        (Pace(0.5, 8, 40_000), ["--max-rate", "0.5", "--max-in-flight", "8", "--channel-port", "40000"]),
-        (Pace(500, 256, 0, Trust(working=True)), ["--accept-failures"]),
-        (Pace(1_000_000.0, 256, 0), ["--max-rate", "1000000"]),
+        (PacingState(300, 256, 0), ["--max-rate", "300"]),
+        (PacingState(0.5, 8, 40_000), ["--max-rate", "0.5", "--max-in-flight", "8", "--channel-port", "40000"]),
+        (PacingState(500, 256, 0, ServiceHistory(working=True)), ["--accept-failures"]),
+        (PacingState(1_000_000.0, 256, 0), ["--max-rate", "1000000"]),
     ],
 )
-def test_a_retry_goes_no_faster_than_what_it_repeats(pace: Pace, options: list[str]) -> None:
+def test_a_retry_goes_no_faster_than_what_it_repeats(pace: PacingState, options: list[str]) -> None:
     words = shlex.split(
         retry_command(
-            "/lake", Service("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com"), ["b"], pace
+            "/lake",
+            TrackerEndpoint("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com"),
+            ["b"],
+            pace,
         )
     )
     assert words[words.index("eu-west-1") + 1 : -1] == options
@@ -115,5 +118,8 @@ def test_a_retry_goes_no_faster_than_what_it_repeats(pace: Pace, options: list[s
 
 @pytest.mark.parametrize("root", ["/a b", "/it's", "s3a://bucket/lake", "/back`tick", '/dollar$HOME"'])
 def test_commands_are_quoted_for_the_shell(root: str) -> None:
-    assert shlex.split(retry_command(root, Service("t $x", "eu-west-1", "http://own.example"), ["b"], USUAL))[3] == root
+    assert (
+        shlex.split(retry_command(root, TrackerEndpoint("t $x", "eu-west-1", "http://own.example"), ["b"], USUAL))[3]
+        == root
+    )
     assert root.replace("`", "``") in shlex.split(look_command(root, ["d"]))[-1]

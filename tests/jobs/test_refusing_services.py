@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 import emulator
-from emulator import Faults, Server, Settings
+from emulator import EmulatorSettings, Faults, Server
 
 Serve = Callable[..., Server]
 COUNTS = ("delivered", "deadLettered", "pending")
@@ -27,7 +27,7 @@ def test_a_service_that_refuses_every_call_stops_the_delivery_and_marks_nothing(
     built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:
     built(each=700)
-    with emulator.running(Settings(faults=Faults(refuse_after=0))) as refusing:
+    with emulator.running(EmulatorSettings(faults=Faults(refuse_after=0))) as refusing:
         port, ended, told = port_of(refusing), put(refusing.endpoint_url), refusing.summary()
     assert (ended.code, counts(ended.summary)) == (2, (0, 0, 2100))
     assert told["calls"] == ended.summary["attempts"] <= 200
@@ -45,7 +45,7 @@ def test_a_tracker_that_is_deleted_meanwhile_stops_it_too_and_what_it_took_is_no
     built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:
     built(each=1500)
-    with emulator.running(Settings(latency_ms=5.0, faults=Faults(refuse_after=150))) as refusing:
+    with emulator.running(EmulatorSettings(latency_ms=5.0, faults=Faults(refuse_after=150))) as refusing:
         port, ended, told = port_of(refusing), put(refusing.endpoint_url), refusing.summary()
         taken = {event["eventId"] for event in refusing.events()}
     assert (ended.code, counts(ended.summary)) == (2, (1500, 0, 3000))
@@ -75,7 +75,7 @@ def test_an_event_that_is_never_answered_is_a_dead_letter_of_its_own_kind_and_is
     spark: SparkSession, built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:
     built()
-    with emulator.running(Settings(faults=Faults(fail_items=frozenset({"b7"})))) as failing:
+    with emulator.running(EmulatorSettings(faults=Faults(fail_items=frozenset({"b7"})))) as failing:
         port, ended = port_of(failing), put(failing.endpoint_url)
     assert (ended.code, counts(ended.summary)) == (4, (74, 1, 0))
     (letter,) = spark.read.parquet(str(lake / "dead_letters")).collect()

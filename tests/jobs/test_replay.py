@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from emulator import Faults, Server, Settings
+from emulator import EmulatorSettings, Faults, Server
 from jobs.errors import UnfinishedError
 from jobs.lake.batch_order import BatchOrder
 from jobs.ledger.ledger import Ledger
@@ -39,7 +39,7 @@ def month(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with emulator.running(Settings()) as running:
+    with emulator.running(EmulatorSettings()) as running:
         yield running
 
 

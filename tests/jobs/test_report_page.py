@@ -14,7 +14,15 @@ import pytest
 from expectations.interval import batch_interval
 from jobs.report.binning import MOST, arranged
 from jobs.report.page import page
-from jobs.report.report_input import Course, Flow, Lengths, Point, Series, Told, latency_class
+from jobs.report.report_input import (
+    CallPoint,
+    DeliveryTimeline,
+    EventSeries,
+    EventTimeline,
+    ReportInput,
+    SessionLengths,
+    latency_class,
+)
 
 BEGAN = datetime(2024, 1, 3, 3, 14, tzinfo=UTC)
 DAY = datetime(2024, 1, 2, tzinfo=UTC)
@@ -54,16 +62,18 @@ PUT = {
     "achievedRate": 143.2,
     **ENDS,
 }
-LENGTHS = Lengths((50, 20, 10, 5, 3, 1, 1, 0, 0), (50, 10, 10, 10, 5, 3, 1, 1, 0, 0, 0), largest=77, longest=5_000.0)
+LENGTHS = SessionLengths(
+    (50, 20, 10, 5, 3, 1, 1, 0, 0), (50, 10, 10, 10, 5, 3, 1, 1, 0, 0, 0), largest=77, longest=5_000.0
+)
 
 
-def flow(*series: tuple[str | None, tuple[int, ...]], **more: Any) -> Flow:
-    return Flow(DAY, timedelta(minutes=30), tuple(Series(*one) for one in series), **more)
+def flow(*series: tuple[str | None, tuple[int, ...]], **more: Any) -> EventTimeline:
+    return EventTimeline(DAY, timedelta(minutes=30), tuple(EventSeries(*one) for one in series), **more)
 
 
-def course(points: int = 5, **more: Any) -> Course:
-    each = Point(1.0, 140, 32, 140, 30, 800, 150.0, {latency_class(50): 100, latency_class(400): 10})
-    return Course(BEGAN, 1.0, 200.0, (each,) * points, (("2024-01-02", 0.0),), **more)
+def course(points: int = 5, **more: Any) -> DeliveryTimeline:
+    each = CallPoint(1.0, 140, 32, 140, 30, 800, 150.0, {latency_class(50): 100, latency_class(400): 10})
+    return DeliveryTimeline(BEGAN, 1.0, 200.0, (each,) * points, (("2024-01-02", 0.0),), **more)
 
 
 class Text(HTMLParser):
@@ -94,7 +104,7 @@ def seen(text: str) -> str:
 
 
 def told(summary: Mapping[str, Any], **more: Any) -> str:
-    return page(Told(summary, BEGAN, **more))
+    return page(ReportInput(summary, BEGAN, **more))
 
 
 REPLAY = {**PUT, "job": "replay_events", "batch": "2024-01..2024-02", "batches": 3, "batchesDone": 1}
@@ -126,7 +136,7 @@ EVERYTHING: dict[str, str] = {
     "plan": told(PLAN),
     "export": told(EXPORT),
     "one point": told(PUT, course=course(1)),
-    "nothing was called": told(PUT, course=Course(BEGAN, 1.0, 200.0, ())),
+    "nothing was called": told(PUT, course=DeliveryTimeline(BEGAN, 1.0, 200.0, ())),
     "nothing at all": told({**BUILD, **dict.fromkeys(("read", "candidates", "events"), 0), "reasons": {}}),
 }
 
@@ -228,20 +238,22 @@ def test_what_a_log_names_is_text_whatever_it_holds() -> None:
 
 def test_bins_are_few_and_lose_nothing() -> None:
     counts = tuple(place % 7 for place in range(1_440))
-    two_days = arranged(Flow(DAY, timedelta(minutes=2), (Series("a", counts), Series(None, counts[::-1]))))
+    two_days = arranged(
+        EventTimeline(DAY, timedelta(minutes=2), (EventSeries("a", counts), EventSeries(None, counts[::-1])))
+    )
     assert two_days.bins <= MOST and [one.total for one in two_days.series] == [sum(counts)] * 2
     assert (two_days.since, two_days.width) == (DAY, timedelta(hours=1))
 
 
 def test_bins_begin_where_events_do_but_show_the_labels_interval() -> None:
     counts = (0,) * 10 + (4,) + (0,) * 20 + (5,) + (0,) * 41  # at 00:50 and 02:35 of 6 hours
-    six_hours = Flow(DAY, timedelta(minutes=5), (Series("a", counts),))
+    six_hours = EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),))
     shown = arranged(six_hours)
     assert (shown.since, shown.width) == (DAY + timedelta(minutes=50), timedelta(minutes=5))
     assert shown.series[0].counts[0] == 4 and shown.series[0].counts[-1] == 5 and shown.bins == 22
     hour = batch_interval("2024-01-02T00")
     assert hour is not None
-    late = arranged(Flow(DAY, timedelta(minutes=5), (Series("a", counts),), interval=hour))
+    late = arranged(EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),), interval=hour))
     assert late.since == hour.start and late.until >= DAY + timedelta(minutes=155)
 
 
@@ -249,7 +261,7 @@ def test_a_few_strays_are_told_and_not_shown() -> None:
     hour = batch_interval("2024-01-02T01")
     assert hour is not None
     counts = (3,) + (0,) * 11 + (100,) * 12 + (0,) * 11 + (20,)  # 00:00; 01:00 to 02:00; 02:55
-    shown = arranged(Flow(DAY, timedelta(minutes=5), (Series("a", counts),), earlier=2, interval=hour))
+    shown = arranged(EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),), earlier=2, interval=hour))
     assert (shown.earlier, shown.later, shown.total) == (5, 0, 1_220)
     assert (shown.since, shown.until) == (hour.start, DAY + timedelta(hours=3))
 
@@ -291,8 +303,8 @@ def test_one_sending_of_a_replay_is_listed_one_of_put_events_is_its_batch() -> N
 
 
 def test_calls_that_nobody_answered_are_not_called_answered_and_have_no_latency() -> None:
-    unanswered = Point(1.0, 140, 32, 140, 0, 0, 150.0)
-    text = seen(told(PUT, course=Course(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
+    unanswered = CallPoint(1.0, 140, 32, 140, 0, 0, 150.0)
+    text = seen(told(PUT, course=DeliveryTimeline(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
     assert "calls, not throttled" in text and "limit, 200 a second" in text
     assert not re.search(r"(?<!milliseconds )\bLatency\b", text)
 

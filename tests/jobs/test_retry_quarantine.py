@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from emulator import Settings, running
+from emulator import EmulatorSettings, running
 from jobs import build_events
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
@@ -140,7 +140,7 @@ def test_an_event_delivered_before_is_not_delivered_again(
     build: Any, retry: Any, put: Any, tmp_path: Path, mapping: Any
 ) -> None:
     build(raw(tmp_path, record(iso(0)), record(epoch(1))), mapping=mapping(BROKEN))
-    with running(Settings()) as service:
+    with running(EmulatorSettings()) as service:
         first = put(service.endpoint_url)
         retry(mapping(MENDED))
         second = put(service.endpoint_url)

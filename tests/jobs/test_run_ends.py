@@ -14,12 +14,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
-from delivery.http.endpoint import Service
-from delivery.rate.aimd import Target
-from emulator import Server, Settings
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.rate.aimd import AimdRateController
+from emulator import EmulatorSettings, Server
 from jobs.cli.job_guard import JobGuard
-from jobs.deliver.delivery_monitor import Watch
-from jobs.deliver.spark_job import Pace, send
+from jobs.deliver.delivery_monitor import MonitorHooks
+from jobs.deliver.spark_job import PacingState, send
 from jobs.errors import UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.ledger import ledger
@@ -72,10 +72,16 @@ def test_a_sending_that_waits_for_executors_ends_in_seconds_and_no_other_job_wit
 ) -> None:
     frame, asked = parts(spark, [20, 20]), threading.Event()
     with emulator.running() as server, every_slot_taken(spark, tmp_path) as rows:
-        watch = Watch(lambda _: None, lambda: None, asked)
+        watch = MonitorHooks(lambda _: None, lambda: None, asked)
         threading.Timer(1.0, asked.set).start()
         started = time.monotonic()
-        sent = send(frame, Service("t", "eu-west-1", server.endpoint_url), Pace(50.0, 8, 0), Target(50.0), watch)
+        sent = send(
+            frame,
+            TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
+            PacingState(50.0, 8, 0),
+            AimdRateController(50.0),
+            watch,
+        )
         took = time.monotonic() - started
         assert rows == [], "the job that has the slots goes on"
     assert took < 20
@@ -160,9 +166,9 @@ def test_a_viewer_that_fails_ends_nothing_and_costs_no_receipt(
 
     viewers = {"show": (fail,)} if failing == "show" else {{"count_calls": "begun", "keep": "kept"}[failing]: fail}
     with emulator.running() as server:
-        watch = Watch(kept.extend, lambda: None, threading.Event(), **viewers)
-        service = Service("t", "eu-west-1", server.endpoint_url)
-        sent = send(parts(spark, [40]), service, Pace(400.0, 8, 0), Target(400.0), watch)
+        watch = MonitorHooks(kept.extend, lambda: None, threading.Event(), **viewers)
+        service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
+        sent = send(parts(spark, [40]), service, PacingState(400.0, 8, 0), AimdRateController(400.0), watch)
     assert sent.error is None and sent.failure is None and len(kept) == 40
     assert sum("not all of it is shown" in record.getMessage() for record in caplog.records) == 1
 
@@ -170,15 +176,15 @@ def test_a_viewer_that_fails_ends_nothing_and_costs_no_receipt(
 @pytest.mark.parametrize("error", [ValueError("a bug"), UnicodeError("of ours")])
 def test_a_mistake_of_ours_in_mid_delivery_costs_no_receipt(spark: SparkSession, error: Exception) -> None:
     kept: Events = []
-    with emulator.running(Settings(latency_ms=20.0)) as server:
+    with emulator.running(EmulatorSettings(latency_ms=20.0)) as server:
 
         def check() -> None:
             if server.summary()["accepted"] > 20:
                 raise error
 
-        watch = Watch(kept.extend, check, threading.Event())
-        service = Service("t", "eu-west-1", server.endpoint_url)
-        sent = send(parts(spark, [200, 200]), service, Pace(50.0, 8, 0), Target(50.0), watch)
+        watch = MonitorHooks(kept.extend, check, threading.Event())
+        service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
+        sent = send(parts(spark, [200, 200]), service, PacingState(50.0, 8, 0), AimdRateController(50.0), watch)
         accepted = server.summary()["accepted"]
     assert sent.error is error and len(kept) == accepted < 400
 

@@ -12,11 +12,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import emulator
-from delivery.http.endpoint import Service
-from delivery.rate.aimd import Target
-from emulator import Server, Settings
-from jobs.deliver.delivery_monitor import Sent, Watch
-from jobs.deliver.spark_job import Pace, send
+from delivery.http.endpoint import TrackerEndpoint
+from delivery.rate.aimd import AimdRateController
+from emulator import EmulatorSettings, Server
+from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
+from jobs.deliver.spark_job import PacingState, send
 from jobs.deliver.spark_job import part as divided
 from jobs.errors import UnfinishedError
 
@@ -37,15 +37,21 @@ def parts(spark: SparkSession, sizes: list[int]) -> DataFrame:
     return spark.createDataFrame(rows, schema).repartitionByRange(len(sizes), "part").localCheckpoint()
 
 
-def deliver(frame: DataFrame, server: Server, keep: Callable[[Rows], None], rate: float = 400.0) -> Sent:
-    watch = Watch(keep, lambda: None, threading.Event())
-    return send(frame, Service("t", "eu-west-1", server.endpoint_url), Pace(rate, 64, 0), Target(rate), watch)
+def deliver(frame: DataFrame, server: Server, keep: Callable[[Rows], None], rate: float = 400.0) -> DeliveryResult:
+    watch = MonitorHooks(keep, lambda: None, threading.Event())
+    return send(
+        frame,
+        TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
+        PacingState(rate, 64, 0),
+        AimdRateController(rate),
+        watch,
+    )
 
 
 @pytest.mark.parametrize("sizes", [[200], [100] * 2, [25] * 8, [6] * 32, [160, 10, 10, 10, 0, 10]])
 def test_every_request_is_sent_once_however_it_is_divided(spark: SparkSession, sizes: list[int]) -> None:
     kept: Rows = []
-    with emulator.running(Settings(latency_ms=20.0)) as server:
+    with emulator.running(EmulatorSettings(latency_ms=20.0)) as server:
         sent = deliver(parts(spark, sizes), server, kept.extend)
         arrived = Counter(event["eventId"] for event in server.events())
         told = server.summary()
@@ -93,15 +99,21 @@ def test_receipts_that_cannot_be_written_are_kept_until_they_can(spark: SparkSes
 def test_a_lost_lock_ends_the_sending_with_what_was_sent_kept(spark: SparkSession) -> None:
     kept: Rows = []
 
-    with emulator.running(Settings(latency_ms=20.0)) as server:
+    with emulator.running(EmulatorSettings(latency_ms=20.0)) as server:
 
         def check() -> None:
             if server.summary()["accepted"] > 20:
                 raise UnfinishedError("lost")
 
-        watch = Watch(kept.extend, check, threading.Event())
-        pace = Pace(50.0, 64, 0)
-        sent = send(parts(spark, [300, 300]), Service("t", "eu-west-1", server.endpoint_url), pace, Target(50.0), watch)
+        watch = MonitorHooks(kept.extend, check, threading.Event())
+        pace = PacingState(50.0, 64, 0)
+        sent = send(
+            parts(spark, [300, 300]),
+            TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
+            pace,
+            AimdRateController(50.0),
+            watch,
+        )
         accepted = server.summary()["accepted"]
     assert 20 < accepted < 600
     assert len(kept) == accepted

@@ -13,7 +13,7 @@ from botocore.session import Session
 
 import emulator
 from delivery.sender.request_executor import RetryPolicy
-from emulator import Server, Settings
+from emulator import EmulatorSettings, Server
 from jobs.deliver.service_endpoint import check_region, check_spelling, known_regions, resolve_service, wait_for
 from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from jobs.put_events import main
@@ -154,7 +154,7 @@ def test_nobody_waits_for_credentials_without_a_region(
 def test_an_instance_whose_metadata_service_is_throttled_for_long_ends_with_5_and_one_without_a_role_with_2(
     lake: Path, put: Any, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(session_token="token-1")
+    settings = EmulatorSettings(session_token="token-1")
     server = serve(session_token="token-1")
     (lake / "_batches").mkdir(parents=True)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.build import skew
+from jobs.building import skew
 from tests.jobs.conftest import MAPPING
 
 
@@ -29,9 +29,9 @@ def test_a_robot_with_half_of_a_large_log_is_told_by_its_field_and_share_alone(
     build: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(skew, "LARGE_INPUT", 1)
-    with caplog.at_level(logging.WARNING, "jobs.build.skew"):
+    with caplog.at_level(logging.WARNING, "jobs.building.skew"):
         ended = build(write(tmp_path, robots=60, people=60), mapping=tmp_path / "mapping.toml")
-    told = [record.getMessage() for record in caplog.records if record.name == "jobs.build.skew"]
+    told = [record.getMessage() for record in caplog.records if record.name == "jobs.building.skew"]
     assert ended.code == 0 and len(told) == 1
     assert told[0].startswith("one visitorId has 60 of the first 120 candidates (50 %):")
     assert "secret" not in told[0]
@@ -41,9 +41,9 @@ def test_an_ordinary_log_is_not_warned_of(
     build: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(skew, "LARGE_INPUT", 1)
-    with caplog.at_level(logging.WARNING, "jobs.build.skew"):
+    with caplog.at_level(logging.WARNING, "jobs.building.skew"):
         assert build(write(tmp_path, robots=3, people=60), mapping=tmp_path / "mapping.toml").code == 0
-    assert not [record for record in caplog.records if record.name == "jobs.build.skew"]
+    assert not [record for record in caplog.records if record.name == "jobs.building.skew"]
 
 
 def test_a_small_batch_is_not_looked_at(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from delivery.call_statistics import Calls
-from delivery.control.dispatcher import Progress
-from jobs.deliver.delivery_timeline import MOST, Timeline
+from delivery.call_statistics import CallStatistics
+from delivery.control.dispatcher import DeliveryProgress
+from jobs.deliver.delivery_timeline import MOST, TimelineRecorder
 from jobs.report.binning import MOST_POINTS as MOST_SHOWN
 from jobs.report.binning import rates, shown
 from jobs.report.report_input import percentile
@@ -32,13 +32,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def timeline(clock: Clock) -> Timeline:
-    return Timeline(100.0, clock, BEGAN)
+def timeline(clock: Clock) -> TimelineRecorder:
+    return TimelineRecorder(100.0, clock, BEGAN)
 
 
-def at(calls: int, throttled: int = 0, target: float = 100.0) -> Progress:
-    made = Calls(attempts=calls, retried=throttled, ended=calls, throttled=throttled, answered=calls)
-    return Progress(calls * 8, calls, target=target, why="", calls=made, tasks=1)
+def at(calls: int, throttled: int = 0, target: float = 100.0) -> DeliveryProgress:
+    made = CallStatistics(attempts=calls, retried=throttled, ended=calls, throttled=throttled, answered=calls)
+    return DeliveryProgress(calls * 8, calls, target=target, why="", calls=made, tasks=1)
 
 
 def slot(seconds: float) -> int:
@@ -57,7 +57,7 @@ def receipt(**more: Any) -> dict[str, Any]:
     return {**row, **more}
 
 
-def test_each_second_holds_what_was_called_in_it(timeline: Timeline, clock: Clock) -> None:
+def test_each_second_holds_what_was_called_in_it(timeline: TimelineRecorder, clock: Clock) -> None:
     timeline.begin("b")
     for tenth, calls in ((5, 40), (10, 70), (15, 100), (22, 130)):
         clock.now = 1_000 + tenth / 10
@@ -75,7 +75,7 @@ def test_each_second_holds_what_was_called_in_it(timeline: Timeline, clock: Cloc
 
 @pytest.mark.parametrize("seconds", [599, 601, 4_000, 86_400])
 def test_however_long_it_takes_the_points_are_few_and_lose_nothing(
-    timeline: Timeline, clock: Clock, seconds: int
+    timeline: TimelineRecorder, clock: Clock, seconds: int
 ) -> None:
     timeline.begin("b")
     for second in range(1, seconds):
@@ -93,7 +93,9 @@ def test_however_long_it_takes_the_points_are_few_and_lose_nothing(
     assert len(shown(course).points) <= MOST_SHOWN
 
 
-def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(timeline: Timeline, clock: Clock) -> None:
+def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(
+    timeline: TimelineRecorder, clock: Clock
+) -> None:
     timeline.begin("monday")
     clock.now += 1.5
     timeline.show(at(100))
@@ -111,7 +113,7 @@ def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(timel
 
 @pytest.mark.parametrize("seconds", [0.7, 1.5, 30.0, 700.0])
 def test_no_bar_is_above_a_limit_that_the_calls_kept_however_late_the_driver_hears(
-    timeline: Timeline, clock: Clock, seconds: float
+    timeline: TimelineRecorder, clock: Clock, seconds: float
 ) -> None:
     timeline.begin("b")
     starts = [0.37 + number * 1.015 / 100 for number in range(int(seconds * 100 / 1.015))]
@@ -128,7 +130,7 @@ def test_no_bar_is_above_a_limit_that_the_calls_kept_however_late_the_driver_hea
     assert max(bars) <= 100.0 and (seconds < 2 or max(bars) > 95.0)
 
 
-def test_receipts_tell_latency_refusals_and_their_span(timeline: Timeline) -> None:
+def test_receipts_tell_latency_refusals_and_their_span(timeline: TimelineRecorder) -> None:
     fast = [receipt(latencyMs=20) for _ in range(90)]
     slow = receipt(latencyMs=400, status="refused", errorCode="InvalidInputException", eventIds=["a", "b"])
     timeline.keep([*fast, *[slow] * 10, receipt(startedAt=1_704_250_500_250_000)])
@@ -139,7 +141,7 @@ def test_receipts_tell_latency_refusals_and_their_span(timeline: Timeline) -> No
     assert median == pytest.approx(20, rel=0.12) and p95 == pytest.approx(400, rel=0.12)
 
 
-def test_what_nobody_called_has_no_points(timeline: Timeline, clock: Clock) -> None:
+def test_what_nobody_called_has_no_points(timeline: TimelineRecorder, clock: Clock) -> None:
     clock.now += 5
     timeline.show(at(0))
     assert shown(timeline.course()).points == ()

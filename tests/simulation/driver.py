@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from delivery import task
-from delivery.control.dispatcher import Dispatcher, Trust
-from delivery.control.server import Server
-from delivery.control.wire import Address
-from delivery.rate.aimd import Target
+from delivery.control.dispatcher import Dispatcher, ServiceHistory
+from delivery.control.server import ControlServer
+from delivery.control.wire import DriverAddress
+from delivery.rate.aimd import AimdRateController
 from jobs.deliver import delivery_monitor
-from jobs.deliver.delivery_monitor import Attendance, Sent, Watch
+from jobs.deliver.delivery_monitor import DeliveryMonitor, DeliveryResult, MonitorHooks
 from jobs.errors import UnfinishedError
 from tests.simulation.spark import Job
 from tests.simulation.store import Store
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-class _Server(Server):
+class _Server(ControlServer):
     """The server without a thread and a loop of its own: it lives in the world's."""
 
     def __init__(self, dispatcher: Dispatcher, secret: str, world: World) -> None:
@@ -63,28 +63,28 @@ class Driver:
         over: whether it has ended; not so where it was killed.
     """
 
-    def __init__(self, world: World, process: Process, store: Store, limit: float, trust: Trust) -> None:
+    def __init__(self, world: World, process: Process, store: Store, limit: float, trust: ServiceHistory) -> None:
         self.world, self.process, self.store = world, process, store
         self.asked = threading.Event()
         self.lock_lost = False
-        self.sent: Sent | None = None
+        self.sent: DeliveryResult | None = None
         self.error: Exception | None = None
         self.over = False
         self.ended_at = 0.0
         with world.acting(process):
-            self.dispatcher = Dispatcher(Target(limit, world.time), world.time, trust)
+            self.dispatcher = Dispatcher(AimdRateController(limit, world.time), world.time, trust)
             self.server = _Server(self.dispatcher, "secret", world)
 
-    async def listen(self) -> Address:
+    async def listen(self) -> DriverAddress:
         """Open the port."""
-        return Address(self.process.host, await self.server.open(), "secret")
+        return DriverAddress(self.process.host, await self.server.open(), "secret")
 
     def attend(self, job: Job) -> None:
         """Send, in what is a thread of its own elsewhere."""
-        watch = Watch(self.store.keep, self._check, self.asked)
+        watch = MonitorHooks(self.store.keep, self._check, self.asked)
 
         def work() -> None:
-            self.sent = Attendance(self.dispatcher, self.server, watch).through(job)  # type: ignore[arg-type]
+            self.sent = DeliveryMonitor(self.dispatcher, self.server, watch).through(job)  # type: ignore[arg-type]
             self.error = self.sent.error
             self.over, self.ended_at = True, self.world.now
             self.server.hang_up()

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Any, Final
 
-from delivery.model import Request, Row
+from delivery.model import OutcomeRow, Request
 from tests.simulation.network import End
 from tests.simulation.scenario import Scenario
 from tests.simulation.service import Call, Service
@@ -159,13 +159,13 @@ class Judge:
         elif earlier.run != call.run and not unknown and earlier.run not in self._broken_runs:
             self.complain(f"{call.attempt.name} sends what an earlier run, undisturbed, has sent")
 
-    def durable(self, rows: Iterable[Row]) -> None:
+    def durable(self, rows: Iterable[OutcomeRow]) -> None:
         """Receipts have become durable."""
         for row in rows:
             self._receipt(row)
         self.note("receipts", str(len(self.ended)))
 
-    def _receipt(self, row: Row) -> None:
+    def _receipt(self, row: OutcomeRow) -> None:
         name, events = row["requestId"], row["eventIds"]
         self._exposed.pop(name, None)
         self._receipts[name] += 1
@@ -184,7 +184,7 @@ class Judge:
                 self.complain(f"a second receipt for {name[:8]}, which was sent once")
             self.ended[event] = row["status"]
 
-    def _again(self, row: Row) -> set[str]:
+    def _again(self, row: OutcomeRow) -> set[str]:
         """Events of a receipt that were called more than once, by different attempts: each may have told."""
         events = set(row["eventIds"])
         attempts: dict[str, set[Process]] = {event: set() for event in events}

@@ -13,14 +13,14 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from delivery.control.dispatcher import Dispatcher
-from delivery.control.task_session import Talk
-from delivery.ended_requests import Done
+from delivery.control.task_session import TaskSession
+from delivery.ended_requests import EndedRequestSet
 from delivery.rate import pacer
-from delivery.rate.lease_budget import Budget, _Holder
+from delivery.rate.lease_budget import LeaseBudget, _Holder
 from delivery.rate.pacer import Pacer
-from delivery.rate.rate_lease import Permit
-from delivery.sender.request_executor import Course
-from delivery.sender.request_queue import Ways
+from delivery.rate.rate_lease import RateLease
+from delivery.sender.request_executor import RequestExecutor
+from delivery.sender.request_queue import RequestQueue
 from tests.simulation.simulate import Result, simulate
 
 Mutant = Callable[[], AbstractContextManager[Any]]
@@ -50,30 +50,32 @@ def _wait_for_rate_alone(self: Any) -> float:
 
 
 _ACCEPT, _TAKE = Dispatcher.accept, Dispatcher.take
-_SPLIT = Ways.split
+_SPLIT = RequestQueue.split
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "a task counts with its newest lease, though it may use an older one": lambda: patch.object(
         _Holder, "held", property(lambda self: self.newest)
     ),
     "a lost connection gives its lease back at once": lambda: patch.object(
-        Budget, "lose", lambda self, task: self._holders.pop(task, None)
+        LeaseBudget, "lose", lambda self, task: self._holders.pop(task, None)
     ),
-    "the driver leases what it likes": lambda: patch.object(Budget, "_free", lambda self, target, others: float("inf")),
+    "the driver leases what it likes": lambda: patch.object(
+        LeaseBudget, "_free", lambda self, target, others: float("inf")
+    ),
     "what was lowered or released is free at once": lambda: patch.object(Pacer, "calls_ahead", lambda self: 0.0),
     "a pacer lets what it earned go at once": lambda: patch.object(Pacer, "_room", lambda self, now, usual: 0.0),
     "calls are a twentieth further apart than they may be": lambda: patch.object(pacer, "_APART", 1.05),
-    "a call needs no ownership and no lease that holds": lambda: patch.object(Permit, "wait", _wait_for_rate_alone),
+    "a call needs no ownership and no lease that holds": lambda: patch.object(RateLease, "wait", _wait_for_rate_alone),
     "an outcome counts as often as it is told": lambda: patch.object(Dispatcher, "accept", _accept_any_number),
     "a receipt is dropped now and then": lambda: patch.object(Dispatcher, "take", _take_less),
     "what the store refuses is forgotten": lambda: patch.object(
         Dispatcher, "give_back", lambda self, rows: self.kept()
     ),
-    "what others have ended is sent again": lambda: patch.object(Done, "has", lambda self, requestId: False),
-    "what was told on a lost connection is not told again": lambda: patch.object(Talk, "start", _never_resend),
-    "half of a split request is lost": lambda: patch.object(Ways, "split", _split_in_one),
+    "what others have ended is sent again": lambda: patch.object(EndedRequestSet, "has", lambda self, requestId: False),
+    "what was told on a lost connection is not told again": lambda: patch.object(TaskSession, "start", _never_resend),
+    "half of a split request is lost": lambda: patch.object(RequestQueue, "split", _split_in_one),
     "a refusal of several events is one of each": lambda: patch.object(
-        Course, "_refuse", lambda self, way, answer, ways, ended: ended(way.outcome("refused", answer))
+        RequestExecutor, "_refuse", lambda self, way, answer, ways, ended: ended(way.outcome("refused", answer))
     ),
     "the driver ends nothing": lambda: patch.object(Dispatcher, "stop", lambda self: None),
 }

@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from delivery.model import Answer, Request
+from delivery.model import Request, Response
 from tests.simulation.scenario import Scenario, Trouble
 from tests.simulation.world import Process, World
 
@@ -70,33 +70,33 @@ class Service:
                 return trouble
         return None
 
-    def answer(self, call: Call) -> Answer | None:  # noqa: PLR0911 - one fault each
+    def answer(self, call: Call) -> Response | None:  # noqa: PLR0911 - one fault each
         """Judge a call that arrives; None where no answer will ever come."""
         if self.trouble("denied"):
-            return Answer(403, "AccessDeniedException", "no")
+            return Response(403, "AccessDeniedException", "no")
         if self.trouble("expired"):
-            return Answer(403, "ExpiredTokenException", "too old")
+            return Response(403, "ExpiredTokenException", "too old")
         if self.trouble("throttle") and not self._admits():
-            return Answer(400, "ThrottlingException", "Rate exceeded")
+            return Response(400, "ThrottlingException", "Rate exceeded")
         if self.trouble("unavailable"):
             self.unanswered.update(call.request.eventIds)
-            return Answer(503, "ServiceUnavailable", "later")
+            return Response(503, "ServiceUnavailable", "later")
         if self.trouble("reset"):
             self.unanswered.update(call.request.eventIds)
-            return Answer(None, "ConnectionClosedError", "closed")
+            return Response(None, "ConnectionClosedError", "closed")
         if self.trouble("hang"):
             self.unanswered.update(call.request.eventIds)
             return None
         if self.trouble("refuses") or not self.poison.isdisjoint(call.request.eventIds):
             self.refused.update(call.request.eventIds)
-            return Answer(400, "InvalidInputException", "invalid")
+            return Response(400, "InvalidInputException", "invalid")
         call.acknowledged = self.world.now
         call.unanswered = self.trouble("accepted") is not None
         self.on_acknowledged(call)
         if call.unanswered:
             self.unanswered.update(call.request.eventIds)
-            return Answer(None, "ConnectionClosedError", "closed") if self.chance.random() < 0.5 else None
-        return Answer(200, awsRequestId="aws")
+            return Response(None, "ConnectionClosedError", "closed") if self.chance.random() < 0.5 else None
+        return Response(200, awsRequestId="aws")
 
     def _admits(self) -> bool:
         """A quota of half the limit."""
@@ -131,7 +131,7 @@ class Client:
         """Find the way to the service, and the keys."""
         await asyncio.sleep(0.01)
 
-    async def connect(self) -> Answer | None:
+    async def connect(self) -> Response | None:
         """Open a connection."""
         await asyncio.sleep(self._service.scenario.connecting)
         while self._service.trouble("connections stall"):
@@ -139,7 +139,7 @@ class Client:
         self._idle += 1
         return None
 
-    def put(self, request: Request) -> Awaitable[Answer]:
+    def put(self, request: Request) -> Awaitable[Response]:
         """Make a call, over a connection that is at hand: its bytes go now."""
         service, world = self._service, self._service.world
         self._idle -= 1
@@ -148,17 +148,17 @@ class Client:
         service.on_sent(call)
         shortest, longest = service.scenario.latency
         latency = service.chance.uniform(shortest, longest)
-        answered: asyncio.Future[Answer] = world.create_future()
+        answered: asyncio.Future[Response] = world.create_future()
         world.after(latency / 2, world.outside, self._arrive, call, answered, latency / 2)
         return self._wait(call, answered)
 
-    async def _wait(self, call: Call, answered: asyncio.Future[Answer]) -> Answer:
+    async def _wait(self, call: Call, answered: asyncio.Future[Response]) -> Response:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await answered
         except TimeoutError:
             self._service.unanswered.update(call.request.eventIds)
-            return Answer(None, "ReadTimeoutError", "no answer")
+            return Response(None, "ReadTimeoutError", "no answer")
         if answer.httpStatus is not None:
             self._idle += 1
         call.told = call.acknowledged is not None and answer.errorCode is None
@@ -171,12 +171,12 @@ class Client:
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _arrive(self, call: Call, answered: asyncio.Future[Answer], back: float) -> None:
+    def _arrive(self, call: Call, answered: asyncio.Future[Response], back: float) -> None:
         answer = self._service.answer(call)
         if answer is not None:
             self._service.world.after(back, self._process, _tell, answered, answer)
 
 
-def _tell(answered: asyncio.Future[Answer], answer: Answer) -> None:
+def _tell(answered: asyncio.Future[Response], answer: Response) -> None:
     if not answered.done():
         answered.set_result(answer)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from delivery.control.dispatcher import Trust
-from delivery.ended_requests import Done
+from delivery.control.dispatcher import ServiceHistory
+from delivery.ended_requests import EndedRequestSet
 from delivery.model import Request
 from delivery.sender.request_executor import RetryPolicy
-from delivery.task import Terms, remaining
+from delivery.task import TaskConfig, unfinished_parts
 from tests.simulation import driver as drivers
 from tests.simulation.driver import Driver
 from tests.simulation.judge import Judge, short
@@ -133,8 +133,8 @@ class Campaign:
 
     def _left(self) -> list[Request]:
         """Plan: what has no receipt."""
-        ended = Done(row["requestId"] for row in self.store.durable)
-        return [part for request in self.requests for part in remaining(request, ended)]
+        ended = EndedRequestSet(row["requestId"] for row in self.store.durable)
+        return [part for request in self.requests for part in unfinished_parts(request, ended)]
 
     async def _run(self, left: list[Request]) -> None:
         world, number = self.world, self.runs
@@ -142,10 +142,12 @@ class Campaign:
         troubles = self.scenario.troubles[number] if number < len(self.scenario.troubles) else ()
         # A vanished machine's delivery is taken over by another one.
         process = Process(f"driver {number}", f"driver {number}")
-        trust = Trust(any(row["status"] == "delivered" for row in self.store.durable), number >= _MOST_RUNS - 4)
+        trust = ServiceHistory(
+            any(row["status"] == "delivered" for row in self.store.durable), number >= _MOST_RUNS - 4
+        )
         driver = self.driver = Driver(world, process, self.store, self.scenario.limit, trust)
         address = await world.ask(process, driver.listen())
-        terms = lambda client: Terms(client, address, self.scenario.in_flight, _RETRY)  # noqa: E731
+        terms = lambda client: TaskConfig(client, address, self.scenario.in_flight, _RETRY)  # noqa: E731
         self.job = Job(
             world, self.network, self.service, self.chance, number, self._parts(left), self.hosts,
             self.scenario.fed_at_once, self.names, terms, self._attempt_starts, self._attempt_dies,

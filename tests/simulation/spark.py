@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from delivery import task
-from delivery.control.task_connection import Attempt
-from delivery.model import Request, Row
-from delivery.sender.request_buffer import Feed
-from delivery.task import Terms
+from delivery.control.task_connection import TaskAttempt
+from delivery.model import OutcomeRow, Request
+from delivery.sender.request_buffer import RequestBuffer
+from delivery.task import TaskConfig
 from tests.simulation.network import Network
 from tests.simulation.service import Client, Service
 from tests.simulation.world import Process, World
@@ -25,7 +25,7 @@ _FAILURES: Final = 4
 """Of a part's attempts, before Spark gives the job up."""
 _PIECE: Final = 50
 
-Left = tuple[str, int, Row]
+Left = tuple[str, int, OutcomeRow]
 
 
 class JobFailedError(Exception):
@@ -70,7 +70,7 @@ class Job:
     """Of the slots, and by how much the clock of each is wrong."""
     fed_at_once: bool
     names: Iterator[int]
-    terms: Callable[[Client], Terms]
+    terms: Callable[[Client], TaskConfig]
     on_start: Callable[[Running], None]
     on_kill: Callable[[Running], None]
     result: Future[list[Left]] = field(default_factory=Future)
@@ -133,13 +133,13 @@ class Job:
         attempt.add_done_callback(lambda done: self.world.soon(self.world.outside, self._ended, one, done))
 
     async def _attempt(self, one: Running) -> list[Left]:
-        started: Future[Feed] = Future()
+        started: Future[RequestBuffer] = Future()
         started.add_done_callback(lambda feed: self._feed(feed.result(), one.part))
         name = one.process.name
         client = Client(self.service, one.process, self.number)
-        return [(name, *left) for left in await task._send(self.terms(client), Attempt(name, one.part), started)]
+        return [(name, *left) for left in await task._send(self.terms(client), TaskAttempt(name, one.part), started)]
 
-    def _feed(self, feed: Feed, part: int) -> None:
+    def _feed(self, feed: RequestBuffer, part: int) -> None:
         """Give an attempt its rows, at once or as a slow input brings them."""
         requests = list(self.parts[part])
         if self.fed_at_once:

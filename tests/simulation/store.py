@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from delivery.model import Row
+from delivery.model import OutcomeRow
 from tests.simulation.scenario import Trouble
 from tests.simulation.world import World
 
@@ -24,10 +24,10 @@ class Store:
     world: World
     write: float
     troubles: list[Trouble] = field(default_factory=list)
-    durable: list[Row] = field(default_factory=list)
-    on_durable: Callable[[list[Row]], None] = lambda _: None
+    durable: list[OutcomeRow] = field(default_factory=list)
+    on_durable: Callable[[list[OutcomeRow]], None] = lambda _: None
 
-    def keep(self, rows: list[Row]) -> None:
+    def keep(self, rows: list[OutcomeRow]) -> None:
         """Write a file, in the driver's thread.
 
         Raises:

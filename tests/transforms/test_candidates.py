@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from transforms.candidates import map_candidates, settle
+from transforms.candidates import map_candidates, pack_candidates
 from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping
 
@@ -47,7 +47,7 @@ def candidate(spark: SparkSession, text: str = FORM, **values: object) -> Row:
     schema = f"{COLUMNS}, _raw STRING, _source_file STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN"
     mapped = map_candidates(spark.createDataFrame([{**given, **own}], schema), mapping(text))
     judged = mapped.withColumns({"_broken": F.lit(0), "_fate": F.lit("valid")})
-    return settle(judged, mapping(text)).select("*", "_event.*").collect()[0]
+    return pack_candidates(judged, mapping(text)).select("*", "_event.*").collect()[0]
 
 
 def sha256(text: str) -> str:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from transforms.columns import visitor_key
 from transforms.duplicates import earlier_events
 from transforms.schemas import VISITS
-from transforms.sessions import SessionLimits, carry_on, cut_sessions
+from transforms.sessions import SessionLimits, cut_sessions, update_visits
 
 LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
 
@@ -43,7 +43,7 @@ def test_each_way_of_cutting_gives_the_sessions_of_one_whole(
             kept += [(row.eventId, row._session) for row in rows]
             earlier.append([(row.visitorId, row.userId, row.eventId, row.sentAt) for row in rows])
             again = spark.createDataFrame(rows, cut.schema) if rows else cut.limit(0)
-            visits = carry_on(again, carried, f"{number:04d}").collect()
+            visits = update_visits(again, carried, f"{number:04d}").collect()
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", 4)
     assert len(kept) == len(clickstream.clicks)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from transforms.schemas import VISITS
-from transforms.sessions import SessionLimits, carry_on, cut_sessions
+from transforms.sessions import SessionLimits, cut_sessions, update_visits
 
 GAP, LONGEST = 10, 25  # minutes
 LIMITS = SessionLimits(timedelta(minutes=GAP), timedelta(minutes=LONGEST))
@@ -107,7 +107,7 @@ def test_events_in_any_order_of_arrival_join_what_the_rules_say(spark: SparkSess
         cut = cut_sessions(spark.createDataFrame(rows, CANDIDATE), LIMITS, visits).localCheckpoint()
         named = cut.select("visitorId", F.col("eventId").cast("int").alias("minute"), "_session").collect()
         found |= {(row.visitorId, row.minute): row._session for row in named}
-        visits = spark.createDataFrame(carry_on(cut, visits, str(number)).collect(), VISITS)
+        visits = spark.createDataFrame(update_visits(cut, visits, str(number)).collect(), VISITS)
     assert found == expected(stream)
     spans = defaultdict(list)
     for (who, minute), session in found.items():

@@ -15,10 +15,10 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from expectations.facts import refused_samples
 from transforms.duplicates import drop_repeats_by_given_id
 from transforms.interactions import name_users
-from transforms.outcomes import letters, remaining
+from transforms.outcomes import dead_letter_rows, unfinished_requests
 from transforms.packing import pack_requests
 from transforms.schemas import EVENTS, QUARANTINE, RECEIPTS, REFUSALS, REQUESTS, VISITS
-from transforms.sessions import SessionLimits, carry_on, cut_sessions
+from transforms.sessions import SessionLimits, cut_sessions, update_visits
 
 AT = datetime(2024, 1, 2, 9, tzinfo=UTC)
 COLUMNS = StructType(
@@ -101,7 +101,7 @@ def test_an_event_that_was_taken_and_refused_under_one_plan_is_no_dead_letter(
         for n, status in enumerate(["delivered", "refused", "refused", "delivered", "refused"])
     ]
     refusals = [{"requestId": "r1", "eventIds": ["e"], "errorCode": "x", "errorMessage": "", "epoch": 3}]
-    found = letters(
+    found = dead_letter_rows(
         shuffled([event("e")], EVENTS),
         shuffled(receipts, with_epoch(RECEIPTS)),
         shuffled(refusals, with_epoch(REFUSALS)),
@@ -113,7 +113,7 @@ def test_parts_that_have_ended_are_named_in_one_order(spark: SparkSession, shuff
     requests = shuffled([{"requestId": "r", "number": 0, "eventIds": ["e"], "events": ["{}"]}], REQUESTS)
     parts = [f"r.{n}" for n in range(9)]
     receipts = shuffled([{"requestId": part, "eventIds": ["e"], "status": "delivered"} for part in parts], RECEIPTS)
-    assert [row["ended"] for row in remaining(requests, receipts).collect()] == [parts]
+    assert [row["ended"] for row in unfinished_requests(requests, receipts).collect()] == [parts]
 
 
 def test_requests_are_packed_alike(spark: SparkSession, shuffled: Shuffle) -> None:
@@ -148,7 +148,7 @@ def test_a_visit_is_touched_by_the_batch_that_is_built_whatever_its_label(
     known += [{"visitor": "v:b", "since": 1, "first": 1, "last": 5, "touched": "aa"}]
     rows = [event("e", _visitor="v:a", _fate="valid", _visit_since=1, _visit_first=1)]
     judged = shuffled(rows, JUDGED)
-    touched = carry_on(judged, shuffled(known, VISITS), "mm").select("visitor", "touched").collect()
+    touched = update_visits(judged, shuffled(known, VISITS), "mm").select("visitor", "touched").collect()
     assert {tuple(row) for row in touched} == {("v:a", "mm"), ("v:b", "aa")}
 
 

@@ -9,7 +9,15 @@ from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from transforms.outcomes import epoch_in, final_states, is_chosen, letters, remaining, sent_span, tally
+from transforms.outcomes import (
+    count_statuses,
+    dead_letter_rows,
+    epoch_in,
+    final_statuses,
+    is_chosen,
+    sent_span,
+    unfinished_requests,
+)
 
 
 def test_the_final_state_is_the_last_word_in_the_ledgers_order(spark: SparkSession) -> None:
@@ -30,7 +38,7 @@ def test_the_final_state_is_the_last_word_in_the_ledgers_order(spark: SparkSessi
         [("a", "delivered", 2), ("b", "refused", 1), ("c", "refused", 10), ("d", "delivered", 3)],
         "eventId STRING, status STRING, epoch BIGINT",
     )
-    assert_df_equality(final_states(receipts), expected, ignore_row_order=True, ignore_nullable=True)
+    assert_df_equality(final_statuses(receipts), expected, ignore_row_order=True, ignore_nullable=True)
 
 
 def test_the_epoch_is_read_off_the_names_of_files_whatever_they_are(spark: SparkSession) -> None:
@@ -65,7 +73,7 @@ def test_which_events_are_chosen_follows_from_their_final_state(
 def test_what_is_left_of_a_plan_is_what_has_no_receipt_whole_or_in_part(spark: SparkSession) -> None:
     requests = spark.createDataFrame([("whole",), ("split",), ("new",)], "requestId STRING")
     receipts = spark.createDataFrame([("whole",), ("split.1",), ("split.2.1",), ("stranger",)], "requestId STRING")
-    rows = {row.requestId: row.ended and sorted(row.ended) for row in remaining(requests, receipts).collect()}
+    rows = {row.requestId: row.ended and sorted(row.ended) for row in unfinished_requests(requests, receipts).collect()}
     assert rows == {"split": ["split.1", "split.2.1"], "new": None}
 
 
@@ -108,7 +116,9 @@ def test_a_dead_letter_is_an_event_whose_final_state_is_no_with_the_last_words(s
         ],
         "eventId STRING, itemId STRING, requestId STRING, errorCode STRING, errorMessage STRING",
     )
-    assert_df_equality(letters(events, receipts, refusals), expected, ignore_row_order=True, ignore_nullable=True)
+    assert_df_equality(
+        dead_letter_rows(events, receipts, refusals), expected, ignore_row_order=True, ignore_nullable=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,5 +143,5 @@ def test_a_plans_events_are_held_against_its_receipts_by_their_ids(spark: SparkS
     own += [(["d"], "delivered", 2), (["e"], "delivered", 1), (["e"], "refused", 2)]
     strange = [(["x", "y"], "delivered", 1), (["z"], "refused", 1)]
     receipts = spark.createDataFrame([*own, *strange], "eventIds ARRAY<STRING>, status STRING, epoch BIGINT")
-    rows = {row.status: (row.planned, row.unplanned) for row in tally(requests, receipts).collect()}
+    rows = {row.status: (row.planned, row.unplanned) for row in count_statuses(requests, receipts).collect()}
     assert rows == {"delivered": (3, 2), "refused": (2, 1), None: (1, 0)}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from transforms.packing import measure, pack_requests, spread
+from transforms.packing import measure_requests, pack_requests, spread_groups
 from transforms.schemas import EVENTS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_requests_are_the_fewest_that_the_groups_allow(
     frame = events(spark, groups)
     fewest = sum(-(-count // 10) for count in groups.values())
     assert len(packed(frame)) == fewest
-    counted = measure(valid(frame)).collect()
+    counted = measure_requests(valid(frame)).collect()
     assert {name: sum(one[name] for one in counted) for name in ("rows", "records", "sessions", "anonymous")} == {
         "rows": sum(groups.values()),
         "records": sum(groups.values()),
@@ -88,7 +88,7 @@ def test_requests_are_the_fewest_that_the_groups_allow(
 
 
 def test_nothing_makes_no_request(spark: SparkSession) -> None:
-    assert measure(valid(spark.createDataFrame([], EVENTS))).collect() == []
+    assert measure_requests(valid(spark.createDataFrame([], EVENTS))).collect() == []
 
 
 def test_rows_that_are_no_events_are_counted_apart(spark: SparkSession) -> None:
@@ -101,7 +101,7 @@ def test_rows_that_are_no_events_are_counted_apart(spark: SparkSession) -> None:
     schema = "_fate STRING, _first BOOLEAN, sessionId STRING, second INT"
     absent = {name: F.lit(None).cast("string") for name in ("userId", "eventId")}
     frame = spark.createDataFrame(rows, schema).withColumns({**absent, "sentAt": F.timestamp_seconds("second")})
-    counted = {(one["_fate"], one.rows, one.records, one.newest) for one in measure(frame).collect()}
+    counted = {(one["_fate"], one.rows, one.records, one.newest) for one in measure_requests(frame).collect()}
     assert counted == {("valid", 2, 1, 9_000_000), ("duplicate", 1, 1, 7_000_000), ("filtered", 1, 1, 8_000_000)}
 
 
@@ -109,10 +109,10 @@ def test_measuring_within_what_a_session_lies_in_shuffles_classes_alone(spark: S
     frame = valid(events(spark, {("u", "s"): 12, (None, "s"): 1, ("w", "t"): 2})).withColumn(
         "_visitor", F.col("sessionId")
     )
-    within = measure(frame.repartition(2, "_visitor"), within=["_visitor"])
+    within = measure_requests(frame.repartition(2, "_visitor"), within=["_visitor"])
     plan = within._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
     assert plan.count("Exchange ") == 2  # the repartition's own, and one of at most a few dozen classes
-    assert_df_equality(within, measure(frame), ignore_row_order=True)
+    assert_df_equality(within, measure_requests(frame), ignore_row_order=True)
 
 
 def test_sessions_are_told_by_their_length(spark: SparkSession) -> None:
@@ -123,7 +123,7 @@ def test_sessions_are_told_by_their_length(spark: SparkSession) -> None:
     frame = spark.createDataFrame(rows, schema).withColumns(
         {"sentAt": F.timestamp_micros("micros"), "eventId": F.lit(None).cast("string")}
     )
-    counted = measure(valid(frame)).collect()
+    counted = measure_requests(valid(frame)).collect()
     assert {(one.size, one.duration, one.sessions) for one in counted} == {(0, 0, 1), (1, 2, 1), (4, 6, 1)}
     assert {(one.largest, one.longest) for one in counted} == {(1, 0), (2, 60_000_000), (11, 1_800_000_001)}
     assert {(one.size, one.anonymous, one.requests) for one in counted} == {(0, 1, 1), (1, 0, 2), (4, 0, 2)}
@@ -147,7 +147,7 @@ def test_requests_are_spread_evenly_whatever_the_sizes_of_sessions(spark: SparkS
     ]
     events = frame.select(F.col("s").alias("sessionId"), "eventId", "sentAt", *given)
     held = (
-        spread(pack_requests(events), partitions)
+        spread_groups(pack_requests(events), partitions)
         .select(F.spark_partition_id().alias("p"), "part", "sessionId", "number")
         .collect()
     )
@@ -172,7 +172,7 @@ def test_which_request_lies_in_which_part_is_the_same_on_every_computation(spark
             for place, name in enumerate(names)
         ]
         requests = spark.createDataFrame(dice.sample(rows, len(rows)), schema).repartition(tasks)
-        return {row.requestId: row.part for row in spread(requests, 7).collect()}
+        return {row.requestId: row.part for row in spread_groups(requests, 7).collect()}
 
     first = parts(1, 1)
     assert len(first) == 200 and set(first.values()) == set(range(7))

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from transforms.columns import nobody, visitor_key
+from transforms.columns import salt_key, visitor_key
 from transforms.duplicates import drop_repeats_by_given_id
 from transforms.schemas import VISITS
 from transforms.sessions import SessionLimits, cut_sessions
@@ -25,7 +25,7 @@ SCHEMA = (
 def candidates(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
     defaults = {"visitorId": "v", "userId": None, "sessionId": None, "sourceFile": "f", "_fate": "valid"}
     full = [{**defaults, "_spread": number, "_content_id": row["eventId"], **row} for number, row in enumerate(rows)]
-    visitor = F.when(F.col("_fate") == "valid", visitor_key()).otherwise(nobody())
+    visitor = F.when(F.col("_fate") == "valid", visitor_key()).otherwise(salt_key())
     return spark.createDataFrame(full, SCHEMA).withColumn("_visitor", visitor)
 
 

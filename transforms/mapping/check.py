@@ -38,7 +38,7 @@ from transforms.mapping.expressions import (
     sample,
     trial,
 )
-from transforms.mapping.model import EventMapping, Fault
+from transforms.mapping.model import ConfigFault, EventMapping
 from transforms.mapping.named_groups import named_groups
 from transforms.parsing import parse_csv
 
@@ -49,7 +49,7 @@ _TIME_WORD = "must give the same value on every run: write the time in digits in
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedType:
     """The type an expression must have: `fits` judges, `words` tell it."""
 
     words: str
@@ -60,23 +60,23 @@ def _is_impression(kind: DataType) -> bool:
     return isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType)
 
 
-TEXT = Expected("STRING: write CAST(... AS STRING)", lambda kind: isinstance(kind, StringType))
-TIME = Expected(
+TEXT = ExpectedType("STRING: write CAST(... AS STRING)", lambda kind: isinstance(kind, StringType))
+TIME = ExpectedType(
     "TIMESTAMP: write timestamp_millis(...), timestamp_seconds(...) or to_timestamp(..., 'pattern')",
     lambda kind: isinstance(kind, TimestampType),
 )
-NUMBER = Expected("a number: write CAST(... AS DOUBLE)", lambda kind: isinstance(kind, NumericType))
-ITEMS = Expected("ARRAY<STRING>: write split(...) or transform(..., x -> CAST(x AS STRING))", _is_impression)
-TRUTH = Expected("BOOLEAN", lambda kind: isinstance(kind, BooleanType))
-LIST = Expected("an ARRAY", lambda kind: isinstance(kind, ArrayType))
-PLAIN = Expected(
+NUMBER = ExpectedType("a number: write CAST(... AS DOUBLE)", lambda kind: isinstance(kind, NumericType))
+ITEMS = ExpectedType("ARRAY<STRING>: write split(...) or transform(..., x -> CAST(x AS STRING))", _is_impression)
+TRUTH = ExpectedType("BOOLEAN", lambda kind: isinstance(kind, BooleanType))
+LIST = ExpectedType("an ARRAY", lambda kind: isinstance(kind, ArrayType))
+PLAIN = ExpectedType(
     "a plain value: write to_json(...) for a whole structure",
     lambda kind: not isinstance(kind, ArrayType | MapType | StructType),
 )
 _FIELD_TYPES = {"sentAt": TIME, "eventValue": NUMBER, "impression": ITEMS}
 
 
-def check_mapping(mapping: EventMapping, spark: SparkSession) -> list[Fault]:
+def check_mapping(mapping: EventMapping, spark: SparkSession) -> list[ConfigFault]:
     """Find every fault in a mapping's schema, pattern and expressions.
 
     Args:
@@ -102,7 +102,7 @@ def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
     return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
 
 
-class _Sound(NamedTuple):
+class _TypedExpression(NamedTuple):
     """An expression of one value a record, of the type that it must have."""
 
     table: str
@@ -114,9 +114,9 @@ class _Checker:
     def __init__(self, mapping: EventMapping, spark: SparkSession) -> None:
         self._mapping = mapping
         self._spark = spark
-        self._sound: dict[DataFrame, list[_Sound]] = {}
+        self._sound: dict[DataFrame, list[_TypedExpression]] = {}
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[ConfigFault]:
         source_faults = list(self._source_faults())
         yield from source_faults
         record = None if source_faults else self._empty_records()
@@ -134,7 +134,7 @@ class _Checker:
             yield from self._expression("event.properties", key, text, element or _unless_exploded(record, text), PLAIN)
         yield from self._constant_faults()
 
-    def _source_faults(self) -> Iterator[Fault]:
+    def _source_faults(self) -> Iterator[ConfigFault]:
         source = self._mapping.source
         if source.schema is None and source.pattern is None:
             return
@@ -160,7 +160,7 @@ class _Checker:
                 yield self._mapping.fault("source", key, f"{name} is no plain type: a CSV column holds one value")
             yield from () if nested else self._option_faults()
 
-    def _option_faults(self) -> Iterator[Fault]:
+    def _option_faults(self) -> Iterator[ConfigFault]:
         """Try the options on one line: Spark finds their faults only when it parses."""
         source = self._mapping.source
         parsed = parse_csv(F.lit("x"), record_schema(self._mapping, self._spark), source)
@@ -179,8 +179,8 @@ class _Checker:
         return self._spark.range(0).select(*nothing)
 
     def _expression(
-        self, table: str, key: str, text: str, records: DataFrame | None, expected: Expected
-    ) -> Iterator[Fault]:
+        self, table: str, key: str, text: str, records: DataFrame | None, expected: ExpectedType
+    ) -> Iterator[ConfigFault]:
         """Check one expression; with the columns unknown (None), its grammar alone."""
         try:
             if records is None:
@@ -197,9 +197,9 @@ class _Checker:
             problem = f"is {kind.simpleString().upper()}, must be {expected.words}"
             yield self._mapping.fault(table, key, problem)
         elif not misuses:
-            self._sound.setdefault(records, []).append(_Sound(table, key, text))
+            self._sound.setdefault(records, []).append(_TypedExpression(table, key, text))
 
-    def _constant_faults(self) -> Iterator[Fault]:
+    def _constant_faults(self) -> Iterator[ConfigFault]:
         """Try what is sound so far all at once, since it is rarely at fault; then, to tell which is, one by one."""
         for records, sound in self._sound.items():
             example = sample(records)
@@ -211,7 +211,7 @@ class _Checker:
                     yield self._mapping.fault(one.table, one.key, constant)
 
 
-def _kind(field: str) -> Expected:
+def _kind(field: str) -> ExpectedType:
     return _FIELD_TYPES.get(field, TEXT)
 
 

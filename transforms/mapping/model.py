@@ -52,7 +52,7 @@ CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class ConfigFault:
     """Something wrong in a mapping file.
 
     Attributes:
@@ -115,7 +115,7 @@ class EventMapping:
     explode: str | None
     places: TomlPlaces
 
-    def fault(self, table: str, key: str, problem: str) -> Fault:
+    def fault(self, table: str, key: str, problem: str) -> ConfigFault:
         """Build a fault at a key of this file."""
         return fault_at(self.places, table, key, problem)
 
@@ -136,7 +136,7 @@ def is_wide(encoding: str) -> bool:
     return encoding.startswith(("utf-16", "utf16", "utf-32", "utf32", "x-utf-16", "x-utf-32", "unicode", "ucs"))
 
 
-def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> Fault:
+def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> ConfigFault:
     """Build a fault at `[table] key`, with its line."""
     place = f"[{table}] {key}" if table and key else f"[{table}]" if table else key
-    return Fault(places.line(table, key), place, problem)
+    return ConfigFault(places.line(table, key), place, problem)

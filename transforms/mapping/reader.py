@@ -16,8 +16,8 @@ from transforms.mapping.model import (
     LINE_ENCODINGS,
     MISSING_WORDS,
     OWN_OPTIONS,
+    ConfigFault,
     EventMapping,
-    Fault,
     Source,
     encoding_of,
     fault_at,
@@ -25,7 +25,7 @@ from transforms.mapping.model import (
 from transforms.mapping.toml_places import TomlPlaces, syntax_line
 
 
-def read_mapping(text: str) -> tuple[EventMapping | None, list[Fault]]:
+def read_mapping(text: str) -> tuple[EventMapping | None, list[ConfigFault]]:
     """Read a mapping file's text, whole.
 
     Returns:
@@ -34,7 +34,7 @@ def read_mapping(text: str) -> tuple[EventMapping | None, list[Fault]]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return None, [Fault(syntax_line(error), "", f"is not TOML: {error}")]
+        return None, [ConfigFault(syntax_line(error), "", f"is not TOML: {error}")]
     places = TomlPlaces(text)
     reader = _Reader(document, places)
     return reader.mapping(), reader.faults
@@ -46,7 +46,7 @@ class _Reader:
     def __init__(self, document: dict[str, Any], places: TomlPlaces) -> None:
         self._document = document
         self._places = places
-        self.faults: list[Fault] = []
+        self.faults: list[ConfigFault] = []
 
     def mapping(self) -> EventMapping:
         self._refuse_unknown("", self._document, ("source", "record", "event"))

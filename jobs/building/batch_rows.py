@@ -12,24 +12,23 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from expectations.facts import Repeated, most_repeated
-from expectations.rules import Judgement
-from expectations.verdict import judge, reasons, rule_set, stage
-from jobs.build.counts import conserve, conserve_headers, count_rows, count_tables
-from jobs.build.history import History, Kept, Left
-from jobs.build.skew import warn_of_heavy_visitor
+from expectations.facts import RepeatedKey, most_repeated
+from expectations.rules import RuleContext
+from expectations.verdict import judge_candidates, reasons, rule_set, stage
+from jobs.building.counts import conserve, conserve_headers, count_rows, count_tables
+from jobs.building.history import BatchState, BuildHistory, VisitRetention
+from jobs.building.skew import warn_of_heavy_visitor
 from jobs.lake.tables import VISITS_TABLE, Lake, bytes_of
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.sources import unreadable
-from jobs.report.report_input import Lengths
+from jobs.report.report_input import SessionLengths
+from transforms.candidates import events_of, map_candidates, pack_candidates
 from transforms.columns import AT, ATTEMPTS, BROKEN, FATE, RAW, REFUSAL, RENDERED, Fate
-from transforms.candidates import events_of, map_candidates, settle
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events
 from transforms.mapping.model import EventMapping
 from transforms.records import select_records
 from transforms.schemas import EVENTS, QUARANTINE, VISITS
-from transforms.sessions import SessionLimits, cut_sessions
-from transforms.sessions import carry_on, fingerprint
+from transforms.sessions import SessionLimits, cut_sessions, fingerprint, update_visits
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ FUTURE_TOLERANCE: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildConfig:
     """How records become rows.
 
     Attributes:
@@ -53,7 +52,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class RunOutput:
     """Where a run writes, and nobody else.
 
     Attributes:
@@ -72,7 +71,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuildResult:
     """The rows that a run has written.
 
     Attributes:
@@ -92,14 +91,14 @@ class Built:
     quarantine: DataFrame
     counters: dict[str, Any]
     known: int
-    left: Left
-    lengths: Lengths
+    left: BatchState
+    lengths: SessionLengths
     given: dict[str, int]
-    repeated: Repeated | None
+    repeated: RepeatedKey | None
     data_bytes: dict[str, int]
 
 
-def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History) -> Built:
+def build_rows(records: DataFrame, recipe: BuildConfig, slot: RunOutput, history: BuildHistory) -> BuildResult:
     """Write and count a run's rows.
 
     Args:
@@ -126,7 +125,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
         counters = counted.counters | count_tables(events, quarantine)
         counters |= {name: counters[name] - known for name in ("candidates", "events")}
         conserve(counters)
-        carried = carry_on(judged, visits, slot.batch)
+        carried = update_visits(judged, visits, slot.batch)
         kept = history.kept(counted.newest, recipe.limits)
         left, left_visits = write_visits(carried, slot, kept, history.ids(counted.ids))
         repeated = find_repeated(judged) if counters["duplicates"] else None
@@ -140,7 +139,7 @@ def build_rows(records: DataFrame, recipe: Recipe, slot: Slot, history: History)
     tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: left_visits}
     sizes = {table: bytes_of(rows) for table, rows in tables.items()}
     given = {} if known else counted.given
-    return Built(events, quarantine, counters, known, left, counted.lengths, given, repeated, sizes)
+    return BuildResult(events, quarantine, counters, known, left, counted.lengths, given, repeated, sizes)
 
 
 def tell_headers(headers: int, files: int) -> None:
@@ -157,7 +156,7 @@ def tell_headers(headers: int, files: int) -> None:
 
 
 def judged_candidates(
-    records: DataFrame, recipe: Recipe, known: DataFrame | None = None, visits: DataFrame | None = None
+    records: DataFrame, recipe: BuildConfig, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
     """Give every record its fate: what `settle` and `cut_sessions` give.
 
@@ -169,7 +168,7 @@ def judged_candidates(
     """
     mapping = recipe.mapping
     candidates = map_candidates(select_records(records, mapping), mapping)
-    settled = settle(judge(candidates, Judgement(recipe.as_of + FUTURE_TOLERANCE)), mapping)
+    settled = pack_candidates(judge_candidates(candidates, RuleContext(recipe.as_of + FUTURE_TOLERANCE)), mapping)
     if "eventId" in mapping.event:
         return cut_sessions(drop_repeats_by_given_id(settled, known), recipe.limits, visits)
     given = "sessionId" in mapping.event
@@ -177,7 +176,7 @@ def judged_candidates(
     return cut_sessions(settled, recipe.limits, visits, earlier)
 
 
-def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None:
+def write_tables(judged: DataFrame, slot: RunOutput, known: DataFrame | None) -> None:
     """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
     events = events_of(judged)
     (events if known is None else events.unionByName(known)).write.parquet(slot.folder("events"))
@@ -197,22 +196,22 @@ def write_tables(judged: DataFrame, slot: Slot, known: DataFrame | None) -> None
     quarantine.write.parquet(slot.folder("quarantine"))
 
 
-def find_repeated(judged: DataFrame) -> Repeated:
+def find_repeated(judged: DataFrame) -> RepeatedKey:
     """Find the eventId that most of the run's duplicates bear: they are written nowhere, and gone with the rows."""
     row = most_repeated(judged.where(F.col(FATE) == Fate.DUPLICATE)).collect()[0]
-    return Repeated(row["hash"], row["rows"])
+    return RepeatedKey(row["hash"], row["rows"])
 
 
-def write_visits(visits: DataFrame, slot: Slot, kept: Kept, ids: int) -> tuple[Left, DataFrame]:
+def write_visits(visits: DataFrame, slot: RunOutput, kept: VisitRetention, ids: int) -> tuple[BatchState, DataFrame]:
     """Write what the batch leaves for those after it, where nobody reads yet, and read it back."""
     folder = slot.folder(VISITS_TABLE)
     visits.where(kept.condition).write.parquet(folder)
     rows = slot.lake.rows(folder, VISITS)
     row = fingerprint(rows).collect()[0]
-    return Left(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until), rows
+    return BatchState(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until), rows
 
 
-def written(slot: Slot) -> tuple[DataFrame, DataFrame]:
+def written(slot: RunOutput) -> tuple[DataFrame, DataFrame]:
     """Read back a run's rows of `events` and `quarantine`."""
     events = slot.lake.rows(slot.folder("events"), EVENTS)
     return events, slot.lake.rows(slot.folder("quarantine"), QUARANTINE)

@@ -10,7 +10,7 @@ from typing import Final
 from pyspark.sql import SparkSession
 
 from expectations.gate import FAILED, PASSED, WARNED
-from expectations.page import Judged, batch_page, index_page
+from expectations.page import GateReport, batch_page, index_page
 from jobs.lake.batch_order import BatchOrder, IntervalNotes
 from jobs.lake.filesystem import FileSystem
 
@@ -40,7 +40,7 @@ class DataDocs:
         """Name a batch's page."""
         return f"{self._batches}/{batch}.html"
 
-    def show(self, judged: Judged) -> None:
+    def show(self, judged: GateReport) -> None:
         """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch."""
         try:
             self._files.replace(self.page(judged.batch), batch_page(judged))
@@ -60,7 +60,7 @@ class DataDocs:
         return [(label, gates[label]) for label in reversed(order)]
 
 
-def _findings(judged: Judged) -> str:
+def _findings(judged: GateReport) -> str:
     """Write what was found for machines: one JSON object; no record is in it."""
     checks = {
         finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}

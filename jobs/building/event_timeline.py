@@ -10,9 +10,9 @@ from typing import Final
 from pyspark.sql import DataFrame
 
 from expectations.interval import Interval
-from expectations.page import Judged
+from expectations.page import GateReport
 from jobs.report.binning import arranged, bin_width
-from jobs.report.report_input import Flow, Series
+from jobs.report.report_input import EventSeries, EventTimeline
 from transforms.measures import events_by_day, events_over_time, top_types
 
 TYPES: Final = 6
@@ -27,7 +27,7 @@ _DAY: Final = timedelta(days=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def find_flow(events: DataFrame, judged: Judged, interval: Interval | None) -> Flow | None:
+def find_event_timeline(events: DataFrame, judged: GateReport, interval: Interval | None) -> EventTimeline | None:
     """See when a batch's events happened.
 
     The time shown is the batch's interval and one more at either side; where most of the events lie elsewhere, or no
@@ -53,7 +53,7 @@ def find_flow(events: DataFrame, judged: Judged, interval: Interval | None) -> F
     return _counted(slim, types, _days(slim), interval)
 
 
-def series_of(counts: Mapping[tuple[str | None, int], int], bins: int) -> tuple[Series, ...]:
+def series_of(counts: Mapping[tuple[str | None, int], int], bins: int) -> tuple[EventSeries, ...]:
     """Sort counts of events by type and bin: the most frequent types in bins of their own, all others together.
 
     Examples:
@@ -69,23 +69,23 @@ def series_of(counts: Mapping[tuple[str | None, int], int], bins: int) -> tuple[
     sums: Counter[tuple[str | None, int]] = Counter()
     for (name, place), count in counts.items():
         sums[name if name in top else None, place] += count
-    series = (Series(name, tuple(sums[name, place] for place in range(bins))) for name in (*top, None))
+    series = (EventSeries(name, tuple(sums[name, place] for place in range(bins))) for name in (*top, None))
     return tuple(one for one in series if one.total)
 
 
-def _few_types(judged: Judged) -> bool:
+def _few_types(judged: GateReport) -> bool:
     """Whether the gate has counted so few event types that each may be collected."""
     found = next(finding for finding in judged.findings if finding.check.name == "event_types_and_metadata")
     return found.value is not None and found.value <= FEW_TYPES
 
 
-def _counted(events: DataFrame, types: list[str] | None, span: Interval, interval: Interval | None) -> Flow:
+def _counted(events: DataFrame, types: list[str] | None, span: Interval, interval: Interval | None) -> EventTimeline:
     width = bin_width(span.end - span.start, FINE)
     bins = -((span.start - span.end) // width)
     rows = events_over_time(events, types, span.start, width, bins).collect()
     counts = {(row["eventType"], row["bin"]): int(row["events"]) for row in rows}
     earlier, later = (sum(count for (_, place), count in counts.items() if place == end) for end in (-1, bins))
-    return arranged(Flow(span.start, width, series_of(counts, bins), earlier, later, interval))
+    return arranged(EventTimeline(span.start, width, series_of(counts, bins), earlier, later, interval))
 
 
 def _days(events: DataFrame) -> Interval:

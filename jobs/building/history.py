@@ -18,8 +18,7 @@ from jobs.lake.batch_order import BatchOrder
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
 from transforms.schemas import EVENTS, VISITS
-from transforms.sessions import SessionLimits
-from transforms.sessions import visits_of
+from transforms.sessions import SessionLimits, visits_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class BatchState:
     """What a batch leaves for those after it.
 
     Attributes:
@@ -48,7 +47,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class VisitRetention:
     """Which visits a batch leaves.
 
     Attributes:
@@ -61,7 +60,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class BuildHistory:
     """The publications that a build rests on.
 
     Attributes:
@@ -114,7 +113,7 @@ class History:
         """Add the batch's own eventIds to those that are new, by exclusive or of their hashes."""
         return new ^ (self.itself.ids if self.itself else 0)
 
-    def kept(self, newest: int | None, limits: SessionLimits) -> Kept:
+    def kept(self, newest: int | None, limits: SessionLimits) -> VisitRetention:
         """Say which visits are left for later batches: what they look back on, and what is not long past.
 
         Args:
@@ -124,7 +123,7 @@ class History:
         looked_back_on = [self.batch, *[manifest.batch for manifest in self.before[: max(self.look_back - 1, 0)]]]
         until = self._until(newest)
         recent = F.lit(False) if until is None else F.col("last") >= until - (limits.gap + LATEST) // _MICROSECOND
-        return Kept(F.col("touched").isin(looked_back_on) | recent, until)
+        return VisitRetention(F.col("touched").isin(looked_back_on) | recent, until)
 
     def _until(self, newest: int | None) -> int | None:
         """Tell where time has come to; one event from the future must not make all others old."""
@@ -137,7 +136,7 @@ class History:
 
 def find_history(
     manifests: Manifests, order: BatchOrder, batch: str, look_back: int, itself: Manifest | None = None
-) -> History:
+) -> BuildHistory:
     """Find what a build rests on.
 
     Args:
@@ -152,10 +151,10 @@ def find_history(
     """
     before = tuple(islice(manifests.passed(order.before(batch)), max(look_back, 1)))
     after = tuple(islice(manifests.passed(order.after(batch)), look_back)) if itself else ()
-    return History(batch, order.interval(batch), look_back, before, itself, after)
+    return BuildHistory(batch, order.interval(batch), look_back, before, itself, after)
 
 
-def check_history(manifests: Manifests, history: History) -> None:
+def check_history(manifests: Manifests, history: BuildHistory) -> None:
     """See that what a build has read is what is published still.
 
     Raises:
@@ -206,7 +205,7 @@ def _words_of_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], 
     )
 
 
-def _runs(history: History) -> set[tuple[str, str]]:
+def _runs(history: BuildHistory) -> set[tuple[str, str]]:
     return {(manifest.batch, manifest.runId) for manifest in history.others}
 
 

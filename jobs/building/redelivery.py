@@ -26,7 +26,7 @@ REKEYED: Final = "delivered_events_rekeyed"
 
 
 @dataclass(frozen=True, slots=True)
-class Redelivery:
+class DeliveredChanges:
     """What becomes of a batch's delivered events.
 
     Attributes:
@@ -55,7 +55,7 @@ class Redelivery:
         return Observation(count / self.delivered, f"{count:,} of {self.delivered:,} delivered events {what}")
 
 
-def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFrame) -> Redelivery:
+def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFrame) -> DeliveredChanges:
     """Compare a batch's new events with those that were delivered of its current publication.
 
     It costs one listing where nothing of the batch was ever delivered. Lost files of the publication stop no build: to
@@ -68,7 +68,7 @@ def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFra
     """
     paths = _receipts(lake, current.batch) if current is not None and current.events else []
     if current is None or not paths:
-        return Redelivery()
+        return DeliveredChanges()
     # Whatever a tracker said later: one that has acknowledged an event has it.
     delivered = lake.rows(paths, RECEIPTS).where("status = 'delivered'").select(F.explode("eventIds").alias("eventId"))
     try:
@@ -78,8 +78,8 @@ def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFra
         if lost is None:
             raise
         log.warning("batch %s: its delivered events cannot be compared with these: %s", current.batch, lost)
-        return Redelivery(unknown="the files of the earlier build, or its receipts, cannot be read")
-    return Redelivery(**counted.asDict())
+        return DeliveredChanges(unknown="the files of the earlier build, or its receipts, cannot be read")
+    return DeliveredChanges(**counted.asDict())
 
 
 def allow_rekeying(thresholds: Thresholds) -> Thresholds:

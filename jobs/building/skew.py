@@ -9,9 +9,9 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 
 from transforms.candidates import map_candidates
+from transforms.columns import visitor_key
 from transforms.mapping.model import EventMapping
 from transforms.records import select_records
-from transforms.columns import visitor_key
 
 log = logging.getLogger(__name__)
 

@@ -15,16 +15,16 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 
 from expectations.checks import checks_on, filled_fields
-from expectations.facts import Refused, event_facts, refused_samples, repetition_facts
+from expectations.facts import RefusedSample, event_facts, refused_samples, repetition_facts
 from expectations.gate import FAILED, WARNED, Finding, judge_batch, outcome
 from expectations.interval import Interval
 from expectations.observations import BatchNumbers, EarlierBatch, observe
-from expectations.page import Judged, Kept
+from expectations.page import GateReport, StandingPublication
 from expectations.threshold_reader import read_thresholds
-from expectations.thresholds import Settings, Thresholds
+from expectations.thresholds import CheckSettings, Thresholds
 from expectations.verdict import rule_set
-from jobs.build.batch_rows import Built, Recipe
-from jobs.build.redelivery import REKEYED, Redelivery
+from jobs.building.batch_rows import BuildConfig, BuildResult
+from jobs.building.redelivery import REKEYED, DeliveredChanges
 from jobs.errors import ConfigurationError
 from jobs.lake.manifests import Manifest
 from jobs.reading.user_files import check_local_file, faulty, read_user_file
@@ -111,7 +111,7 @@ def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class JudgedBatch:
     """A batch as the gate sees it.
 
     Attributes:
@@ -127,12 +127,12 @@ class Batch:
 
     label: str
     interval: Interval | None
-    built: Built
+    built: BuildResult
     counters: Mapping[str, Any]
-    recipe: Recipe
+    recipe: BuildConfig
     earlier: Sequence[EarlierBatch]
     current: Manifest | None
-    redelivery: Redelivery
+    redelivery: DeliveredChanges
 
 
 def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
@@ -140,7 +140,7 @@ def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
     return [EarlierBatch(one.candidates, one.read, one.filtered, one.profile) for one in manifests]
 
 
-def count_batch(batch: Batch, settings: Settings) -> BatchNumbers:
+def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
     """Count what the gate is told of a batch: two aggregates by Spark over its events, the rest is known."""
     built, counters, mapping = batch.built, batch.counters, batch.recipe.mapping
     fields, repeated = filled_fields(mapping), built.repeated
@@ -173,7 +173,7 @@ def count_batch(batch: Batch, settings: Settings) -> BatchNumbers:
     )
 
 
-def find_out(batch: Batch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
+def evaluate_batch(batch: JudgedBatch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
     """Judge a batch by what was counted of it."""
     observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
     observed |= batch.redelivery.observations()
@@ -181,11 +181,13 @@ def find_out(batch: Batch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
     return judge_batch(batch.label, observed, numbers.sizes, gate.thresholds, checks)
 
 
-def tell(batch: Batch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str) -> Judged:
+def report_batch(
+    batch: JudgedBatch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str
+) -> GateReport:
     """Gather what the batch's page tells; a bounded sample of its refused records with it."""
     names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
     kept = batch.current if gate == FAILED else None
-    return Judged(
+    return GateReport(
         batch=batch.label,
         runId=run_id,
         gate=gate,
@@ -195,14 +197,14 @@ def tell(batch: Batch, numbers: BatchNumbers, findings: list[Finding], gate: str
         counts={name: int(batch.counters[name]) for name in names} | {"merged": numbers.counts["merged"]},
         findings=findings,
         samples=_samples(batch) if batch.counters["reasons"] else [],
-        kept=Kept(kept.runId, kept.gate, kept.events) if kept else None,
+        kept=StandingPublication(kept.runId, kept.gate, kept.events) if kept else None,
         profile=numbers.profile(),
     )
 
 
-def _samples(batch: Batch) -> list[Refused]:
+def _samples(batch: JudgedBatch) -> list[RefusedSample]:
     rows = refused_samples(batch.built.quarantine).orderBy("code", "place").drop("place").collect()
-    return [Refused(**row.asDict()) for row in rows]
+    return [RefusedSample(**row.asDict()) for row in rows]
 
 
 def _one_row(facts: DataFrame) -> dict[str, Any]:

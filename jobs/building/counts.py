@@ -12,11 +12,10 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.lake.manifests import Manifest
-from jobs.report.report_input import Lengths
-from transforms.columns import CONTENT_ID, FATE, FIRST, SESSION, Fate
+from jobs.report.report_input import SessionLengths
+from transforms.columns import CONTENT_ID, FATE, FIRST, SESSION, VISITOR, Fate
 from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
-from transforms.packing import measure
-from transforms.columns import VISITOR
+from transforms.packing import measure_requests
 
 _GIVEN: Final = "_given"
 """The sessionId that the log gave: with the visitor, what rows are partitioned by."""
@@ -27,7 +26,7 @@ _SECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class BuildCounts:
     """What became of a run's rows.
 
     Attributes:
@@ -44,11 +43,11 @@ class Counted:
     headers: int
     newest: int | None
     ids: int
-    lengths: Lengths
+    lengths: SessionLengths
     given: dict[str, int]
 
 
-def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> Counted:
+def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> BuildCounts:
     """Count what became of the records and, where they are exploded, of their elements.
 
     Args:
@@ -67,7 +66,9 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
         theirs = known.select("userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST))
         rows = rows.unionByName(theirs, allowMissingColumns=True)
     within = () if given_sessions or known is not None else (VISITOR, _GIVEN)
-    classes = measure(rows, within=within, counting={f"given {name}": there for name, there in given.items()}).collect()
+    classes = measure_requests(
+        rows, within=within, counting={f"given {name}": there for name, there in given.items()}
+    ).collect()
     count: dict[str, int] = {}
     for one in classes:
         count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]
@@ -86,7 +87,7 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
     newest = max((one["newest"] for one in events), default=None)
     ids = reduce(xor, (one["ids"] or 0 for one in events), 0)
     given_ids = {name: _total(events, f"given {name}") for name in given}
-    return Counted(counters, no_candidates - filtered, newest, ids, _lengths(events), given_ids)
+    return BuildCounts(counters, no_candidates - filtered, newest, ids, _lengths(events), given_ids)
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
@@ -107,14 +108,14 @@ def _total(rows: Iterable[Row], name: str) -> int:
     return sum(row[name] for row in rows)
 
 
-def _lengths(classes: Iterable[Row]) -> Lengths:
+def _lengths(classes: Iterable[Row]) -> SessionLengths:
     sizes, durations = [0] * (len(SIZE_BOUNDS) + 1), [0] * (len(DURATION_BOUNDS) + 1)
     largest = longest = 0
     for one in classes:
         sizes[one["size"]] += one["sessions"]
         durations[one["duration"]] += one["sessions"]
         largest, longest = max(largest, one["largest"]), max(longest, one["longest"])
-    return Lengths(tuple(sizes), tuple(durations), largest, longest / _SECOND)
+    return SessionLengths(tuple(sizes), tuple(durations), largest, longest / _SECOND)
 
 
 def count_attempts(quarantine: DataFrame) -> dict[str, int]:
