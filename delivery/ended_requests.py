@@ -50,7 +50,7 @@ def request_key(requestId: str) -> int:
     """64 bits that stand for a request or a part of one: an id is a SHA-256 in hexadecimal, a part's has its path too.
 
     Examples:
-        >>> key("00000000000000ff" + "e" * 48)
+        >>> request_key("00000000000000ff" + "e" * 48)
         255
     """
     return _hash(requestId) if "." in requestId else int(requestId[:16], 16)
@@ -63,7 +63,7 @@ class EndedRequestSet:
         requestIds: of those that have ended so far.
 
     Examples:
-        >>> done = Done(["00000000000000ff" + "e" * 48, "1" * 64 + ".2"])
+        >>> done = EndedRequestSet(["00000000000000ff" + "e" * 48, "1" * 64 + ".2"])
         >>> done.has("00000000000000ff" + "e" * 48), done.has("1" * 64), done.has("1" * 64 + ".2")
         (True, False, True)
         >>> done.has_part_of("00000000000000ff" + "e" * 48), done.has_part_of("1" * 64)

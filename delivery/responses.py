@@ -125,10 +125,12 @@ def interpret_response(answer: Response) -> ResponseMeaning:
     """Read an answer: its code first, then its status.
 
     Examples:
-        >>> meaning(Answer(200)).name, meaning(Answer(None, "ReadTimeoutError")).name
+        >>> interpret_response(Response(200)).name, interpret_response(Response(None, "ReadTimeoutError")).name
         ('DELIVERED', 'FAULT')
-        >>> meaning(Answer(400, "ThrottlingException")).name, meaning(Answer(400, "InvalidInputException")).name
-        ('THROTTLED', 'REFUSED')
+        >>> interpret_response(Response(400, "ThrottlingException")).name
+        'THROTTLED'
+        >>> interpret_response(Response(400, "InvalidInputException")).name
+        'REFUSED'
     """
     if answer.errorCode is None:
         return ResponseMeaning.DELIVERED

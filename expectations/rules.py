@@ -68,7 +68,7 @@ class Rule:
             >>> from datetime import UTC
             >>> rule = Rule("x_too_long", "x", lambda _: F.length("x") > 2, "x is too long", "")
             >>> df = spark.createDataFrame([("ab",), ("abc",), (None,)], "x STRING")
-            >>> [row[0] for row in df.select(rule.reason(Judgement(datetime.now(UTC)))).collect()]
+            >>> [row[0] for row in df.select(rule.reason(RuleContext(datetime.now(UTC)))).collect()]
             [None, 'x_too_long', None]
         """
         return F.when(self.broken(judgement), F.lit(self.code))

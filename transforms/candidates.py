@@ -78,7 +78,7 @@ def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
     Examples:
         >>> ids = ["u1", " ", "NaN", '"NaN"', "-", "nano", "(Not Set)"]
         >>> df = spark.createDataFrame([(each,) for each in ids], "id STRING")
-        >>> [row[0] for row in df.select(present(F.col("id"), ["nan", "-", "(not set)"])).collect()]
+        >>> [row[0] for row in df.select(null_if_missing(F.col("id"), ["nan", "-", "(not set)"])).collect()]
         ['u1', None, None, None, None, 'nano', None]
     """
     bare = F.trim(value)

@@ -48,8 +48,8 @@ class MessageMac:
     """Seals the messages of one direction of one connection, or opens them.
 
     Examples:
-        >>> line = Seal(b"key").close({"rate": 2.5})
-        >>> Seal(b"key").open(line)
+        >>> line = MessageMac(b"key").close({"rate": 2.5})
+        >>> MessageMac(b"key").open(line)
         {'rate': 2.5}
     """
 

@@ -40,7 +40,7 @@ def read_answer(answer: HttpResponse) -> Response:
     """Say what the service said. Whatever bytes it sends, the words can be stored, sent on and printed.
 
     Examples:
-        >>> read_answer(HttpAnswer(400, {b"x-amzn-errortype": b"ThrottlingException:"}, b"{}", True)).errorCode
+        >>> read_answer(HttpResponse(400, {b"x-amzn-errortype": b"ThrottlingException:"}, b"{}", True)).errorCode
         'ThrottlingException'
     """
     request_id = sanitize(answer.headers.get(_REQUEST_ID, b"").decode("latin-1"), _REQUEST_ID_MAX) or None

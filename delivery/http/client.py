@@ -177,9 +177,9 @@ class StrangerDetector:
 
     Examples:
         >>> detector = StrangerDetector(may_be=True)
-        >>> detector.judge(Answer(404, "404")).errorCode
+        >>> detector.judge(Response(404, "404")).errorCode
         'NotTheService'
-        >>> [detector.judge(Answer(502, "502")).errorCode for _ in range(4)][-2:]
+        >>> [detector.judge(Response(502, "502")).errorCode for _ in range(4)][-2:]
         ['502', 'NotTheService']
     """
 

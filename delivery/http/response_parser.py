@@ -22,7 +22,7 @@ class ChunkedBody:
     """Reads a body in chunks: each stands behind its size, the last is empty, and header lines may follow it.
 
     Examples:
-        >>> Chunks().take(bytearray(b"2\\r\\nhi\\r\\n0\\r\\n\\r\\n"))
+        >>> ChunkedBody().take(bytearray(b"2\\r\\nhi\\r\\n0\\r\\n\\r\\n"))
         b'hi'
     """
 
@@ -124,7 +124,7 @@ class ResponseParser:
         began: whether anything came.
 
     Examples:
-        >>> reader = AnswerReader()
+        >>> reader = ResponseParser()
         >>> reader.feed(b"HTTP/1.1 200 OK\\r\\nContent-Le")
         >>> reader.feed(b"ngth: 2\\r\\n\\r\\nhi").body
         b'hi'

@@ -93,9 +93,10 @@ def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], p
     """Write the command that sends the dead letters of batches once more, no faster than they were sent.
 
     Examples:
-        >>> retry_command("/my lake", Service("t", "eu-west-1", "http://a"), ["2024-01-02"], Pace(500, 256, 0))[:82]
+        >>> tracker, pacing = TrackerEndpoint("t", "eu-west-1", "http://a"), PacingState(500, 256, 0)
+        >>> retry_command("/my lake", tracker, ["2024-01-02"], pacing)[:82]
         "spark-submit jobs/put_events.py --lake '/my lake' --batch 2024-01-02 --tracking-id"
-        >>> retry_command("/lake", Service("t", "eu-west-1", "http://a"), ["a", "b"], Pace(500, 256, 0))[:69]
+        >>> retry_command("/lake", tracker, ["a", "b"], pacing)[:69]
         'for batch in a b; do spark-submit jobs/put_events.py --lake /lake --b'
     """
     one = len(batches) == 1

@@ -44,8 +44,10 @@ class TimeSpan:
         """Whether one event may be in both.
 
         Examples:
-            >>> Span(1, 5).meets(Span(5, 9)), Span(1, 5).meets(Span(6, 9)), Span(1, 5).meets(Span(None, None))
-            (True, False, True)
+            >>> TimeSpan(1, 5).meets(TimeSpan(5, 9)), TimeSpan(1, 5).meets(TimeSpan(6, 9))
+            (True, False)
+            >>> TimeSpan(1, 5).meets(TimeSpan(None, None))
+            True
         """
         return _before(self.since, other.until) and _before(other.since, self.until)
 

@@ -50,11 +50,11 @@ def run_status(summary: Mapping[str, Any]) -> RunStatus:
     """Say how a run stands.
 
     Examples:
-        >>> standing({"exitCode": 5}).word, standing({"exitCode": 0, "gate": "warned"}).level
+        >>> run_status({"exitCode": 5}).word, run_status({"exitCode": 0, "gate": "warned"}).level
         ('unfinished', 'warned')
-        >>> standing({"exitCode": 3, "kept": "run-1"}).sentence
+        >>> run_status({"exitCode": 3, "kept": "run-1"}).sentence
         'Nothing of this build is sent: the batch keeps what run run-1 published.'
-        >>> standing({"exitCode": 2, "kept": "run-1"}).sentence
+        >>> run_status({"exitCode": 2, "kept": "run-1"}).sentence
         'Something must be mended first. What run run-1 published stays as it is.'
     """
     code = summary["exitCode"]

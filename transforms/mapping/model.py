@@ -69,7 +69,7 @@ class ConfigFault:
         """Name the place and the problem in one line.
 
         Examples:
-            >>> Fault(7, "[event] sentAt", "is missing").describe("shop.toml")
+            >>> ConfigFault(7, "[event] sentAt", "is missing").describe("shop.toml")
             'shop.toml:7: [event] sentAt: is missing'
         """
         at = f"{file}:{self.line}" if self.line else file
