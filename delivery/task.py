@@ -64,11 +64,11 @@ class UnreportedOutcomes:
     rows: tuple[tuple[int, OutcomeRow], ...] = ()
 
 
-def deliver(terms: TaskConfig, part: int, pieces: Iterable[list[Request]]) -> UnreportedOutcomes:
+def deliver(task_config: TaskConfig, part: int, pieces: Iterable[list[Request]]) -> UnreportedOutcomes:
     """Send a part's requests; return when they have ended, or when the delivery is to end.
 
     Args:
-        terms: of the delivery.
+        task_config: of the delivery.
         part: the part's number.
         pieces: its requests, some at a time, always in the same order.
 
@@ -78,45 +78,47 @@ def deliver(terms: TaskConfig, part: int, pieces: Iterable[list[Request]]) -> Un
     attempt = TaskAttempt(uuid.uuid4().hex, part)
     started: Future[RequestBuffer] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="put-events") as pool:
-        work = pool.submit(_run, terms, attempt, started)
+        work = pool.submit(_run, task_config, attempt, started)
         ready: list[Future[Any]] = [started, work]
         wait(ready, return_when=FIRST_COMPLETED)
         if not started.done():
             work.result()  # it could not even start
-        feed = started.result()
+        buffer = started.result()
         try:
-            _read(pieces, feed)
+            _read(pieces, buffer)
             return UnreportedOutcomes(attempt.name, tuple(work.result()))
         except BaseException:
-            feed.fail()  # leaving the pool waits for its thread: it is not to go on sending
+            buffer.fail()  # leaving the pool waits for its thread: it is not to go on sending
             raise
 
 
-def _run(terms: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]) -> list[tuple[int, OutcomeRow]]:
+def _run(task_config: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]) -> list[tuple[int, OutcomeRow]]:
     with asyncio.Runner(loop_factory=LookupLoop) as runner:
-        return runner.run(_send(terms, attempt, started))
+        return runner.run(_send(task_config, attempt, started))
 
 
-def _read(pieces: Iterable[list[Request]], feed: RequestBuffer) -> None:
+def _read(pieces: Iterable[list[Request]], buffer: RequestBuffer) -> None:
     for piece in pieces:
-        if not feed.put(piece):
+        if not buffer.put(piece):
             return
-    feed.close()
+    buffer.close()
 
 
 async def _send(
-    terms: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]
+    task_config: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]
 ) -> list[tuple[int, OutcomeRow]]:
     loop = asyncio.get_running_loop()
-    service = connect(terms.service, terms.in_flight)
-    permit = RateLease(_seconds)
-    sender = Sender(service, permit, terms.retry, WallClock(lambda: datetime.now(UTC), loop.time), terms.in_flight)
-    feed = RequestBuffer(lambda: _soon(loop, sender.pump))
-    talk = TaskSession(permit, sender, _seconds)
-    line = TaskConnection(terms.address, attempt, talk, _seconds)
+    service = connect(task_config.service, task_config.in_flight)
+    rate_lease = RateLease(_seconds)
+    sender = Sender(
+        service, rate_lease, task_config.retry, WallClock(lambda: datetime.now(UTC), loop.time), task_config.in_flight
+    )
+    buffer = RequestBuffer(lambda: _soon(loop, sender.pump))
+    task_session = TaskSession(rate_lease, sender, _seconds)
+    line = TaskConnection(task_config.address, attempt, task_session, _seconds)
     sender.when_news = line.ask
-    started.set_result(feed)
-    sending = loop.create_task(sender.send(feed, lambda outcome: talk.report(row(outcome))))
+    started.set_result(buffer)
+    sending = loop.create_task(sender.send(buffer, lambda outcome: task_session.report(row(outcome))))
     holding = loop.create_task(line.hold())
     try:
         await asyncio.wait([sending, holding], return_when=asyncio.FIRST_COMPLETED)
@@ -124,12 +126,12 @@ async def _send(
             sending.cancel()
             await asyncio.wait([sending])
             holding.result()  # it raises: the line does not end before the sending, unless it never was
-        line.leave(complete=not permit.stopped)
+        line.leave(complete=not rate_lease.stopped)
         await holding
         sending.result()
     finally:
         await service.close()
-    return list(talk.untold())
+    return list(task_session.untold())
 
 
 def row(outcome: Outcome) -> OutcomeRow:
@@ -173,10 +175,10 @@ class TaskDelivery:
     """Sends the requests of one Spark task, for `DataFrame.mapInArrow`.
 
     Attributes:
-        terms: of the delivery.
+        task_config: of the delivery.
     """
 
-    terms: TaskConfig
+    task_config: TaskConfig
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Send what the batches hold: part (one and the same), requestId, userId, sessionId, eventIds, events, ended.
@@ -188,7 +190,7 @@ class TaskDelivery:
         first = next(filled, None)
         if first is not None:
             part = first.column("part")[0].as_py()
-            yield from unreported_outcomes(deliver(self.terms, part, pieces(chain([first], filled))))
+            yield from unreported_outcomes(deliver(self.task_config, part, pieces(chain([first], filled))))
 
 
 def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:

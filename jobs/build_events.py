@@ -190,11 +190,11 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     # True until this run publishes: a run that ends before says what the batch still is.
     run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
-        recipe, gate = configure(spark, arguments)
+        build_config, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
         docs = DataDocs(spark, arguments.lake)
         with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
-            judged = build_and_publish(BuildContext(spark, lake, arguments, run, recipe, gate, lock))
+            judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock))
             if judged is None:
                 return Exit.DONE
             run.if_interrupted = (
@@ -221,7 +221,7 @@ class BuildContext:
         lake: the tables.
         arguments: of the command line.
         run: is told what is found.
-        recipe: how records become rows.
+        build_config: how records become rows.
         gate: how the batch is judged.
         lock: on the batch.
     """
@@ -230,47 +230,49 @@ class BuildContext:
     lake: Lake
     arguments: Arguments
     run: Run
-    recipe: BuildConfig
+    build_config: BuildConfig
     gate: Gate
     lock: Lock
 
 
-def build_and_publish(setting: BuildContext) -> GateReport | None:
+def build_and_publish(context: BuildContext) -> GateReport | None:
     """Build the batch, and publish it, or note that it failed its gate.
 
     Returns:
         What the gate says of it; None where there is no quarantine to retry.
     """
-    lake, arguments, run, recipe = setting.lake, setting.arguments, setting.run, setting.recipe
+    lake, arguments, run, build_config = context.lake, context.arguments, context.run, context.build_config
     run.interruption.check(run.if_interrupted)  # others may have been waited for
     version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
-    before = retriable(lake, found.current, arguments.batch, recipe) if arguments.retry_quarantine else None
+    before = retriable(lake, found.current, arguments.batch, build_config) if arguments.retry_quarantine else None
     if before is not None and not before.quarantined:
         run.counters.update(gate=before.gate, kept=None)
         return None
-    slot = RunOutput(lake, arguments.batch, run.runId)
+    run_output = RunOutput(lake, arguments.batch, run.runId)
     given = given_interval(arguments, found.current)
     order = lake.manifests.order().with_batch(arguments.batch, given)
     history = find_history(lake.manifests, order, arguments.batch, arguments.look_back, before)
     with lake.unpublished(arguments.batch, run.runId, found.newest, history.others):
-        records = take(setting.spark, lake, arguments, recipe, before)
-        built = build_rows(records, recipe, slot, history)
-        run.counters.update(built.counters)
+        records = take(context.spark, lake, arguments, build_config, before)
+        result = build_rows(records, build_config, run_output, history)
+        run.counters.update(result.counters)
         if before is not None:
-            conserve_retried(built.counters, before.quarantined)
-            run.counters["attempts"] = count_attempts(built.quarantine)
-        earlier = lake.manifests.alike_before(order, arguments.batch, setting.gate.thresholds.settings.batches)
-        judged = judge_rows(built, history, setting, current, earlier)
+            conserve_retried(result.counters, before.quarantined)
+            run.counters["attempts"] = count_attempts(result.quarantine)
+        earlier = lake.manifests.alike_before(order, arguments.batch, context.gate.thresholds.settings.batches)
+        judged = judge_rows(result, history, context, current, earlier)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
-        run.report.judged, run.report.lengths = judged, built.lengths
-        run.report.flow = run.report.found(lambda: find_event_timeline(built.events, judged, history.interval))
+        run.report.judged, run.report.lengths = judged, result.lengths
+        run.report.event_timeline = run.report.found(
+            lambda: find_event_timeline(result.events, judged, history.interval)
+        )
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
         check_history(lake.manifests, history)
-        setting.lock.confirm()
+        context.lock.confirm()
         run.interruption.check(run.if_interrupted)
-        manifest = manifest_of(judged, version, recipe, built, history)
+        manifest = manifest_of(judged, version, build_config, result, history)
         times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
         lake.publish(replace(manifest, interval=times))
         run.counters["kept"] = judged.kept.runId if judged.kept else None
@@ -296,11 +298,11 @@ def configure(spark: SparkSession, arguments: Arguments) -> tuple[BuildConfig, G
     )
     if arguments.rekey:
         thresholds = allow_rekeying(thresholds)
-    recipe = BuildConfig(mapping, arguments.limits, arguments.as_of)
-    return recipe, Gate(thresholds, arguments.lenient, arguments.allow_empty)
+    build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
+    return build_config, Gate(thresholds, arguments.lenient, arguments.allow_empty)
 
 
-def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: BuildConfig) -> Manifest:
+def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
     """Check that a batch's quarantine may be taken through again.
 
     Raises:
@@ -320,7 +322,7 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: BuildCo
             "of this project deleted it when a later build failed its gate: build all of it again, from its "
             "--input, with what you have mended"
         )
-    if manifest.explode != recipe.mapping.explode:
+    if manifest.explode != build_config.mapping.explode:
         candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")
         if not candidates.isEmpty():
             raise ConfigurationError(
@@ -331,40 +333,40 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, recipe: BuildCo
 
 
 def take(
-    spark: SparkSession, lake: Lake, arguments: Arguments, recipe: BuildConfig, before: Manifest | None
+    spark: SparkSession, lake: Lake, arguments: Arguments, build_config: BuildConfig, before: Manifest | None
 ) -> DataFrame:
     """Take the records that are to be built: new input, or what the batch has in quarantine."""
     if before is None:
-        return read_records(spark, arguments.input, recipe.mapping)
-    return read_again(spark, lake.published_quarantine(before, QUARANTINE), recipe.mapping)
+        return read_records(spark, arguments.input, build_config.mapping)
+    return read_again(spark, lake.published_quarantine(before, QUARANTINE), build_config.mapping)
 
 
 def judge_rows(
-    built: BuildResult,
+    result: BuildResult,
     history: BuildHistory,
-    setting: BuildContext,
+    context: BuildContext,
     current: Manifest | None,
     earlier: Sequence[Manifest],
 ) -> GateReport:
     """Pass the batch as a whole through the gate.
 
     Args:
-        built: its rows.
+        result: its rows.
         history: what they rest on.
-        setting: what the build works with.
+        context: what the build works with.
         current: the batch's publication that passed, where there is one.
         earlier: batches before it that are of about its length of time.
     """
-    before, gate, recipe = history.itself, setting.gate, setting.recipe
-    counters = whole(built.counters, built.known, before)
+    before, gate, build_config = history.itself, context.gate, context.build_config
+    counters = whole(result.counters, result.known, before)
     # What is only added to keeps all that it has.
-    redelivery = compare_with_delivered(setting.lake, current, built.events) if before is None else DeliveredChanges()
+    redelivery = compare_with_delivered(context.lake, current, result.events) if before is None else DeliveredChanges()
     batch = JudgedBatch(
-        history.batch, history.interval, built, counters, recipe, earlier_batches(earlier), current, redelivery
+        history.batch, history.interval, result, counters, build_config, earlier_batches(earlier), current, redelivery
     )
     numbers = count_batch(batch, gate.thresholds.settings)
     findings = evaluate_batch(batch, numbers, gate)
-    return report_batch(batch, numbers, findings, gate.rule(findings), setting.run.runId)
+    return report_batch(batch, numbers, findings, gate.rule(findings), context.run.runId)
 
 
 def warn(judged: GateReport) -> None:
@@ -377,11 +379,11 @@ def warn(judged: GateReport) -> None:
 
 
 def manifest_of(
-    judged: GateReport, version: int, recipe: BuildConfig, built: BuildResult, history: BuildHistory
+    judged: GateReport, version: int, build_config: BuildConfig, result: BuildResult, history: BuildHistory
 ) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
-    counts, left = judged.counts, built.left
-    records = whole(built.counters, built.known, history.itself)
+    counts, left = judged.counts, result.left
+    records = whole(result.counters, result.known, history.itself)
     return Manifest(
         batch=judged.batch,
         version=version,
@@ -394,14 +396,14 @@ def manifest_of(
         filtered=records["filtered"],
         profile=dict(judged.profile),
         warnings=judged.warnings(),
-        explode=recipe.mapping.explode,
+        explode=build_config.mapping.explode,
         visits=0 if judged.gate == FAILED else left.visits,
         ids=left.ids,
         left=left.fingerprint,
         lookBack=history.look_back,
         upon=history.upon,
         until=left.until,
-        dataBytes=built.data_bytes,
+        dataBytes=result.data_bytes,
     )
 
 

@@ -123,9 +123,9 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     counters["maxRate"] = pace.max_rate
     log.info("%s", pace_words(pace.max_rate))
     timeline = TimelineRecorder(pace.max_rate)
-    run.report.course = timeline.course
+    run.report.delivery_timeline = timeline.delivery_timeline
     with closing(ProgressDisplay(find_terminal())) as display:
-        errand = DeliveryRun(lake, service, pace, run, display, timeline, AimdRateController(pace.max_rate))
+        delivery_run = DeliveryRun(lake, service, pace, run, display, timeline, AimdRateController(pace.max_rate))
         hooks = DeliveryHooks(
             account=counters.update,
             ready=lambda: goal(counters, pace),
@@ -133,7 +133,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
                 calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None
             ),
         )
-        sent = deliver(errand, manifest, arguments.kind, hooks)
+        sent = deliver(delivery_run, manifest, arguments.kind, hooks)
     code = exit_of(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
         tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])

@@ -171,15 +171,15 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
     log.info("%s", pace_words(arguments.pace.max_rate))
     timeline, target = TimelineRecorder(arguments.pace.max_rate), AimdRateController(arguments.pace.max_rate)
-    run.report.course = timeline.course
+    run.report.delivery_timeline = timeline.delivery_timeline
     with closing(ProgressDisplay(find_terminal())) as display:
-        errand = DeliveryRun(lake, service, arguments.pace, run, display, timeline, target, deadline)
+        delivery_run = DeliveryRun(lake, service, arguments.pace, run, display, timeline, target, deadline)
         with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
-            campaign = ReplayRunner(errand, manifests)
-        campaign.send()
+            replay_runner = ReplayRunner(delivery_run, manifests)
+        replay_runner.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
-    tell_dead_letters(DeadLetters(lake, service, arguments.pace), campaign.refused)
+    tell_dead_letters(DeadLetters(lake, service, arguments.pace), replay_runner.refused)
     return Exit.DEAD_LETTERS
 
 

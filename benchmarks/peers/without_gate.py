@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from unittest.mock import patch
 
-from jobs.building.batch_rows import BuildResult
-from jobs.building.history import BuildHistory
-
 from expectations.page import GateReport
 from jobs import build_events
+from jobs.building.batch_rows import BuildResult
+from jobs.building.history import BuildHistory
 from jobs.report.report import Report
 
 
@@ -28,9 +27,9 @@ def main(argv: Sequence[str]) -> int:
         return build_events.main(argv)
 
 
-def _unjudged(built: BuildResult, history: BuildHistory, setting: build_events.BuildContext, *_: object) -> GateReport:
-    counts = {**built.counters, "merged": 0}
-    return GateReport(history.batch, setting.run.runId, "passed", False, "", "", counts, [], [])
+def _unjudged(result: BuildResult, history: BuildHistory, context: build_events.BuildContext, *_: object) -> GateReport:
+    counts = {**result.counters, "merged": 0}
+    return GateReport(history.batch, context.run.runId, "passed", False, "", "", counts, [], [])
 
 
 if __name__ == "__main__":

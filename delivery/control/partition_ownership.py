@@ -13,7 +13,7 @@ class _Part:
     owner: str | None = None
     until: float = 0.0
     """When the owner's time is over, if it is not heard again."""
-    heir: str | None = None
+    successor: str | None = None
     """The attempt that came last: it is to have the part."""
     awaited: float = 0.0
     """Until when the heir is waited for, if it is not heard again."""
@@ -43,14 +43,14 @@ class PartitionOwnership:
     def come(self, number: int, attempt: str) -> None:
         """An attempt at a part has started."""
         part = self._parts.setdefault(number, _Part())
-        part.heir, part.awaited = attempt, self._clock() + self._grace
+        part.successor, part.awaited = attempt, self._clock() + self._grace
 
     def heard(self, number: int, attempt: str) -> bool:
         """An attempt asks; say whether it owns the part, now and for the grace from its question on."""
         part, now = self._parts[number], self._clock()
-        if part.heir is None or part.awaited <= now:
-            part.heir = attempt
-        if part.heir == attempt:
+        if part.successor is None or part.awaited <= now:
+            part.successor = attempt
+        if part.successor == attempt:
             part.awaited = now + self._grace
             if part.owner is None or part.until <= now:
                 part.owner = attempt
@@ -61,7 +61,7 @@ class PartitionOwnership:
     def owns(self, number: int, attempt: str) -> bool:
         """Whether a part is an attempt's own, nobody else is to have it, and something is left of it."""
         part = self._parts[number]
-        return part.owner == attempt == part.heir and not part.complete
+        return part.owner == attempt == part.successor and not part.complete
 
     def leave(self, number: int, attempt: str) -> None:
         """An attempt makes no more calls, for now or for good."""
@@ -73,8 +73,8 @@ class PartitionOwnership:
         """An attempt has ended for good: it is no heir any more."""
         self.leave(number, attempt)
         part = self._parts[number]
-        if part.heir == attempt:
-            part.heir = None
+        if part.successor == attempt:
+            part.successor = None
 
     def complete(self, number: int) -> None:
         """Nothing is left of a part: who waits for it need not."""

@@ -17,9 +17,9 @@ from delivery.control.wire import (
     DriverAddress,
     Message,
     MessageMac,
+    message_macs,
     nonce,
     read_line,
-    seals,
 )
 
 _T = TypeVar("_T")
@@ -137,7 +137,7 @@ class ControlServer:
         try:
             drivers = nonce()
             writer.write(drivers)
-            opened, closed = seals(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
+            opened, closed = message_macs(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
             return opened, closed, opened.open(await read_line(reader, _SILENT, LONGEST_GREETING))
         finally:
             del self._strangers[talk]
@@ -166,8 +166,8 @@ class ControlServer:
                 self._say(name, self._dispatcher.answer(name))
 
     def _say(self, name: str, message: Message) -> None:
-        writer, seal = self._ways[name]
-        writer.write(seal.close(message))
+        writer, mac = self._ways[name]
+        writer.write(mac.close(message))
 
 
 @contextlib.contextmanager

@@ -14,9 +14,9 @@ from delivery.control.wire import (
     DriverAddress,
     Message,
     MessageMac,
+    message_macs,
     nonce,
     read_line,
-    seals,
 )
 
 _BEAT: Final = 0.2
@@ -56,16 +56,16 @@ class TaskConnection:
     Args:
         address: of the driver.
         attempt: who one is.
-        talk: what is said.
+        task_session: what is said.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, address: DriverAddress, attempt: TaskAttempt, talk: TaskSession, clock: Callable[[], float]
+        self, address: DriverAddress, attempt: TaskAttempt, task_session: TaskSession, clock: Callable[[], float]
     ) -> None:
         self._address = address
         self._attempt = attempt
-        self._talk = talk
+        self._task_session = task_session
         self._clock = clock
         self._host = address.host
         """Where to connect: once the driver was reached, just there. Of several addresses Python 3.11 does not tell
@@ -86,29 +86,29 @@ class TaskConnection:
                 await self._connected()
             except ConnectionRefusedError:
                 if self._reached:  # nobody listens where the driver did: it is dead, and what is sent now is sent again
-                    self._talk.give_up()
+                    self._task_session.give_up()
                 await asyncio.sleep(_AGAIN)
             except (ConnectionError, ChannelError):
-                self._talk.hung_up()
+                self._task_session.hung_up()
                 await asyncio.sleep(_AGAIN)
             except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN)
 
     def leave(self, *, complete: bool) -> None:
         """Say that the task makes no more calls, and whether its part is complete."""
-        self._talk.leave(complete=complete)
+        self._task_session.leave(complete=complete)
         self._heard = self._clock()
         self.ask()
 
     def _is_over(self) -> bool:
         """Whether there is nothing more to say, or nobody to say it to."""
         silent = self._clock() - self._heard
-        if self._talk.leaving:
-            return self._talk.over or silent > _GOODBYE
+        if self._task_session.leaving:
+            return self._task_session.over or silent > _GOODBYE
         if not self._reached and silent > _NEVER:
             raise DriverNotReachedError(f"the driver was not reached at {self._address.host}:{self._address.port}")
         if silent > _LOST:
-            self._talk.give_up()
+            self._task_session.give_up()
         return False
 
     async def _connected(self) -> None:
@@ -118,13 +118,13 @@ class TaskConnection:
         try:
             to_driver, to_task = await self._greet(reader, writer)
             self._say = lambda message: writer.write(to_driver.close(message))
-            self._talk.start()
+            self._task_session.start()
             self.ask()
             while not self._is_over():
                 answer = to_task.open(await read_line(reader, _SILENT))
                 self._reached, self._heard = True, self._clock()
                 self._host = (writer.get_extra_info("peername") or [self._host])[0]
-                self._talk.obey(answer)
+                self._task_session.obey(answer)
         finally:
             self._say = None
             if self._timer is not None:
@@ -133,7 +133,9 @@ class TaskConnection:
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[MessageMac, MessageMac]:
         tasks = nonce()
-        to_driver, to_task = seals(self._address.secret, await read_line(reader, _SILENT, LONGEST_GREETING), tasks)
+        to_driver, to_task = message_macs(
+            self._address.secret, await read_line(reader, _SILENT, LONGEST_GREETING), tasks
+        )
         writer.write(tasks + to_driver.close({"attempt": self._attempt.name, "part": self._attempt.part}))
         return to_driver, to_task
 
@@ -142,5 +144,5 @@ class TaskConnection:
         if self._timer is not None:
             self._timer.cancel()
         if self._say is not None:
-            self._say(self._talk.question())
+            self._say(self._task_session.question())
             self._timer = asyncio.get_running_loop().call_later(_BEAT, self.ask)

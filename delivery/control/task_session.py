@@ -30,7 +30,7 @@ class TaskSession:
     """A task's side of the conversation: outcomes are told until the driver has said to have them, once each.
 
     Args:
-        permit: kept up to date.
+        rate_lease: kept up to date.
         sender: whose calls are told, and who is to look again when the permit has changed.
         clock: seconds, monotonic.
 
@@ -40,8 +40,8 @@ class TaskSession:
         over: the driver knows that the task is leaving, and all that it had to tell.
     """
 
-    def __init__(self, permit: RateLease, sender: Sender, clock: Callable[[], float]) -> None:
-        self._permit = permit
+    def __init__(self, rate_lease: RateLease, sender: Sender, clock: Callable[[], float]) -> None:
+        self._rate_lease = rate_lease
         self._sender = sender
         self._clock = clock
         self._rows: deque[OutcomeRow] = deque()
@@ -81,7 +81,7 @@ class TaskSession:
             "from": first,
             "ended": rows,
             "wants": self._wants(),
-            "ahead": self._permit.calls_ahead(),
+            "ahead": self._rate_lease.calls_ahead(),
             "calls": self._sender.calls.values(),
             "idle": not self._sender.in_flight and not self._has_more,
             "gone": self.leaving and not self._has_more,
@@ -104,7 +104,7 @@ class TaskSession:
         if self.leaving:
             self.over = self.over or ("rate" not in answer and not self._rows)
         elif "rate" in answer:
-            ask = ask or "done" in answer or answer["rate"] < _LOWER * self._permit.rate
+            ask = ask or "done" in answer or answer["rate"] < _LOWER * self._rate_lease.rate
             self._take(answer)
         if ask:
             self._sender.when_news()
@@ -112,13 +112,13 @@ class TaskSession:
     def _take(self, answer: Message) -> None:
         self._heard = answer["number"]
         if "done" in answer:
-            self._permit.done.add(answer["done"])
-        self._permit.stopped = self._permit.stopped or answer["stop"]
+            self._rate_lease.done.add(answer["done"])
+        self._rate_lease.stopped = self._rate_lease.stopped or answer["stop"]
         limit = answer.get("limit")
-        self._permit.restrict(None if limit is None else CallLimit(**limit))
-        self._permit.finishing = answer["finishing"]
+        self._rate_lease.restrict(None if limit is None else CallLimit(**limit))
+        self._rate_lease.finishing = answer["finishing"]
         asked = self._asked.pop(answer.get("to", 0), None)
-        self._permit.grant(answer["rate"], owns=answer["owns"], asked=asked)
+        self._rate_lease.grant(answer["rate"], owns=answer["owns"], asked=asked)
         self._sender.pump()
 
     def hung_up(self) -> None:
@@ -126,12 +126,12 @@ class TaskSession:
 
         So a task whose machine stood still together with its clock learns that its lease has ended.
         """
-        self._permit.grant(0.0, owns=False, asked=None)
+        self._rate_lease.grant(0.0, owns=False, asked=None)
         self._sender.pump()
 
     def give_up(self) -> None:
         """Stop: the driver has been silent for too long."""
-        self._permit.stopped = True
+        self._rate_lease.stopped = True
         self._sender.pump()
 
     @property
@@ -153,11 +153,11 @@ class TaskSession:
         starved, self._sender.starved = self._sender.starved, False
         if self._sender.exhausted:
             return 0.0
-        if not self._permit.rate or self._permit.held_lately:
+        if not self._rate_lease.rate or self._rate_lease.held_lately:
             return None
-        made, given = self._permit.last_second()
+        made, given = self._rate_lease.last_second()
         # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.
-        return _MORE + (_STEP * self._permit.rate if starved and made + 1 > _USED_UP * given else _SPARE * made)
+        return _MORE + (_STEP * self._rate_lease.rate if starved and made + 1 > _USED_UP * given else _SPARE * made)
 
 
 def _length(row: OutcomeRow) -> int:

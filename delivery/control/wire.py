@@ -116,7 +116,7 @@ def nonce() -> bytes:
     return secrets.token_bytes(_NONCE).hex().encode() + b"\n"
 
 
-def seals(secret: str, drivers: bytes, tasks: bytes) -> tuple[MessageMac, MessageMac]:
+def message_macs(secret: str, drivers: bytes, tasks: bytes) -> tuple[MessageMac, MessageMac]:
     """Make the seals of a connection.
 
     Args:

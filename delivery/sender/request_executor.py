@@ -136,7 +136,7 @@ class RequestExecutor:
 
     Args:
         service: who answers.
-        permit: stopped where no other call is to start.
+        rate_lease: stopped where no other call is to start.
         retry: when to call again.
         time: the clock.
 
@@ -149,9 +149,9 @@ class RequestExecutor:
         waiting: whether credentials are being looked for: calls would be in vain, or go out all at once afterwards.
     """
 
-    def __init__(self, service: PutEventsCaller, permit: RateLease, retry: RetryPolicy, time: WallClock) -> None:
+    def __init__(self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock) -> None:
         self._service = service
-        self._permit = permit
+        self._rate_lease = rate_lease
         self._retry = retry
         self._time = time
         self.calls = CallStatistics()
@@ -174,122 +174,131 @@ class RequestExecutor:
         """Whether a call that starts now goes out now."""
         return self._service.ready
 
-    async def connect(self, ways: RequestQueue, ended: Callable[[Outcome], None]) -> None:
+    async def connect(self, queue: RequestQueue, ended: Callable[[Outcome], None]) -> None:
         """Make ready for one more call. What fails is the answer to the next one that may start.
 
         Args:
-            ways: where that one comes from, and goes back to.
+            queue: where that one comes from, and goes back to.
             ended: told of its outcome if it has ended.
         """
         fault = await self._service.connect()
-        if fault is None or self._permit.wait() == float("inf"):
+        if fault is None or self._rate_lease.wait() == float("inf"):
             return
-        way = ways.next(self._permit.done, singly=self._permit.singly)
-        if way is not None:
-            self._begin(way)
-            await self._take_answer(way, fault, self._time.monotonic(), ways, ended)
+        pending = queue.next(self._rate_lease.done, singly=self._rate_lease.singly)
+        if pending is not None:
+            self._begin(pending)
+            await self._take_answer(pending, fault, self._time.monotonic(), queue, ended)
 
     def call(
-        self, way: PendingRequest, ways: RequestQueue, ended: Callable[[Outcome], None]
+        self, pending: PendingRequest, queue: RequestQueue, ended: Callable[[Outcome], None]
     ) -> Coroutine[Any, Any, None]:
         """Make one call of a request: it begins when this returns, however late the event loop gets to the rest.
 
         Args:
-            way: the request's.
-            ways: where it goes back to if it has not ended.
+            pending: the request's.
+            queue: where it goes back to if it has not ended.
             ended: told of its outcome if it has.
         """
-        self._begin(way)
-        return self._call(way, self._service.put(way.request), ways, ended)
+        self._begin(pending)
+        return self._call(pending, self._service.put(pending.request), queue, ended)
 
-    def _begin(self, way: PendingRequest) -> None:
-        self._permit.take()
+    def _begin(self, pending: PendingRequest) -> None:
+        self._rate_lease.take()
         now = self._time.now()
-        way.begin(self._time.monotonic(), now)
-        self.calls.begin(again=way.made > 1, at=now.timestamp())
+        pending.begin(self._time.monotonic(), now)
+        self.calls.begin(again=pending.made > 1, at=now.timestamp())
 
     async def _call(
-        self, way: PendingRequest, coming: Awaitable[Response], ways: RequestQueue, ended: Callable[[Outcome], None]
+        self,
+        pending: PendingRequest,
+        coming: Awaitable[Response],
+        queue: RequestQueue,
+        ended: Callable[[Outcome], None],
     ) -> None:
         begun = self._time.monotonic()
-        await self._take_answer(way, await coming, begun, ways, ended)
+        await self._take_answer(pending, await coming, begun, queue, ended)
 
     async def _take_answer(
-        self, way: PendingRequest, answer: Response, begun: float, ways: RequestQueue, ended: Callable[[Outcome], None]
+        self,
+        pending: PendingRequest,
+        answer: Response,
+        begun: float,
+        queue: RequestQueue,
+        ended: Callable[[Outcome], None],
     ) -> None:
-        way.latency = self._time.monotonic() - begun
-        self.calls.end(answer, way.latency)
+        pending.latency = self._time.monotonic() - begun
+        self.calls.end(answer, pending.latency)
         what = interpret_response(answer)
         self.unreachable = answer if what is ResponseMeaning.UNREACHABLE else None
         if what in _ABOUT_THE_REQUEST:
-            ways.note(way, failed=what is ResponseMeaning.FAULT)
+            queue.note(pending, failed=what is ResponseMeaning.FAULT)
         match what:
             case ResponseMeaning.DELIVERED:
                 self.acknowledged = max(self.acknowledged, begun)
-                ended(way.outcome("delivered", answer))
+                ended(pending.outcome("delivered", answer))
             case ResponseMeaning.REFUSED:
-                self._refuse(way, answer, ways, ended)
+                self._refuse(pending, answer, queue, ended)
             case ResponseMeaning.FAULT:
-                self._fail(way, answer, ways, ended)
+                self._fail(pending, answer, queue, ended)
             case ResponseMeaning.STOP:
                 self._stop(answer)
             case ResponseMeaning.EXPIRED:
-                await self._renew(way, answer, ways)
+                await self._renew(pending, answer, queue)
             case _:
-                self._try_again(way, answer, ways)
+                self._try_again(pending, answer, queue)
 
     def _refuse(
-        self, way: PendingRequest, answer: Response, ways: RequestQueue, ended: Callable[[Outcome], None]
+        self, pending: PendingRequest, answer: Response, queue: RequestQueue, ended: Callable[[Outcome], None]
     ) -> None:
-        self._permit.note_refusal()
-        self.refusal = replace(answer, errorMessage=redact(answer.errorMessage, way.request))
-        if len(way.request.events) > 1:
-            ways.split(way)
+        self._rate_lease.note_refusal()
+        self.refusal = replace(answer, errorMessage=redact(answer.errorMessage, pending.request))
+        if len(pending.request.events) > 1:
+            queue.split(pending)
         else:
-            ended(way.outcome("refused", answer))
+            ended(pending.outcome("refused", answer))
 
     def _fail(
-        self, way: PendingRequest, answer: Response, ways: RequestQueue, ended: Callable[[Outcome], None]
+        self, pending: PendingRequest, answer: Response, queue: RequestQueue, ended: Callable[[Outcome], None]
     ) -> None:
         """Call again what got no answer; where others get one, set it aside, then split it, then give it up."""
-        assert way.begun is not None
-        assert way.since is not None
-        now, alone = self._time.monotonic(), len(way.request.events) == 1
-        due = now + self._retry.pause(way.made, self._time.chance())
-        if self._permit.finishing:
-            patience = 0.0 if way.aside and not alone else self._retry.aside
-            if now < way.since + patience:
-                ways.again(way, due)
-            elif not way.aside:
-                ways.set_aside(way, now + self._retry.rest)
+        assert pending.begun is not None
+        assert pending.since is not None
+        now, alone = self._time.monotonic(), len(pending.request.events) == 1
+        due = now + self._retry.pause(pending.made, self._time.chance())
+        if self._rate_lease.finishing:
+            patience = 0.0 if pending.aside and not alone else self._retry.aside
+            if now < pending.since + patience:
+                queue.again(pending, due)
+            elif not pending.aside:
+                queue.set_aside(pending, now + self._retry.rest)
             elif alone:
-                ended(way.outcome("refused", _unanswered(way, answer)))
+                ended(pending.outcome("refused", _unanswered(pending, answer)))
             else:
-                ways.split(way)
-        elif due <= way.begun + self._retry.budget:
-            ways.again(way, due)
+                queue.split(pending)
+        elif due <= pending.begun + self._retry.budget:
+            queue.again(pending, due)
         elif alone or not self.calls.answered:
             self._stop(answer)
-            ways.again(way, due)
+            queue.again(pending, due)
         else:
-            ways.split(way)  # part of it may get an answer, which tells a bad request from an outage
+            queue.split(pending)  # part of it may get an answer, which tells a bad request from an outage
 
-    def _try_again(self, way: PendingRequest, answer: Response, ways: RequestQueue) -> None:
-        assert way.since is not None
-        due = self._time.monotonic() + self._retry.pause(way.made, self._time.chance())
-        if due > way.since + self._retry.budget:
+    def _try_again(self, pending: PendingRequest, answer: Response, queue: RequestQueue) -> None:
+        assert pending.since is not None
+        due = self._time.monotonic() + self._retry.pause(pending.made, self._time.chance())
+        if due > pending.since + self._retry.budget:
             self._stop(answer)
-        ways.again(way, due)
+        queue.again(pending, due)
 
-    async def _renew(self, way: PendingRequest, answer: Response, ways: RequestQueue) -> None:
+    async def _renew(self, pending: PendingRequest, answer: Response, queue: RequestQueue) -> None:
         """Call again with other credentials, if some are found in time."""
         now = self._time.monotonic()
-        way.expired = now if way.expired is None else way.expired
-        ways.again(way, now)
-        if now >= way.expired + self._retry.renewal:
+        pending.expired = now if pending.expired is None else pending.expired
+        queue.again(pending, now)
+        if now >= pending.expired + self._retry.renewal:
             self._stop(answer)
         elif not self.waiting:
-            await self._look_for_credentials(answer, way.expired)
+            await self._look_for_credentials(answer, pending.expired)
 
     async def _look_for_credentials(self, answer: Response, expired: float) -> None:
         """Look until there are others: for some seconds where their source gives the same again, longer where none."""
@@ -305,12 +314,12 @@ class RequestExecutor:
 
     def _stop(self, answer: Response) -> None:
         """End the sending: calls under way finish."""
-        self._permit.stopped = True
+        self._rate_lease.stopped = True
         self.ending = self.ending or answer
 
 
-def _unanswered(way: PendingRequest, answer: Response) -> Response:
+def _unanswered(pending: PendingRequest, answer: Response) -> Response:
     """Say of a single event that the service gave no answer to it."""
     last = answer.errorCode if answer.httpStatus is None else f"HTTP {answer.httpStatus} {answer.errorCode}"
-    words = f"no answer in {way.made} calls of this event alone; the last one ended with {last}"
+    words = f"no answer in {pending.made} calls of this event alone; the last one ended with {last}"
     return Response(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)

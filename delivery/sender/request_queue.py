@@ -69,12 +69,12 @@ class RequestQueue:
     event by event would tell nothing about the others.
 
     Args:
-        feed: of new ones; taken one at a time, as they are next.
+        buffer: of new ones; taken one at a time, as they are next.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, feed: RequestBuffer, clock: Callable[[], float]) -> None:
-        self._feed = feed
+    def __init__(self, buffer: RequestBuffer, clock: Callable[[], float]) -> None:
+        self._buffer = buffer
         self._clock = clock
         self._parts: deque[PendingRequest] = deque()
         self._again: list[PendingRequest] = []
@@ -85,7 +85,7 @@ class RequestQueue:
     @property
     def empty(self) -> bool:
         """Whether nothing is next, now or later, unless a call under way adds to it."""
-        return self._feed.empty and not self._waiting
+        return self._buffer.empty and not self._waiting
 
     @property
     def _waiting(self) -> int:
@@ -93,9 +93,9 @@ class RequestQueue:
 
     def wait(self, *, singly: bool = False) -> float:
         """Seconds until one is due: 0 now, infinity if another must first be fed."""
-        if self._may_feed and self._feed.ready:
+        if self._may_feed and self._buffer.ready:
             return 0.0
-        if self._parts and (not singly or self._feed.empty):
+        if self._parts and (not singly or self._buffer.empty):
             return 0.0
         due = [heap[0].due for heap in (self._again, self._aside if not self._may_feed else []) if heap]
         return max(min(due) - self._clock(), 0.0) if due else float("inf")
@@ -107,38 +107,38 @@ class RequestQueue:
             done: what others have ended: it is left out, and of a request that they split only what is left is taken.
             singly: take single events of new ones, before the parts of others.
         """
-        while (way := self._due(singly)) is not None:
-            name = way.request.requestId
+        while (pending := self._due(singly)) is not None:
+            name = pending.request.requestId
             if done.has_part_of(name):
-                self.split(way)
+                self.split(pending)
             elif not done.has(name):
-                return self._single_out(way) if singly else way
+                return self._single_out(pending) if singly else pending
         return None
 
-    def split(self, way: PendingRequest) -> None:
+    def split(self, pending: PendingRequest) -> None:
         """Put the halves of a request in its place, next."""
-        first, second = self._parts_of(way, way.request.halves())
-        first.before = way.before + way.made
+        first, second = self._parts_of(pending, pending.request.halves())
+        first.before = pending.before + pending.made
         self._parts.extendleft((second, first))
 
-    def again(self, way: PendingRequest, due: float) -> None:
+    def again(self, pending: PendingRequest, due: float) -> None:
         """Put a request back, to be called again."""
-        way.due = due
-        heapq.heappush(self._again, way)
+        pending.due = due
+        heapq.heappush(self._again, pending)
 
-    def set_aside(self, way: PendingRequest, due: float) -> None:
+    def set_aside(self, pending: PendingRequest, due: float) -> None:
         """Put a request back, to be called again when there is nothing else to call."""
-        way.due, way.begun, way.since, way.aside = due, None, None, True
-        heapq.heappush(self._aside, way)
+        pending.due, pending.begun, pending.since, pending.aside = due, None, None, True
+        heapq.heappush(self._aside, pending)
 
-    def note(self, way: PendingRequest, *, failed: bool) -> None:
+    def note(self, pending: PendingRequest, *, failed: bool) -> None:
         """Note whether a call of a request got no answer; another request's part or call says nothing about it."""
         if failed:
-            way.failed = self._clock() if way.failed is None else way.failed
-            self._failing[way.request.requestId] = way.failed
+            pending.failed = self._clock() if pending.failed is None else pending.failed
+            self._failing[pending.request.requestId] = pending.failed
         else:
-            way.failed = None
-            self._failing.pop(way.request.requestId, None)
+            pending.failed = None
+            self._failing.pop(pending.request.requestId, None)
 
     def failing(self, answered: float) -> tuple[int, int]:
         """Count the requests that got no answer so far.
@@ -154,12 +154,12 @@ class RequestQueue:
 
     def has_others(self, under_way: int) -> bool:
         """Whether there is, with so many calls under way, any request that has not failed."""
-        return not self._feed.empty or under_way + self._waiting > len(self._failing)
+        return not self._buffer.empty or under_way + self._waiting > len(self._failing)
 
     @property
     def _may_feed(self) -> bool:
         """Whether new ones may be taken: there are some, and not too many wait to be called again."""
-        return not self._feed.empty and len(self._again) + len(self._aside) < _MOST_WAITING
+        return not self._buffer.empty and len(self._again) + len(self._aside) < _MOST_WAITING
 
     def _due(self, singly: bool) -> PendingRequest | None:
         if self._parts and not singly:
@@ -167,30 +167,30 @@ class RequestQueue:
         now = self._clock()
         if self._again and self._again[0].due <= now:
             return heapq.heappop(self._again)
-        request = self._feed.take() if self._may_feed else None
+        request = self._buffer.take() if self._may_feed else None
         if request is not None:
             return PendingRequest(now, request)
-        if self._parts and self._feed.empty:
+        if self._parts and self._buffer.empty:
             return self._parts.popleft()
         if self._aside and not self._may_feed and self._aside[0].due <= now:
             return heapq.heappop(self._aside)
         return None
 
-    def _single_out(self, way: PendingRequest) -> PendingRequest:
+    def _single_out(self, pending: PendingRequest) -> PendingRequest:
         """Leave the rest of a new request for later."""
-        if way.made or len(way.request.events) == 1 or "." in way.request.requestId:
-            return way
-        single, rest = way.request.single_out()
-        first, *others = self._parts_of(way, (single, *rest))
+        if pending.made or len(pending.request.events) == 1 or "." in pending.request.requestId:
+            return pending
+        single, rest = pending.request.single_out()
+        first, *others = self._parts_of(pending, (single, *rest))
         self._parts.extend(others)
         return first
 
-    def _parts_of(self, way: PendingRequest, parts: Iterable[Request]) -> list[PendingRequest]:
+    def _parts_of(self, pending: PendingRequest, parts: Iterable[Request]) -> list[PendingRequest]:
         """Make ways of a request's parts; where it got no answer, they go on where it was."""
-        self._failing.pop(way.request.requestId, None)
-        made = [PendingRequest(way.due, part, failed=way.failed) for part in parts]
+        self._failing.pop(pending.request.requestId, None)
+        made = [PendingRequest(pending.due, part, failed=pending.failed) for part in parts]
         for part in made:
-            if way.failed is not None:
-                part.begun, part.aside = way.begun, True
-                self._failing[part.request.requestId] = way.failed
+            if pending.failed is not None:
+                part.begun, part.aside = pending.begun, True
+                self._failing[part.request.requestId] = pending.failed
         return made

@@ -29,7 +29,7 @@ class Sender:
 
     Args:
         service: who answers.
-        permit: when a call may start; stopped here where the sending ends before its end.
+        rate_lease: when a call may start; stopped here where the sending ends before its end.
         retry: when to call again.
         time: the clock.
         in_flight: calls under way at once, at the most.
@@ -41,17 +41,17 @@ class Sender:
     """
 
     def __init__(
-        self, service: PutEventsCaller, permit: RateLease, retry: RetryPolicy, time: WallClock, in_flight: int
+        self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock, in_flight: int
     ) -> None:
-        self._course = RequestExecutor(service, permit, retry, time)
-        self._permit = permit
+        self._executor = RequestExecutor(service, rate_lease, retry, time)
+        self._rate_lease = rate_lease
         self._clock = time.monotonic
         self._in_flight = in_flight
         self._under_way: set[asyncio.Task[None]] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._last_moment: asyncio.TimerHandle | None = None
-        self._ways: RequestQueue | None = None
+        self._queue: RequestQueue | None = None
         self._mistake: BaseException | None = None
         self._was_exhausted = self._was_held = self._has_news = False
         self.starved = True
@@ -60,68 +60,68 @@ class Sender:
     @property
     def calls(self) -> CallStatistics:
         """What was called so far."""
-        return self._course.calls
+        return self._executor.calls
 
     @property
     def ending(self) -> Response | None:
         """The answer that ended the sending before its end; None while none has."""
-        return self._course.ending
+        return self._executor.ending
 
     @property
     def unreachable(self) -> Response | None:
         """The last call's answer where nobody was there to answer it; None where somebody was."""
-        return self._course.unreachable
+        return self._executor.unreachable
 
     @property
     def refusal(self) -> Response | None:
         """The last refusal, its words redacted; None while nothing was refused."""
-        return self._course.refusal
+        return self._executor.refusal
 
     @property
     def failing(self) -> tuple[int, int]:
         """The requests that got no answer so far: those that failed before a call that was acknowledged, the others."""
-        return self._ways.failing(self._course.acknowledged) if self._ways is not None else (0, 0)
+        return self._queue.failing(self._executor.acknowledged) if self._queue is not None else (0, 0)
 
     @property
     def has_others(self) -> bool:
         """Whether there is any request that has not failed."""
-        return self._ways is not None and self._ways.has_others(self.in_flight)
+        return self._queue is not None and self._queue.has_others(self.in_flight)
 
     @property
     def ready(self) -> bool:
         """Whether a call could start now, were it not for the rate and the limit of calls."""
-        return self._ways is not None and self._may_start(self._ways) and self._wait_for_work(self._ways) == 0.0
+        return self._queue is not None and self._may_start(self._queue) and self._wait_for_work(self._queue) == 0.0
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left to start, as long as no call under way fails."""
-        return self._ways is not None and self._ways.empty
+        return self._queue is not None and self._queue.empty
 
     @property
     def in_flight(self) -> int:
         """Calls under way."""
         return len(self._under_way)
 
-    async def send(self, feed: RequestBuffer, ended: Callable[[Outcome], None]) -> None:
+    async def send(self, buffer: RequestBuffer, ended: Callable[[Outcome], None]) -> None:
         """Send all that is fed, in its order; return when there is nothing more that may be sent, or under way.
 
         Args:
-            feed: requests; taken only as there is room for them.
+            buffer: requests; taken only as there is room for them.
             ended: told of each outcome as it comes.
 
         Raises:
             Exception: what `ended` or the service raised; the permit is stopped, calls under way have finished.
         """
-        self._feed, self._ended = feed, ended
-        self._ways = RequestQueue(feed, self._clock)
+        self._buffer, self._ended = buffer, ended
+        self._queue = RequestQueue(buffer, self._clock)
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        opening = asyncio.get_running_loop().create_task(self._course.open())
+        opening = asyncio.get_running_loop().create_task(self._executor.open())
         opening.add_done_callback(self._settle)
         try:
             await self._finished
         finally:
-            self._ways = None
-            feed.cut()
+            self._queue = None
+            buffer.cut()
             opening.cancel()
             await self._clear()
         if self._mistake is not None:
@@ -135,53 +135,53 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._ways is None:
+        if self._queue is None:
             return
-        self._permit.stopped = self._permit.stopped or self._feed.failed
+        self._rate_lease.stopped = self._rate_lease.stopped or self._buffer.failed
         try:
-            while self._may_start(self._ways) and self._start_one(self._ways):
+            while self._may_start(self._queue) and self._start_one(self._queue):
                 pass
         except Exception as error:  # whoever called this can do nothing about it
             self._fail(error)
         self._tell_news()
-        if self._permit.stopped or self._ways.empty:
+        if self._rate_lease.stopped or self._queue.empty:
             self._wind_up()
 
     def _tell_news(self) -> None:
         was_exhausted, self._was_exhausted = self._was_exhausted, self.exhausted
-        was_held, self._was_held = self._was_held, self._permit.held and self.ready
+        was_held, self._was_held = self._was_held, self._rate_lease.held and self.ready
         has_news, self._has_news = self._has_news, False
         is_exhausted = self.exhausted and not was_exhausted and bool(self._under_way)
         if has_news or is_exhausted or (self._was_held and not was_held):
             self.when_news()
 
-    def _wait_for_work(self, ways: RequestQueue) -> float:
-        return ways.wait(singly=self._permit.singly)
+    def _wait_for_work(self, queue: RequestQueue) -> float:
+        return queue.wait(singly=self._rate_lease.singly)
 
-    def _may_start(self, ways: RequestQueue) -> bool:
-        over = self._permit.stopped or ways.empty
+    def _may_start(self, queue: RequestQueue) -> bool:
+        over = self._rate_lease.stopped or queue.empty
         at_once = len(self._under_way) + len(self._connecting)
-        return at_once < self._in_flight and not self._course.waiting and not over
+        return at_once < self._in_flight and not self._executor.waiting and not over
 
-    def _start_one(self, ways: RequestQueue) -> bool:
+    def _start_one(self, queue: RequestQueue) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""
-        for_work, for_rate = self._wait_for_work(ways), self._permit.wait()
+        for_work, for_rate = self._wait_for_work(queue), self._rate_lease.wait()
         self.starved = self.starved or for_work == 0.0 < for_rate
         wait = max(for_work, for_rate)
         if wait > 0.0:
             self._call_again(wait)
             return False
-        if not self._course.ready:
-            return self._connect(ways)
-        way = ways.next(self._permit.done, singly=self._permit.singly)
-        if way is not None:
-            self._run(self._course.call(way, ways, self._ended), self._under_way)
+        if not self._executor.ready:
+            return self._connect(queue)
+        pending = queue.next(self._rate_lease.done, singly=self._rate_lease.singly)
+        if pending is not None:
+            self._run(self._executor.call(pending, queue, self._ended), self._under_way)
         return True
 
-    def _connect(self, ways: RequestQueue) -> bool:
+    def _connect(self, queue: RequestQueue) -> bool:
         """Open a connection for each call that is due. The call starts when one is there, if it still may."""
-        if len(self._connecting) < self._permit.due():
-            self._run(self._course.connect(ways, self._ended), self._connecting)
+        if len(self._connecting) < self._rate_lease.due():
+            self._run(self._executor.connect(queue, self._ended), self._connecting)
             return True
         self._call_again(_NEXT_DUE)
         return False
@@ -200,19 +200,19 @@ class Sender:
         self._connecting.discard(call)
         if not call.cancelled() and (error := call.exception()) is not None:
             self._fail(error)
-        self._has_news = self._permit.limit is not None or self.calls.refusedInARow > 0
+        self._has_news = self._rate_lease.limit is not None or self.calls.refusedInARow > 0
         self.pump()
 
     def _fail(self, error: BaseException) -> None:
         """End the sending for a mistake of ours."""
         self._mistake = self._mistake or error
-        self._permit.stopped = True
+        self._rate_lease.stopped = True
 
     def _wind_up(self) -> None:
         """End as soon as no call is under way; where the end came early, calls that hang do not hold it up."""
         if not self._under_way and not self._finished.done():
             self._finished.set_result(None)
-        elif self._permit.stopped and self._last_moment is None:
+        elif self._rate_lease.stopped and self._last_moment is None:
             self._last_moment = asyncio.get_running_loop().call_later(_PATIENCE, self._abort)
 
     def _abort(self) -> None:

@@ -98,36 +98,38 @@ class BuildResult:
     data_bytes: dict[str, int]
 
 
-def build_rows(records: DataFrame, recipe: BuildConfig, slot: RunOutput, history: BuildHistory) -> BuildResult:
+def build_rows(
+    records: DataFrame, build_config: BuildConfig, run_output: RunOutput, history: BuildHistory
+) -> BuildResult:
     """Write and count a run's rows.
 
     Args:
         records: what `read_records` or `read_again` gives.
-        recipe: how they become rows.
-        slot: where they go.
+        build_config: how they become rows.
+        run_output: where they go.
         history: what earlier publications know. Events that the batch has already are written along, as they are.
 
     Raises:
         ConfigurationError: an input file cannot be read.
     """
-    lake, itself = slot.lake, history.itself
-    warn_of_heavy_visitor(records, recipe.mapping)
+    lake, itself = run_output.lake, history.itself
+    warn_of_heavy_visitor(records, build_config.mapping)
     events, visits = history.events(lake), history.visits(lake)
-    judged = judged_candidates(records, recipe, events, visits)
+    judged = judged_candidates(records, build_config, events, visits)
     judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
     known = itself.events if itself else 0
     its_events = lake.published_events([itself], EVENTS) if itself and known else None
     try:
-        counted = count_rows(judged, its_events, given_sessions="sessionId" in recipe.mapping.event)
+        counted = count_rows(judged, its_events, given_sessions="sessionId" in build_config.mapping.event)
         tell_headers(counted.headers, files_with_header(records))
-        write_tables(judged, slot, its_events)
-        events, quarantine = written(slot)
+        write_tables(judged, run_output, its_events)
+        events, quarantine = written(run_output)
         counters = counted.counters | count_tables(events, quarantine)
         counters |= {name: counters[name] - known for name in ("candidates", "events")}
         conserve(counters)
-        carried = update_visits(judged, visits, slot.batch)
-        kept = history.kept(counted.newest, recipe.limits)
-        left, left_visits = write_visits(carried, slot, kept, history.ids(counted.ids))
+        carried = update_visits(judged, visits, run_output.batch)
+        kept = history.kept(counted.newest, build_config.limits)
+        left, left_visits = write_visits(carried, run_output, kept, history.ids(counted.ids))
         repeated = find_repeated(judged) if counters["duplicates"] else None
     except BaseException as error:
         if found := lake.explain(error) or unreadable(error):
@@ -156,30 +158,30 @@ def tell_headers(headers: int, files: int) -> None:
 
 
 def judged_candidates(
-    records: DataFrame, recipe: BuildConfig, known: DataFrame | None = None, visits: DataFrame | None = None
+    records: DataFrame, build_config: BuildConfig, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
     """Give every record its fate: what `settle` and `cut_sessions` give.
 
     Args:
         records: what `read_records` or `read_again` gives.
-        recipe: how they become rows.
+        build_config: how they become rows.
         known: events that are there already, of which none is to be had twice.
         visits: those that are known already.
     """
-    mapping = recipe.mapping
+    mapping = build_config.mapping
     candidates = map_candidates(select_records(records, mapping), mapping)
-    settled = pack_candidates(judge_candidates(candidates, RuleContext(recipe.as_of + FUTURE_TOLERANCE)), mapping)
+    settled = pack_candidates(judge_candidates(candidates, RuleContext(build_config.as_of + FUTURE_TOLERANCE)), mapping)
     if "eventId" in mapping.event:
-        return cut_sessions(drop_repeats_by_given_id(settled, known), recipe.limits, visits)
+        return cut_sessions(drop_repeats_by_given_id(settled, known), build_config.limits, visits)
     given = "sessionId" in mapping.event
     earlier = earlier_events(known, given_sessions=given) if known is not None else None
-    return cut_sessions(settled, recipe.limits, visits, earlier)
+    return cut_sessions(settled, build_config.limits, visits, earlier)
 
 
-def write_tables(judged: DataFrame, slot: RunOutput, known: DataFrame | None) -> None:
+def write_tables(judged: DataFrame, run_output: RunOutput, known: DataFrame | None) -> None:
     """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
     events = events_of(judged)
-    (events if known is None else events.unionByName(known)).write.parquet(slot.folder("events"))
+    (events if known is None else events.unionByName(known)).write.parquet(run_output.folder("events"))
     refused = judged.where(F.col(REFUSAL).isNotNull()).select(f"{REFUSAL}.*")
     at = F.col(AT) if AT in refused.columns else F.lit(None)
     tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in refused.columns else F.lit(0)
@@ -193,7 +195,7 @@ def write_tables(judged: DataFrame, slot: RunOutput, known: DataFrame | None) ->
         (tried + 1).cast("int").alias("attempts"),
         (F.col(RENDERED) if RENDERED in refused.columns else F.lit(False)).alias("rendered"),
     )
-    quarantine.write.parquet(slot.folder("quarantine"))
+    quarantine.write.parquet(run_output.folder("quarantine"))
 
 
 def find_repeated(judged: DataFrame) -> RepeatedKey:
@@ -202,16 +204,18 @@ def find_repeated(judged: DataFrame) -> RepeatedKey:
     return RepeatedKey(row["hash"], row["rows"])
 
 
-def write_visits(visits: DataFrame, slot: RunOutput, kept: VisitRetention, ids: int) -> tuple[BatchState, DataFrame]:
+def write_visits(
+    visits: DataFrame, run_output: RunOutput, kept: VisitRetention, ids: int
+) -> tuple[BatchState, DataFrame]:
     """Write what the batch leaves for those after it, where nobody reads yet, and read it back."""
-    folder = slot.folder(VISITS_TABLE)
+    folder = run_output.folder(VISITS_TABLE)
     visits.where(kept.condition).write.parquet(folder)
-    rows = slot.lake.rows(folder, VISITS)
+    rows = run_output.lake.rows(folder, VISITS)
     row = fingerprint(rows).collect()[0]
     return BatchState(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until), rows
 
 
-def written(slot: RunOutput) -> tuple[DataFrame, DataFrame]:
+def written(run_output: RunOutput) -> tuple[DataFrame, DataFrame]:
     """Read back a run's rows of `events` and `quarantine`."""
-    events = slot.lake.rows(slot.folder("events"), EVENTS)
-    return events, slot.lake.rows(slot.folder("quarantine"), QUARANTINE)
+    events = run_output.lake.rows(run_output.folder("events"), EVENTS)
+    return events, run_output.lake.rows(run_output.folder("quarantine"), QUARANTINE)

@@ -47,9 +47,9 @@ def find_event_timeline(events: DataFrame, judged: GateReport, interval: Interva
     types = None if _few_types(judged) else [row["eventType"] for row in top_types(slim, TYPES).collect()]
     if interval is not None:
         length = interval.end - interval.start
-        flow = _counted(slim, types, Interval(interval.start - length, interval.end + length), interval)
-        if flow.earlier + flow.later <= flow.total:
-            return flow
+        event_timeline = _counted(slim, types, Interval(interval.start - length, interval.end + length), interval)
+        if event_timeline.earlier + event_timeline.later <= event_timeline.total:
+            return event_timeline
     return _counted(slim, types, _days(slim), interval)
 
 

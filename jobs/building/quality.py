@@ -117,9 +117,9 @@ class JudgedBatch:
     Attributes:
         label: names it.
         interval: the time that it is of, where that is known.
-        built: its rows, as they were written.
+        result: its rows, as they were written.
         counters: of the batch as a whole.
-        recipe: that it was built by.
+        build_config: that it was built by.
         earlier: batches before it.
         current: the publication that it replaces, unless it fails; None where none has passed.
         redelivery: what becomes of the events of that one that were delivered.
@@ -127,9 +127,9 @@ class JudgedBatch:
 
     label: str
     interval: Interval | None
-    built: BuildResult
+    result: BuildResult
     counters: Mapping[str, Any]
-    recipe: BuildConfig
+    build_config: BuildConfig
     earlier: Sequence[EarlierBatch]
     current: Manifest | None
     redelivery: DeliveredChanges
@@ -142,11 +142,11 @@ def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
 
 def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
     """Count what the gate is told of a batch: two aggregates by Spark over its events, the rest is known."""
-    built, counters, mapping = batch.built, batch.counters, batch.recipe.mapping
-    fields, repeated = filled_fields(mapping), built.repeated
+    result, counters, mapping = batch.result, batch.counters, batch.build_config.mapping
+    fields, repeated = filled_fields(mapping), result.repeated
     columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
     shown = _one_row(
-        event_facts(built.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
+        event_facts(result.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
     )
     largest = 0 if repeated is None else repeated.duplicates + shown.pop("repeated_here")
     times = [None if shown[name] is None else _EPOCH + timedelta(microseconds=shown[name]) for name in _TIMES]
@@ -154,7 +154,7 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
         **counters["reasons"],
         **{name: counters[name] for name in ("quarantined", "duplicates")},
         **{name: shown[name] for name in _SHOWN},
-        **_one_row(repetition_facts(built.events)),
+        **_one_row(repetition_facts(result.events)),
         "largest_eventId": largest if largest > 1 else 0,
         "anonymous_sessions": counters["anonymousSessions"],
     }
@@ -163,10 +163,10 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
         sizes=sizes if counters["read"] is None else {"records": counters["read"], **sizes},
         filtered=counters["filtered"],
         counts=counts,
-        filled={name: shown[name] for name in columns} | built.given,
+        filled={name: shown[name] for name in columns} | result.given,
         event_types=shown["event_types"],
         property_keys=len(mapping.properties),
-        single_event_sessions=built.lengths.sizes[0],
+        single_event_sessions=result.lengths.sizes[0],
         sessions_given="sessionId" in mapping.event,
         earliest=times[0],
         latest=times[1],
@@ -177,7 +177,7 @@ def evaluate_batch(batch: JudgedBatch, numbers: BatchNumbers, gate: Gate) -> lis
     """Judge a batch by what was counted of it."""
     observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
     observed |= batch.redelivery.observations()
-    checks = checks_on(filled_fields(batch.recipe.mapping))
+    checks = checks_on(filled_fields(batch.build_config.mapping))
     return judge_batch(batch.label, observed, numbers.sizes, gate.thresholds, checks)
 
 
@@ -192,7 +192,7 @@ def report_batch(
         runId=run_id,
         gate=gate,
         overruled=gate != outcome(findings),
-        asOf=batch.recipe.as_of.isoformat(timespec="seconds"),
+        asOf=batch.build_config.as_of.isoformat(timespec="seconds"),
         ruleSet=rule_set(),
         counts={name: int(batch.counters[name]) for name in names} | {"merged": numbers.counts["merged"]},
         findings=findings,
@@ -203,7 +203,7 @@ def report_batch(
 
 
 def _samples(batch: JudgedBatch) -> list[RefusedSample]:
-    rows = refused_samples(batch.built.quarantine).orderBy("code", "place").drop("place").collect()
+    rows = refused_samples(batch.result.quarantine).orderBy("code", "place").drop("place").collect()
     return [RefusedSample(**row.asDict()) for row in rows]
 
 

@@ -128,11 +128,11 @@ class DeliveryHooks:
     sent: Callable[[DeliveryResult], None]
 
 
-def deliver(errand: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks) -> DeliveryResult | None:
+def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks) -> DeliveryResult | None:
     """Fix the plan, or take it up; send what is left of it.
 
     Args:
-        errand: what it goes by.
+        delivery_run: what it goes by.
         manifest: the batch's.
         kind: which of its events.
         hooks: who is told.
@@ -143,17 +143,17 @@ def deliver(errand: DeliveryRun, manifest: Manifest, kind: Kind, hooks: Delivery
     Raises:
         JobError: it cannot be done, or not now.
     """
-    ledger = Ledger(errand.lake, manifest.batch, errand.service)
+    ledger = Ledger(delivery_run.lake, manifest.batch, delivery_run.service)
     known = ledger.balance(manifest) if kind == "batch" else None
     if known is not None:
         counts = settled(manifest, known)
         hooks.account(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
-    with held(errand.lake.files, errand.lake.root, ledger.tracker, errand.run.runId) as lock:
-        guard = JobGuard(errand.lake.context, lambda: _reason_to_end(errand, lock))
-        with guard.guarding(), unfinished_if_rebuilt(errand.lake.manifests, [manifest]):
-            return _deliver(errand, manifest, kind, hooks, HeldResources(ledger, lock, guard))
+    with held(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
+        guard = JobGuard(delivery_run.lake.context, lambda: _reason_to_end(delivery_run, lock))
+        with guard.guarding(), unfinished_if_rebuilt(delivery_run.lake.manifests, [manifest]):
+            return _deliver(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,11 @@ class HeldResources:
 
 
 def _deliver(
-    errand: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, held_here: HeldResources
+    delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, held_here: HeldResources
 ) -> DeliveryResult | None:
     ledger, lock = held_here.ledger, held_here.lock
-    plan, before = ledger.plan(kind, manifest, errand.run.runId, lock.ensure)
-    is_new, after = plan.runId == errand.run.runId, before
+    plan, before = ledger.plan(kind, manifest, delivery_run.run.runId, lock.ensure)
+    is_new, after = plan.runId == delivery_run.run.runId, before
     sums = account(manifest, plan, before, after)
     hooks.account(sums)
     check_counts(f"batch {manifest.batch}", sums, before.unplanned)
@@ -184,12 +184,12 @@ def _deliver(
     if before.pending:
         requests = ledger.remaining(plan)
         hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
-        errand.display.begin(hooks.ready())
-        errand.timeline.begin(manifest.batch)
-        keep = partial(ledger.write, plan, errand.run.runId)
-        trust = replace(errand.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+        delivery_run.display.begin(hooks.ready())
+        delivery_run.timeline.begin(manifest.batch)
+        keep = partial(ledger.write, plan, delivery_run.run.runId)
+        trust = replace(delivery_run.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
         with held_here.guard.paused():
-            sent = _send(replace(errand, pace=replace(errand.pace, trust=trust)), requests, lock, keep)
+            sent = _send(replace(delivery_run, pace=replace(delivery_run.pace, trust=trust)), requests, lock, keep)
         hooks.sent(sent)
         hooks.account(_as_kept(sums, sent.kept))
         if sent.error is not None:
@@ -197,7 +197,7 @@ def _deliver(
         after = ledger.tally(plan)
         sums = account(manifest, plan, before, after)
         hooks.account(sums)
-    ledger.settle(plan, sums["deadLettered"], manifest, errand.run.runId, lock.ensure)
+    ledger.settle(plan, sums["deadLettered"], manifest, delivery_run.run.runId, lock.ensure)
     check_counts(f"batch {manifest.batch}", sums, after.unplanned)
     if not after.pending:
         lock.ensure()
@@ -205,13 +205,13 @@ def _deliver(
     return sent
 
 
-def _reason_to_end(errand: DeliveryRun, lock: Lock) -> JobError | None:
+def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
     """Say why a delivery is not to go on."""
     try:
         lock.check()
     except JobError as lost:
         return lost
-    return errand.run.reason_to_end(errand.deadline)
+    return delivery_run.run.reason_to_end(delivery_run.deadline)
 
 
 def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
@@ -231,19 +231,25 @@ def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
 
 
 def _send(
-    errand: DeliveryRun, requests: DataFrame, lock: Lock, keep: Callable[[list[OutcomeRow]], None]
+    delivery_run: DeliveryRun, requests: DataFrame, lock: Lock, keep: Callable[[list[OutcomeRow]], None]
 ) -> DeliveryResult:
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
     asked = threading.Event()
-    errand.run.if_interrupted = UNDER_WAY
-    if errand.display.draws:
+    delivery_run.run.if_interrupted = UNDER_WAY
+    if delivery_run.display.draws:
         stop_console_progress(requests.sparkSession)
-    timeline = errand.timeline
-    shown = (timeline.show, errand.display.show)
+    timeline = delivery_run.timeline
+    shown = (timeline.show, delivery_run.display.show)
     watch = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
-    with errand.run.interruption.gently(asked.set), errand.deadline.gently(asked.set):
-        sent = send(part(requests, errand.pace.max_rate), errand.service, errand.pace, errand.target, watch)
-    errand.run.if_interrupted = SENT
+    with delivery_run.run.interruption.gently(asked.set), delivery_run.deadline.gently(asked.set):
+        sent = send(
+            part(requests, delivery_run.pace.max_rate),
+            delivery_run.service,
+            delivery_run.pace,
+            delivery_run.target,
+            watch,
+        )
+    delivery_run.run.if_interrupted = SENT
     return sent
 
 

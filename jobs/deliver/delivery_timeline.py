@@ -123,7 +123,7 @@ class TimelineRecorder:
         times = [row["startedAt"] for row in rows]
         self._receipts = _hull(self._receipts, (min(times), max(times)))
 
-    def course(self) -> DeliveryTimeline:
+    def delivery_timeline(self) -> DeliveryTimeline:
         """Say how it went so far."""
         return DeliveryTimeline(
             began=self._began,

@@ -30,14 +30,14 @@ class ReplayRunner:
     """Sends batches in order, each when the one before it has ended.
 
     Args:
-        errand: what the deliveries go by; its run's counters hold the sum at any time.
+        delivery_run: what the deliveries go by; its run's counters hold the sum at any time.
         manifests: of the batches, oldest first.
     """
 
-    def __init__(self, errand: DeliveryRun, manifests: Sequence[Manifest]) -> None:
-        self._errand = errand
+    def __init__(self, delivery_run: DeliveryRun, manifests: Sequence[Manifest]) -> None:
+        self._delivery_run = delivery_run
         self._batches = [manifest.batch for manifest in manifests]
-        self._accounts, self._ended = accounts(errand.lake, errand.service, manifests)
+        self._accounts, self._ended = accounts(delivery_run.lake, delivery_run.service, manifests)
         self._calls: Counter[str] = Counter()
         self._full = FullSeconds()
         self._rested_at = time.monotonic()
@@ -54,13 +54,13 @@ class ReplayRunner:
                 continue
             self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
-            manifest = sendable(self._errand.lake, batch)
+            manifest = sendable(self._delivery_run.lake, batch)
             repeat_warnings(manifest)
             ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
             hooks = DeliveryHooks(account=partial(self._tell, batch), ready=ready, sent=self._add)
-            sent = deliver(self._errand, manifest, "batch", hooks)
+            sent = deliver(self._delivery_run, manifest, "batch", hooks)
             self._check_end(batch, sent)
-        check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._errand.run.counters)
+        check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._delivery_run.run.counters)
 
     @property
     def refused(self) -> list[str]:
@@ -68,26 +68,26 @@ class ReplayRunner:
         return [batch for batch in self._batches if self._accounts[batch]["deadLettered"]]
 
     def _check_whether_to_go_on(self) -> None:
-        if self._errand.run.interruption.came:
+        if self._delivery_run.run.interruption.came:
             raise UnfinishedError(
-                f"interrupted: {pending_in_words(self._errand.run.counters)}; run this again, it resumes"
+                f"interrupted: {pending_in_words(self._delivery_run.run.counters)}; run this again, it resumes"
             )
         self._check_deadline()
 
     def _check_deadline(self) -> None:
-        deadline = self._errand.deadline
+        deadline = self._delivery_run.deadline
         if deadline.came:
             raise UnfinishedError(
-                f"{deadline.because}: {pending_in_words(self._errand.run.counters)}; run this again, it goes on"
+                f"{deadline.because}: {pending_in_words(self._delivery_run.run.counters)}; run this again, it goes on"
             )
 
     def _check_end(self, batch: str, sent: DeliveryResult | None) -> None:
         """End where something is left of a batch: the next ones come after it."""
-        counters, interrupted = self._errand.run.counters, self._errand.run.interruption.came
+        counters, interrupted = self._delivery_run.run.counters, self._delivery_run.run.interruption.came
         if self._accounts[batch]["pending"]:
             if not interrupted and (sent is None or sent.ending is None):
                 self._check_deadline()
-            exit_of(sent, counters, self._errand.service, interrupted=interrupted)
+            exit_of(sent, counters, self._delivery_run.service, interrupted=interrupted)
 
     def _tell(self, batch: str, change: Account) -> None:
         self._accounts[batch].update(change)
@@ -98,21 +98,21 @@ class ReplayRunner:
         if sent.progress.calls.answered:
             self._full += sent.full
         self._rested_at = time.monotonic() + _SECOND
-        self._errand.run.counters.update(self._calls, achievedRate=self._full.rate)
+        self._delivery_run.run.counters.update(self._calls, achievedRate=self._full.rate)
 
     def _sum_up(self) -> None:
         sums: Counter[str] = Counter()
         for each in self._accounts.values():
             sums.update(each)
         done = sum(not each["pending"] for each in self._accounts.values())
-        self._errand.run.counters.update(sums, batches=len(self._batches), batchesDone=done)
+        self._delivery_run.run.counters.update(sums, batches=len(self._batches), batchesDone=done)
 
     def _ready(self, what: str) -> ProgressGoal:
         """Let the last batch's last second pass: its calls and the first of this one would share a second."""
         time.sleep(max(self._rested_at - time.monotonic(), 0.0))
-        counters: dict[str, Any] = self._errand.run.counters
+        counters: dict[str, Any] = self._delivery_run.run.counters
         return ProgressGoal(
-            counters["events"], counters["events"] - counters["pending"], self._errand.pace.max_rate, what
+            counters["events"], counters["events"] - counters["pending"], self._delivery_run.pace.max_rate, what
         )
 
 

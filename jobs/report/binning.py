@@ -40,57 +40,68 @@ def bin_width(span: timedelta, most: int, of: timedelta = _SECOND) -> timedelta:
     return next(fit, _WIDTHS[-1])
 
 
-def arranged(flow: EventTimeline) -> EventTimeline:
+def arranged(event_timeline: EventTimeline) -> EventTimeline:
     """Make few bins of many: those of the label's interval, and others that hold events, or are between them.
 
     The few events that lie outside the interval are told apart, and not shown.
     """
-    flow = _without_strays(flow)
-    filled = [place for place in range(flow.bins) if any(one.counts[place] for one in flow.series)]
-    ends = [flow.since + place * flow.width for place in (*filled[:1], *[last + 1 for last in filled[-1:]])]
-    if _shows(flow):
-        ends += flow.interval or ()
+    event_timeline = _without_strays(event_timeline)
+    filled = [place for place in range(event_timeline.bins) if any(one.counts[place] for one in event_timeline.series)]
+    ends = [
+        event_timeline.since + place * event_timeline.width
+        for place in (*filled[:1], *[last + 1 for last in filled[-1:]])
+    ]
+    if _shows(event_timeline):
+        ends += event_timeline.interval or ()
     if not ends:
-        return flow
-    width = bin_width(max(ends) - min(ends), MOST, flow.width)
+        return event_timeline
+    width = bin_width(max(ends) - min(ends), MOST, event_timeline.width)
     since = _EPOCH + (min(ends) - _EPOCH) // width * width
     bins = -((since - max(ends)) // width)
-    series = tuple(EventSeries(one.name, _summed(one, flow, since, width, bins)) for one in flow.series)
-    return replace(flow, since=since, width=width, series=series)
+    series = tuple(
+        EventSeries(one.name, _summed(one, event_timeline, since, width, bins)) for one in event_timeline.series
+    )
+    return replace(event_timeline, since=since, width=width, series=series)
 
 
-def _shows(flow: EventTimeline) -> bool:
+def _shows(event_timeline: EventTimeline) -> bool:
     """Whether the label's interval is among the bins."""
-    return flow.interval is not None and flow.since <= flow.interval.start and flow.interval.end <= flow.until
+    return (
+        event_timeline.interval is not None
+        and event_timeline.since <= event_timeline.interval.start
+        and event_timeline.interval.end <= event_timeline.until
+    )
 
 
-def _without_strays(flow: EventTimeline) -> EventTimeline:
+def _without_strays(event_timeline: EventTimeline) -> EventTimeline:
     """Where few events lie before the label's interval, or after it, count them as earlier or later."""
-    if flow.interval is None or not _shows(flow):
-        return flow
-    first = (flow.interval.start - flow.since) // flow.width
-    last = -((flow.since - flow.interval.end) // flow.width)
-    before = sum(sum(one.counts[:first]) for one in flow.series)
-    after = sum(sum(one.counts[last:]) for one in flow.series)
-    most = STRAYS * (flow.total + flow.earlier + flow.later)
+    if event_timeline.interval is None or not _shows(event_timeline):
+        return event_timeline
+    first = (event_timeline.interval.start - event_timeline.since) // event_timeline.width
+    last = -((event_timeline.since - event_timeline.interval.end) // event_timeline.width)
+    before = sum(sum(one.counts[:first]) for one in event_timeline.series)
+    after = sum(sum(one.counts[last:]) for one in event_timeline.series)
+    most = STRAYS * (event_timeline.total + event_timeline.earlier + event_timeline.later)
     cut_first, cut_last = (
-        first if before + flow.earlier <= most else 0,
-        last if after + flow.later <= most else flow.bins,
+        first if before + event_timeline.earlier <= most else 0,
+        last if after + event_timeline.later <= most else event_timeline.bins,
     )
     return replace(
-        flow,
-        since=flow.since + cut_first * flow.width,
-        series=tuple(EventSeries(one.name, one.counts[cut_first:cut_last]) for one in flow.series),
-        earlier=flow.earlier + (before if cut_first else 0),
-        later=flow.later + (after if cut_last < flow.bins else 0),
+        event_timeline,
+        since=event_timeline.since + cut_first * event_timeline.width,
+        series=tuple(EventSeries(one.name, one.counts[cut_first:cut_last]) for one in event_timeline.series),
+        earlier=event_timeline.earlier + (before if cut_first else 0),
+        later=event_timeline.later + (after if cut_last < event_timeline.bins else 0),
     )
 
 
-def _summed(series: EventSeries, flow: EventTimeline, since: datetime, width: timedelta, bins: int) -> tuple[int, ...]:
+def _summed(
+    series: EventSeries, event_timeline: EventTimeline, since: datetime, width: timedelta, bins: int
+) -> tuple[int, ...]:
     counts = [0] * bins
     for place, count in enumerate(series.counts):
         if count:
-            counts[(flow.since + place * flow.width - since) // width] += count
+            counts[(event_timeline.since + place * event_timeline.width - since) // width] += count
     return tuple(counts)
 
 
@@ -98,21 +109,21 @@ MOST_POINTS: Final = 150
 """Points of a chart."""
 
 
-def shown(course: DeliveryTimeline) -> DeliveryTimeline:
+def shown(delivery_timeline: DeliveryTimeline) -> DeliveryTimeline:
     """Leave out the stretches before the first call and after the last answer, and merge neighbours to few points."""
-    busy = [place for place, point in enumerate(course.points) if point.attempts or point.ended]
+    busy = [place for place, point in enumerate(delivery_timeline.points) if point.attempts or point.ended]
     if not busy:
-        return replace(course, points=())
-    points = course.points[busy[0] : busy[-1] + 1]
+        return replace(delivery_timeline, points=())
+    points = delivery_timeline.points[busy[0] : busy[-1] + 1]
     together = -(-len(points) // MOST_POINTS)
     merged = [merge(points[place : place + together]) for place in range(0, len(points), together)]
-    passed = busy[0] * course.width
+    passed = busy[0] * delivery_timeline.width
     return replace(
-        course,
-        began=course.began + timedelta(seconds=passed),
-        width=course.width * together,
+        delivery_timeline,
+        began=delivery_timeline.began + timedelta(seconds=passed),
+        width=delivery_timeline.width * together,
         points=tuple(merged),
-        starts=tuple((batch, seconds - passed) for batch, seconds in course.starts),
+        starts=tuple((batch, seconds - passed) for batch, seconds in delivery_timeline.starts),
     )
 
 
@@ -139,6 +150,6 @@ def latencies(points: Sequence[CallPoint]) -> Mapping[int, int]:
     return total
 
 
-def rates(course: DeliveryTimeline, count: Callable[[CallPoint], int]) -> list[float]:
+def rates(delivery_timeline: DeliveryTimeline, count: Callable[[CallPoint], int]) -> list[float]:
     """Give a count a second for each point."""
-    return [count(point) / course.width for point in course.points]
+    return [count(point) / delivery_timeline.width for point in delivery_timeline.points]

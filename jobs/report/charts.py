@@ -22,68 +22,77 @@ MOST_BORDERS: Final = 60
 """Lines between sendings that a chart can bear."""
 
 
-def flow_chart(flow: EventTimeline) -> str:
+def flow_chart(timeline: EventTimeline) -> str:
     """Draw when events happened, by type: one on top of the other."""
-    edges = [_number(flow.since + place * flow.width) for place in range(flow.bins + 1)]
-    base = [0] * flow.bins
-    text = f"{flow.total:,} events from {flow.since:%Y-%m-%d %H:%M:%S} to {flow.until:%Y-%m-%d %H:%M:%S} UTC"
+    edges = [_number(timeline.since + place * timeline.width) for place in range(timeline.bins + 1)]
+    base = [0] * timeline.bins
+    text = (
+        f"{timeline.total:,} events from {timeline.since:%Y-%m-%d %H:%M:%S} to {timeline.until:%Y-%m-%d %H:%M:%S} UTC"
+    )
     with drawing("flow", "Events over time, by type", text) as drawn:
-        for series, swatch in zip(flow.series, swatches(flow), strict=True):
+        for series, swatch in zip(timeline.series, swatches(timeline), strict=True):
             top = [low + count for low, count in zip(base, series.counts, strict=True)]
             drawn.axes.stairs(top, edges, baseline=base, fill=True, facecolor=colour(swatch), **_EDGE)
             base = top
-        if flow.interval is not None:
-            _borders(drawn, [moment for moment in flow.interval if flow.since < moment < flow.until])
-        count_axis(drawn.axes, max(base), f"events in {span(flow.width)}")
-        time_axis(drawn.axes, flow.since, flow.until)
+        if timeline.interval is not None:
+            _borders(
+                drawn,
+                [moment for moment in timeline.interval if timeline.since < moment < timeline.until],
+            )
+        count_axis(drawn.axes, max(base), f"events in {span(timeline.width)}")
+        time_axis(drawn.axes, timeline.since, timeline.until)
     return drawn.svg
 
 
-def calls_chart(course: DeliveryTimeline) -> str:
+def calls_chart(timeline: DeliveryTimeline) -> str:
     """Draw calls a second, by when they began, those that were throttled on top, against the target and the limit."""
-    edges = _edges(course)
-    begun = rates(course, lambda point: point.attempts)
+    edges = _edges(timeline)
+    begun = rates(timeline, lambda point: point.attempts)
     # A call is throttled a moment after it began, which may be in the next second.
-    throttled = rates(course, lambda point: min(point.throttled, point.attempts))
+    throttled = rates(timeline, lambda point: min(point.throttled, point.attempts))
     well = [all_ - some for all_, some in zip(begun, throttled, strict=True)]
-    target = [point.target if point.seconds else nan for point in course.points]
-    text = f"Up to {max(begun):,.0f} calls a second began; the limit is {course.limit:,g} a second."
+    target = [point.target if point.seconds else nan for point in timeline.points]
+    text = f"Up to {max(begun):,.0f} calls a second began; the limit is {timeline.limit:,g} a second."
     with drawing("calls", "Calls a second over time", text) as drawn:
         drawn.axes.stairs(well, edges, fill=True, facecolor=colour("c0"), **_EDGE)
         drawn.axes.stairs(begun, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE)
         drawn.axes.stairs(target, edges, baseline=None, edgecolor=colour("ink"), linewidth=1.4)
-        if shows_limit(course):
-            drawn.axes.axhline(course.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
-        _sendings(drawn, course)
+        if shows_limit(timeline):
+            drawn.axes.axhline(timeline.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
+        _sendings(drawn, timeline)
         top = max(begun)
-        count_axis(drawn.axes, max(top, course.limit) if shows_limit(course) else top * 1.5, "calls a second")
-        time_axis(drawn.axes, *_ends(course))
+        count_axis(
+            drawn.axes,
+            max(top, timeline.limit) if shows_limit(timeline) else top * 1.5,
+            "calls a second",
+        )
+        time_axis(drawn.axes, *_ends(timeline))
     return drawn.svg
 
 
-def shows_limit(course: DeliveryTimeline) -> bool:
+def shows_limit(timeline: DeliveryTimeline) -> bool:
     """Whether the limit is near enough to the calls to stand in one chart with them."""
-    return course.limit <= FAR * max(rates(course, lambda point: point.attempts))
+    return timeline.limit <= FAR * max(rates(timeline, lambda point: point.attempts))
 
 
-def latency_chart(course: DeliveryTimeline) -> str:
+def latency_chart(timeline: DeliveryTimeline) -> str:
     """Draw the median and the 95th percentile of the latency."""
-    edges = _edges(course)
-    median, p95 = ([percentile(point.latencies, share) or nan for point in course.points] for share in (0.5, 0.95))
+    edges = _edges(timeline)
+    median, p95 = ([percentile(point.latencies, share) or nan for point in timeline.points] for share in (0.5, 0.95))
     top = max((value for value in p95 if value == value), default=0.0)  # noqa: PLR0124 - all but nan
     text = f"The 95th percentile is {top:,.0f} ms at the most."
     with drawing("latency", "Latency over time", text) as drawn:
         drawn.axes.stairs(p95, edges, baseline=None, edgecolor=colour("c1"), linewidth=1.6)
         drawn.axes.stairs(median, edges, baseline=None, edgecolor=colour("c0"), linewidth=1.6)
-        _sendings(drawn, course)
+        _sendings(drawn, timeline)
         count_axis(drawn.axes, top, "milliseconds")
-        time_axis(drawn.axes, *_ends(course))
+        time_axis(drawn.axes, *_ends(timeline))
     return drawn.svg
 
 
-def swatches(flow: EventTimeline) -> list[str]:
+def swatches(timeline: EventTimeline) -> list[str]:
     """Name the colours of the series; all others together have their own."""
-    return [OTHER if one.name is None else f"c{place}" for place, one in enumerate(flow.series)]
+    return [OTHER if one.name is None else f"c{place}" for place, one in enumerate(timeline.series)]
 
 
 def span(width: timedelta) -> str:
@@ -100,10 +109,10 @@ def span(width: timedelta) -> str:
     return f"{width.total_seconds():g} s"
 
 
-def _sendings(drawn: Drawing, course: DeliveryTimeline) -> None:
+def _sendings(drawn: Drawing, timeline: DeliveryTimeline) -> None:
     """Draw where one sending ends and the next begins."""
-    first, last = _ends(course)
-    starts = [course.began + timedelta(seconds=seconds) for _, seconds in course.starts[1:]]
+    first, last = _ends(timeline)
+    starts = [timeline.began + timedelta(seconds=seconds) for _, seconds in timeline.starts[1:]]
     if len(starts) <= MOST_BORDERS:
         _borders(drawn, [start for start in starts if first < start < last])
 
@@ -113,13 +122,13 @@ def _borders(drawn: Drawing, moments: list[datetime]) -> None:
         drawn.axes.axvline(_number(moment), color=colour("faint"), linewidth=0.8, linestyle=(0, (2, 3)))
 
 
-def _edges(course: DeliveryTimeline) -> list[float]:
-    width = timedelta(seconds=course.width)
-    return [_number(course.began + place * width) for place in range(len(course.points) + 1)]
+def _edges(timeline: DeliveryTimeline) -> list[float]:
+    width = timedelta(seconds=timeline.width)
+    return [_number(timeline.began + place * width) for place in range(len(timeline.points) + 1)]
 
 
-def _ends(course: DeliveryTimeline) -> tuple[datetime, datetime]:
-    return course.began, course.began + timedelta(seconds=course.width) * len(course.points)
+def _ends(timeline: DeliveryTimeline) -> tuple[datetime, datetime]:
+    return timeline.began, timeline.began + timedelta(seconds=timeline.width) * len(timeline.points)
 
 
 def _number(moment: datetime) -> float:

@@ -40,23 +40,25 @@ class Figure:
 def page(told: ReportInput) -> str:
     """Write the page of a run: a whole HTML document."""
     summary = told.summary
-    course = shown(told.course) if told.course else None
+    timeline = shown(told.delivery_timeline) if told.delivery_timeline else None
     return _render(
         told=told,
         summary=summary,
         standing=run_status(summary),
         fates=_fates(summary),
         reasons=reasons(summary.get("reasons") or {}, summary.get("candidates", 0), RULES),
-        flow=_flow(told.flow) if told.flow else None,
+        event_chart=_event_chart(told.event_timeline) if told.event_timeline else None,
         sizes=sizes(told.lengths) if told.lengths else (),
         durations=durations(told.lengths) if told.lengths else (),
-        course=course,
-        codes=codes(course.refused) if course else (),
-        calls=_calls(course) if course and len(course.points) >= LEAST_POINTS else None,
-        latency=_latency(course) if course and len(course.points) >= LEAST_POINTS and _measured(course) else None,
-        total=merge(course.points) if course else None,
-        median=percentile(latencies(course.points), 0.5) if course else None,
-        p95=percentile(latencies(course.points), 0.95) if course else None,
+        delivery_timeline=timeline,
+        codes=codes(timeline.refused) if timeline else (),
+        calls=_calls(timeline) if timeline and len(timeline.points) >= LEAST_POINTS else None,
+        latency=_latency(timeline)
+        if timeline and len(timeline.points) >= LEAST_POINTS and _measured(timeline)
+        else None,
+        total=merge(timeline.points) if timeline else None,
+        median=percentile(latencies(timeline.points), 0.5) if timeline else None,
+        p95=percentile(latencies(timeline.points), 0.95) if timeline else None,
         most_starts=MOST_STARTS,
     )
 
@@ -67,26 +69,26 @@ def _fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
     return event_fates(summary) if "delivered" in summary else ()
 
 
-def _flow(flow: EventTimeline) -> Figure:
-    legend = zip(charts.swatches(flow), [one.name or "all other types" for one in flow.series], strict=True)
+def _event_chart(timeline: EventTimeline) -> Figure:
+    legend = zip(charts.swatches(timeline), [one.name or "all other types" for one in timeline.series], strict=True)
     # What is between tags is matplotlib's, and escaped; no type's name is in it.
-    return Figure(Markup(charts.flow_chart(flow)), tuple(legend))  # noqa: S704
+    return Figure(Markup(charts.flow_chart(timeline)), tuple(legend))  # noqa: S704
 
 
-def _calls(course: DeliveryTimeline) -> Figure:
+def _calls(timeline: DeliveryTimeline) -> Figure:
     legend = (("c0", "calls, not throttled"), ("c1", "throttled"), ("ink", "target"))
-    limit = (("dashed", f"limit, {course.limit:,g} a second"),) if charts.shows_limit(course) else ()
-    return Figure(Markup(charts.calls_chart(course)), legend + limit)  # noqa: S704 - as above
+    limit = (("dashed", f"limit, {timeline.limit:,g} a second"),) if charts.shows_limit(timeline) else ()
+    return Figure(Markup(charts.calls_chart(timeline)), legend + limit)  # noqa: S704 - as above
 
 
-def _measured(course: DeliveryTimeline) -> bool:
+def _measured(timeline: DeliveryTimeline) -> bool:
     """Whether a latency is known at all."""
-    return any(point.latencies for point in course.points)
+    return any(point.latencies for point in timeline.points)
 
 
-def _latency(course: DeliveryTimeline) -> Figure:
+def _latency(timeline: DeliveryTimeline) -> Figure:
     legend = (("c0", "median"), ("c1", "95th percentile"))
-    return Figure(Markup(charts.latency_chart(course)), legend)  # noqa: S704 - as above
+    return Figure(Markup(charts.latency_chart(timeline)), legend)  # noqa: S704 - as above
 
 
 def _render(**values: object) -> str:

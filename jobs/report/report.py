@@ -35,16 +35,16 @@ class Report:
     Attributes:
         wanted: whether a page will be written: what costs something is not found out for nothing.
         judged: what the gate has said.
-        flow: when the events happened.
+        event_timeline: when the events happened.
         lengths: how long sessions are.
-        course: tells how the delivery went until now.
+        delivery_timeline: tells how the delivery went until now.
     """
 
     wanted: bool = False
     judged: GateReport | None = None
-    flow: EventTimeline | None = None
+    event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
-    course: Callable[[], DeliveryTimeline] | None = None
+    delivery_timeline: Callable[[], DeliveryTimeline] | None = None
 
     def found(self, work: Callable[[], T | None]) -> T | None:
         """Do what serves the page alone; what goes wrong with it is no fault of the run.
@@ -78,9 +78,9 @@ class Report:
                 summary=summary,
                 started=started,
                 judged=self.judged,
-                flow=self.flow,
+                event_timeline=self.event_timeline,
                 lengths=self.lengths,
-                course=self.course() if self.course else None,
+                delivery_timeline=self.delivery_timeline() if self.delivery_timeline else None,
                 docs={name.removesuffix(".html") for name in documents},
                 documentedRun=None if self.judged else _documented_run(lake, batch, documents),
                 others=tuple(sorted(pages, key=_run, reverse=True)[:OTHERS]),

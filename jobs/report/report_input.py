@@ -144,9 +144,9 @@ class ReportInput:
         summary: the run's, as it is written down.
         started: when the run began, aware.
         judged: what the gate has said; None where it was not asked.
-        flow: when the events happened; None where that is not known.
+        event_timeline: when the events happened; None where that is not known.
         lengths: of sessions, likewise.
-        course: of the delivery, likewise.
+        delivery_timeline: of the delivery, likewise.
         docs: labels of the batches that have a page in the Data Docs.
         documentedRun: the run that the batch's page there is of; None where it is this one, or nobody knows.
         others: file names of other runs' pages in the same folder, the newest first.
@@ -155,9 +155,9 @@ class ReportInput:
     summary: Mapping[str, Any]
     started: datetime
     judged: GateReport | None = None
-    flow: EventTimeline | None = None
+    event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
-    course: DeliveryTimeline | None = None
+    delivery_timeline: DeliveryTimeline | None = None
     docs: Collection[str] = ()
     documentedRun: str | None = None
     others: Sequence[str] = ()

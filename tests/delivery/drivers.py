@@ -60,7 +60,7 @@ class Driver:
     address: DriverAddress
     kept: list[OutcomeRow] = field(default_factory=list)
 
-    def terms(self, service: TrackerEndpoint = NOWHERE, in_flight: int = 16) -> TaskConfig:
+    def task_config(self, service: TrackerEndpoint = NOWHERE, in_flight: int = 16) -> TaskConfig:
         return TaskConfig(service, self.address, in_flight)
 
     def keep(self) -> None:

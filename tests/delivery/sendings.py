@@ -160,8 +160,8 @@ class Sending:
     """A sender at work."""
 
     sender: Sender
-    permit: RateLease
-    feed: RequestBuffer
+    rate_lease: RateLease
+    buffer: RequestBuffer
     task: asyncio.Task[None] = field(init=False)
     outcomes: list[Outcome] = field(default_factory=list)
     ended_after: float = 0.0
@@ -176,17 +176,17 @@ class Sending:
 
     def own(self, rate: float = FAST, *, asked: float = FOR_EVER) -> None:
         """The driver gives the part, for good unless told since when."""
-        self.permit.grant(rate, owns=True, asked=asked)
+        self.rate_lease.grant(rate, owns=True, asked=asked)
         self.sender.pump()
 
     def hear(self, rate: float) -> None:
         """The driver is heard, which says nothing new: calls that are refused do not go on for ever without it."""
-        if self.permit.held:
+        if self.rate_lease.held:
             self.own(rate)
 
     def disown(self) -> None:
         """The driver gives the part to somebody else."""
-        self.permit.grant(0.0, owns=False, asked=asyncio.get_running_loop().time())
+        self.rate_lease.grant(0.0, owns=False, asked=asyncio.get_running_loop().time())
         self.sender.pump()
 
 
@@ -199,13 +199,13 @@ def start(
     retry: RetryPolicy = PATIENT,
     chance: Callable[[], float] = lambda: 1.0,
     ended: Callable[[Outcome], None] | None = None,
-    feed: RequestBuffer | None = None,
+    buffer: RequestBuffer | None = None,
 ) -> Sending:
     """Begin to send; the permit has held the rate for a second already, so the pacer's first second is over."""
     loop = cast(virtual.VirtualLoop, asyncio.get_running_loop())
-    permit = RateLease(loop.time)
+    rate_lease = RateLease(loop.time)
     time = WallClock(lambda: START + timedelta(seconds=loop.time() - service.begun), loop.time, chance)
-    sending = Sending(Sender(service, permit, retry, time, in_flight), permit, feed or closed_feed(source))
+    sending = Sending(Sender(service, rate_lease, retry, time, in_flight), rate_lease, buffer or closed_feed(source))
     sending.own(rate)
     sending.sender.when_news = lambda: loop.call_soon(sending.hear, rate)
     loop.stall(1.0)
@@ -216,16 +216,16 @@ def start(
 
 async def _send(sending: Sending, service: Script, ended: Callable[[Outcome], None]) -> None:
     try:
-        await sending.sender.send(sending.feed, ended)
+        await sending.sender.send(sending.buffer, ended)
     finally:
         sending.ended_after = asyncio.get_running_loop().time() - service.begun
 
 
 def closed_feed(source: Iterable[Request]) -> RequestBuffer:
-    feed = RequestBuffer(lambda: None)
-    feed.put(source)
-    feed.close()
-    return feed
+    buffer = RequestBuffer(lambda: None)
+    buffer.put(source)
+    buffer.close()
+    return buffer
 
 
 async def send(service: Script, source: Iterable[Request], **how: Any) -> Sending:

@@ -108,10 +108,10 @@ class Task:
         self.delivery = delivery
         self.name = f"part {part}, attempt {next(delivery.numbers)}"
         self.part = part
-        self.permit = NotedPermit(self.loop.time)
+        self.rate_lease = NotedPermit(self.loop.time)
         time = WallClock(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
-        self.sender = Sender(delivery.service, self.permit, RetryPolicy(), time, delivery.in_flight(part))
-        self.talk = TaskSession(self.permit, self.sender, self.loop.time)
+        self.sender = Sender(delivery.service, self.rate_lease, RetryPolicy(), time, delivery.in_flight(part))
+        self.talk = TaskSession(self.rate_lease, self.sender, self.loop.time)
         self.sender.when_news = self.ask
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
@@ -120,14 +120,14 @@ class Task:
 
     async def live(self) -> None:
         """Send everything, and say so."""
-        feed = RequestBuffer(lambda: None)
-        feed.put(self.requests)
-        feed.close()
+        buffer = RequestBuffer(lambda: None)
+        buffer.put(self.requests)
+        buffer.close()
         self.delivery.come(self)
         beat = self.loop.create_task(self._beat())
         try:
-            await self.sender.send(feed, lambda outcome: self.talk.report(row(outcome)))
-            self.talk.leave(complete=not self.permit.stopped)
+            await self.sender.send(buffer, lambda outcome: self.talk.report(row(outcome)))
+            self.talk.leave(complete=not self.rate_lease.stopped)
             self.ask()
             while self.connected and not self.talk.over:
                 await asyncio.sleep(WAY)
@@ -218,7 +218,7 @@ class Delivery:
     @property
     def starts(self) -> list[float]:
         """When calls started, of all tasks."""
-        return sorted(start for task in self.tasks.values() for start in task.permit.starts)
+        return sorted(start for task in self.tasks.values() for start in task.rate_lease.starts)
 
     async def _keep(self) -> None:
         """Make outcomes durable every second, where they can be."""

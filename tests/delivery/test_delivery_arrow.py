@@ -176,7 +176,7 @@ def test_a_task_sends_its_partition_and_tells_the_driver() -> None:
         batch(request_row(3, ["a", "bad"]), request_row(4, ["a"] * 4, ended=[f"{name(4)}.1"])),
     ]
     with emulator.running(EmulatorSettings(faults=faults)) as server, driving() as driver:
-        task = TaskDelivery(driver.terms(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url)))
+        task = TaskDelivery(driver.task_config(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url)))
         assert list(pickle.loads(pickle.dumps(task))(iter(batches))) == []
         received = Counter(event["eventId"] for event in server.events())
     assert received == Counter(["e1-0", "e1-1", "e2-0", "e3-0", "e4-2", "e4-3"])
@@ -216,7 +216,7 @@ def test_an_exception_of_spark_surfaces(monkeypatch: pytest.MonkeyPatch) -> None
         raise ConnectionResetError
 
     with driving() as driver, pytest.raises(ConnectionResetError):
-        list(TaskDelivery(driver.terms())(broken()))
+        list(TaskDelivery(driver.task_config())(broken()))
     assert driver.told() == service.delivered
 
 
@@ -232,8 +232,8 @@ def test_a_task_goes_to_the_executors_as_plain_values() -> None:
     text = pickle.dumps(TaskDelivery(TERMS))
     copy = pickle.loads(text)
     assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, in_flight=4))
-    assert (copy.terms.in_flight, copy.terms.retry.budget) == (3, 7.0)
-    assert copy.terms.address.secret == "secret-of-the-delivery"
+    assert (copy.task_config.in_flight, copy.task_config.retry.budget) == (3, 7.0)
+    assert copy.task_config.address.secret == "secret-of-the-delivery"
     assert b"emulator-secret" not in text and b"AKIDEMULATOR" not in text
 
 

@@ -76,11 +76,11 @@ def send(
     """Deliver parts, each in a task of its own, all at once."""
     begun = time.monotonic()
     with driving(limit, trust) as driver:
-        terms = replace(driver.terms(TrackerEndpoint("t-1", "eu-west-1", url), in_flight=64), retry=retry)
+        task_config = replace(driver.task_config(TrackerEndpoint("t-1", "eu-west-1", url), in_flight=64), retry=retry)
 
         def task(number: int) -> None:
             pieces = [parts[number][start : start + 20] for start in range(0, len(parts[number]), 20)]
-            left = deliver(terms, number, pieces)
+            left = deliver(task_config, number, pieces)
             for place, row in left.rows:
                 driver.server.call(partial(driver.dispatcher.accept, left.attempt, place, row))
 

@@ -126,7 +126,7 @@ def test_a_task_that_its_calls_in_flight_hold_back_leaves_its_share_to_the_other
             500, [ENDLESS] * 2, 25, nothing, service=service, in_flight=lambda part: in_flight if part == 0 else 256
         )
     )
-    slow, _fast = (between(task.permit.starts, 5, 25) for task in delivery.tasks.values())
+    slow, _fast = (between(task.rate_lease.starts, 5, 25) for task in delivery.tasks.values())
     assert slow == pytest.approx(in_flight / 2, rel=0.15)
     assert between(delivery.starts, 5, 25) >= 0.95 * 500
     assert fullest_second(delivery.starts) <= 500
@@ -175,7 +175,7 @@ def test_a_task_that_loses_the_driver_goes_on_at_its_lease_until_that_ends(notic
         first.cut(noticed_after=noticed_after)
 
     delivery = run(watched(500, [ENDLESS] * 2, 20, cut))
-    lost, other = (task.permit.starts for task in delivery.tasks.values())
+    lost, other = (task.rate_lease.starts for task in delivery.tasks.values())
     before = between(lost, cut_at - 2.0, cut_at)
     assert before > 0 and between(lost, cut_at, cut_at + LEASE_SECONDS - 0.25) == pytest.approx(before, rel=0.03)
     assert cut_at + LEASE_SECONDS - 0.25 < max(lost) <= cut_at + LEASE_SECONDS
@@ -200,7 +200,7 @@ def test_what_a_task_that_dies_held_comes_back_by_itself(noticed_after: float) -
     async def die(delivery: Delivery) -> None:
         await asyncio.sleep(5.0)
         first, _ = delivery.tasks.values()
-        first.permit.stopped = True
+        first.rate_lease.stopped = True
         first.cut(noticed_after=noticed_after)
 
     delivery = run(watched(500, [ENDLESS] * 2, 20, die))

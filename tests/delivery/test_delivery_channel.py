@@ -15,9 +15,9 @@ from delivery.control.wire import (
     DriverAddress,
     Message,
     MessageMac,
+    message_macs,
     nonce,
     read_line,
-    seals,
 )
 from tests.delivery.virtual import run
 
@@ -35,8 +35,8 @@ class Ends:
     """Both ends of a connection, each with its own seals."""
 
     def __init__(self, drivers: bytes, tasks: bytes, secret: str = SECRET) -> None:
-        self.at_driver = seals(secret, drivers, tasks)
-        self.at_task = seals(secret, drivers, tasks)
+        self.at_driver = message_macs(secret, drivers, tasks)
+        self.at_task = message_macs(secret, drivers, tasks)
 
     def to_driver(self) -> tuple[Callable[[Message], bytes], Callable[[bytes], Message]]:
         return self.at_task[0].close, self.at_driver[0].open
@@ -141,9 +141,9 @@ def test_no_two_connections_start_alike() -> None:
 @pytest.mark.parametrize("line", [b"", b"\n", b"GET / HTTP/1.1\r\n", b"0" * 31 + b"\n", b"0" * 33 + b"\n"])
 def test_who_does_not_start_with_a_nonce_is_nobody(line: bytes) -> None:
     with pytest.raises(ChannelError, match="does not speak"):
-        seals(SECRET, nonce(), line)
+        message_macs(SECRET, nonce(), line)
     with pytest.raises(ChannelError, match="does not speak"):
-        seals(SECRET, line, nonce())
+        message_macs(SECRET, line, nonce())
 
 
 # The secret.

@@ -67,12 +67,12 @@ def test_what_may_not_be_sent_any_more_when_the_connection_is_there_is_not_sent(
         sending = start(script, many(10), in_flight=4)
         await asyncio.sleep(STALL / 2)
         if ended == "stopped":
-            sending.permit.stopped = True
+            sending.rate_lease.stopped = True
         else:
             sending.disown()
         sending.sender.pump()
         await asyncio.sleep(2 * STALL)
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         sending.sender.pump()
         await sending.task
         return script, sending
@@ -130,7 +130,7 @@ def test_connections_that_cannot_be_had_are_tried_no_faster_than_calls_may_be_ma
         sending = start(script, many(400), rate=20.0, in_flight=256, retry=RetryPolicy(base=0.0))
         await asyncio.sleep(10.0)
         assert sending.sender.unreachable == NOBODY
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         sending.sender.pump()
         await sending.task
         return script

@@ -28,7 +28,7 @@ NAMES = [sha256(str(number).encode()).hexdigest() for number in range(20)]
 class Sender:
     """Makes a part's calls, one step at a time, whatever the rate."""
 
-    permit: RateLease
+    rate_lease: RateLease
     left: deque[str]
     under_way: list[str] = field(default_factory=list)
     calls: CallStatistics = field(default_factory=CallStatistics)
@@ -51,9 +51,9 @@ class Sender:
 
     def start(self) -> str | None:
         """Start a call, if one may start and there is one to make."""
-        while self.permit.owned and not self.permit.stopped and self.left:
+        while self.rate_lease.owned and not self.rate_lease.stopped and self.left:
             request = self.left.popleft()
-            if not self.permit.done.has(request):
+            if not self.rate_lease.done.has(request):
                 self.under_way.append(request)
                 return request
         return None
@@ -64,9 +64,9 @@ class Attempt:
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name = name
-        self.permit = RateLease(clock)
-        self.sender = Sender(self.permit, deque(NAMES))
-        self.talk = TaskSession(self.permit, self.sender, clock)  # type: ignore[arg-type]
+        self.rate_lease = RateLease(clock)
+        self.sender = Sender(self.rate_lease, deque(NAMES))
+        self.task_session = TaskSession(self.rate_lease, self.sender, clock)  # type: ignore[arg-type]
         self.reported: list[OutcomeRow] = []
         self.known: set[str] = set()
         """What the driver knew to have ended when it last gave the part."""
@@ -74,17 +74,17 @@ class Attempt:
         self.to_task: deque[str] = deque()
 
     def ask(self) -> None:
-        self.to_driver.append(json.dumps(self.talk.question()))
+        self.to_driver.append(json.dumps(self.task_session.question()))
 
     def end_call(self) -> None:
         row = {"requestId": self.sender.under_way.pop(0), "status": "delivered", "eventIds": [self.name]}
         self.reported.append(row)
-        self.talk.report(row)
+        self.task_session.report(row)
 
     def leave_if_done(self) -> None:
-        over = not self.sender.left or self.permit.stopped
-        if over and not self.sender.under_way and not self.talk.leaving:
-            self.talk.leave(complete=not self.permit.stopped)
+        over = not self.sender.left or self.rate_lease.stopped
+        if over and not self.sender.under_way and not self.task_session.leaving:
+            self.task_session.leave(complete=not self.rate_lease.stopped)
 
 
 class Conversation:
@@ -113,7 +113,7 @@ class Conversation:
 
     def check(self) -> None:
         """See that at most one attempt believes that it owns the part."""
-        assert sum(attempt.permit.owned for attempt in self.everybody) <= 1
+        assert sum(attempt.rate_lease.owned for attempt in self.everybody) <= 1
 
     # What may happen.
 
@@ -140,7 +140,7 @@ class Conversation:
         if attempt.to_task:
             answer = json.loads(attempt.to_task.popleft())
             attempt.known.update(answer["known"])
-            attempt.talk.obey(answer)
+            attempt.task_session.obey(answer)
 
     def start(self, attempt: Attempt) -> None:
         """Start a call."""
@@ -168,7 +168,7 @@ class Conversation:
             attempt.end_call()
         attempt.leave_if_done()
         self.exchange(attempt)
-        if attempt.talk.over:
+        if attempt.task_session.over:
             self.attempts.remove(attempt)
 
     def die(self, attempt: Attempt) -> None:
@@ -193,7 +193,7 @@ class Conversation:
     def come_back_through_spark(self) -> None:
         """What living attempts could not tell, the driver takes from what they give back."""
         for attempt in self.attempts:
-            for number, row in attempt.talk.untold():
+            for number, row in attempt.task_session.untold():
                 self.dispatcher.accept(attempt.name, number, row)
 
     def outcomes(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -206,7 +206,7 @@ class Conversation:
 
     def connect(self, attempt: Attempt) -> None:
         self.dispatcher.come(attempt.name, 0)
-        attempt.talk.start()
+        attempt.task_session.start()
 
     def say(self, attempt: Attempt, answer: Message) -> None:
         self.make_durable()
@@ -224,7 +224,7 @@ class Conversation:
         self.dispatcher.kept()
 
     def lives(self, attempt: Attempt) -> bool:
-        return attempt in self.attempts or attempt.talk.over
+        return attempt in self.attempts or attempt.task_session.over
 
 
 def ids(rows: list[OutcomeRow]) -> Counter[str]:

@@ -24,9 +24,9 @@ def quiet() -> RequestBuffer:
     return RequestBuffer(lambda: None)
 
 
-def drain(feed: RequestBuffer) -> list[str]:
+def drain(buffer: RequestBuffer) -> list[str]:
     taken = []
-    while (each := feed.take()) is not None:
+    while (each := buffer.take()) is not None:
         taken.append(each.requestId)
     return taken
 
@@ -34,8 +34,8 @@ def drain(feed: RequestBuffer) -> list[str]:
 class Reader:
     """A thread that puts numbered requests one by one, and closes the feed after the last."""
 
-    def __init__(self, feed: RequestBuffer, requests: int) -> None:
-        self._feed = feed
+    def __init__(self, buffer: RequestBuffer, requests: int) -> None:
+        self._buffer = buffer
         self._requests = requests
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._read)
@@ -60,69 +60,69 @@ class Reader:
 
     def _read(self) -> None:
         for number in range(self._requests):
-            if not self._feed.put([request(number)]):
+            if not self._buffer.put([request(number)]):
                 self.refused = True
                 return
             with self._moved:
                 self.put += 1
                 self._moved.notify_all()
-        self._feed.close()
+        self._buffer.close()
 
 
 @contextmanager
 def reading(requests: int) -> Iterator[tuple[RequestBuffer, Reader]]:
-    feed = quiet()
-    reader = Reader(feed, requests)
+    buffer = quiet()
+    reader = Reader(buffer, requests)
     reader.start()
     try:
-        yield feed, reader
+        yield buffer, reader
     finally:
-        feed.cut()
+        buffer.cut()
         assert reader.join()
 
 
 def test_requests_come_out_in_their_order() -> None:
-    feed = quiet()
-    assert feed.put([request(0), request(1)])
-    assert feed.put(iter([request(2)]))
-    assert drain(feed) == ["0", "1", "2"]
-    assert feed.take() is None
+    buffer = quiet()
+    assert buffer.put([request(0), request(1)])
+    assert buffer.put(iter([request(2)]))
+    assert drain(buffer) == ["0", "1", "2"]
+    assert buffer.take() is None
 
 
 def test_a_feed_is_empty_when_all_is_taken_and_no_more_comes() -> None:
-    feed = quiet()
-    states = [(feed.ready, feed.empty)]
-    feed.put([request(0)])
-    states.append((feed.ready, feed.empty))
-    feed.close()
-    states.append((feed.ready, feed.empty))
-    feed.take()
-    states.append((feed.ready, feed.empty))
+    buffer = quiet()
+    states = [(buffer.ready, buffer.empty)]
+    buffer.put([request(0)])
+    states.append((buffer.ready, buffer.empty))
+    buffer.close()
+    states.append((buffer.ready, buffer.empty))
+    buffer.take()
+    states.append((buffer.ready, buffer.empty))
     assert states == [(False, False), (True, False), (True, False), (False, True)]
-    assert not feed.failed
+    assert not buffer.failed
 
 
 def test_a_feed_whose_reader_failed_is_closed_and_says_so() -> None:
-    feed = quiet()
-    feed.put([request(0)])
-    feed.fail()
-    assert (feed.failed, feed.closed, drain(feed), feed.empty) == (True, True, ["0"], True)
+    buffer = quiet()
+    buffer.put([request(0)])
+    buffer.fail()
+    assert (buffer.failed, buffer.closed, drain(buffer), buffer.empty) == (True, True, ["0"], True)
 
 
-@pytest.mark.parametrize("what", [lambda feed: feed.put([request(0)]), RequestBuffer.close, RequestBuffer.fail])
+@pytest.mark.parametrize("what", [lambda buffer: buffer.put([request(0)]), RequestBuffer.close, RequestBuffer.fail])
 def test_the_loop_is_woken_for_whatever_is_new_when_it_can_be_seen(what: Callable[[RequestBuffer], object]) -> None:
     seen: list[tuple[bool, bool, bool]] = []
-    feed = RequestBuffer(lambda: seen.append((feed.ready, feed.closed, feed.failed)))
-    what(feed)
-    assert seen == [(feed.ready, feed.closed, feed.failed)] != [(False, False, False)]
+    buffer = RequestBuffer(lambda: seen.append((buffer.ready, buffer.closed, buffer.failed)))
+    what(buffer)
+    assert seen == [(buffer.ready, buffer.closed, buffer.failed)] != [(False, False, False)]
 
 
 def test_a_reader_waits_while_there_is_no_room() -> None:
-    with reading(5_000) as (feed, reader):
+    with reading(5_000) as (buffer, reader):
         assert reader.wait_for(ROOM)
         assert not reader.join(0.05)
         assert reader.put == ROOM
-        feed.take()
+        buffer.take()
 
 
 @pytest.fixture
@@ -133,11 +133,11 @@ def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_second_look")
 def test_a_reader_that_waits_goes_on_when_half_is_taken() -> None:
-    with reading(600) as (feed, reader):
+    with reading(600) as (buffer, reader):
         assert reader.wait_for(ROOM)
         for _ in range(ROOM // 2 - 1):
-            feed.take()
-        assert feed.take() is not None
+            buffer.take()
+        assert buffer.take() is not None
         assert reader.join()
         assert (reader.put, reader.refused) == (600, False)
 
@@ -145,11 +145,11 @@ def test_a_reader_that_waits_goes_on_when_half_is_taken() -> None:
 def test_a_partition_never_lies_in_memory_whole() -> None:
     dice = random.Random(7)
     taken: list[str] = []
-    with reading(20_000) as (feed, reader):
-        while not feed.empty:
+    with reading(20_000) as (buffer, reader):
+        while not buffer.empty:
             if dice.random() < 0.01:
                 assert reader.wait_for(min(len(taken) + ROOM // 2, 20_000))
-            each = feed.take()
+            each = buffer.take()
             taken += [each.requestId] if each is not None else []
             assert reader.put - len(taken) <= ROOM
         assert reader.join()
@@ -157,24 +157,24 @@ def test_a_partition_never_lies_in_memory_whole() -> None:
 
 
 def test_a_piece_is_taken_whole_once_there_is_room() -> None:
-    feed = quiet()
-    assert feed.put(request(number) for number in range(ROOM - 1))
-    assert feed.put(request(number) for number in range(ROOM - 1, 1_000))
-    assert len(drain(feed)) == 1_000
+    buffer = quiet()
+    assert buffer.put(request(number) for number in range(ROOM - 1))
+    assert buffer.put(request(number) for number in range(ROOM - 1, 1_000))
+    assert len(drain(buffer)) == 1_000
 
 
 @pytest.mark.usefixtures("_no_second_look")
 def test_a_reader_that_waits_is_told_that_nobody_takes_any_more() -> None:
-    with reading(5_000) as (feed, reader):
+    with reading(5_000) as (buffer, reader):
         assert reader.wait_for(ROOM)
-        feed.cut()
+        buffer.cut()
         assert reader.join()
         assert (reader.put, reader.refused) == (ROOM, True)
 
 
 def test_what_comes_after_a_cut_is_not_taken_and_wakes_nobody() -> None:
     woken = []
-    feed = RequestBuffer(lambda: woken.append(1))
-    feed.cut()
-    assert not feed.put([request(0)])
-    assert (feed.take(), woken) == (None, [])
+    buffer = RequestBuffer(lambda: woken.append(1))
+    buffer.cut()
+    assert not buffer.put([request(0)])
+    assert (buffer.take(), woken) == (None, [])

@@ -81,5 +81,5 @@ def test_one_lower_lease_that_is_heard_late_makes_no_second_too_full(late: float
     delivery = run(scenario())
     assert fullest_second(delivery.starts) <= 1.02 * LIMIT
     assert between(delivery.starts, 4.0, 8.0) >= 0.95 * LIMIT
-    shares = [between(task.permit.starts, 6.0, 8.0) for task in delivery.tasks.values()]
+    shares = [between(task.rate_lease.starts, 6.0, 8.0) for task in delivery.tasks.values()]
     assert min(shares) > 0.0 and max(shares) < 0.95 * LIMIT

@@ -68,7 +68,7 @@ def test_a_service_that_does_not_become_ready_holds_up_no_end(opening: float) ->
         script = Script(opening=opening)
         sent = start(script, requests("ab"))
         await asyncio.sleep(10.0)
-        sent.permit.stopped = True
+        sent.rate_lease.stopped = True
         sent.sender.pump()
         await sent.task
         return script, sent
@@ -116,16 +116,16 @@ def test_requests_are_taken_as_there_is_room_for_them(in_flight: int) -> None:
             return super().take()
 
     async def scenario() -> list[int]:
-        feed = CountingFeed(lambda: None)
-        feed.put(request(f"{number:x}") for number in range(40))
-        feed.close()
-        sending = start(Script(latency=1.0), [], in_flight=in_flight, feed=feed)
+        buffer = CountingFeed(lambda: None)
+        buffer.put(request(f"{number:x}") for number in range(40))
+        buffer.close()
+        sending = start(Script(latency=1.0), [], in_flight=in_flight, buffer=buffer)
         taken = []
         for _ in range(5):
             await asyncio.sleep(0.9)
-            taken.append(feed.taken)
+            taken.append(buffer.taken)
             await asyncio.sleep(0.1)
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         await sending.task
         return taken
 
@@ -149,15 +149,15 @@ def test_parts_come_before_retries_and_retries_before_new_requests() -> None:
 
 def test_requests_are_sent_as_they_are_fed() -> None:
     async def scenario() -> Script:
-        script, feed = Script(), RequestBuffer(lambda: None)
-        sending = start(script, [], feed=feed)
+        script, buffer = Script(), RequestBuffer(lambda: None)
+        sending = start(script, [], buffer=buffer)
         for name in "abc":
             await asyncio.sleep(10.0)
-            feed.put([request(name)])
+            buffer.put([request(name)])
             sending.sender.pump()
         await asyncio.sleep(10.0)
         assert not sending.task.done()
-        feed.close()
+        buffer.close()
         sending.sender.pump()
         await sending.task
         return script
@@ -227,14 +227,14 @@ def test_a_sender_that_only_the_rate_holds_back_says_that_it_starves() -> None:
 
 def test_a_sender_whose_reader_is_slow_does_not_starve() -> None:
     async def scenario() -> bool:
-        feed = RequestBuffer(lambda: None)
-        sending = start(Script(), [], rate=10.0, feed=feed)
+        buffer = RequestBuffer(lambda: None)
+        sending = start(Script(), [], rate=10.0, buffer=buffer)
         for name in "0123":
             sending.sender.starved = False
-            feed.put([request(name)])
+            buffer.put([request(name)])
             sending.sender.pump()
             await asyncio.sleep(1.0)
-        feed.close()
+        buffer.close()
         sending.sender.pump()
         await sending.task
         return sending.sender.starved
@@ -360,7 +360,7 @@ def test_a_hopeless_answer_stops_the_sending_at_once(answer: Response) -> None:
     sent = run(send(script, requests("abcdef")))
     assert script.calls == ["a", "b", "c"]
     assert sent.brief == [("a", "delivered", 1), ("b", "delivered", 1)]
-    assert (sent.sender.ending, sent.permit.stopped) == (answer, True)
+    assert (sent.sender.ending, sent.rate_lease.stopped) == (answer, True)
 
 
 def test_calls_under_way_finish_after_a_stop_and_are_told() -> None:
@@ -411,7 +411,7 @@ def test_the_driver_stops_the_sending_while_its_requests_wait_to_be_called_again
     async def scenario() -> Sending:
         sending = start(Script(by_request(a=UNAVAILABLE)), requests("ab"), retry=RetryPolicy(base=100.0))
         await asyncio.sleep(7.0)
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         sending.sender.pump()
         await sending.task
         return sending
@@ -425,7 +425,7 @@ def test_a_sending_that_was_stopped_before_it_began_makes_no_call() -> None:
     async def scenario() -> tuple[Script, Sending]:
         script = Script()
         sending = start(script, requests("ab"))
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         await sending.task
         return script, sending
 
@@ -438,7 +438,7 @@ def test_a_reader_that_fails_ends_the_sending_when_the_calls_under_way_have_ende
         script = Script(latency=3.0)
         sending = start(script, requests("abcdef"), in_flight=2)
         await asyncio.sleep(1.0)
-        sending.feed.fail()
+        sending.buffer.fail()
         sending.sender.pump()
         await sending.task
         return script, sending
@@ -446,21 +446,21 @@ def test_a_reader_that_fails_ends_the_sending_when_the_calls_under_way_have_ende
     script, sent = run(scenario())
     assert script.calls == ["a", "b"]
     assert sent.brief == [("a", "delivered", 1), ("b", "delivered", 1)]
-    assert (sent.ended_after, sent.permit.stopped, sent.sender.ending) == (3.0, True, None)
+    assert (sent.ended_after, sent.rate_lease.stopped, sent.sender.ending) == (3.0, True, None)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_when_the_sending_has_ended_its_reader_is_told(stopped: bool) -> None:
     script = Script(in_turn(DENIED) if stopped else in_turn())
     sent = run(send(script, requests("ab")))
-    assert not sent.feed.put(requests("c"))
+    assert not sent.buffer.put(requests("c"))
 
 
 def test_nothing_starts_after_the_end() -> None:
     async def scenario() -> list[str]:
         script = Script(in_turn(DENIED))
         sending = await send(script, requests("ab"))
-        sending.permit.stopped = False
+        sending.rate_lease.stopped = False
         sending.own()
         await asyncio.sleep(10.0)
         return script.calls
@@ -563,7 +563,7 @@ def test_a_stop_does_not_wait_for_credentials() -> None:
     async def scenario() -> Sending:
         sending = start(Script(in_turn(EXPIRED), look=HANG), requests("ab"), retry=RetryPolicy(renewal=1000.0))
         await asyncio.sleep(10.0)
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         sending.sender.pump()
         await sending.task
         return sending
@@ -583,7 +583,7 @@ def test_who_does_not_own_its_part_any_more_starts_nothing_and_goes_on_when_it_d
         in_flight = [sending.sender.in_flight]
         await asyncio.sleep(100.0)
         in_flight.append(sending.sender.in_flight)
-        sending.permit.done = EndedRequestSet("abd")
+        sending.rate_lease.done = EndedRequestSet("abd")
         sending.own()
         await sending.task
         return script, in_flight, sending
@@ -603,7 +603,7 @@ def test_retries_and_parts_wait_for_the_ownership_and_those_that_others_ended_ar
         await asyncio.sleep(0.5)
         sending.disown()
         await asyncio.sleep(50.0)
-        sending.permit.done = EndedRequestSet(["a", "b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
+        sending.rate_lease.done = EndedRequestSet(["a", "b.1", "b.2.2", "d.2", "e.1.1", "e.1.2"])
         sending.own()
         await sending.task
         return script, sending
@@ -621,7 +621,7 @@ def test_a_driver_that_falls_silent_leaves_the_sender_its_lease() -> None:
         sending.own(10.0, asked=asyncio.get_running_loop().time())
         await asyncio.sleep(100.0)
         sending.disown()
-        sending.permit.stopped = True
+        sending.rate_lease.stopped = True
         sending.sender.pump()
         await sending.task
         return script, sending
@@ -638,7 +638,7 @@ def test_what_others_ended_is_skipped_and_of_a_split_one_what_is_left_is_called(
     async def scenario() -> tuple[Script, Sending]:
         script = Script()
         sending = start(script, [request("a"), request("b", events=8), request("c"), request("d", events=2)])
-        sending.permit.done = EndedRequestSet(["a", "b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
+        sending.rate_lease.done = EndedRequestSet(["a", "b.1.2", "b.2.1.1", "b.2.1.2", "d.1", "d.2"])
         await sending.task
         return script, sending
 
@@ -652,7 +652,7 @@ def test_what_is_skipped_takes_nothing_of_the_rate() -> None:
     async def scenario() -> tuple[Script, float]:
         script = Script()
         sending = start(script, [request(f"{number:x}") for number in range(400)], rate=1.0)
-        sending.permit.done = EndedRequestSet(f"{number:x}" for number in range(399))
+        sending.rate_lease.done = EndedRequestSet(f"{number:x}" for number in range(399))
         await sending.task
         return script, sending.ended_after
 
@@ -732,7 +732,7 @@ def test_a_mistake_in_put_surfaces_while_others_are_called_again(names: str) -> 
 
     script, sent = run(scenario())
     assert set(script.calls) <= {"a", "b"}
-    assert (sent.outcomes, sent.permit.stopped) == ([], True)
+    assert (sent.outcomes, sent.rate_lease.stopped) == ([], True)
 
 
 def test_calls_under_way_are_told_before_a_mistake_surfaces() -> None:
@@ -754,7 +754,7 @@ def test_a_mistake_of_who_is_told_of_outcomes_surfaces() -> None:
         return script, await failed(start(script, requests("abc"), ended=ended))
 
     script, sent = run(scenario())
-    assert (script.calls, sent.permit.stopped) == (["a"], True)
+    assert (script.calls, sent.rate_lease.stopped) == (["a"], True)
 
 
 def test_a_mistake_in_renew_surfaces() -> None:
@@ -770,11 +770,11 @@ def test_a_mistake_in_renew_surfaces() -> None:
 @pytest.mark.parametrize("fed_later", [False, True])
 def test_a_request_whose_id_is_no_number_surfaces(fed_later: bool) -> None:
     async def scenario() -> Sending:
-        feed = RequestBuffer(lambda: None)
-        sending = start(Script(), [], feed=feed)
+        buffer = RequestBuffer(lambda: None)
+        sending = start(Script(), [], buffer=buffer)
         if fed_later:
             await asyncio.sleep(1.0)
-        feed.put(requests("x"))
+        buffer.put(requests("x"))
         asyncio.get_running_loop().call_soon(sending.sender.pump)  # as a reader in another thread has it called
         return await failed(sending, ValueError)
 
@@ -794,7 +794,7 @@ def test_a_sending_that_is_cancelled_leaves_nothing_behind() -> None:
     script, sent = run(scenario())
     assert sorted(script.given_up) == ["b", "c"]
     assert (sent.outcomes, sent.sender.in_flight) == ([], 0)
-    assert not sent.feed.put(requests("d"))
+    assert not sent.buffer.put(requests("d"))
 
 
 # Conservation, over whatever the service does.
@@ -876,7 +876,7 @@ def test_with_what_others_ended_every_event_ends_once(data: st.DataObject, sizes
 
     async def scenario() -> Sending:
         sending = start(Script(refuse(*poison)), source, in_flight=in_flight)
-        sending.permit.done = EndedRequestSet(names)
+        sending.rate_lease.done = EndedRequestSet(names)
         await sending.task
         return sending
 

@@ -24,7 +24,7 @@ from delivery.control.dispatcher import Dispatcher
 from delivery.control.server import ControlServer, serving_tasks
 from delivery.control.task_connection import DriverNotReachedError, TaskAttempt, TaskConnection
 from delivery.control.task_session import TaskSession
-from delivery.control.wire import DriverAddress, nonce, seals
+from delivery.control.wire import DriverAddress, message_macs, nonce
 from delivery.model import OutcomeRow, Response
 from delivery.rate.aimd import AimdRateController
 from delivery.rate.rate_lease import RateLease
@@ -73,17 +73,17 @@ class Task:
     def __init__(self, address: DriverAddress, name: str, part: int = 0) -> None:
         loop = asyncio.get_running_loop()
         self.name = name
-        self.permit = RateLease(loop.time)
-        self.talk = TaskSession(self.permit, Sender(), loop.time)  # type: ignore[arg-type]
-        self.talk._wants = lambda: None  # type: ignore[method-assign] - as much as there is
-        self.line = TaskConnection(address, TaskAttempt(name, part), self.talk, loop.time)
+        self.rate_lease = RateLease(loop.time)
+        self.task_session = TaskSession(self.rate_lease, Sender(), loop.time)  # type: ignore[arg-type]
+        self.task_session._wants = lambda: None  # type: ignore[method-assign] - as much as there is
+        self.line = TaskConnection(address, TaskAttempt(name, part), self.task_session, loop.time)
         self.reported = 0
         self.holding = loop.create_task(self.line.hold())
 
     def report(self, count: int) -> None:
         for number in range(self.reported, self.reported + count):
             events = [f"{self.name}-{number}"]
-            self.talk.report({"requestId": f"{number:064x}", "status": "delivered", "eventIds": events})
+            self.task_session.report({"requestId": f"{number:064x}", "status": "delivered", "eventIds": events})
         self.reported += count
 
     @property
@@ -93,7 +93,7 @@ class Task:
     @property
     def told(self) -> bool:
         """Whether the driver has said to have everything."""
-        return not list(self.talk.untold())
+        return not list(self.task_session.untold())
 
     async def go(self) -> None:
         self.line.leave(complete=True)
@@ -153,7 +153,7 @@ def test_many_tasks_tell_everything_once_and_leave() -> None:
 def test_tasks_share_the_limit() -> None:
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, *range(4)) as some:
-            await until(lambda: [task.permit.rate for task in some] == [48.0, 24.0, 16.0, 12.0])
+            await until(lambda: [task.rate_lease.rate for task in some] == [48.0, 24.0, 16.0, 12.0])
 
     run(scenario)
 
@@ -163,10 +163,10 @@ def test_what_a_task_gives_back_another_is_told_of_at_once(hasty: pytest.MonkeyP
 
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 1, 2) as (first, second):
-            await until(lambda: (first.permit.rate, second.permit.rate) == (66.0, 34.0))
+            await until(lambda: (first.rate_lease.rate, second.rate_lease.rate) == (66.0, 34.0))
             await ask_no_more(hasty, first, second)
             await first.go()
-            await until(lambda: second.permit.rate == LIMIT)
+            await until(lambda: second.rate_lease.rate == LIMIT)
 
     run(scenario)
 
@@ -179,7 +179,7 @@ def test_the_end_reaches_all_at_once(hasty: pytest.MonkeyPatch) -> None:
             await until(lambda: all(task.line._reached for task in some))
             await ask_no_more(hasty, *some)
             server.stop()
-            await until(lambda: all(task.permit.stopped for task in some))
+            await until(lambda: all(task.rate_lease.stopped for task in some))
 
     run(scenario)
 
@@ -189,9 +189,9 @@ def test_an_end_that_one_task_asks_for_reaches_all_at_once(hasty: pytest.MonkeyP
         async with tasks(address, 1, 2, 3) as some:
             await until(lambda: all(task.line._reached for task in some))
             await ask_no_more(hasty, *some)
-            some[0].talk._sender.ending = Response(403, "AccessDeniedException")
+            some[0].task_session._sender.ending = Response(403, "AccessDeniedException")
             some[0].line.ask()
-            await until(lambda: all(task.permit.stopped for task in some))
+            await until(lambda: all(task.rate_lease.stopped for task in some))
             assert dispatcher.ending == Response(403, "AccessDeniedException")
 
     run(scenario)
@@ -204,7 +204,7 @@ async def ask_no_more(patch: pytest.MonkeyPatch, *some: Task) -> None:
         patch.setattr(module, "_SILENT", NEVER)
     for task in some:
         task.line.ask()
-    await until(lambda: not any(task.talk._asked for task in some))
+    await until(lambda: not any(task.task_session._asked for task in some))
 
 
 # Lines that break.
@@ -231,7 +231,7 @@ def test_a_line_that_is_cut_comes_again_and_everything_is_told_once() -> None:
 def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
     async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
             relay.freeze()
             await until(lambda: server.call(lambda: not server._ways))
             await until(lambda: relay.connections > 1)
@@ -245,16 +245,16 @@ def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
 
 def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_again(hasty: pytest.MonkeyPatch) -> None:
     """It had been silent for so long that its lease has ended, whatever its own clock says: its machine stood still."""
-    hasty.setattr("delivery.rate.rate_lease.TERM", NEVER)
+    hasty.setattr("delivery.rate.rate_lease.LEASE_SECONDS", NEVER)
     hasty.setattr(task_connection, "_AGAIN", NEVER)
     hasty.setattr(task_connection, "_LOST", NEVER)
 
     async def scenario(server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,):
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
             await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
-            await until(lambda: not task.permit.owned)
-            assert (task.permit.rate, task.permit.stopped) == (0.0, False)
+            await until(lambda: not task.rate_lease.owned)
+            assert (task.rate_lease.rate, task.rate_lease.stopped) == (0.0, False)
 
     run(scenario)
 
@@ -312,9 +312,9 @@ def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
             await until(lambda: task.line._reached)
             task.report(3)
             relay.freeze()
-            await until(lambda: task.permit.stopped)
+            await until(lambda: task.rate_lease.stopped)
             await task.go()
-            assert len(list(task.talk.untold())) == 3
+            assert len(list(task.task_session.untold())) == 3
 
     run(scenario)
 
@@ -328,9 +328,9 @@ def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) ->
             await until(lambda: task.line._reached)
             await asyncio.to_thread(lambda: None)
         task.report(3)
-        await until(lambda: task.permit.stopped)
+        await until(lambda: task.rate_lease.stopped)
         await task.go()
-        assert len(list(task.talk.untold())) == 3
+        assert len(list(task.task_session.untold())) == 3
 
     asyncio.run(scenario())
 
@@ -340,10 +340,10 @@ def test_what_takes_long_to_come_is_no_silence() -> None:
 
     async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         tell_of(dispatcher, 0, 1_000_000)
-        async with tasks(address, 0, 1) as (heir, other):
-            await until(lambda: heir.permit.done.has(f"{999_999:016x}"))
-            await until(lambda: heir.permit.owned and other.permit.owned)
-            assert not heir.permit.done.has(f"{1_000_000:016x}")
+        async with tasks(address, 0, 1) as (successor, other):
+            await until(lambda: successor.rate_lease.done.has(f"{999_999:016x}"))
+            await until(lambda: successor.rate_lease.owned and other.rate_lease.owned)
+            assert not successor.rate_lease.done.has(f"{1_000_000:016x}")
 
     run(scenario)
 
@@ -357,14 +357,14 @@ def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.Monk
     async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         tell_of(dispatcher, 0, 200_000)
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
             task.report(5_000)
             await until(lambda: task.told)
             for _ in range(3):
                 relay.cut()
                 before = relay.connections
-                await until(lambda before=before: relay.connections > before and task.permit.owned)
-                await until(lambda: task.permit.rate == LIMIT)
+                await until(lambda before=before: relay.connections > before and task.rate_lease.owned)
+                await until(lambda: task.rate_lease.rate == LIMIT)
             assert len(relay.to_task[0]) > 2_000_000
             assert all(len(said) < 20_000 for said in relay.to_task[1:])
             await task.go()
@@ -393,7 +393,7 @@ class Spoken:
     async def __aenter__(self) -> Spoken:
         self.reader, self.writer = await asyncio.open_connection(self._address.host, self._address.port)
         mine, theirs = nonce(), await self.reader.readline()
-        self._to_driver, self._to_task = seals(self._address.secret, theirs, mine)
+        self._to_driver, self._to_task = message_macs(self._address.secret, theirs, mine)
         self.writer.write(mine + self._to_driver.close(self._hello))
         return self
 
@@ -466,7 +466,7 @@ def test_a_stranger_learns_nothing_changes_nothing_and_disturbs_nobody(
 ) -> None:
     async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,):
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
             before = set(dispatcher._attempts)
             reader, writer = await asyncio.open_connection(address.host, address.port)
             assert len(await reader.readline()) == 33  # a nonce
@@ -534,7 +534,7 @@ async def expect_no_driver(overheard: Relay) -> None:
         task = Task(replace(overheard.address, port=listener.sockets[0].getsockname()[1]), "a")
         with pytest.raises(DriverNotReachedError) as error:
             await task.holding
-    assert not task.permit.owned
+    assert not task.rate_lease.owned
     assert overheard.address.secret not in str(error.value)
 
 
@@ -542,7 +542,7 @@ def test_many_silent_strangers_keep_nobody_out() -> None:
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         strangers = [await asyncio.open_connection(address.host, address.port) for _ in range(200)]
         async with tasks(address, 0) as (task,):
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
         for reader, writer in strangers:
             await reader.readline()
             assert await hangs_up(reader)
@@ -564,7 +564,7 @@ def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monke
         for reader, _ in strangers[:10]:
             assert await hangs_up(reader)
         async with tasks(address, 0) as (task,):
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
         assert await hangs_up(strangers[10][0])
         assert not strangers[-1][0].at_eof()
         for _, writer in strangers:
@@ -581,7 +581,7 @@ def test_a_mistake_of_ours_shows_and_disturbs_nobody_else(caplog: pytest.LogCapt
         async with tasks(address, 0) as (task,), Spoken(address, "mistaken", 1) as mistaken:
             await mistaken.say(number="one", calls={"no such": 1})
             assert await mistaken.is_hung_up()
-            await until(lambda: task.permit.rate == LIMIT)
+            await until(lambda: task.rate_lease.rate == LIMIT)
 
     run(scenario)
     assert "Unhandled exception in client_connected_cb" in caplog.text

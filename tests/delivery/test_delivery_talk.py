@@ -46,21 +46,21 @@ class Task:
     def __init__(self) -> None:
         self.clock = Clock()
         self.answers = 0
-        self.permit = RateLease(self.clock)
+        self.rate_lease = RateLease(self.clock)
         self.sender = Sender()
-        self.talk = TaskSession(self.permit, self.sender, self.clock)  # type: ignore[arg-type]
+        self.task_session = TaskSession(self.rate_lease, self.sender, self.clock)  # type: ignore[arg-type]
 
     def ask(self) -> Message:
-        return json.loads(json.dumps(self.talk.question()))
+        return json.loads(json.dumps(self.task_session.question()))
 
     def hear(self, **said: object) -> None:
         self.answers += 1
         usual = {"number": self.answers, "rate": 100.0, "owns": True, "got": 0, "stop": False, "finishing": False}
-        self.talk.obey({**usual, **said})
+        self.task_session.obey({**usual, **said})
 
     def report(self, *numbers: int) -> None:
         for number in numbers:
-            self.talk.report(row(number))
+            self.task_session.report(row(number))
 
     def lease(self, rate: float) -> None:
         """Ask, and get so much."""
@@ -71,8 +71,8 @@ class Task:
         made = 0
         for millisecond in range(round(seconds * 1000)):
             self.clock.move(0.001)
-            if self.permit.wait() == 0.0 and made < most * (millisecond + 1) / 1000:
-                self.permit.take()
+            if self.rate_lease.wait() == 0.0 and made < most * (millisecond + 1) / 1000:
+                self.rate_lease.take()
                 made += 1
 
 
@@ -103,25 +103,25 @@ def test_an_outcome_is_told_with_the_next_question_and_only_there(task: Task) ->
 def test_until_the_driver_says_to_have_it_an_outcome_is_kept(task: Task) -> None:
     task.report(0, 1, 2)
     task.ask()
-    assert list(task.talk.untold()) == [(0, row(0)), (1, row(1)), (2, row(2))]
+    assert list(task.task_session.untold()) == [(0, row(0)), (1, row(1)), (2, row(2))]
     task.hear(got=2)
-    assert list(task.talk.untold()) == [(2, row(2))]
+    assert list(task.task_session.untold()) == [(2, row(2))]
     task.hear(got=3)
-    assert list(task.talk.untold()) == []
+    assert list(task.task_session.untold()) == []
 
 
 def test_on_another_line_all_is_told_again_that_the_driver_has_not_said_to_have(task: Task) -> None:
     task.report(0, 1, 2)
     task.ask()
     task.hear(got=1)
-    task.talk.start()
+    task.task_session.start()
     assert told(task.ask()) == (1, [row(1), row(2)])
 
 
 def test_what_the_driver_has_although_its_word_was_lost_is_not_told_again(task: Task) -> None:
     task.report(0, 1)
     task.ask()
-    task.talk.start()
+    task.task_session.start()
     task.hear(got=2)
     task.report(2)
     assert told(task.ask()) == (2, [row(2)])
@@ -129,7 +129,7 @@ def test_what_the_driver_has_although_its_word_was_lost_is_not_told_again(task: 
 
 def test_questions_are_numbered_through_whatever_line_they_take(task: Task) -> None:
     numbers = [task.ask()["number"], task.ask()["number"]]
-    task.talk.start()
+    task.task_session.start()
     assert [*numbers, task.ask()["number"]] == [1, 2, 3]
 
 
@@ -140,9 +140,9 @@ def test_an_answer_gives_a_lease_and_the_part_from_its_question_on(task: Task) -
     number = task.ask()["number"]
     task.clock.move(0.6)
     task.hear(to=number)
-    assert (task.permit.rate, task.permit.owned, task.sender.pumped) == (100.0, True, 1)
+    assert (task.rate_lease.rate, task.rate_lease.owned, task.sender.pumped) == (100.0, True, 1)
     task.clock.move(LEASE_SECONDS - 0.6)
-    assert (task.permit.rate, task.permit.owned) == (0.0, False)
+    assert (task.rate_lease.rate, task.rate_lease.owned) == (0.0, False)
 
 
 def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task) -> None:
@@ -150,17 +150,17 @@ def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task)
     task.clock.move(LEASE_SECONDS)
     second = task.ask()["number"]
     task.hear(to=first)
-    assert not task.permit.owned
+    assert not task.rate_lease.owned
     task.hear(to=second)
-    assert task.permit.owned
+    assert task.rate_lease.owned
 
 
 def test_word_without_a_question_and_answers_to_another_lines_questions_give_no_time(task: Task) -> None:
     number = task.ask()["number"]
-    task.talk.start()
+    task.task_session.start()
     task.hear()
     task.hear(to=number)
-    assert not task.permit.owned
+    assert not task.rate_lease.owned
 
 
 def test_an_answer_is_good_once(task: Task) -> None:
@@ -168,7 +168,7 @@ def test_an_answer_is_good_once(task: Task) -> None:
     task.hear(to=number)
     task.clock.move(LEASE_SECONDS)
     task.hear(to=number)
-    assert not task.permit.owned
+    assert not task.rate_lease.owned
 
 
 def test_the_driver_learns_which_answer_was_heard_last(task: Task) -> None:
@@ -177,15 +177,15 @@ def test_the_driver_learns_which_answer_was_heard_last(task: Task) -> None:
     task.hear(to=first["number"], number=7)
     third = task.ask()
     task.hear(number=9)
-    task.talk.start()
+    task.task_session.start()
     assert [each["heard"] for each in (first, second, third, task.ask())] == [0, 0, 7, 9]
 
 
 def test_what_has_ended_before_is_left_out_piece_by_piece(task: Task) -> None:
     task.hear(done="//////////8=", rate=0.0)  # eight bytes of ones
-    assert task.permit.done.has("f" * 64) and not task.permit.done.has("0" * 64)
+    assert task.rate_lease.done.has("f" * 64) and not task.rate_lease.done.has("0" * 64)
     task.hear(done="AAAAAAAAAAA=")
-    assert task.permit.done.has("f" * 64) and task.permit.done.has("0" * 64)
+    assert task.rate_lease.done.has("f" * 64) and task.rate_lease.done.has("0" * 64)
 
 
 # What is asked at once.
@@ -212,8 +212,8 @@ def test_who_is_to_make_fewer_calls_confirms_it_at_once(task: Task) -> None:
 def test_many_outcomes_are_told_in_questions_of_bounded_length_one_after_the_other(task: Task) -> None:
     sizes, count = [], 2_000
     for number in range(count):
-        task.talk.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
-    while list(task.talk.untold()):
+        task.task_session.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
+    while list(task.task_session.untold()):
         before = task.sender.news
         question = task.ask()
         sizes.append(len(json.dumps(question)))
@@ -226,15 +226,15 @@ def test_many_outcomes_are_told_in_questions_of_bounded_length_one_after_the_oth
 def test_who_has_more_to_tell_than_a_question_holds_is_neither_idle_nor_gone_before_it_has_told_it(task: Task) -> None:
     """Whoever has the part next is told what the driver knows."""
     for number in range(1_000):
-        task.talk.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
-    task.talk.leave(complete=True)
+        task.task_session.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
+    task.task_session.leave(complete=True)
     said = []
-    while list(task.talk.untold()):
+    while list(task.task_session.untold()):
         question = task.ask()
         said.append((question["idle"], question["gone"]))
-        task.talk.obey({"got": question["from"] + len(question["ended"])})
+        task.task_session.obey({"got": question["from"] + len(question["ended"])})
     assert len(said) > 2 and said == [(False, False)] * (len(said) - 1) + [(True, True)]
-    assert task.talk.over
+    assert task.task_session.over
 
 
 def test_the_longest_question_fits_a_line(task: Task) -> None:
@@ -243,30 +243,35 @@ def test_the_longest_question_fits_a_line(task: Task) -> None:
     refusal = Response(400, "InvalidInputException", "\U0001f6d2" * LONGEST_MESSAGE, "aws")
     request = Request("f" * 64, worst, worst, (worst,) * 10, ("{}",) * 10)
     for _ in range(200):
-        task.talk.report(outcome_row(Outcome(request, "refused", refusal, 3, datetime.now(UTC), 7)))
+        task.task_session.report(outcome_row(Outcome(request, "refused", refusal, 3, datetime.now(UTC), 7)))
     task.sender.refusal = refusal
-    line = MessageMac(b"key").close(task.talk.question())
+    line = MessageMac(b"key").close(task.task_session.question())
     assert 1_000_000 < len(line) <= LONGEST_LINE
 
 
 def test_who_is_told_to_stop_does_not_start_again(task: Task) -> None:
     task.hear(stop=True)
     task.hear(stop=False)
-    assert task.permit.stopped
+    assert task.rate_lease.stopped
 
 
 def test_who_was_hung_up_on_makes_no_call_until_the_driver_is_heard_again(task: Task) -> None:
     task.lease(100.0)
-    task.talk.hung_up()
-    assert (task.permit.owned, task.permit.rate, task.permit.stopped, task.sender.pumped) == (False, 0.0, False, 2)
-    task.talk.start()
+    task.task_session.hung_up()
+    assert (task.rate_lease.owned, task.rate_lease.rate, task.rate_lease.stopped, task.sender.pumped) == (
+        False,
+        0.0,
+        False,
+        2,
+    )
+    task.task_session.start()
     task.lease(100.0)
-    assert (task.permit.owned, task.permit.rate) == (True, 100.0)
+    assert (task.rate_lease.owned, task.rate_lease.rate) == (True, 100.0)
 
 
 def test_who_gives_the_driver_up_stops(task: Task) -> None:
-    task.talk.give_up()
-    assert (task.permit.stopped, task.sender.pumped) == (True, 1)
+    task.task_session.give_up()
+    assert (task.rate_lease.stopped, task.sender.pumped) == (True, 1)
 
 
 # Leaving.
@@ -274,23 +279,23 @@ def test_who_gives_the_driver_up_stops(task: Task) -> None:
 
 def test_who_leaves_says_so_until_the_driver_has_everything(task: Task) -> None:
     task.report(0, 1)
-    assert (task.ask()["gone"], task.talk.over) == (False, False)
-    task.talk.leave(complete=True)
+    assert (task.ask()["gone"], task.task_session.over) == (False, False)
+    task.task_session.leave(complete=True)
     question = task.ask()
     assert (question["gone"], question["complete"]) == (True, True)
     task.hear(got=1)  # the answer to an earlier question
-    assert not task.talk.over
-    task.talk.obey({"got": 1})
-    assert not task.talk.over
-    task.talk.obey({"got": 2})
-    assert task.talk.over
+    assert not task.task_session.over
+    task.task_session.obey({"got": 1})
+    assert not task.task_session.over
+    task.task_session.obey({"got": 2})
+    assert task.task_session.over
 
 
 def test_who_leaves_takes_no_more_orders(task: Task) -> None:
-    task.talk.leave(complete=False)
+    task.task_session.leave(complete=False)
     question = task.ask()
     task.hear(to=question["number"])
-    assert (question["complete"], task.permit.owned, task.sender.pumped) == (False, False, 0)
+    assert (question["complete"], task.rate_lease.owned, task.sender.pumped) == (False, False, 0)
 
 
 # What is told of the calls.

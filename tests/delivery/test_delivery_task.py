@@ -78,7 +78,9 @@ def test_every_event_arrives_and_every_outcome_is_told_with_a_receipts_columns()
         driving() as driver,
     ):
         left = deliver(
-            driver.terms(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url)), 0, [source[:2], [], source[2:]]
+            driver.task_config(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url)),
+            0,
+            [source[:2], [], source[2:]],
         )
         events = {event["eventId"]: event for event in server.events()}
     rows = {each["requestId"]: each for each in driver.kept}
@@ -170,8 +172,8 @@ def test_faults_mixed_lose_no_event_and_no_neighbour_of_a_poison() -> None:
     poison = {event for event in ids if is_poison(event, 0.01)}
     faults = Faults(error_rate=0.05, reset_before_rate=0.02, reset_after_rate=0.06, poison_rate=0.01, seed=5)
     with emulator.running(EmulatorSettings(quota=100, faults=faults)) as server, driving(limit=300.0) as driver:
-        terms = driver.terms(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url), in_flight=64)
-        left = deliver(terms, 0, [source[:70], source[70:]])
+        task_config = driver.task_config(TrackerEndpoint("t-1", "eu-west-1", server.endpoint_url), in_flight=64)
+        left = deliver(task_config, 0, [source[:70], source[70:]])
         summary = server.summary()
         received = Counter(event["eventId"] for event in server.events())
         calls = driver.server.call(driver.dispatcher.progress).calls
@@ -188,15 +190,15 @@ def test_faults_mixed_lose_no_event_and_no_neighbour_of_a_poison() -> None:
 
 def test_a_part_without_requests_makes_no_call(service: Instant) -> None:
     with driving() as driver:
-        assert deliver(driver.terms(), 0, []).rows == ()
-        assert deliver(driver.terms(), 1, [[], []]).rows == ()
+        assert deliver(driver.task_config(), 0, []).rows == ()
+        assert deliver(driver.task_config(), 1, [[], []]).rows == ()
     assert (service.calls, driver.kept) == ([], [])
 
 
 def test_parts_side_by_side_are_sent_whole(service: Instant) -> None:
     with driving() as driver, ThreadPoolExecutor(3) as pool:
         parts = [[[request(number)] for number in range(part, 150, 3)] for part in range(3)]
-        works = [pool.submit(deliver, driver.terms(), part, source) for part, source in enumerate(parts)]
+        works = [pool.submit(deliver, driver.task_config(), part, source) for part, source in enumerate(parts)]
         assert [work.result(SOON).rows for work in works] == [(), (), ()]
     assert driver.told() == service.delivered == once(150)
 
@@ -207,7 +209,7 @@ def test_of_a_request_that_is_refused_its_parts_are_told_one_by_one(monkeypatch:
     service = Instant(lambda each: refused if bad & set(each.eventIds) else Response(200))
     service.stand_in(monkeypatch)
     with driving() as driver:
-        deliver(driver.terms(), 0, pieces(20, events=4))
+        deliver(driver.task_config(), 0, pieces(20, events=4))
     ended = Counter((event, each["status"]) for each in driver.kept for event in each["eventIds"])
     ids = {f"e{number}-{place}" for number in range(20) for place in range(4)}
     assert ended == Counter((event, "refused" if event in bad else "delivered") for event in ids)
@@ -218,7 +220,7 @@ def test_of_a_request_that_is_refused_its_parts_are_told_one_by_one(monkeypatch:
 
 def test_the_driver_ends_the_delivery(service: Instant) -> None:
     with driving(limit=200.0) as driver, ThreadPoolExecutor(1) as pool:
-        work = pool.submit(deliver, driver.terms(), 0, pieces(100_000))
+        work = pool.submit(deliver, driver.task_config(), 0, pieces(100_000))
         service.wait_for(50)
         driver.server.stop()
         assert work.result(SOON).rows == ()
@@ -230,7 +232,7 @@ def test_a_hopeless_answer_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) ->
     service = Instant(lambda each: DENIED if each.requestId == name(30) else Response(200))
     service.stand_in(monkeypatch)
     with driving() as driver:
-        assert deliver(driver.terms(), 0, pieces(100_000)).rows == ()
+        assert deliver(driver.task_config(), 0, pieces(100_000)).rows == ()
     assert driver.dispatcher.stopped
     assert driver.dispatcher.ending == replace(DENIED, errorMessage=None)  # its words may quote values
     assert driver.told() == service.delivered
@@ -240,7 +242,7 @@ def test_a_hopeless_answer_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_service_that_is_not_there_ends_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("delivery.control.dispatcher._UNREACHABLE", 0.5)
     with driving(limit=100.0) as driver:
-        assert deliver(driver.terms(NOWHERE), 0, pieces(100)).rows == ()
+        assert deliver(driver.task_config(NOWHERE), 0, pieces(100)).rows == ()
     assert driver.dispatcher.ending == Response(None, "EndpointConnectionError")
     assert driver.kept == []
 
@@ -257,8 +259,8 @@ def test_a_name_server_that_hangs_holds_no_attempt_up_that_is_to_end(monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with driving() as driver, ThreadPoolExecutor(1) as pool:
-        terms = driver.terms(replace(NOWHERE, endpoint_url="http://slow.example"))
-        work = pool.submit(deliver, terms, 0, pieces(100))
+        task_config = driver.task_config(replace(NOWHERE, endpoint_url="http://slow.example"))
+        work = pool.submit(deliver, task_config, 0, pieces(100))
         try:
             assert hung.wait(SOON)
             driver.server.stop()
@@ -279,9 +281,9 @@ def test_an_exception_of_the_reader_surfaces_and_the_next_attempt_sends_the_rest
 
     with driving(limit=4_000.0) as driver:
         with pytest.raises(error):
-            deliver(driver.terms(), 0, source())
+            deliver(driver.task_config(), 0, source())
         assert service.delivered.total() <= read
-        deliver(driver.terms(), 0, pieces(700))
+        deliver(driver.task_config(), 0, pieces(700))
     assert driver.told() == service.delivered == once(700)
 
 
@@ -298,9 +300,9 @@ def test_a_mistake_of_ours_surfaces_and_leaves_the_part_to_the_next_attempt(
     with driving() as driver:
         first.stand_in(monkeypatch)
         with pytest.raises(ZeroDivisionError):
-            deliver(driver.terms(), 0, pieces(2_000))
+            deliver(driver.task_config(), 0, pieces(2_000))
         second.stand_in(monkeypatch)
-        deliver(driver.terms(), 0, pieces(100))
+        deliver(driver.task_config(), 0, pieces(100))
     assert first.clients == second.clients == 0
     assert driver.told() == first.delivered + second.delivered == once(100) | first.delivered
 
@@ -311,7 +313,7 @@ def test_a_client_that_cannot_be_had_surfaces(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("delivery.task.connect", connect)
     with driving() as driver, pytest.raises(ZeroDivisionError):
-        deliver(driver.terms(), 0, pieces(10_000))
+        deliver(driver.task_config(), 0, pieces(10_000))
 
 
 # Drivers that are not there, or not any more.
@@ -321,27 +323,27 @@ def test_a_client_that_cannot_be_had_surfaces(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("count", [1, 10_000])
 def test_a_driver_that_is_never_reached_has_nothing_sent(service: Instant, count: int) -> None:
     with driving() as driver:
-        terms = driver.terms()
+        task_config = driver.task_config()
     with pytest.raises(DriverNotReachedError):
-        deliver(terms, 0, pieces(count))
+        deliver(task_config, 0, pieces(count))
     assert service.calls == []
 
 
 @pytest.mark.usefixtures("_impatient")
 def test_who_does_not_know_the_secret_has_no_driver(service: Instant) -> None:
     with driving() as driver:
-        terms = driver.terms()
+        task_config = driver.task_config()
         with pytest.raises(DriverNotReachedError) as raised:
-            deliver(replace(terms, address=replace(terms.address, secret="wrong")), 0, pieces(10))
+            deliver(replace(task_config, address=replace(task_config.address, secret="wrong")), 0, pieces(10))
     assert service.calls == []
-    assert terms.address.secret not in f"{raised.value} {terms}"
+    assert task_config.address.secret not in f"{raised.value} {task_config}"
 
 
 @pytest.mark.usefixtures("_impatient")
 def test_what_a_driver_that_died_did_not_hear_is_given_back(service: Instant) -> None:
     with ThreadPoolExecutor(1) as pool:
         with driving(limit=500.0) as driver:
-            work = pool.submit(deliver, driver.terms(), 0, pieces(100_000))
+            work = pool.submit(deliver, driver.task_config(), 0, pieces(100_000))
             service.wait_for(200)
         heard = driver.told().total()
         left = work.result(SOON)
@@ -369,8 +371,8 @@ def test_a_driver_that_died_is_known_to_be_dead_though_its_name_has_two_addresse
     monkeypatch.setattr("socket.getaddrinfo", two)
     with ThreadPoolExecutor(1) as pool:
         with driving(limit=500.0) as driver:
-            terms = replace(driver.terms(), address=replace(driver.address, host="driver.example"))
-            work = pool.submit(deliver, terms, 0, pieces(100_000))
+            task_config = replace(driver.task_config(), address=replace(driver.address, host="driver.example"))
+            work = pool.submit(deliver, task_config, 0, pieces(100_000))
             service.wait_for(200)
         work.result(SOON)
     assert service.delivered.total() < 100_000
@@ -379,7 +381,7 @@ def test_a_driver_that_died_is_known_to_be_dead_though_its_name_has_two_addresse
 @pytest.mark.usefixtures("_impatient")
 def test_what_a_driver_that_fell_silent_for_good_did_not_hear_is_given_back(service: Instant) -> None:
     with driving(limit=500.0) as driver, ThreadPoolExecutor(1) as pool:
-        work = pool.submit(deliver, driver.terms(), 0, pieces(100_000))
+        work = pool.submit(deliver, driver.task_config(), 0, pieces(100_000))
         service.wait_for(200)
         with silent(driver):
             left = work.result(SOON)
@@ -392,9 +394,9 @@ def test_what_a_driver_that_fell_silent_for_good_did_not_hear_is_given_back(serv
 def test_a_driver_that_falls_silent_for_a_while_is_not_missed(
     service: Instant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("delivery.rate.rate_lease.TERM", SOON)  # however slow the machine
+    monkeypatch.setattr("delivery.rate.rate_lease.LEASE_SECONDS", SOON)  # however slow the machine
     with driving(limit=20.0) as driver, ThreadPoolExecutor(1) as pool:
-        work = pool.submit(deliver, driver.terms(), 0, pieces(70))
+        work = pool.submit(deliver, driver.task_config(), 0, pieces(70))
         service.wait_for(5)
         with silent(driver):
             service.wait_for(len(service.calls) + 30)  # a lease, of a second, lets no more than 20 pass
@@ -428,7 +430,7 @@ class silent:  # noqa: N801 - reads as a verb of the driver's
 def test_an_attempt_after_one_that_ended_has_nothing_to_send(service: Instant) -> None:
     with driving() as driver:
         for _ in range(3):
-            assert deliver(driver.terms(), 0, pieces(100)).rows == ()
+            assert deliver(driver.task_config(), 0, pieces(100)).rows == ()
     assert driver.told() == service.delivered == once(100)
     assert len(service.calls) == 100
 
@@ -442,10 +444,10 @@ def test_an_attempt_after_one_that_split_a_request_takes_up_its_parts(monkeypatc
     first, second = Instant(refuse), Instant()
     with driving() as driver:
         first.stand_in(monkeypatch)
-        deliver(driver.terms(in_flight=1), 0, [[request(5, events=8)]])
+        deliver(driver.task_config(in_flight=1), 0, [[request(5, events=8)]])
         driver.dispatcher.stopped = False
         second.stand_in(monkeypatch)
-        deliver(driver.terms(in_flight=1), 0, [[request(5, events=8)]])
+        deliver(driver.task_config(in_flight=1), 0, [[request(5, events=8)]])
     calls = [each.requestId.removeprefix(name(5)) for each in first.calls]
     assert calls == ["", ".1", ".2", ".2.1", ".2.2"]
     assert [each.requestId.removeprefix(name(5)) for each in second.calls] == [".2.2"]
@@ -456,11 +458,11 @@ def test_two_attempts_at_once_send_each_request_once(monkeypatch: pytest.MonkeyP
     first, second = Instant(), Instant()
     with driving(limit=300.0) as driver, ThreadPoolExecutor(2) as pool:
         first.stand_in(monkeypatch)
-        slow = pool.submit(deliver, driver.terms(in_flight=4), 0, pieces(400))
+        slow = pool.submit(deliver, driver.task_config(in_flight=4), 0, pieces(400))
         first.wait_for(100)
         first.hold()
         second.stand_in(monkeypatch)
-        fast = pool.submit(deliver, driver.terms(in_flight=4), 0, pieces(400))
+        fast = pool.submit(deliver, driver.task_config(in_flight=4), 0, pieces(400))
         driver.wait_for(tasks=2)
         first.let_go()
         assert (slow.result(SOON).rows, fast.result(SOON).rows) == ((), ())
@@ -478,10 +480,10 @@ def test_the_first_of_two_attempts_goes_on_when_the_second_fails(monkeypatch: py
     first, second = Instant(), Instant()
     with driving(limit=300.0) as driver, ThreadPoolExecutor(2) as pool:
         first.stand_in(monkeypatch)
-        slow = pool.submit(deliver, driver.terms(), 0, pieces(400))
+        slow = pool.submit(deliver, driver.task_config(), 0, pieces(400))
         first.wait_for(50)
         second.stand_in(monkeypatch)
-        fast = pool.submit(deliver, driver.terms(), 0, source())
+        fast = pool.submit(deliver, driver.task_config(), 0, source())
         assert isinstance(fast.exception(SOON), OSError)
         assert slow.result(SOON).rows == ()
     assert driver.told() == first.delivered + second.delivered == once(400)

@@ -67,11 +67,11 @@ LENGTHS = SessionLengths(
 )
 
 
-def flow(*series: tuple[str | None, tuple[int, ...]], **more: Any) -> EventTimeline:
+def event_timeline(*series: tuple[str | None, tuple[int, ...]], **more: Any) -> EventTimeline:
     return EventTimeline(DAY, timedelta(minutes=30), tuple(EventSeries(*one) for one in series), **more)
 
 
-def course(points: int = 5, **more: Any) -> DeliveryTimeline:
+def delivery_timeline(points: int = 5, **more: Any) -> DeliveryTimeline:
     each = CallPoint(1.0, 140, 32, 140, 30, 800, 150.0, {latency_class(50): 100, latency_class(400): 10})
     return DeliveryTimeline(BEGAN, 1.0, 200.0, (each,) * points, (("2024-01-02", 0.0),), **more)
 
@@ -128,15 +128,22 @@ EXPORT = {
 }
 
 EVERYTHING: dict[str, str] = {
-    "build": told(BUILD, flow=flow(("view", (5,) * 48), interval=batch_interval("2024-01-02")), lengths=LENGTHS),
-    "put": told(
-        PUT, course=course(refused={"InvalidInputException": 30}), docs={"2024-01-02"}, others=("put_events-1.html",)
+    "build": told(
+        BUILD,
+        event_timeline=event_timeline(("view", (5,) * 48), interval=batch_interval("2024-01-02")),
+        lengths=LENGTHS,
     ),
-    "one bin": told(BUILD, flow=flow(("view", (5,)))),
+    "put": told(
+        PUT,
+        delivery_timeline=delivery_timeline(refused={"InvalidInputException": 30}),
+        docs={"2024-01-02"},
+        others=("put_events-1.html",),
+    ),
+    "one bin": told(BUILD, event_timeline=event_timeline(("view", (5,)))),
     "plan": told(PLAN),
     "export": told(EXPORT),
-    "one point": told(PUT, course=course(1)),
-    "nothing was called": told(PUT, course=DeliveryTimeline(BEGAN, 1.0, 200.0, ())),
+    "one point": told(PUT, delivery_timeline=delivery_timeline(1)),
+    "nothing was called": told(PUT, delivery_timeline=DeliveryTimeline(BEGAN, 1.0, 200.0, ())),
     "nothing at all": told({**BUILD, **dict.fromkeys(("read", "candidates", "events"), 0), "reasons": {}}),
 }
 
@@ -231,7 +238,9 @@ def test_a_run_that_came_not_far_has_a_page_too(summary: dict[str, Any], words: 
 
 def test_what_a_log_names_is_text_whatever_it_holds() -> None:
     name = '<script>alert("&")</script> $\\frac{1}{2}$ ]]>'
-    text = told({**BUILD, "error": name, "reasons": {name: 3}}, flow=flow((name, (1, 2)), (None, (3, 4))))
+    text = told(
+        {**BUILD, "error": name, "reasons": {name: 3}}, event_timeline=event_timeline((name, (1, 2)), (None, (3, 4)))
+    )
     assert "<script" not in text and "alert" not in "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     assert seen(text).count("$\\frac{1}{2}$ ]]>") == 3
 
@@ -290,7 +299,9 @@ def test_a_plans_page_and_an_exports_say_so_and_tell_their_figures() -> None:
 
 def test_a_replays_sendings_lead_to_their_data_docs_and_begin_at_zero() -> None:
     starts = (("2024-01-02", -20.0), ("2024-01-03", 70.0), ("2024-01-04", 100.0))
-    text = told(REPLAY, course=replace(course(), starts=starts), docs={"2024-01-02", "2024-01-04"})
+    text = told(
+        REPLAY, delivery_timeline=replace(delivery_timeline(), starts=starts), docs={"2024-01-02", "2024-01-04"}
+    )
     links = re.findall(r'<a href="([^"]+)">(2024[^<]+)</a>', text)
     assert links == [(f"../../quality/batches/{batch}.html", batch) for batch in ("2024-01-02", "2024-01-04")]
     assert "2024-01-02 0 2024-01-03 1.5 2024-01-04 2" in seen(text)
@@ -298,25 +309,25 @@ def test_a_replays_sendings_lead_to_their_data_docs_and_begin_at_zero() -> None:
 
 
 def test_one_sending_of_a_replay_is_listed_one_of_put_events_is_its_batch() -> None:
-    assert "Sendings, one after another" in seen(told(REPLAY, course=course()))
-    assert "Sendings" not in seen(told(PUT, course=course()))
+    assert "Sendings, one after another" in seen(told(REPLAY, delivery_timeline=delivery_timeline()))
+    assert "Sendings" not in seen(told(PUT, delivery_timeline=delivery_timeline()))
 
 
 def test_calls_that_nobody_answered_are_not_called_answered_and_have_no_latency() -> None:
     unanswered = CallPoint(1.0, 140, 32, 140, 0, 0, 150.0)
-    text = seen(told(PUT, course=DeliveryTimeline(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
+    text = seen(told(PUT, delivery_timeline=DeliveryTimeline(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
     assert "calls, not throttled" in text and "limit, 200 a second" in text
     assert not re.search(r"(?<!milliseconds )\bLatency\b", text)
 
 
 def test_a_limit_that_is_far_off_stands_neither_in_the_chart_nor_in_its_legend() -> None:
-    text = seen(told(PUT, course=replace(course(), limit=1_000.0)))
+    text = seen(told(PUT, delivery_timeline=replace(delivery_timeline(), limit=1_000.0)))
     assert "limit, 1,000" not in text and "1,000 the limit" in text
 
 
 def test_the_fewest_requests_are_told_when_all_is_sent() -> None:
-    assert "requests at the least" not in seen(told(PUT, course=course()))
-    assert "480 requests at the least" in seen(told({**PUT, "pending": 0}, course=course()))
+    assert "requests at the least" not in seen(told(PUT, delivery_timeline=delivery_timeline()))
+    assert "480 requests at the least" in seen(told({**PUT, "pending": 0}, delivery_timeline=delivery_timeline()))
 
 
 def test_dead_letters_are_sent_by_put_events_batch_by_batch() -> None:
@@ -324,7 +335,7 @@ def test_dead_letters_are_sent_by_put_events_batch_by_batch() -> None:
 
 
 def test_a_long_name_leaves_room_for_its_numbers() -> None:
-    text = told(BUILD, flow=flow(("v" * 60, (5,))))
+    text = told(BUILD, event_timeline=event_timeline(("v" * 60, (5,))))
     assert re.search(r"\.names td:first-child \{[^}]*overflow-wrap: anywhere", text)
     assert re.search(r'<table class="names">\s*<thead><tr><th scope="col">event type', text)
 

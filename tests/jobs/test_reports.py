@@ -146,10 +146,10 @@ def test_what_fails_in_a_report_fails_no_run(
     def fails(*_: object) -> None:
         raise RuntimeError("olga-1")
 
-    monkeypatch.setattr("jobs.build_events.find_flow", fails)
+    monkeypatch.setattr("jobs.build_events.find_event_timeline", fails)
     with caplog.at_level(logging.WARNING):
         assert build(raw(tmp_path, click("cookie-a", "view", 1)), mapping=mapping).code == 0
-        monkeypatch.setattr("jobs.report.page.standing", fails)
+        monkeypatch.setattr("jobs.report.page.run_status", fails)
         ended = build(raw(tmp_path, click("cookie-a", "view", 1)), mapping=mapping)
     assert (ended.code, ended.summary["events"]) == (0, 1)
     assert len(reports()) == 1 and "read records 1" in seen(reports()[0])

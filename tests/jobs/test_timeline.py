@@ -41,7 +41,7 @@ def at(calls: int, throttled: int = 0, target: float = 100.0) -> DeliveryProgres
     return DeliveryProgress(calls * 8, calls, target=target, why="", calls=made, tasks=1)
 
 
-def slot(seconds: float) -> int:
+def run_output(seconds: float) -> int:
     """The slot of Unix time so many seconds after the timeline began."""
     return round((BEGAN.timestamp() + seconds) * 10)
 
@@ -63,9 +63,9 @@ def test_each_second_holds_what_was_called_in_it(timeline: TimelineRecorder, clo
         clock.now = 1_000 + tenth / 10
         timeline.show(at(calls, throttled=calls // 10, target=50.0 + tenth))
     # Told late, in no order, and by a clock that is ahead.
-    timeline.count_calls({slot(1.0): 40, slot(0.9): 10, slot(0.0): 30, slot(9.0): 7})
-    timeline.count_calls({slot(1.9): 5})
-    points = timeline.course().points
+    timeline.count_calls({run_output(1.0): 40, run_output(0.9): 10, run_output(0.0): 30, run_output(9.0): 7})
+    timeline.count_calls({run_output(1.9): 5})
+    points = timeline.delivery_timeline().points
     assert [point.attempts for point in points] == [40, 45, 7]
     assert [point.throttled for point in points] == [4, 6, 3]
     assert [point.events for point in points] == [360, 540, 270]
@@ -81,16 +81,16 @@ def test_however_long_it_takes_the_points_are_few_and_lose_nothing(
     for second in range(1, seconds):
         clock.now = 1_000.0 + second
         timeline.show(at(second * 3, throttled=second))
-        timeline.count_calls({slot(second): 3})
+        timeline.count_calls({run_output(second): 3})
         timeline.keep([receipt(latencyMs=second % 200)])
-    course = timeline.course()
-    for one in (course, shown(course)):
+    delivery_timeline = timeline.delivery_timeline()
+    for one in (delivery_timeline, shown(delivery_timeline)):
         assert sum(point.attempts for point in one.points) == 3 * (seconds - 1)
         assert sum(point.throttled for point in one.points) == seconds - 1
         assert sum(sum(point.latencies.values()) for point in one.points) == seconds - 1
         assert one.width * len(one.points) >= seconds - 1
-    assert MOST / 2 - 1 <= len(course.points) <= MOST or seconds < MOST
-    assert len(shown(course).points) <= MOST_SHOWN
+    assert MOST / 2 - 1 <= len(delivery_timeline.points) <= MOST or seconds < MOST
+    assert len(shown(delivery_timeline).points) <= MOST_SHOWN
 
 
 def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(
@@ -99,16 +99,18 @@ def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(
     timeline.begin("monday")
     clock.now += 1.5
     timeline.show(at(100))
-    timeline.count_calls({slot(0.4): 100})
+    timeline.count_calls({run_output(0.4): 100})
     clock.now += 5_000
     timeline.begin("tuesday")
     clock.now += 0.5
     timeline.show(at(30))
-    timeline.count_calls({slot(5_001.7): 30})
-    course = timeline.course()
-    assert course.starts == (("monday", 0.0), ("tuesday", 5_001.5))
-    assert [point.attempts for point in course.points if point.attempts] == [100, 30]
-    assert len(course.points) <= MOST and sum(point.seconds for point in course.points) == pytest.approx(2.0)
+    timeline.count_calls({run_output(5_001.7): 30})
+    delivery_timeline = timeline.delivery_timeline()
+    assert delivery_timeline.starts == (("monday", 0.0), ("tuesday", 5_001.5))
+    assert [point.attempts for point in delivery_timeline.points if point.attempts] == [100, 30]
+    assert len(delivery_timeline.points) <= MOST and sum(
+        point.seconds for point in delivery_timeline.points
+    ) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("seconds", [0.7, 1.5, 30.0, 700.0])
@@ -123,10 +125,10 @@ def test_no_bar_is_above_a_limit_that_the_calls_kept_however_late_the_driver_hea
         now = clock.now - 1_000.0
         new = [at for at in starts[told : told + 200] if at < now]
         timeline.show(at(told := told + len(new)))
-        timeline.count_calls(Counter(slot(at - 0.05) for at in new))
-    course = shown(timeline.course())
-    bars = rates(course, lambda point: point.attempts)
-    assert sum(point.attempts for point in course.points) == len(starts)
+        timeline.count_calls(Counter(run_output(at - 0.05) for at in new))
+    delivery_timeline = shown(timeline.delivery_timeline())
+    bars = rates(delivery_timeline, lambda point: point.attempts)
+    assert sum(point.attempts for point in delivery_timeline.points) == len(starts)
     assert max(bars) <= 100.0 and (seconds < 2 or max(bars) > 95.0)
 
 
@@ -134,14 +136,17 @@ def test_receipts_tell_latency_refusals_and_their_span(timeline: TimelineRecorde
     fast = [receipt(latencyMs=20) for _ in range(90)]
     slow = receipt(latencyMs=400, status="refused", errorCode="InvalidInputException", eventIds=["a", "b"])
     timeline.keep([*fast, *[slow] * 10, receipt(startedAt=1_704_250_500_250_000)])
-    course = timeline.course()
-    assert course.refused == {"InvalidInputException": 20}
-    assert course.receipts == (BEGAN - timedelta(minutes=20), BEGAN - timedelta(minutes=20) + timedelta(seconds=60.25))
-    median, p95 = (percentile(course.points[0].latencies, share) for share in (0.5, 0.95))
+    delivery_timeline = timeline.delivery_timeline()
+    assert delivery_timeline.refused == {"InvalidInputException": 20}
+    assert delivery_timeline.receipts == (
+        BEGAN - timedelta(minutes=20),
+        BEGAN - timedelta(minutes=20) + timedelta(seconds=60.25),
+    )
+    median, p95 = (percentile(delivery_timeline.points[0].latencies, share) for share in (0.5, 0.95))
     assert median == pytest.approx(20, rel=0.12) and p95 == pytest.approx(400, rel=0.12)
 
 
 def test_what_nobody_called_has_no_points(timeline: TimelineRecorder, clock: Clock) -> None:
     clock.now += 5
     timeline.show(at(0))
-    assert shown(timeline.course()).points == ()
+    assert shown(timeline.delivery_timeline()).points == ()

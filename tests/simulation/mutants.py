@@ -36,8 +36,8 @@ def _take_less(self: Any) -> Any:
     return rows[:-1] if len(rows) > 5 else rows
 
 
-def _split_in_one(self: Any, way: Any) -> None:
-    _SPLIT(self, way)
+def _split_in_one(self: Any, pending: Any) -> None:
+    _SPLIT(self, pending)
     self._parts.pop()
 
 
@@ -75,7 +75,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "what was told on a lost connection is not told again": lambda: patch.object(TaskSession, "start", _never_resend),
     "half of a split request is lost": lambda: patch.object(RequestQueue, "split", _split_in_one),
     "a refusal of several events is one of each": lambda: patch.object(
-        RequestExecutor, "_refuse", lambda self, way, answer, ways, ended: ended(way.outcome("refused", answer))
+        RequestExecutor,
+        "_refuse",
+        lambda self, pending, answer, queue, ended: ended(pending.outcome("refused", answer)),
     ),
     "the driver ends nothing": lambda: patch.object(Dispatcher, "stop", lambda self: None),
 }

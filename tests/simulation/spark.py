@@ -70,7 +70,7 @@ class Job:
     """Of the slots, and by how much the clock of each is wrong."""
     fed_at_once: bool
     names: Iterator[int]
-    terms: Callable[[Client], TaskConfig]
+    task_config: Callable[[Client], TaskConfig]
     on_start: Callable[[Running], None]
     on_kill: Callable[[Running], None]
     result: Future[list[Left]] = field(default_factory=Future)
@@ -134,22 +134,24 @@ class Job:
 
     async def _attempt(self, one: Running) -> list[Left]:
         started: Future[RequestBuffer] = Future()
-        started.add_done_callback(lambda feed: self._feed(feed.result(), one.part))
+        started.add_done_callback(lambda buffer: self._buffer(buffer.result(), one.part))
         name = one.process.name
         client = Client(self.service, one.process, self.number)
-        return [(name, *left) for left in await task._send(self.terms(client), TaskAttempt(name, one.part), started)]
+        return [
+            (name, *left) for left in await task._send(self.task_config(client), TaskAttempt(name, one.part), started)
+        ]
 
-    def _feed(self, feed: RequestBuffer, part: int) -> None:
+    def _buffer(self, buffer: RequestBuffer, part: int) -> None:
         """Give an attempt its rows, at once or as a slow input brings them."""
         requests = list(self.parts[part])
         if self.fed_at_once:
-            feed.put(requests)
-            feed.close()
+            buffer.put(requests)
+            buffer.close()
             return
         pieces = [requests[start : start + _PIECE] for start in range(0, len(requests), _PIECE)]
         for number, piece in enumerate(pieces):
-            self.world.call_later(0.2 * number, feed.put, piece)
-        self.world.call_later(0.2 * len(pieces), feed.close)
+            self.world.call_later(0.2 * number, buffer.put, piece)
+        self.world.call_later(0.2 * len(pieces), buffer.close)
 
     def _ended(self, one: Running, attempt: Any) -> None:
         if one.ended:
