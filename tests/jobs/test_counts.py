@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from jobs.building.counts import count_rows
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from jobs.building.counts import count_rows
 from transforms.columns import visitor_key
 from transforms.schemas import EVENTS
 

@@ -15,7 +15,7 @@ from delivery.model import OutcomeRow
 from delivery.rate.aimd import AimdRateController
 from delivery.rate.rate_lease import RateLease
 from tests.delivery.clock import Clock
-from tests.delivery.test_delivery_talk import Sender
+from tests.delivery.control.test_task_session import Sender
 
 LIMIT = 90.0
 
