@@ -1,6 +1,7 @@
-"""Requests through PutEvents, and what the tasks of a delivery and its driver agree on.
+"""Sends requests through PutEvents, and coordinates the tasks of a delivery with its driver.
 
-Imports no pyspark: it runs in an executor's Python worker, in the driver, or in a test without any JVM. `arrow` is the
-door to Spark, `task` one attempt at one part, `answers` what each answer means; `sending` is the way of a request,
-`budget` how fast, `channel` what tasks and driver say to each other, `http` how a call is made.
+Imports no pyspark: it runs in an executor's Python worker, in the driver, or in a test without a JVM. `task` is one
+attempt at one partition, with Arrow batches in and out. `control` is the protocol between tasks and driver, `sender`
+calls, retries and splits requests, `rate` leases calls a second, `http` makes a call, `responses` says what each
+response means.
 """

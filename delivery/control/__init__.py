@@ -1,1 +1,1 @@
-"""What the tasks and the driver of a delivery say to each other, and who may send what."""
+"""The protocol between a delivery's tasks and its driver: who may send which partition, at what rate."""

@@ -16,7 +16,7 @@ class _Part:
     successor: str | None = None
     """The attempt that came last: it is to have the part."""
     awaited: float = 0.0
-    """Until when the heir is waited for, if it is not heard again."""
+    """Until when the successor is waited for, if it is not heard again."""
     complete: bool = False
     ended: EndedRequestLog = field(default_factory=EndedRequestLog)
 
@@ -70,7 +70,7 @@ class PartitionOwnership:
             part.owner = None
 
     def gone(self, number: int, attempt: str) -> None:
-        """An attempt has ended for good: it is no heir any more."""
+        """An attempt has ended for good: it is no successor any more."""
         self.leave(number, attempt)
         part = self._parts[number]
         if part.successor == attempt:

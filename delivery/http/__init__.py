@@ -1,1 +1,1 @@
-"""PutEvents calls: boto3 says where to, with what keys and by what way; signing and HTTP are ours."""
+"""PutEvents calls: boto3 gives URL, credentials and proxy; signing and HTTP are implemented here."""

@@ -1,1 +1,1 @@
-"""How fast: the limit, what is aimed at, who is leased what, and when the next call may start."""
+"""The rate: the budget that the driver leases to tasks, its adaptation to throttling, and a task's pacer."""

@@ -1,1 +1,1 @@
-"""The way of a request in a task: taken, called, called again, split, until it has an outcome."""
+"""A task's requests: buffered, queued, called, retried and split, until each has an outcome."""

@@ -1,1 +1,1 @@
-"""Raw logs to a batch: the rows' fates, what batches before tell, the gate and its page."""
+"""Builds a batch from raw logs: rows, counts, history, the gate and its page."""

@@ -1,1 +1,1 @@
-"""What every job stands in: command line, session, interruption, summary and exit code."""
+"""What all jobs share: command line, session, interruption, summary and exit code."""

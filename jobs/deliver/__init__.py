@@ -1,1 +1,1 @@
-"""A plan through PutEvents: the Spark job, the driver's watch over it, how it ended."""
+"""Delivers a batch's plan through PutEvents: the Spark job, its monitor on the driver, its exit status."""

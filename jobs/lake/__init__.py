@@ -1,1 +1,1 @@
-"""The tables, their publication by manifest, and the file system below them."""
+"""The lake: tables, their publication by manifest, and the file system below them."""

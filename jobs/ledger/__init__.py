@@ -1,1 +1,1 @@
-"""What was planned, called and acknowledged, durable through any crash."""
+"""The ledger: plans, receipts and dead letters, which survive any crash."""

@@ -1,1 +1,1 @@
-"""One run a delivery, and one build of a batch, at a time; by files alone."""
+"""Locks by files: one delivery to a tracker at a time, one build of a batch at a time."""

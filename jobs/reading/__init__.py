@@ -1,1 +1,1 @@
-"""What the user hands in, read and checked: raw logs, mappings, files of settings."""
+"""Reads and checks what the user hands in: raw logs, mappings, settings files."""

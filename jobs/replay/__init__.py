@@ -1,1 +1,1 @@
-"""Many batches at once: which they are, what is left of them, sent in order or written for a bulk import."""
+"""Replays many batches: which they are, what is left of them, sent in order or exported for a bulk import."""

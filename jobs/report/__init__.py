@@ -1,1 +1,1 @@
-"""A run's report: one page of HTML beside its summary, from numbers alone."""
+"""A run's report: one HTML page beside its summary, made from numbers alone."""
