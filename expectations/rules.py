@@ -61,18 +61,6 @@ class Rule:
     stage: Literal["read", "map", "validate"] = "validate"
     threshold: Threshold = FEW
 
-    def reason(self, judgement: RuleContext) -> Column:
-        """Name what is wrong: null where the candidate is good, the reason code where it is not.
-
-        Examples:
-            >>> from datetime import UTC
-            >>> rule = Rule("x_too_long", "x", lambda _: F.length("x") > 2, "x is too long", "")
-            >>> df = spark.createDataFrame([("ab",), ("abc",), (None,)], "x STRING")
-            >>> [row[0] for row in df.select(rule.reason(RuleContext(datetime.now(UTC)))).collect()]
-            [None, 'x_too_long', None]
-        """
-        return F.when(self.broken(judgement), F.lit(self.code))
-
 
 def _too_long(field: str, limit: int) -> Rule:
     """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.present`)."""

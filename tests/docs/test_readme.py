@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_snippet_is_one_that_a_test_runs() -> None:
-    languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == ["console", "json", "json", "sh", "toml"]
+    fences = re.findall(r"^```(.*)$", README, re.MULTILINE)
+    assert sorted(fences[::2]) == ["console", "json", "json", "sh", "toml"] and set(fences[1::2]) == {""}
 
 
 def test_the_make_commands_exist() -> None:
@@ -37,10 +38,9 @@ def test_links_lead_somewhere() -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A folder that looks like a checkout after `make setup`, with the README's two files."""
+    """A checkout after `make setup`, with the README's two files."""
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    (tmp_path / ".venv" / "bin" / "activate").write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "shop.jsonl").write_text(blocks("json")[0])
     (tmp_path / "build" / "shop.toml").write_text(blocks("toml")[0])
@@ -48,10 +48,13 @@ def workplace(tmp_path: Path) -> Path:
 
 
 def test_your_own_logs(workplace: Path) -> None:
-    port = "18080"
-    script = "set -e\n" + blocks("sh")[0].replace("8080", port).replace("&\n", "&\nsleep 3\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    script = "set -e\n" + blocks("sh")[0].replace("8080", port)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("PYSPARK_SUBMIT_ARGS")
+    for set_by_make in ("PYSPARK_SUBMIT_ARGS", "JAVA_HOME"):
+        environment.pop(set_by_make, None)
     ended = subprocess.run(
         ["bash", "-c", script], cwd=workplace, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
