@@ -87,15 +87,27 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number:,} {unit}" for number, unit in parts if number)
 
 
+def number(value: float) -> str:
+    """Write a number for a reader: whole from 100 on, below with one digit behind the point, two where it is small.
+
+    Examples:
+        >>> number(92320), number(99.96), number(12.34), number(3.0), number(0.04), number(0.0)
+        ('92,320', '100', '12.3', '3', '0.04', '0')
+    """
+    if value == round(value) or abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 0.95 else f"{value:.2g}"
+
+
 def size(count: int) -> str:
     """Write a number of bytes for a reader.
 
     Examples:
-        >>> size(999), size(402_000_000)
-        ('999 bytes', '402.0 MB')
+        >>> size(999), size(402_000_000), size(999_949), size(999_999)
+        ('999 bytes', '402.0 MB', '999.9 kB', '1.0 MB')
     """
     value, unit = float(count), 0
-    while value >= _THOUSAND and unit < len(_UNITS) - 1:
+    while (value if unit == 0 else round(value, 1)) >= _THOUSAND and unit < len(_UNITS) - 1:
         value, unit = value / _THOUSAND, unit + 1
     return f"{value:,.1f} {_UNITS[unit]}" if unit else f"{count} bytes"
 

@@ -15,7 +15,7 @@ from expectations.rules import RULES
 from jobs.report import charts
 from jobs.report.bars import Bar, codes, durations, event_fates, reasons, record_fates, sizes
 from jobs.report.binning import latencies, merge, shown
-from jobs.report.formatting import duration, percentage, run_status, size
+from jobs.report.formatting import duration, number, percentage, run_status, size
 from jobs.report.report_input import DeliveryTimeline, EventTimeline, ReportInput, percentile
 
 LEAST_POINTS: Final = 3
@@ -94,14 +94,9 @@ def _latency(timeline: DeliveryTimeline) -> Figure:
 def _render(**values: object) -> str:
     ours, shared = resources.files("jobs.report") / "templates", resources.files("expectations") / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percentage, "number": _number, "duration": duration, "size": size, "time": _time}
+    environment.filters |= {"percent": percentage, "number": number, "duration": duration, "size": size, "time": _time}
     environment.globals["style"] = (shared / "style.css").read_text("utf-8") + (ours / "report.css").read_text("utf-8")
     return environment.from_string((ours / "report.html.j2").read_text("utf-8")).render(**values)
-
-
-def _number(number: float) -> str:
-    """Write a number for a reader: whole, or with one digit where it is small and is not whole."""
-    return f"{number:,.1f}" if number != round(number) and number < 100 else f"{number:,.0f}"
 
 
 def _time(moment: datetime) -> str:

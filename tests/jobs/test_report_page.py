@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -353,3 +354,30 @@ def test_a_build_that_ended_before_it_built_shows_whose_page_and_whose_events_th
     assert "Something must be mended first. What run run-1 published stays as it is." in text
     assert "The batch's page in the Data Docs is that of run run-2: it shows every check" in text
     assert "that of run" not in seen(told(BUILD, docs={"2024-01-02"})), "it is this build's own"
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        full = colour if len(colour) == 7 else "#" + "".join(2 * digit for digit in colour[1:])
+        shares = [int(full[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_lines_and_bars_stand_out_from_their_ground(dark: bool) -> None:
+    rules = [
+        re.findall(r":root \{(.*?)\}", (resources.files(package) / "templates" / name).read_text("utf-8"))[dark]
+        for package, name in (("expectations", "style.css"), ("jobs.report", "report.css"))
+    ]
+    colours = dict(re.findall(r"--(\w+): (#\w+)", " ".join(rules)))
+    lines = {name: colour for name, colour in colours.items() if re.fullmatch(r"c\d", name)}
+    assert len(lines) == 8
+    low = {name: colour for name, colour in lines.items() if contrast(colour, colours["paper"]) < 3.0}
+    assert not low
+    assert not {name for name in lines if contrast(lines[name], colours["track"]) < 3.0}
