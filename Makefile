@@ -18,7 +18,7 @@ TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo simulate sweeps test test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean
+.PHONY: help setup demo simulate sweeps test test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean FORCE
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -81,11 +81,12 @@ clean: ## remove what the commands made
 
 $(VENV)/installed: WANTED := --editable '.[dev]'
 $(SPARK35)/installed: WANTED := --editable '.[test]' $(OF_SPARK35)
-$(VENV)/installed $(SPARK35)/installed: pyproject.toml .ci/java
+$(VENV)/installed $(SPARK35)/installed: %/installed: %/made-for pyproject.toml .ci/java
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "setup: Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "setting up $(@D): some 1.2 GB, a few minutes"
-	@java_home=$$(bash .ci/java) && mkdir -p $(@D) \
+	@[ "$$($(@D)/bin/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" ] || rm -rf $(@D)/bin $(@D)/lib*
+	@java_home=$$(bash .ci/java) \
 	  && if command -v uv >/dev/null; then \
 	       uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(@D) \
 	       && uv pip install --quiet --python $(@D)/bin/python $(WANTED); \
@@ -93,6 +94,13 @@ $(VENV)/installed $(SPARK35)/installed: pyproject.toml .ci/java
 	       $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(WANTED); \
 	     fi \
 	  && echo "export JAVA_HOME='$$java_home'" > $(@D)/environment && touch $@
+
+# Another Python, or a Java that has gone since: what was set up is set up anew.
+%/made-for: FORCE
+	@mkdir -p $(@D); version="$$($(PYTHON) -V 2>&1)"; \
+	  if [ "$$(cat $@ 2>/dev/null)" != "$$version" ] \
+	    || { [ -e $(@D)/environment ] && ! (. $(@D)/environment; [ -x "$$JAVA_HOME/bin/java" ]); }; \
+	  then echo "$$version" > $@; fi
 
 # JVMs of tests find their classes in it, and start in half the time.
 %/classes.jsa: %/installed tools/load_classes.py
