@@ -92,7 +92,7 @@ def check(context: Context) -> None:
 
 with DAG(
     "clickstream_to_personalize",
-    description="Raw clickstream logs, validated and sent once each through PutEvents",
+    description="Raw clickstream logs, validated and sent through PutEvents",
     doc_md=__doc__,
     # Airflow 3's own cron schedules have no intervals: `@daily` as a string would give a batch of no length.
     schedule=CronDataIntervalTimetable(settings.schedule, timezone="UTC"),
