@@ -24,7 +24,7 @@ from benchmarks.measuring.emulator import REGION, TRACKER
 from benchmarks.measuring.process import ROOT, say
 from benchmarks.soak.batch import BATCH, EVENTS_A_REQUEST, make_lake, read_event_ids
 from benchmarks.soak.cluster import Cluster
-from benchmarks.soak.course import Delivery
+from benchmarks.soak.delivery import Delivery
 from benchmarks.soak.faults import Scene, Service, Storm
 from benchmarks.soak.processes import end, start, wait_for
 from benchmarks.soak.report import describe
@@ -105,7 +105,7 @@ def soak(plan: Plan, folder: Path, stack: ExitStack) -> int:
     pace = ["--endpoint-url", service.url, "--max-rate", str(plan.rate), "--max-in-flight", str(IN_FLIGHT)]
     scene = Scene(cluster, service, slow, emulator.pid, plan.rate)
     storm = Storm(scene, plan.seconds, random.Random(plan.seed))  # noqa: S311 - the same faults for the same seed
-    course = Delivery(scene, storm, lambda run: cluster.submit(run, SCRIPT, [str(slow), *where, *pace]), LOGS).through()
+    record = Delivery(scene, storm, lambda run: cluster.submit(run, SCRIPT, [str(slow), *where, *pace]), LOGS).through()
     counts = service.told()
     cluster.close()
     emulator.terminate()
@@ -114,8 +114,8 @@ def soak(plan: Plan, folder: Path, stack: ExitStack) -> int:
     say("judging")
     terms = Terms(plan.rate, plan.workers, IN_FLIGHT, EVENTS_A_REQUEST)
     with tape.open() as lines:
-        verdict = judge(read_tape(lines), read_event_ids(lake), storm.history, terms, course.runs)
-    print(f"{plan}\n\n{describe(verdict, terms, counts, course)}")
+        verdict = judge(read_tape(lines), read_event_ids(lake), storm.history, terms, record.runs)
+    print(f"{plan}\n\n{describe(verdict, terms, counts, record)}")
     if verdict.broken:
         shutil.copy(tape, LOGS)
     return 1 if verdict.broken else 0

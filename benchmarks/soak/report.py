@@ -6,34 +6,34 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.soak.course import Course
+from benchmarks.soak.delivery import DeliveryRecord
 from benchmarks.soak.verdict import Terms, Verdict
 
 
-def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], course: Course) -> str:
+def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], record: DeliveryRecord) -> str:
     """Write down how a soak went.
 
     Args:
         verdict: its judgement.
         terms: of the delivery.
         counts: the emulator's.
-        course: what happened on the way.
+        record: what happened on the way.
     """
     most = verdict.fullest
-    codes = _pairs(Counter(str(run.code) for run in course.runs))
+    codes = _pairs(Counter(str(run.code) for run in record.runs))
     rate = counts["calls"] / max((counts["lastCallAt"] or 0.0) - (counts["firstCallAt"] or 0.0), 1.0)
     figures = {
-        "took": f"{course.seconds:,.0f} s, {rate:,.0f} calls a second from the first to the last",
+        "took": f"{record.seconds:,.0f} s, {rate:,.0f} calls a second from the first to the last",
         "calls": f"{counts['calls']:,}: {counts['accepted']:,} accepted, {counts['throttled']:,} throttled",
         "faults of the service": _pairs({**counts["faults"], **counts["refused"], **counts["badRequests"]}),
-        "runs": f"{len(course.runs)}{', the last stood still' if course.is_stuck else ''}; exit codes: {codes}",
+        "runs": f"{len(record.runs)}{', the last stood still' if record.is_stuck else ''}; exit codes: {codes}",
         "events": f"{verdict.events:,}",
         "lost": f"{verdict.lost:,}",
         "sent twice": f"{verdict.twice:,}; at the most {verdict.bound:,}",
         "fullest second by the signatures": f"{most.signed:,} calls; limit {terms.rate:g}",
         "fullest second on arrival": f"{most.onTime:,} calls, of the {most.share:.1%} that begin while the emulator is "
         f"on time; {most.read:,} of all",
-        **{f"peak memory, {kind}": f"{size / 2**20:,.0f} MiB" for kind, size in sorted(course.memory.items())},
+        **{f"peak memory, {kind}": f"{size / 2**20:,.0f} MiB" for kind, size in sorted(record.memory.items())},
     }
     faults = [(one.name, one.times, one.twice, one.most, one.bound) for one in verdict.kinds]
     broken = [f"- broken: {each}" for each in verdict.broken] or ["All promises were kept."]

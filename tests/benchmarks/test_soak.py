@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from benchmarks.soak.course import Course
+from benchmarks.soak.delivery import DeliveryRecord
 from benchmarks.soak.faults import FAULTS, Service, Storm, Strike, Struck
 from benchmarks.soak.processes import end, start, wait_for
 from benchmarks.soak.report import describe
@@ -238,12 +238,12 @@ def test_a_storm_brings_each_kind_before_any_comes_again(monkeypatch: pytest.Mon
 
 
 def test_the_table_says_what_was_found() -> None:
-    course = Course([Driver({}, -9), Driver(DONE)], {"driver, JVM": 3 << 20}, seconds=12.0)
+    record = DeliveryRecord([Driver({}, -9), Driver(DONE)], {"driver, JVM": 3 << 20}, seconds=12.0)
     tape = [*lines()[:-1], f"call 103.0 103 accepted {name(0)}"]
     history = [Struck("task killed", 101.0, 101.0)]
-    verdict = judge(read_tape(tape), events(), history, TERMS, course.runs)
+    verdict = judge(read_tape(tape), events(), history, TERMS, record.runs)
     counts = {"calls": 20, "accepted": 20, "throttled": 0, "firstCallAt": 5.0, "lastCallAt": 15.0}
-    told = describe(verdict, TERMS, {**counts, "faults": {"reset-after": 1}, "refused": {}, "badRequests": {}}, course)
+    told = describe(verdict, TERMS, {**counts, "faults": {"reset-after": 1}, "refused": {}, "badRequests": {}}, record)
     assert "| took | 12 s, 2 calls a second from the first to the last |" in told
     assert "| runs | 2; exit codes: -9: 1, 0: 1 |" in told
     assert f"| sent twice | 1; at the most {CRASH_BOUND} |" in told

@@ -27,7 +27,7 @@ _FINAL: Final = frozenset({0, 2, 3, 4})
 
 
 @dataclass
-class Course:
+class DeliveryRecord:
     """What happened on the way.
 
     Attributes:
@@ -77,21 +77,21 @@ class Delivery:
         self._began = time.monotonic()
         self._measured = self._told = self._began
         self._heard = (0, self._began)
-        self.course = Course()
+        self.record = DeliveryRecord()
 
-    def through(self) -> Course:
+    def through(self) -> DeliveryRecord:
         """Go on until a driver ends for good."""
         try:
             while not self._is_over():
                 time.sleep(_LOOK)
                 now = time.monotonic()
                 if name := self._storm.tick(now):
-                    self._note(f"{now - self._began:8.1f} s  run {len(self.course.runs):3}  {name}")
+                    self._note(f"{now - self._began:8.1f} s  run {len(self.record.runs):3}  {name}")
                 self._look(now)
         finally:
             self._storm.close(time.monotonic())
-            self.course.seconds = time.monotonic() - self._began
-        return self.course
+            self.record.seconds = time.monotonic() - self._began
+        return self.record
 
     def _note(self, line: str) -> None:
         with (self._logs / "faults.log").open("a") as log:
@@ -99,30 +99,30 @@ class Delivery:
 
     def _is_over(self) -> bool:
         """Whether the driver has ended for good; where another may mend it, run that."""
-        course = self.course
-        if not course.runs:
+        record = self.record
+        if not record.runs:
             self._rerun()
             return False
         code = self._scene.driver.poll() if self._scene.driver else None
         if code is None:
-            return course.is_stuck
-        course.runs[-1].end(code)
-        self._note(f"{course.runs[-1].ended - self._began:8.1f} s  run {len(course.runs):3}  ended with {code}")
-        if code in _FINAL or course.is_stuck:
+            return record.is_stuck
+        record.runs[-1].end(code)
+        self._note(f"{record.runs[-1].ended - self._began:8.1f} s  run {len(record.runs):3}  ended with {code}")
+        if code in _FINAL or record.is_stuck:
             return True
         time.sleep(_RERUN)
         self._rerun()
         return False
 
     def _rerun(self) -> None:
-        log = self._logs / f"driver-{len(self.course.runs) + 1:04}.log"
-        self.course.runs.append(Run(log, time.monotonic()))
+        log = self._logs / f"driver-{len(self.record.runs) + 1:04}.log"
+        self.record.runs.append(Run(log, time.monotonic()))
         self._scene.driver = self._submit(log)
 
     def _look(self, now: float) -> None:
         if now - self._measured >= _MEASURE:
             self._measured = now
-            self.course.measure(self._scene)
+            self.record.measure(self._scene)
         if now - self._told >= _TELL:
             self._told = now
             self._tell(now)
@@ -132,8 +132,8 @@ class Delivery:
         accepted = int(counts["accepted"])
         if accepted > self._heard[0]:
             self._heard = (accepted, now)
-        self.course.is_stuck = now - self._heard[1] > _STUCK
+        self.record.is_stuck = now - self._heard[1] > _STUCK
         say(
             f"{now - self._began:.0f} s: {accepted:,} requests accepted, "
-            f"{len(self._storm.history)} faults, run {len(self.course.runs)}"
+            f"{len(self._storm.history)} faults, run {len(self.record.runs)}"
         )
