@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.building.batch_rows import BuildConfig, judged_candidates
 from pyspark import __version__ as spark_version
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -21,6 +20,7 @@ from pyspark.sql import functions as F
 from expectations.rules import RULES
 from expectations.verdict import reasons
 from jobs import build_events
+from jobs.building.batch_rows import BuildConfig, judged_candidates
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
 from transforms.columns import BROKEN, EVENT, FATE, FIRST, RAW, REFUSAL, SESSION, Fate

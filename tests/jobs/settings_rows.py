@@ -11,12 +11,12 @@ from shutil import rmtree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jobs.building.batch_rows import BuildConfig, judged_candidates
 from pyarrow import orc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.verdict import reasons, stage
+from jobs.building.batch_rows import BuildConfig, judged_candidates
 from jobs.lake.tables import Lake
 from jobs.reading.sources import read_records
 from transforms.candidates import events_of

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.building.history import find_history
 from pyspark.sql import SparkSession
 
 from emulator import Server
 from expectations.interval import Interval
+from jobs.building.history import find_history
 from jobs.cli.arguments import interval as read_interval
 from jobs.errors import ConfigurationError
 from jobs.lake.batch_order import BatchOrder, IntervalNotes

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.building.history import warn_of_changed
 from pyspark.sql import SparkSession
 
 from jobs import build_events
+from jobs.building.history import warn_of_changed
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 
