@@ -127,6 +127,11 @@ class Pacer:
             most = max(most, count - given)
         return most
 
+    def calls_to_catch_up(self) -> float:
+        """Count the calls that a pause has left: they will be made, however far the rate is lowered now."""
+        self._earn(self._clock())
+        return max(self._credit - 1.0, 0.0)
+
     def _room(self, now: float, usual: float) -> float:
         """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
         made, given = self.last_second()

@@ -125,10 +125,14 @@ class RateLease:
         self._let_end()
         return self._pacer.last_second()
 
-    def calls_ahead(self) -> float:
-        """Count the calls that were made before the rates gave them."""
+    def calls_ahead(self, *, leaving: bool = False) -> float:
+        """Count the calls that were made before the rates gave them, and those that may still catch up after a pause.
+
+        Args:
+            leaving: the task makes no more calls: it catches up on none.
+        """
         self._let_end()
-        return self._pacer.calls_ahead()
+        return self._pacer.calls_ahead() + (0.0 if leaving else self._pacer.calls_to_catch_up())
 
     def take(self) -> None:
         """A call starts now."""

@@ -63,6 +63,22 @@ FOUND: Final[dict[str, Scenario]] = {
             (Trouble(1.5, 2.2, "accepted", 446), Trouble(2.8728468287668387, 0.4525465626694248, "suspend", 674)),
         ),
     ),
+    "a lease was lowered right after a pause, and what the task caught up on was leased to another too": Scenario(
+        2065,
+        500.0,
+        2,
+        (800, 500),
+        weather=Weather(delay=0.0002),
+        latency=(0.01, 0.05),
+        connecting=0.001,
+        troubles=(
+            (
+                Trouble(0.15, 0.16, "pause task", 613),
+                Trouble(0.24, 0.28, "pause task", 238),
+                Trouble(1.07, 0.25, "pause task", 460),
+            ),
+        ),
+    ),
     "a task is killed": Scenario(11, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill task", 0),),)),
     "the driver is killed": Scenario(12, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "kill driver", 0),),)),
     "the driver's machine vanishes": Scenario(13, 20.0, 2, (60, 60), troubles=((Trouble(1.5, 0.0, "vanish", 0),),)),

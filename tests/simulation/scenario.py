@@ -98,6 +98,8 @@ _CLUSTER: Final = (
     "interrupt", "slow store", "no store", "connections stall",
 )  # fmt: skip
 _MOST_REQUESTS: Final = 300
+_SHORT: Final = 0.4
+"""Seconds: half of all troubles are no longer. A task makes up for so short a pause."""
 _LONGEST: Final[dict[str, float]] = {
     "pause task": 6.0,
     "pause driver": 5.0,
@@ -165,7 +167,8 @@ def _run(chance: random.Random, kinds: list[Happening | ServiceFault], length: f
     for kind in kinds:
         for _ in range(chance.choice((1, 1, 2, 4))):
             at = chance.uniform(0.0, length + 1.5)
-            seconds = chance.uniform(0.05, _LONGEST.get(kind, 3.0))
+            longest = _LONGEST.get(kind, 3.0)
+            seconds = chance.uniform(0.05, chance.choice((longest, min(longest, _SHORT))))
             share = chance.choice((1.0, 0.5, 0.1)) if kind in ("unavailable", "hang", "reset", "accepted") else 1.0
             troubles.append(Trouble(at, seconds, kind, chance.randrange(1000), share))
     return tuple(sorted(troubles, key=lambda trouble: trouble.at))

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
+from delivery.rate.pacer import Pacer
 from delivery.sender import sender
 from tests.simulation.found import FOUND
 from tests.simulation.mutants import MUTANTS, hunt
@@ -38,6 +39,14 @@ def test_a_task_that_calls_itself_for_ever_is_found_and_does_not_hang_the_simula
     with patch.object(sender, "_SHORTEST", 0.0):
         result = simulate(FOUND["a wait shorter than a clock tells apart let a task call itself for ever"])
     assert "calls itself for ever" in str(result.violation)
+
+
+def test_a_lease_that_is_free_before_its_task_has_caught_up_is_found() -> None:
+    with patch.object(Pacer, "calls_to_catch_up", lambda self: 0.0):
+        result = simulate(
+            FOUND["a lease was lowered right after a pause, and what the task caught up on was leased to another too"]
+        )
+    assert "calls in a second, at a limit of 500" in str(result.violation)
 
 
 @pytest.mark.parametrize("what", MUTANTS)
