@@ -53,7 +53,7 @@ from jobs.lake.tables import Lake
 from jobs.replay.batch_range import find_batches
 from jobs.replay.bulk_export import ExportResult, export
 from jobs.replay.estimate import ReplayEstimate, bulk_serves_better, estimate_replay, words
-from jobs.replay.pending_events import PendingEvents, find_pending_events
+from jobs.replay.pending import PendingEvents, find_pending_events
 from jobs.replay.replay_runner import ReplayRunner
 from transforms.limits import CALLS_PER_SECOND
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.store_errors import cannot_write
-from jobs.replay.pending_events import PendingEvents
+from jobs.replay.pending import PendingEvents
 from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.deliver.progress import duration
-from jobs.replay.pending_events import PendingEvents
+from jobs.replay.pending import PendingEvents
 from jobs.report.formatting import size
 from transforms.limits import CALLS_PER_SECOND
 from transforms.measures import measure_sending

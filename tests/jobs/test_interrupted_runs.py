@@ -117,7 +117,7 @@ def test_a_replay_between_batches(
 @pytest.mark.parametrize(
     ("options", "work", "words"),
     [
-        (("--plan",), "survey", NOT_BEGUN),
+        (("--plan",), "estimate_replay", NOT_BEGUN),
         (
             ("--bulk-export", "{}/out"),
             "export",
