@@ -154,6 +154,8 @@ class Job:
         self.world.call_later(0.2 * len(pieces), buffer.close)
 
     def _ended(self, one: Running, attempt: Any) -> None:
+        # Asked for also where nobody needs it: asyncio complains of an exception that nobody has seen.
+        succeeded = attempt is not None and not attempt.cancelled() and attempt.exception() is None
         if one.ended:
             return
         one.ended = True
@@ -162,7 +164,7 @@ class Job:
             self._free.append(one.slot)
         if self._over:
             return
-        if attempt is not None and attempt.exception() is None:
+        if succeeded:
             self._succeed(one, attempt.result())
         elif one.part not in self._left:
             self._failures[one.part] = self._failures.get(one.part, 0) + 1
