@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
             self.abort()  # nobody asked: what else may come is not to be trusted
             return
         try:
-            answer = self._reader.buffer(data)
+            answer = self._reader.feed(data)
         except MalformedResponseError as error:
             self._fail(BAD_ANSWER, f"the answer is not valid: {error}")
             return

@@ -138,7 +138,7 @@ class ResponseParser:
         self._status = 0
         self.began = False
 
-    def buffer(self, data: bytes) -> HttpResponse | None:
+    def feed(self, data: bytes) -> HttpResponse | None:
         """Read the next piece; give the answer once it is whole.
 
         Raises:

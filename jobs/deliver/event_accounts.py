@@ -25,8 +25,9 @@ def account(manifest: Manifest, plan: Plan, before: EventTotals, after: EventTot
         after: as they are now.
 
     Examples:
-        >>> from jobs.ledger.plans import Span
-        >>> plan = Plan("b", "batch", "run-1", 2, "run-2", 10, 1, delivered=5, refused=1, waiting=0, span=Span(1, 9))
+        >>> from jobs.ledger.plans import TimeSpan
+        >>> counts = {"delivered": 5, "refused": 1, "waiting": 0, "span": TimeSpan(1, 9)}
+        >>> plan = Plan("b", "batch", "run-1", 2, "run-2", 10, 1, **counts)
         >>> manifest = Manifest("b", 1, "run-1", "passed", 16, 0)
         >>> account(manifest, plan, EventTotals(4, 0, 6), EventTotals(7, 1, 2))
         {'events': 16, 'alreadyDelivered': 9, 'delivered': 3, 'deadLettered': 2, 'pending': 2}

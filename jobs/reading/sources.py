@@ -350,6 +350,7 @@ def folder_columns(files: Iterable[str]) -> dict[str, Column]:
         files: by path, as Hadoop writes it.
 
     Examples:
+        >>> _ = spark.sparkContext  # a Column needs one
         >>> sorted(folder_columns(["file:/logs/day=1/a.parquet", "file:/logs/b.parquet", "file:/logs/a%3AB=2/c.orc"]))
         ['a:b', 'day']
     """

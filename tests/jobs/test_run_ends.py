@@ -270,7 +270,7 @@ def test_a_sweep_deletes_nothing_that_came_after_the_lock_was_lost(spark: SparkS
     assert len(list(folder.iterdir())) == 1
 
 
-@pytest.mark.parametrize("where", ["sent_span", "final_states", "pack_requests", "letters"])
+@pytest.mark.parametrize("where", ["sent_span", "final_statuses", "pack_requests", "dead_letter_rows"])
 def test_a_rebuild_while_put_events_runs_is_told_and_the_next_run_does_it(
     built: Any, put: Job, lake: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -290,7 +290,7 @@ def test_a_rebuild_while_put_events_runs_is_told_and_the_next_run_does_it(
         return found
 
     with raw_service(answer) as url:
-        if where == "final_states":
+        if where == "final_statuses":
             put(url)  # so that there are receipts
             monkeypatch.setattr(ledger, where, rebuilding)
             ended = put(url, more=("--resend",))

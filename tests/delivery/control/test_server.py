@@ -597,6 +597,7 @@ def test_work_is_done_between_two_messages_and_its_exceptions_come_back() -> Non
 @pytest.mark.filterwarnings("error")
 def test_a_server_that_is_closed_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
     """However its connections stand: asking, just made, silent, not reading."""
+    gc.collect()  # what other tests have left is theirs
     before = set(threading.enumerate())
 
     async def scenario() -> None:

@@ -231,4 +231,4 @@ def test_what_no_header_may_hold_is_refused_unseen(bad: str) -> None:
 
 
 def test_keys_show_nothing_of_themselves() -> None:
-    assert repr(SigningKeys("AKID", "secret", "token")) == "Keys()"
+    assert repr(SigningKeys("AKID", "secret", "token")) == "SigningKeys()"

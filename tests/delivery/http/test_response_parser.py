@@ -21,7 +21,7 @@ def read(pieces: Iterable[bytes], *, closed: bool = False) -> HttpResponse | Non
     reader, answer = ResponseParser(), None
     for piece in pieces:
         assert answer is None
-        answer = reader.buffer(piece)
+        answer = reader.feed(piece)
     return reader.end() if closed and answer is None else answer
 
 
@@ -91,7 +91,7 @@ def test_whatever_comes_is_an_answer_or_none(answer: bytes, changes: list[tuple[
     reader, found = ResponseParser(), None
     try:
         for piece in cut(bytes(data), [size]):
-            found = found or reader.buffer(piece)
+            found = found or reader.feed(piece)
         found = found or reader.end()
     except MalformedResponseError:
         return
@@ -114,10 +114,10 @@ def test_values_of_repeated_headers_are_joined() -> None:
 
 
 def test_a_success_of_connect_has_no_body() -> None:
-    assert ResponseParser(to_connect=True).buffer(OK + b"Content-Length: 5\r\n\r\n") is not None
+    assert ResponseParser(to_connect=True).feed(OK + b"Content-Length: 5\r\n\r\n") is not None
     refusal = b"HTTP/1.1 407 No\r\nContent-Length: 5\r\n\r\n"
-    assert ResponseParser(to_connect=True).buffer(refusal) is None
-    answer = ResponseParser(to_connect=True).buffer(refusal + b"12345")
+    assert ResponseParser(to_connect=True).feed(refusal) is None
+    answer = ResponseParser(to_connect=True).feed(refusal + b"12345")
     assert answer is not None
     assert answer.body == b"12345"
 
