@@ -31,7 +31,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from pendulum import instance, parse
 
 from clickstream_batches import BatchSchedule, ScheduleError
-from clickstream_settings import Settings, SettingsError, read_settings
+from clickstream_settings import DagSettings, SettingsError, read_settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "airflow.md").read_text()
@@ -261,8 +261,8 @@ def test_each_param_has_its_key_in_the_settings_and_its_row_on_the_page(dag: Mod
     documented = {
         name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
-    assert set(dag.PARAMS) <= documented & set(Settings.__slots__)
-    assert documented - {"spark"} == set(Settings.__slots__) - {"spark"}
+    assert set(dag.PARAMS) <= documented & set(DagSettings.__slots__)
+    assert documented - {"spark"} == set(DagSettings.__slots__) - {"spark"}
     defaults = dict(re.findall(r"^\| `(\w+)` \|.*\| `([^`]*)` \|$", table, re.MULTILINE))
     assert float(defaults["max_rate"]) == dag.settings.max_rate == 500
     assert float(defaults["max_dead_letter_share"]) == dag.settings.max_dead_letter_share == 0.01
@@ -302,7 +302,7 @@ def test_the_commands_of_the_pages_are_airflows_own(page: str) -> None:
         assert get_parser().parse_args(words).func
         if "--dag-run-conf" in words:
             conf = json.loads(words[words.index("--dag-run-conf") + 1])
-            assert set(conf) <= {field.name for field in fields(Settings)}
+            assert set(conf) <= {field.name for field in fields(DagSettings)}
     assert len(commands) >= 2
 
 
@@ -427,6 +427,6 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
 def test_all_else_may_be_set(tmp_path: Path) -> None:
     more = 'schedule = "@hourly"\nhome = "s3://code"\nmax_rate = 2.5\n[spark]\n"spark.executor.memory" = "4g"\n'
     (tmp_path / "clickstream.toml").write_text(FIVE_LINES + more)
-    settings: Settings = read_settings(tmp_path / "clickstream.toml")
+    settings: DagSettings = read_settings(tmp_path / "clickstream.toml")
     assert (settings.schedule, settings.home, settings.max_rate) == ("@hourly", "s3://code", 2.5)
     assert settings.spark == {"spark.executor.memory": "4g"}
