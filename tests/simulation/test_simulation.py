@@ -19,7 +19,7 @@ from tests.simulation.sweep import sweep
 SEEDS = 300
 """What a quarter of a minute allows; `make simulate`, which CI runs too, runs 10,000."""
 AT_ONCE = 150
-SOON = 400
+SOON = 600
 """Seeds in which a fault is to be found."""
 
 
