@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
@@ -83,6 +84,7 @@ def job_environment(ours: Mapping[str, str]) -> dict[str, str]:
     return {
         **kept,
         "PYSPARK_PYTHON": sys.executable,
+        **_spark_home(),
         "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": _SECRET_KEY,
         "AWS_CONFIG_FILE": os.devnull,
@@ -92,6 +94,12 @@ def job_environment(ours: Mapping[str, str]) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
+
+
+def _spark_home() -> dict[str, str]:
+    """Say where Spark is: the script that spark-submit would look for it with fails in a path that holds a blank."""
+    found = find_spec("pyspark")
+    return {} if found is None or found.origin is None else {"SPARK_HOME": str(Path(found.origin).parent)}
 
 
 def _spark_submit() -> str:

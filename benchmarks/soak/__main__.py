@@ -24,8 +24,8 @@ from benchmarks.measuring.emulator import REGION, TRACKER
 from benchmarks.measuring.process import ROOT, say
 from benchmarks.soak.batch import BATCH, EVENTS_A_REQUEST, make_lake, read_event_ids
 from benchmarks.soak.cluster import Cluster
-from benchmarks.soak.delivery import Delivery
 from benchmarks.soak.faults import Scene, Service, Storm
+from benchmarks.soak.faulty_delivery import Delivery
 from benchmarks.soak.processes import end, start, wait_for
 from benchmarks.soak.report import describe
 from benchmarks.soak.verdict import Terms, judge, read_tape

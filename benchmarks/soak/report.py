@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks.soak.delivery import DeliveryRecord
+from benchmarks.soak.faulty_delivery import DeliveryRecord
 from benchmarks.soak.verdict import Terms, Verdict
 
 

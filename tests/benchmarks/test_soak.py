@@ -14,8 +14,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from benchmarks.soak.delivery import DeliveryRecord
 from benchmarks.soak.faults import FAULTS, Service, Storm, Strike, Struck
+from benchmarks.soak.faulty_delivery import DeliveryRecord
 from benchmarks.soak.processes import end, start, wait_for
 from benchmarks.soak.report import describe
 from benchmarks.soak.runs import Run

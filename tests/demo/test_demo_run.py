@@ -6,6 +6,7 @@ import sys
 import urllib.error
 from pathlib import Path
 
+import pyspark
 import pytest
 
 from demo import __main__ as command
@@ -63,7 +64,8 @@ def test_environment_leads_to_no_real_account_and_no_other_spark() -> None:
     assert environment["PATH"] == "/bin"
     assert environment["PYSPARK_PYTHON"] == sys.executable
     assert environment["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
-    assert environment.keys().isdisjoint({"AWS_PROFILE", "AWS_SESSION_TOKEN", "SPARK_HOME"})
+    assert environment["SPARK_HOME"] == str(Path(pyspark.__file__).parent)
+    assert environment.keys().isdisjoint({"AWS_PROFILE", "AWS_SESSION_TOKEN"})
 
 
 def test_emulator_answers_while_the_context_lasts_and_not_after(tmp_path: Path) -> None:
