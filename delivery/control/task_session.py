@@ -1,4 +1,4 @@
-"""What a task says to its driver, and what it does with the answers. `line` brings the messages."""
+"""What a task says to its driver, and what it does with the answers. `task_connection` brings the messages."""
 
 from __future__ import annotations
 

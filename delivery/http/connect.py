@@ -23,7 +23,7 @@ async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds:
         seconds: for each answer that comes over it.
 
     Raises:
-        NoAnswerError: it cannot be opened; the code is one of UNREACHABLE.
+        NoResponseError: it cannot be opened; the code is one of UNREACHABLE.
     """
     try:
         async with timeout:

@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
             to_connect: whether it is CONNECT.
 
         Raises:
-            NoAnswerError: no answer came, or none that is HTTP.
+            NoResponseError: no answer came, or none that is HTTP.
         """
         self._reader = ResponseParser(to_connect=to_connect)
         self._answer = self._loop.create_future()

@@ -70,7 +70,7 @@ class ConnectionPool:
         """Open a connection, for a call to come.
 
         Raises:
-            NoAnswerError: it cannot be opened, or the last one was closed before it had a call: who opens connections
+            NoResponseError: it cannot be opened, or the last one was closed before it had a call: who opens connections
                 and closes them at once is not to be asked for more of them than calls may be made.
         """
         if self._lost_unused:
@@ -88,7 +88,7 @@ class ConnectionPool:
             connection: that was taken for it.
 
         Raises:
-            NoAnswerError: there is none.
+            NoResponseError: there is none.
         """
         async with self._free:
             connection = connection or self.take() or await self._open()

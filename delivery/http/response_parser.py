@@ -36,7 +36,7 @@ class ChunkedBody:
         """Take what is complete off the front of `data`; give the body once it is whole.
 
         Raises:
-            BadAnswerError: it is not in chunks, or larger than BODY_MAX bytes.
+            MalformedResponseError: it is not in chunks, or larger than BODY_MAX bytes.
         """
         while self._left != 0:
             if not self._take_chunk(data):
@@ -142,7 +142,7 @@ class ResponseParser:
         """Read the next piece; give the answer once it is whole.
 
         Raises:
-            BadAnswerError: what came is not HTTP, or too large.
+            MalformedResponseError: what came is not HTTP, or too large.
         """
         self.began = True
         self._data += data

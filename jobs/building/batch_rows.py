@@ -160,7 +160,7 @@ def tell_headers(headers: int, files: int) -> None:
 def judged_candidates(
     records: DataFrame, build_config: BuildConfig, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
-    """Give every record its fate: what `settle` and `cut_sessions` give.
+    """Give every record its fate: what `pack_candidates` and `cut_sessions` give.
 
     Args:
         records: what `read_records` or `read_again` gives.

@@ -25,7 +25,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True)
 class _Stretch:
-    """What was seen in one stretch of time; as `Point`, with the target times the seconds that it held."""
+    """What was seen in one stretch of time; as `CallPoint`, with the target times the seconds that it held."""
 
     seconds: float = 0.0
     attempts: int = 0

@@ -80,7 +80,7 @@ def check_mapping(mapping: EventMapping, spark: SparkSession) -> list[ConfigFaul
     """Find every fault in a mapping's schema, pattern and expressions.
 
     Args:
-        mapping: what `mapping_reader` could read; keys that it refused are left out.
+        mapping: what `reader` could read; keys that it refused are left out.
         spark: used to parse and analyse; no data is read and no job is run.
     """
     return list(_Checker(mapping, spark).faults())

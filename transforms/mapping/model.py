@@ -1,6 +1,6 @@
 """What a user writes to map one raw record to candidates, as frozen dataclasses.
 
-`mapping_reader` reads the TOML file into them; `mapping_check` finds the faults that only Spark can see.
+`reader` reads the TOML file into them; `check` finds the faults that only Spark can see.
 """
 
 from __future__ import annotations
