@@ -81,7 +81,7 @@ class TaskSession:
             "from": first,
             "ended": rows,
             "wants": self._wants(),
-            "ahead": self._rate_lease.calls_ahead(leaving=self.leaving),
+            "ahead": self._rate_lease.calls_ahead(),
             "calls": self._sender.calls.values(),
             "idle": not self._sender.in_flight and not self._has_more,
             "gone": self.leaving and not self._has_more,

@@ -53,7 +53,7 @@ class Pacer:
         return self._rate
 
     def set_rate(self, rate: float, since: float | None = None) -> None:
-        """Change the rate.
+        """Change the rate. A lower one makes up for no pause: what was given up may be another task's by then.
 
         Args:
             rate: calls a second; 0 lets no call pass.
@@ -61,6 +61,8 @@ class Pacer:
         """
         if rate != self._rate:
             self._earn(max(self._clock() if since is None else since, self._reckoned))
+            if rate < self._rate:
+                self._credit = min(self._credit, 1.0)
             self._rate = rate
             self._rates.append((self._reckoned, rate))
             self._spaced = min(self._spaced, self._reckoned + self._closest())
@@ -126,11 +128,6 @@ class Pacer:
             given, until = given + rate * (until - moment), moment
             most = max(most, count - given)
         return most
-
-    def calls_to_catch_up(self) -> float:
-        """Count the calls that a pause has left: they will be made, however far the rate is lowered now."""
-        self._earn(self._clock())
-        return max(self._credit - 1.0, 0.0)
 
     def _room(self, now: float, usual: float) -> float:
         """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""

@@ -125,14 +125,10 @@ class RateLease:
         self._let_end()
         return self._pacer.last_second()
 
-    def calls_ahead(self, *, leaving: bool = False) -> float:
-        """Count the calls that were made before the rates gave them, and those that may still catch up after a pause.
-
-        Args:
-            leaving: the task makes no more calls: it catches up on none.
-        """
+    def calls_ahead(self) -> float:
+        """Count the calls that were made before the rates gave them."""
         self._let_end()
-        return self._pacer.calls_ahead() + (0.0 if leaving else self._pacer.calls_to_catch_up())
+        return self._pacer.calls_ahead()
 
     def take(self) -> None:
         """A call starts now."""

@@ -41,8 +41,14 @@ def test_a_task_that_calls_itself_for_ever_is_found_and_does_not_hang_the_simula
     assert "calls itself for ever" in str(result.violation)
 
 
-def test_a_lease_that_is_free_before_its_task_has_caught_up_is_found() -> None:
-    with patch.object(Pacer, "calls_to_catch_up", lambda self: 0.0):
+def test_a_task_that_makes_up_for_a_pause_at_a_rate_that_was_lowered_is_found() -> None:
+    def keep_credit(pacer: Pacer, rate: float, since: float | None = None) -> None:
+        credit = pacer._credit
+        set_rate(pacer, rate, since)
+        pacer._credit = max(pacer._credit, credit)
+
+    set_rate = Pacer.set_rate
+    with patch.object(Pacer, "set_rate", keep_credit):
         result = simulate(
             FOUND["a lease was lowered right after a pause, and what the task caught up on was leased to another too"]
         )
