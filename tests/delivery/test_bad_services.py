@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -57,11 +56,11 @@ Parts = list[list[Request]]
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a delivery: what would be written as receipts, why it ended, how long it took."""
+    """What came of a delivery: what would be written as receipts, why it ended, how often it called."""
 
     rows: list[OutcomeRow]
     ending: Response | None
-    seconds: float
+    attempts: int
 
     def events(self, status: str) -> set[str]:
         return {event for row in self.rows if row["status"] == status for event in row["eventIds"]}
@@ -74,7 +73,6 @@ def send(
     url: str, parts: Parts, *, trust: ServiceHistory = UNKNOWN, limit: float = 500.0, retry: RetryPolicy = HASTY
 ) -> Result:
     """Deliver parts, each in a task of its own, all at once."""
-    begun = time.monotonic()
     with driving(limit, trust) as driver:
         task_config = replace(driver.task_config(TrackerEndpoint("t-1", "eu-west-1", url), in_flight=64), retry=retry)
 
@@ -86,7 +84,7 @@ def send(
 
         with ThreadPoolExecutor(len(parts)) as pool:
             list(pool.map(task, range(len(parts))))
-    return Result(driver.kept, driver.dispatcher.ending, time.monotonic() - begun)
+    return Result(driver.kept, driver.dispatcher.ending, driver.dispatcher.progress().calls.attempts)
 
 
 def ids(parts: Parts) -> set[str]:
@@ -185,7 +183,6 @@ def test_an_event_that_never_gets_an_answer_is_a_dead_letter_and_all_others_are_
     assert result.ending is None
     assert (result.events("refused"), result.codes()) == ({"e77-7"}, {"unanswered"})
     assert sorted(taken) == sorted(ids(parts) - {"e77-7"})
-    assert result.seconds < 10.0
 
 
 @pytest.mark.parametrize("bad", [0, 99, 100, 199])
@@ -221,7 +218,7 @@ def test_where_nobody_listens_one_call_at_a_time_finds_that_out() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         result = send(url, batch(600))
     assert (result.rows, result.ending and result.ending.errorCode) == ([], "EndpointConnectionError")
-    assert result.seconds < 10.0
+    assert result.attempts <= 20
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -284,7 +281,6 @@ def test_a_web_server_in_the_services_place_is_found_out_in_a_few_calls(status: 
     assert (result.rows, len(calls) <= 20) == ([], True)
     assert result.ending is not None
     assert (result.ending.errorCode, interpret_response(result.ending)) == ("NotTheService", ResponseMeaning.STOP)
-    assert result.seconds < 10.0
 
 
 def test_a_service_whose_load_balancer_fails_is_not_taken_for_a_web_server() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.processes import ROOT
+from tests.jobs.processes import PATIENCE, ROOT
 
 JOBS = ("build_events", "put_events", "replay_events")
 WRONG = ("--lake", "", "--batch", "no label")
@@ -41,7 +41,7 @@ sys.exit(run_job(Run("talking", {}), parse, None, []))
 
 
 def shell(command: str, **streams: int) -> int:
-    return subprocess.run(["bash", "-c", command], cwd=ROOT, check=False, timeout=120, **streams).returncode
+    return subprocess.run(["bash", "-c", command], cwd=ROOT, check=False, **streams).returncode
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -69,7 +69,7 @@ def test_work_whose_reader_has_gone_does_too(tmp_path: Path, streams: tuple[str,
     os.close(writing)
     os.read(reading, 10)  # as head does
     os.close(reading)
-    assert process.wait(60) == 3
+    assert process.wait(PATIENCE) == 3
 
 
 def test_the_usage_is_no_failure_where_its_reader_has_gone() -> None:

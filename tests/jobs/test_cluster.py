@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.jobs.conftest import Ended
-from tests.jobs.processes import ROOT, cluster, emulated, end, start
+from tests.jobs.processes import PATIENCE, ROOT, cluster, emulated, end, start
 from tests.jobs.pythons import OURS, can_import, python_with, python_with_dependencies
 from tests.jobs.test_crashes import called, received
 
@@ -43,7 +43,7 @@ class Place(NamedTuple):
         log = self.folder / f"{len(list(self.folder.iterdir()))}.log"
         job = start(*command, log=log, folder=folder, more=pythons)
         try:
-            return ended(job.wait(300), log.read_text())
+            return ended(job.wait(PATIENCE), log.read_text())
         finally:
             end(job)
 
@@ -127,7 +127,7 @@ def test_the_installed_wheel_runs_without_spark_submit(batch: Ended, place: Plac
         pythons = {"PYSPARK_PYTHON": str(place.installed), "PYSPARK_SUBMIT_ARGS": "--master local[2] pyspark-shell"}
         job = start(*command, log=log, folder=place.folder, more=pythons)
         try:
-            sent = ended(job.wait(300), log.read_text())
+            sent = ended(job.wait(PATIENCE), log.read_text())
         finally:
             end(job)
         assert len(received(url)) == SESSIONS * EVENTS

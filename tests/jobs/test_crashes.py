@@ -24,7 +24,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_events, put_events
-from tests.jobs.processes import Process, below, cluster, emulated, end, kill, processes, start, wait_for
+from tests.jobs.processes import PATIENCE, Process, below, cluster, emulated, end, kill, processes, start, wait_for
 
 RUNS = int(os.environ.get("CRASH_RUNS", "4"))
 EVENTS, VISITORS = 18_000, 900
@@ -164,7 +164,7 @@ def test_whatever_is_killed_at_whatever_moment_is_made_good_by_another_run(
             while not (found := victims(kind, first, master)):
                 assert first.poll() is None, f"it ended before there was a {kind} to kill"
             kill(dice.choice(found))
-            code = first.wait(120)
+            code = first.wait(PATIENCE)
         finally:
             end(first)
         before = sum(received(url).values())
@@ -194,7 +194,7 @@ def test_a_task_that_stands_still_is_taken_over_by_its_copy_and_does_not_come_ba
             frozen = next(filter(None, map(python_of, executors(master))))  # one may have come too late for a task
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
-            code = driver.wait(120)
+            code = driver.wait(PATIENCE)
             in_the_end = called(url)
         finally:
             for pid in frozen:
@@ -217,7 +217,7 @@ def test_speculation_alone_sends_nothing_twice(batch: Lake, master: str, tmp_pat
     with emulated(tmp_path / "emulator.log", "--latency-ms", "50") as url:
         driver = submit(master, lake, url, log, (*SPECULATION, "spark.speculation.quantile=0.0"))
         try:
-            assert driver.wait(120) == 0
+            assert driver.wait(PATIENCE) == 0
         finally:
             end(driver)
         arrived = received(url)
@@ -238,7 +238,7 @@ def test_a_stage_that_is_computed_again_since_its_shuffle_files_were_lost_sends_
             for executor in executors(master):
                 for each in below(executor.pid):
                     kill(each.pid)
-            code = driver.wait(120)
+            code = driver.wait(PATIENCE)
         finally:
             end(driver)
         arrived = received(url)

@@ -89,14 +89,15 @@ def test_receipts_are_there_before_the_delivery_ends(built: Any, put: Any, serve
 def test_a_receipt_that_a_crash_cut_short_is_none(built: Any, put: Any, serve: Serve, lake: Path) -> None:
     server, _ = serve(), built()
     put(server.endpoint_url)
-    (whole,) = receipts(lake)
-    content = whole.read_bytes()
-    (whole.parent / f".{whole.name}.crc").unlink()
-    whole.write_bytes(content[: len(content) // 2])
+    whole = receipts(lake)  # one or, on a slow machine, more: a file about every second
+    for file in whole:
+        content = file.read_bytes()
+        (file.parent / f".{file.name}.crc").unlink()
+        file.write_bytes(content[: len(content) // 2])
     shutil.rmtree(lake / "_plans")  # such a crash comes before the delivery has ended
     again = put(server.endpoint_url)
     assert (again.code, again.summary["alreadyDelivered"], again.summary["delivered"]) == (0, 0, 75)
-    assert whole not in receipts(lake)
+    assert whole and not set(whole) & set(receipts(lake))
     assert put(server.endpoint_url).summary["alreadyDelivered"] == 75
 
 

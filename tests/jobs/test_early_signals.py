@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.processes import ROOT, below, end, environment, processes, start, wait_for
+from tests.jobs.processes import PATIENCE, ROOT, below, end, environment, processes, start, wait_for
 
 # As the jobs begin; what is imported afterwards takes for ever.
 JOB = """
@@ -43,7 +43,7 @@ def test_python_alone(tmp_path: Path, number: int) -> None:
     try:
         wait_for((tmp_path / "on").exists)
         process.send_signal(number)
-        assert process.wait(30) == 5
+        assert process.wait(PATIENCE) == 5
     finally:
         end(process)
     check(tmp_path / "log")
@@ -65,7 +65,7 @@ def test_spark_submit(tmp_path: Path, ask_to_end: Callable[[subprocess.Popen[str
         wait_for((tmp_path / "on").exists)
         family = [each.pid for each in below(process.pid)]
         ask_to_end(process)
-        assert process.wait(60) == 5
+        assert process.wait(PATIENCE) == 5
         wait_for(lambda: not [pid for pid in family if Path(f"/proc/{pid}/cmdline").exists() and pid != process.pid])
     finally:
         end(process)
@@ -79,7 +79,7 @@ def test_a_signal_that_comes_while_java_starts_leaves_no_java_behind(tmp_path: P
         wait_for(lambda: [each for each in below(process.pid) if each.pid != process.pid])
         process.terminate()
         family = {each.pid for each in below(process.pid)}
-        assert process.wait(60) == 5
+        assert process.wait(PATIENCE) == 5
         wait_for(lambda: not family & {each.pid for each in processes()})
     finally:
         end(process)
@@ -93,7 +93,7 @@ def test_a_process_that_nohup_started_goes_on_when_its_terminal_goes_away(tmp_pa
     process = subprocess.Popen(command, env={**environment(), "PYTHONPATH": str(ROOT)}, stdout=-3, stderr=-3)
     wait_for((tmp_path / "on").exists)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(30) == 7
+    assert process.wait(PATIENCE) == 7
 
 
 def test_a_signal_that_comes_when_the_run_has_ended_says_nothing_more(tmp_path: Path) -> None:

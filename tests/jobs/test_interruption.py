@@ -18,11 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobs.cli.interruption import Interruption
-from tests.jobs.processes import end, start
-
-ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-"""Seconds after which a test gives up; what it waits for takes one or two, Spark's start ten."""
+from tests.jobs.processes import PATIENCE, ROOT, end, start, wait_for
 
 
 class FakeJvm:
@@ -302,13 +298,6 @@ class Submitted(NamedTuple):
         """Wait for the end: the exit code of spark-submit, and the summary."""
         code = self.process.wait(PATIENCE)
         return code, json.loads((self.folder / "out").read_text().splitlines()[-1])
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def is_there(pid: int) -> bool:

@@ -31,7 +31,7 @@ from jobs import build_events
 from jobs.lake.tables import Lake
 from jobs.report.report import Report
 from tests.jobs.kill_points import JOBS, MOMENTS, Acts, KillPoint
-from tests.jobs.processes import ROOT, end, environment
+from tests.jobs.processes import PATIENCE, ROOT, end, environment
 
 POINTS: Final = int(os.environ.get("KILL_POINTS", "0"))
 """Places of each job with each signal; 0 for the few that CI tries."""
@@ -180,7 +180,7 @@ def run_and_die(scene: Scene, lake: Path, url: str, point: KillPoint, log: Path)
             start_new_session=True,
         )
         try:
-            return process.wait(300)
+            return process.wait(PATIENCE)
         finally:
             if process.poll() is None:
                 end(process)

@@ -22,7 +22,7 @@ from jobs.lake.tables import Lake
 from jobs.ledger.tracker_ledger import TrackerLedger
 from tests.jobs.conftest import Ended, Job
 from tests.jobs.lakes import DAY_ONE, Event, day, days, event, lay
-from tests.jobs.processes import end, start, wait_for
+from tests.jobs.processes import PATIENCE, end, start, wait_for
 
 Serve = Callable[..., Server]
 EVENTS = days(1, 3, 200)[day(0)]
@@ -152,7 +152,7 @@ def test_of_two_deliveries_to_one_tracker_the_second_leaves_though_it_is_of_anot
         other = put(server.endpoint_url, day(1), tracking_id="another")
     finally:
         first.terminate()
-        code = first.wait(60)
+        code = first.wait(PATIENCE)
         end(first)
     assert (second.code, second.summary["attempts"]) == (5, 0)
     assert "holds it: wait for it to end" in second.said[0] and str(first.pid) not in second.said[0][:20]

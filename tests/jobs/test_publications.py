@@ -29,7 +29,7 @@ from jobs.locking.holders import this_process
 from jobs.locking.locks import held
 from tests.jobs.conftest import Ended, Job
 from tests.jobs.lakes import DAY_ONE, day, days, lay
-from tests.jobs.processes import ROOT, end, environment, start, wait_for
+from tests.jobs.processes import PATIENCE, ROOT, end, environment, start, wait_for
 
 MAPPING = """
 [source]
@@ -328,16 +328,13 @@ def test_the_second_build_is_told_at_its_start_who_holds_the_batch_and_since_whe
     shop(2)
     before = runs_of(lake)
     with held(FileSystem(spark), str(lake), batch_lock(BATCH), "run-of-another"):
-        started = time.monotonic()
         ended = shop(3)
-        seconds = time.monotonic() - started
         assert shop(4, batch="2024-01-03").code == 0, "another batch is nobody's yet"
     assert ended.code == 5
     assert ended.said == [ended.summary["error"]] and ended.summary["error"].startswith(
         f"batch {BATCH}: run run-of-another (host {this_process('x').host}, process {os.getpid()}, since 20"
     )
-    assert ended.summary["read"] == 0 and runs_of(lake) == before
-    assert seconds < 15, "told at its start, not after its work"
+    assert ended.summary["read"] == 0 and runs_of(lake) == before, "told at its start, not after its work"
     assert shop(3).code == 0
     assert not list((lake / "_locks" / f"batch={BATCH}").glob("*.claim"))
 
@@ -434,13 +431,13 @@ def test_under_spark_submit_a_build_ends_with_5_and_leaves_its_summary(
     )
     try:
         wait_for(lambda: list((lake / "_locks").glob("*/*.claim")) or process.poll() is not None)
-        time.sleep(2)
+        time.sleep(2)  # well into its work
         assert process.poll() is None, log.read_text()[-2000:]
         if way.startswith("Ctrl-C"):
             os.killpg(process.pid, signal.SIGINT)
         else:
             os.kill(process.pid, signal.SIGTERM)
-        code = process.wait(120)
+        code = process.wait(PATIENCE)
     finally:
         end(process)
     summary = json.loads(log.read_text().splitlines()[-1])

@@ -28,6 +28,7 @@ from jobs.ledger.receipts import Receipts
 from jobs.locking.locks import Lock
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
+from tests.jobs.processes import wait_for
 from tests.jobs.raw_services import Events, raw_service, response
 from tests.jobs.test_receipts import row
 from tests.jobs.test_sending import parts
@@ -42,8 +43,7 @@ def every_slot_taken(spark: SparkSession, folder: Path) -> Iterator[list[int]]:
     flag, rows = str(folder / "free"), []
 
     def wait(batches: Iterator[Any]) -> Iterator[Any]:
-        started = time.monotonic()
-        while not Path(flag).exists() and time.monotonic() < started + 120:
+        while not Path(flag).exists():
             time.sleep(0.05)
         yield from batches
 
@@ -53,28 +53,26 @@ def every_slot_taken(spark: SparkSession, folder: Path) -> Iterator[list[int]]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        until = time.monotonic() + 60
         tracker = spark.sparkContext.statusTracker()
-        while (
-            sum(info.numActiveTasks for stage in tracker.getActiveStageIds() if (info := tracker.getStageInfo(stage)))
-            < 2
-        ):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+
+        def active() -> int:
+            stages = map(tracker.getStageInfo, tracker.getActiveStageIds())
+            return sum(stage.numActiveTasks for stage in stages if stage)
+
+        wait_for(lambda: active() == 2)
         yield rows
     finally:
         Path(flag).touch()
         thread.join()
 
 
-def test_a_sending_that_waits_for_executors_ends_in_seconds_and_no_other_job_with_it(
+def test_a_sending_that_waits_for_executors_ends_before_it_has_any_and_no_other_job_with_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     frame, asked = parts(spark, [20, 20]), threading.Event()
     with emulator.running() as server, every_slot_taken(spark, tmp_path) as rows:
         watch = MonitorHooks(lambda _: None, lambda: None, asked)
         threading.Timer(1.0, asked.set).start()
-        started = time.monotonic()
         sent = send(
             frame,
             TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
@@ -82,23 +80,22 @@ def test_a_sending_that_waits_for_executors_ends_in_seconds_and_no_other_job_wit
             AimdRateController(50.0),
             watch,
         )
-        took = time.monotonic() - started
         assert rows == [], "the job that has the slots goes on"
-    assert took < 20
     assert sent.failure is not None and sent.error is None and sent.progress.calls.attempts == 0
     assert rows == [2]
 
 
 @pytest.mark.parametrize("kind", ["a deadline", "a lost lock"])
-def test_planning_that_waits_for_executors_ends_in_seconds_too(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+def test_planning_that_waits_for_executors_ends_before_it_has_any(
+    spark: SparkSession, tmp_path: Path, kind: str
+) -> None:
     reason = UnfinishedError(kind)
     guard = JobGuard(spark.sparkContext, lambda: reason, grace=1.0)
-    started = time.monotonic()
     with every_slot_taken(spark, tmp_path) as rows:
         with pytest.raises(UnfinishedError, match=kind), guard.guarding():
             spark.range(10).count()
         assert rows == []
-    assert time.monotonic() - started < 30 and rows == [2]
+    assert rows == [2]
 
 
 def test_jobs_that_end_in_time_are_left_alone(spark: SparkSession) -> None:

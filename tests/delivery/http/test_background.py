@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from delivery.http.background import LookupLoop
 
-SOON = 20.0
+SOON = 60.0
 
 
 class NameServer:
@@ -30,7 +29,7 @@ class NameServer:
 
     def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
         self.asked += 1
-        self.answers.wait(2 * SOON)
+        self.answers.wait()
         if host == "none.example":
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -81,9 +80,8 @@ def test_names_that_hang_hold_up_neither_another_nor_the_end(
                     await ask(f"{number}.example")
         assert names.asked == 40
 
-    begun = time.monotonic()
     with asyncio.Runner(loop_factory=LookupLoop) as runner:
         runner.run(scenario())
-    assert time.monotonic() - begun < SOON
+    assert not names.answers.is_set(), "the loop was closed while they hang"
     names.answers.set()
     assert caplog.records == []
