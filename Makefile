@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # Processes that share the tests, each with a SparkSession of its own for two cores.
 WORKERS ?= 2
+# Of the simulated delivery, for `make simulate`.
+SEEDS ?= 0:10000
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
@@ -12,13 +14,13 @@ SPARK35 := .venv-spark35
 OF_SPARK35 := 'pyspark[sql]>=3.5,<3.6' 'pyarrow<20' 'numpy<2' 'pandas<3'
 # What Spark itself does for us: expressions, the jobs from end to end, a real cluster, signals, executors.
 TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/test_deliveries.py \
-  tests/jobs/test_interruption.py tests/jobs/test_cluster.py tests/jobs/test_executors.py \
+  tests/jobs/test_interruption.py tests/jobs/test_executors.py \
   tests/jobs/test_conversions.py --ignore tests/transforms/test_incremental.py
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo simulate sweeps test test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean FORCE
+.PHONY: help setup demo simulate sweeps test test-long test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean FORCE
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,8 +30,11 @@ setup: $(VENV)/installed ## make .venv with everything; find or install Java
 demo: setup ## raw logs in, PutEvents out, every event accounted for
 	@$(RUN) python -m demo $(ARGS)
 
-test: $(VENV)/classes.jsa ## run the tests; ARGS="-k sessions" for some
+test: $(VENV)/classes.jsa ## run the tests, in ten minutes on two cores; ARGS="-k sessions" for some
 	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/dags $(ARGS)
+
+test-long: $(VENV)/classes.jsa ## those that need long: clusters, spark-submit, kills, batch after batch
+	@$(RUN) python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/dags -m long --timeout=1800 $(ARGS)
 
 test-airflow: zip $(AIRFLOW)/installed $(VENV)/classes.jsa ## check and run the DAG in an Airflow of its own (.venv-airflow)
 	@cd dags && MYPYPATH=. ../$(AIRFLOW)/bin/mypy --config-file ../pyproject.toml *.py
@@ -41,15 +46,17 @@ test-airflow: zip $(AIRFLOW)/installed $(VENV)/classes.jsa ## check and run the 
 test-spark35: $(SPARK35)/classes.jsa ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
 	@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" \
 	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_SPARK35))
+	$(if $(ARGS),,@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" \
+	  python -m pytest -m long --timeout=1800 tests/jobs/test_cluster.py)
 
 simulate: setup ## many seeds of the simulated delivery; ARGS="--seeds 0:1000000"
-	@$(RUN) nice -n 10 python -m tests.simulation $(or $(ARGS),--seeds 0:10000)
+	@$(RUN) nice -n 10 python -m tests.simulation $(or $(ARGS),--seeds $(SEEDS))
 
 sweeps: $(VENV)/classes.jsa ## the tests that try everything: each setting of Spark, ten ways of cutting a log
 	@$(RUN) python -m pytest -m sweep --timeout=7200 tests $(ARGS)
 
 kill-sweep: setup ## kill a build, a delivery and a replay at 40 places of each by SIGKILL and SIGTERM; POINTS=10 for fewer
-	@$(RUN) KILL_POINTS=$(or $(POINTS),40) python -m pytest -q -s tests/jobs/test_kill_sweep.py $(ARGS)
+	@$(RUN) KILL_POINTS=$(or $(POINTS),40) python -m pytest -q -s -m 'not sweep' tests/jobs/test_kill_sweep.py $(ARGS)
 
 soak: setup ## a delivery of 1,000,000 requests on a cluster, a fault every 20 s; ARGS="--requests 20000" for fewer
 	@$(RUN) python -m benchmarks.soak $(ARGS)

@@ -133,11 +133,19 @@ def clickstream() -> Clickstream:
     return Clickstream(seed=4, days=8)
 
 
-CUTTINGS: Sequence[str] = ("hour", "day", "week", "random-1", "random-2")
+CUTTINGS: Sequence[str] = ("day", "random-1")
+LONG_CUTTINGS: Sequence[str] = ("hour", "week", "random-2")
+"""Those that `make test-long` tries too."""
 MORE_CUTTINGS: Sequence[str] = ("six hours", "half day", "three days", "random-3", "random-4")
 """Those that `make sweeps` tries."""
 
 
-@pytest.fixture(params=[*CUTTINGS, *(pytest.param(kind, marks=pytest.mark.sweep) for kind in MORE_CUTTINGS)])
+@pytest.fixture(
+    params=[
+        *CUTTINGS,
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in LONG_CUTTINGS),
+        *(pytest.param(kind, marks=pytest.mark.sweep) for kind in MORE_CUTTINGS),
+    ]
+)
 def cutting(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -59,6 +59,7 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
+@pytest.mark.long
 def test_your_own_logs(workplace: Path) -> None:
     script = "set -e\n" + blocks("sh")[0].replace("8080", str(free_port()))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -74,6 +74,7 @@ def surely(count: int, among: int) -> float:
     return low
 
 
+@pytest.mark.long
 def test_two_thousand_days_of_ordinary_shops_of_which_none_fails() -> None:
     failed, sizes, gates = [], [], Counter[str]()
     for seed in range(SHOPS):

@@ -17,6 +17,8 @@ from tests.jobs.processes import PATIENCE, ROOT, cluster, emulated, end, start
 from tests.jobs.pythons import OURS, can_import, python_with, python_with_dependencies
 from tests.jobs.test_crashes import called, received
 
+pytestmark = pytest.mark.long  # Pythons of their own, a cluster, and a spark-submit each
+
 SESSIONS, EVENTS = 20, 15
 """Two requests a session: of ten events, and of five."""
 BATCH = "2024-01-01"

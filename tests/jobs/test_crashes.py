@@ -1,6 +1,6 @@
 """Whatever is killed, at whatever moment: after another run every event is there, and few came twice.
 
-`CRASH_RUNS=50 make test ARGS="-s tests/jobs/test_crashes.py"` tries it fifty times; CI a few.
+`CRASH_RUNS=50 make test-long ARGS="-s tests/jobs/test_crashes.py"` tries it fifty times; CI a few.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from pyspark.sql import SparkSession
 
 from jobs import build_events, put_events
 from tests.jobs.processes import PATIENCE, Process, below, cluster, emulated, end, kill, processes, start, wait_for
+
+pytestmark = pytest.mark.long  # a cluster, and a spark-submit each
 
 RUNS = int(os.environ.get("CRASH_RUNS", "4"))
 EVENTS, VISITORS = 18_000, 900

@@ -51,7 +51,9 @@ def test_python_alone(tmp_path: Path, number: int) -> None:
 
 WAYS = [
     pytest.param(lambda process: process.terminate(), id="a scheduler that knows spark-submit alone"),
-    pytest.param(lambda process: os.killpg(process.pid, signal.SIGINT), id="Ctrl-C in a terminal"),
+    pytest.param(
+        lambda process: os.killpg(process.pid, signal.SIGINT), id="Ctrl-C in a terminal", marks=pytest.mark.long
+    ),
 ]
 
 

@@ -131,6 +131,7 @@ def test_the_faults_of_thresholds_and_mapping_are_told_together(
     assert missing.code == 2 and "none.toml: cannot be read" in missing.said[0]
 
 
+@pytest.mark.long
 def test_a_batch_is_held_against_the_median_of_those_before(
     build: Any, tmp_path: Path, mapping: Path, lake: Path
 ) -> None:
@@ -334,6 +335,7 @@ def test_seconds_read_as_milliseconds_fail_in_an_interval_and_without_one_warn_w
     assert f"batch try: its gate has warned: {warning}" in told and len(told) == len(manifest.warnings)
 
 
+@pytest.mark.long
 def test_a_manifest_remembers_what_later_batches_are_held_against(
     build_lines: Any, spark: SparkSession, lake: Path
 ) -> None:

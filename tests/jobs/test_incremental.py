@@ -53,6 +53,7 @@ def sessions(spark: SparkSession, lake: Path, batch: str = "*") -> dict[tuple[st
 
 
 @pytest.mark.parametrize("kind", ["day", pytest.param("random-2", marks=pytest.mark.sweep)])
+@pytest.mark.long
 def test_batches_one_after_another_give_what_one_build_over_all_gives(
     spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, clickstream: Any, kind: str
 ) -> None:
@@ -71,6 +72,7 @@ def test_batches_one_after_another_give_what_one_build_over_all_gives(
     assert all(s["candidates"] == s["events"] + s["quarantined"] + s["duplicates"] for s in counted)
 
 
+@pytest.mark.long
 def test_an_old_day_built_again_gets_that_days_ids(
     spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +199,7 @@ def test_what_a_failed_batch_saw_is_not_carried_on(
     assert len(set(sessions(spark, lake).values())) == 2
 
 
+@pytest.mark.long
 def test_a_clock_that_is_years_ahead_does_not_end_the_sessions_of_others(
     spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path
 ) -> None:
@@ -211,6 +214,7 @@ def test_a_clock_that_is_years_ahead_does_not_end_the_sessions_of_others(
     assert after["2021-01-01T03:30", "i"] == after["2021-01-01T09:00", "i"]
 
 
+@pytest.mark.long
 def test_batches_of_the_layout_before_are_built_upon_and_added_to(
     spark: SparkSession,
     build: Any,
@@ -237,6 +241,7 @@ def test_batches_of_the_layout_before_are_built_upon_and_added_to(
     build(log("0", view("2023-12-31T10:00")), mapping=mapping, batch="2023-12-31")
 
 
+@pytest.mark.long
 def test_a_session_goes_on_over_hours_in_which_nothing_happened(
     spark: SparkSession, build: Any, lake: Path, log: Any, mapping: Path, may_be_empty: tuple[str, ...]
 ) -> None:
@@ -297,6 +302,7 @@ def test_a_batch_that_another_rests_on_appears_meanwhile(
     assert len(set(sessions(spark, lake).values())) == 1
 
 
+@pytest.mark.long
 def test_a_duplicate_whose_other_is_gone_is_told(
     build: Any,
     log: Any,

@@ -335,9 +335,10 @@ def submitted(folder: Path, call_seconds: float, phase: str = "sends") -> Iterat
 
 WAYS = [
     pytest.param(lambda job: os.killpg(job.process.pid, signal.SIGINT), id="Ctrl-C in a terminal"),
-    pytest.param(lambda job: os.kill(job.java, signal.SIGTERM), id="a scheduler that knows spark-submit alone"),
-    pytest.param(lambda job: os.kill(job.python, signal.SIGTERM), id="an operator who knows the driver"),
+    pytest.param(lambda job: os.kill(job.java, signal.SIGTERM), id="a scheduler", marks=pytest.mark.long),
+    pytest.param(lambda job: os.kill(job.python, signal.SIGTERM), id="an operator", marks=pytest.mark.long),
 ]
+"""A scheduler knows spark-submit alone, an operator the driver."""
 
 
 @pytest.mark.parametrize("ask_to_end", WAYS)
@@ -375,6 +376,7 @@ visitorId = "who"
 """
 
 
+@pytest.mark.long
 def test_a_build_that_a_scheduler_ends_has_a_summary_and_publishes_nothing(tmp_path: Path) -> None:
     (tmp_path / "mapping.toml").write_text(MAPPING)
     line = '{{"who":"v{}","at":{}}}\n'
@@ -402,6 +404,7 @@ def test_a_build_that_a_scheduler_ends_has_a_summary_and_publishes_nothing(tmp_p
     assert not list((lake / "events").rglob("*.parquet"))
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_waits_for_no_call(tmp_path: Path) -> None:
     with submitted(tmp_path, call_seconds=3600) as job:
         os.killpg(job.process.pid, signal.SIGINT)
@@ -412,6 +415,7 @@ def test_a_second_ctrl_c_waits_for_no_call(tmp_path: Path) -> None:
         assert "receipts" not in summary
 
 
+@pytest.mark.long
 def test_a_jvm_that_is_killed_leaves_no_driver_behind(tmp_path: Path) -> None:
     with submitted(tmp_path, call_seconds=3600) as job:
         os.kill(job.java, signal.SIGKILL)

@@ -34,9 +34,11 @@ from tests.jobs.kill_points import JOBS, MOMENTS, Acts, KillPoint
 from tests.jobs.processes import PATIENCE, ROOT, end, environment
 
 POINTS: Final = int(os.environ.get("KILL_POINTS", "0"))
-"""Places of each job with each signal; 0 for the few that CI tries."""
+"""Places of each job with each signal; 0 for the few that `make test` (SIGTERM) and `make test-long` (SIGKILL) try."""
 IN_CI: Final[dict[str, tuple[float, ...]]] = {"SIGKILL": (0.6,), "SIGTERM": (0.4,)}
 """Those few, as shares of a job's places."""
+LONG: Final[dict[str, Any]] = {"SIGKILL": pytest.mark.long, "SIGTERM": ()}
+"""What is killed is a process of its own, which starts a JVM."""
 MAPPING: Final = """
 [source]
 format = "json"
@@ -240,7 +242,7 @@ def chosen() -> list[Any]:
     """The job, the signal and the share of its places of each case, spread evenly."""
     shares = {name: [place / POINTS for place in range(POINTS)] if POINTS else few for name, few in IN_CI.items()}
     return [
-        pytest.param(job, name, share, id=f"{job}-{name}-{share:.3f}")
+        pytest.param(job, name, share, id=f"{job}-{name}-{share:.3f}", marks=LONG[name])
         for job in JOBS
         for name, all_shares in shares.items()
         for share in all_shares

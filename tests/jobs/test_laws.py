@@ -60,7 +60,7 @@ def ids(spark: SparkSession, lake: Path) -> set[tuple[str, str, str]]:
     return {tuple(row) for row in rows}
 
 
-@pytest.mark.parametrize("event_id", ["", 'eventId = "id"'])
+@pytest.mark.parametrize("event_id", ["", pytest.param('eventId = "id"', marks=pytest.mark.long)])
 def test_the_same_input_gives_the_same_ids_whatever_the_partitioning_and_the_order_of_files(
     spark: SparkSession, build: Callable[..., Any], lake: Path, tmp_path: Path, event_id: str
 ) -> None:
@@ -85,6 +85,7 @@ def test_the_same_input_gives_the_same_ids_whatever_the_partitioning_and_the_ord
 
 
 @pytest.mark.parametrize("partitions", [1, 3, 16])
+@pytest.mark.long
 def test_sessions_are_those_of_the_definition_whatever_the_partitioning(
     spark: SparkSession, build: Callable[..., Any], lake: Path, tmp_path: Path, clickstream: Any, partitions: int
 ) -> None:

@@ -138,6 +138,7 @@ def test_a_plan_that_nothing_came_between_is_taken_up_as_it_was_fixed(
 # Two at once.
 
 
+@pytest.mark.long
 def test_of_two_deliveries_to_one_tracker_the_second_leaves_though_it_is_of_another_batch(
     spark: SparkSession, put: Job, serve: Serve, lake: Path, tmp_path: Path
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_retry_without_dead_letters_leaves_the_plan_that_waits(
     assert list((lake / "_plans").rglob("*.json")) == [fixed]
 
 
+@pytest.mark.long
 def test_a_resend_of_a_batch_that_waits_and_its_interruption_add_up(
     spark: SparkSession, put: Job, serve: Serve, lake: Path
 ) -> None:

@@ -46,6 +46,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_names_in_ascii_are_read_in_any_locale(folder: Path) -> None:
     code, summary = submit(folder, "ascii", "lake")
     assert (code, summary["read"], summary["events"]) == (0, 11, 11)
@@ -57,6 +58,7 @@ def test_a_file_that_java_cannot_name_ends_the_run(folder: Path) -> None:
     assert not list((folder / "lake").rglob("*.parquet"))
 
 
+@pytest.mark.long
 def test_a_lake_that_java_cannot_name_is_not_written_elsewhere(folder: Path) -> None:
     before = sorted(os.listdir(folder))
     code, summary = submit(folder, "ascii", "läke")

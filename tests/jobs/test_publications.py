@@ -171,6 +171,7 @@ def test_what_killed_runs_left_is_swept_whatever_their_clocks_said(
 
 
 @pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.long
 def test_builds_of_a_host_whose_clock_is_ahead_are_older_all_the_same(
     spark: SparkSession, shop: Day, lake: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
@@ -257,6 +258,7 @@ def test_a_failed_build_that_is_killed_before_it_sweeps_changes_nothing_for_read
     assert runs_of(lake) == only(good)
 
 
+@pytest.mark.long
 def test_the_median_is_of_what_stands(shop: Day, lake: Path) -> None:
     def broken(batch: str, good: int) -> set[str]:
         gate = shop(good, batch=batch).summary["gate"]
@@ -282,6 +284,7 @@ def write_as_layout_2(lake: Path, manifest: Manifest) -> None:
     path.write_text(json.dumps(values))
 
 
+@pytest.mark.long
 def test_a_lake_of_the_version_before_goes_on_with_what_it_kept(
     spark: SparkSession, shop: Day, put: Job, retry: Job, mapping: Path, serve: Callable[..., Server], lake: Path
 ) -> None:
@@ -415,6 +418,7 @@ def test_who_asks_while_spark_starts_gets_a_summary_too(
 
 
 @pytest.mark.parametrize("way", ["Ctrl-C in a terminal", "a scheduler that knows spark-submit alone"])
+@pytest.mark.long
 def test_under_spark_submit_a_build_ends_with_5_and_leaves_its_summary(
     spark: SparkSession, mapping: Path, tmp_path: Path, way: str
 ) -> None:

@@ -95,12 +95,14 @@ def test_what_was_never_delivered_is_free_and_is_not_looked_at(
     assert rebuild(50, mapping).summary["gate"] == "passed"
 
 
+@pytest.mark.long
 def test_what_was_delivered_to_another_tracker_counts_too(rebuild: Rebuild, put: Job, url: str) -> None:
     rebuild(60)
     put(url, batch=BATCH, tracking_id="another")
     assert rebuild(60, MAPPING + NEW_PROPERTY).code == 3
 
 
+@pytest.mark.long
 def test_a_retry_of_the_quarantine_adds_and_takes_nothing_away(
     rebuild: Rebuild, retry: Job, put: Job, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_retry_of_the_quarantine_adds_and_takes_nothing_away(
     assert put(url, batch=BATCH).summary["delivered"] == 1
 
 
+@pytest.mark.long
 def test_a_batch_that_is_only_partly_delivered_is_held_against_that_part(
     rebuild: Rebuild, put: Job, serve: Callable[..., Server], spark: Any, lake: Path
 ) -> None:

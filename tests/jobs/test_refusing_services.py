@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
 
 import emulator
@@ -71,6 +72,7 @@ def test_a_batch_of_nothing_but_bad_events_is_decided_by_who_knows_the_service(
     assert spark.read.parquet(str(lake / "dead_letters")).count() == 3
 
 
+@pytest.mark.long
 def test_an_event_that_is_never_answered_is_a_dead_letter_of_its_own_kind_and_is_tried_again_when_asked(
     spark: SparkSession, built: Any, put: Any, serve: Serve, lake: Path
 ) -> None:

@@ -50,6 +50,7 @@ def received(server: Server, tracking_id: str) -> list[dict[str, Any]]:
 # The tests of the month go on from each other: the module's one lake is replayed as a user would.
 
 
+@pytest.mark.long
 def test_a_replay_that_is_stopped_three_times_delivers_every_event_once_in_order_and_then_as_fast_as_told(
     month: Path, server: Server, replay: Job
 ) -> None:

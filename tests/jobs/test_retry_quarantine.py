@@ -34,6 +34,7 @@ READ_NOW = "coalesce(to_timestamp({at}), timestamp_seconds(CAST({at} AS BIGINT))
 MENDED = re.sub(r"to_timestamp\(at.*\)", READ_NOW.format(at="at"), BROKEN)
 LENIENT = ("--on-gate-failure", "warn")
 """For batches of which so much is refused that they would not be kept."""
+OTHER_FORMATS = ("multiline csv", "parquet", "orc", "text")
 DAY = 1704153600  # 2024-01-02T00:00:00Z
 
 
@@ -196,7 +197,10 @@ sentAt = "to_timestamp(element.at)"
     assert other.code == 2 and "[record] explode has changed since it was built" in other.said[0]
 
 
-@pytest.mark.parametrize("kind", ["csv", "multiline csv", "multiline json", "parquet", "orc", "text"])
+@pytest.mark.parametrize(
+    "kind",
+    ["csv", "multiline json", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_FORMATS)],
+)
 def test_every_format_comes_back(
     spark: SparkSession, build: Any, retry: Any, lake: Path, tmp_path: Path, mapping: Any, kind: str
 ) -> None:
@@ -296,6 +300,7 @@ def take_for_dead(lake: Path) -> None:
     shutil.rmtree(lake / "_locks")
 
 
+@pytest.mark.long
 def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     spark: SparkSession,
     build: Any,
@@ -324,6 +329,7 @@ def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     assert Lake(spark, str(lake)).published_events([newest], EVENTS).count() == 2
 
 
+@pytest.mark.long
 def test_a_retry_whose_rows_another_run_swept_says_so(
     build: Any, retry: Any, lake: Path, tmp_path: Path, mapping: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

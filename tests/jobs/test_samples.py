@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.long  # real logs, read whole
 
 CUT_OTTO = """
 [source]

@@ -25,6 +25,7 @@ def write(folder: Path, robots: int, people: int) -> Path:
     return folder / "log.jsonl"
 
 
+@pytest.mark.long
 def test_a_robot_with_half_of_a_large_log_is_told_by_its_field_and_share_alone(
     build: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +38,7 @@ def test_a_robot_with_half_of_a_large_log_is_told_by_its_field_and_share_alone(
     assert "secret" not in told[0]
 
 
+@pytest.mark.long
 def test_an_ordinary_log_is_not_warned_of(
     build: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -830,7 +830,7 @@ def draw_poison(data: st.DataObject, source: list[Request]) -> set[str]:
     return data.draw(st.sets(st.sampled_from(ids), max_size=6)) if ids else set()
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data(), sizes=sizes, whims=whims, in_flight=st.integers(1, 4), stop=st.booleans())
 def test_conservation(
     data: st.DataObject, sizes: list[int], whims: list[Response | None], in_flight: int, stop: bool
@@ -865,7 +865,7 @@ def leaves(each: Request, poison: set[str]) -> list[Request]:
     return [each]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data(), sizes=sizes, in_flight=st.integers(1, 4))
 def test_with_what_others_ended_every_event_ends_once(data: st.DataObject, sizes: list[int], in_flight: int) -> None:
     source = [request(f"{number:x}", size) for number, size in enumerate(sizes)]
