@@ -64,7 +64,7 @@ def test_an_interrupted_delivery_ends_cleanly_and_is_taken_up_where_it_was_left(
 ) -> None:
     server, _ = serve(latency_ms=100.0), built(each=200)
     with when(lambda: server.summary()["accepted"] >= 15, interrupt):
-        first = put(server.endpoint_url, more=("--max-rate", "20"))
+        first = put(server.endpoint_url, more=("--max-rate", "8"))
     assert first.code == 5
     assert first.said == [f"interrupted: {first.summary['pending']:,} events wait; run this again, it resumes"]
     assert first.summary["delivered"] == len(received(server))  # every call that was under way was waited for
@@ -81,7 +81,7 @@ def test_receipts_are_there_before_the_delivery_ends(built: Any, put: Any, serve
     server, _ = serve(), built(each=300)
     seen: list[int] = []
     with when(lambda: len(receipts(lake)) >= 2, lambda: seen.append(server.summary()["accepted"])):
-        ended = put(server.endpoint_url, more=("--max-rate", "20"))
+        ended = put(server.endpoint_url, more=("--max-rate", "10"))
     assert ended.code == 0
     assert seen and 0 < seen[0] < 90
 
@@ -126,7 +126,7 @@ def test_an_interrupted_resend_goes_on_with_resend(built: Any, put: Any, serve: 
     put(server.endpoint_url)
     server.reset()
     with when(lambda: server.summary()["accepted"] >= 15, interrupt):
-        first = put(server.endpoint_url, more=("--resend", "--max-rate", "20"))
+        first = put(server.endpoint_url, more=("--resend", "--max-rate", "8"))
     assert first.code == 5
     second = put(server.endpoint_url, more=("--resend",))
     assert second.code == 0

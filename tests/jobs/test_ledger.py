@@ -29,7 +29,7 @@ EVENTS = days(1, 3, 200)[day(0)]
 """600 events in 60 requests."""
 POISON = Faults(poison_items=frozenset({"bad"}))
 RETRY = ("--retry-dead-letters",)
-SLOW = ("--max-rate", "20")
+SLOW = ("--max-rate", "8")
 COUNTS = ("events", "alreadyDelivered", "delivered", "deadLettered", "pending")
 
 

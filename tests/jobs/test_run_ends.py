@@ -201,7 +201,7 @@ def test_a_run_that_lost_its_lock_tells_what_it_sent_and_why_it_ended(
 
     with monkeypatch.context() as patch:
         patch.setattr(Lock, "check", check)
-        ended = put(server.endpoint_url, more=("--max-rate", "20"))
+        ended = put(server.endpoint_url, more=("--max-rate", "10"))
     received = len(list(server.events()))
     assert ended.code == 5 and 200 <= received < 600
     assert (ended.summary["delivered"], ended.summary["pending"]) == (received, 600 - received)

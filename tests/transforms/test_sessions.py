@@ -6,9 +6,11 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from tests.spark_stages import stages_run
 from transforms.columns import salt_key, visitor_key
 from transforms.duplicates import drop_repeats_by_given_id
 from transforms.schemas import VISITS
@@ -136,15 +138,17 @@ def test_rows_that_are_no_candidates_change_no_session(spark: SparkSession) -> N
     assert len(set(found.values())) == 2
 
 
-def test_one_shuffle_serves_duplicates_and_sessions(spark: SparkSession) -> None:
-    plan = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), LIMITS)
-    text = plan._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
-    assert text.count("Exchange ") == 1 and text.count("Sort ") == 1
+def test_one_shuffle_and_one_sort_serve_duplicates_and_sessions(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), LIMITS)
+    cut.explain()
+    assert capsys.readouterr().out.count("Sort [") == 1
+    assert stages_run(spark, cut.collect) == 2
 
 
 def test_rows_are_counted_by_visitor_without_another_shuffle_where_visits_are_known(spark: SparkSession) -> None:
     visits = spark.createDataFrame([("v:v", 1, 1, 2, "b")], VISITS)
     cut = cut_sessions(candidates(spark, {"eventId": "a", "sentAt": at(0)}), LIMITS, visits)
     counted = cut.groupBy("_visitor", "sessionId", "_session").count()
-    text = counted._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
-    assert text.count("Exchange ") == 1
+    assert stages_run(spark, counted.collect) == 2
