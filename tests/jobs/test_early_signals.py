@@ -92,10 +92,13 @@ def test_a_process_that_nohup_started_goes_on_when_its_terminal_goes_away(tmp_pa
     script = JOB.replace("time.sleep(60)", "time.sleep(1); sys.exit(7)")
     (tmp_path / "job.py").write_text(script)
     command = ["nohup", sys.executable, str(tmp_path / "job.py"), str(tmp_path / "on")]
-    process = subprocess.Popen(command, env={**environment(), "PYTHONPATH": str(ROOT)}, stdout=-3, stderr=-3)
-    wait_for((tmp_path / "on").exists)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(PATIENCE) == 7
+    process = subprocess.Popen(command, env={**environment(), "PYTHONPATH": str(ROOT)}, stdout=-3, stderr=-3, text=True)
+    try:
+        wait_for((tmp_path / "on").exists)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE) == 7
+    finally:
+        end(process)
 
 
 def test_a_signal_that_comes_when_the_run_has_ended_says_nothing_more(tmp_path: Path) -> None:
