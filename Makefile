@@ -14,8 +14,8 @@ SPARK35 := .venv-spark35
 OF_SPARK35 := 'pyspark[sql]>=3.5,<3.6' 'pyarrow<20' 'numpy<2' 'pandas<3'
 # What Spark itself does for us: expressions, the jobs from end to end, a real cluster, signals, executors.
 TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/test_deliveries.py \
-  tests/jobs/test_interruption.py tests/jobs/test_executors.py \
-  tests/jobs/test_conversions.py --ignore tests/transforms/test_incremental.py
+  tests/jobs/cli/test_interruption.py tests/jobs/test_executors.py \
+  tests/jobs/reading/test_conversions.py --ignore tests/transforms/test_incremental.py
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 

@@ -27,11 +27,11 @@ from jobs.ledger.ledger import Ledger, read_receipts
 from jobs.ledger.receipts import Receipts
 from jobs.locking.locks import Lock
 from tests.jobs.conftest import Job
+from tests.jobs.deliver.test_sending import parts
 from tests.jobs.lakes import day, days, lay
+from tests.jobs.ledger.test_receipts import row
 from tests.jobs.processes import wait_for
 from tests.jobs.raw_services import Events, raw_service, response
-from tests.jobs.test_receipts import row
-from tests.jobs.test_sending import parts
 
 Serve = Callable[..., Server]
 BATCH = "2024-01-02"

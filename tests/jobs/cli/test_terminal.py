@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 JOB = "from jobs.cli.terminal import find_terminal as find; on = find(); on and print('drawn', file=on, flush=True)"
 # As spark-submit does: it starts Python with pipes of its own.
 LAUNCHER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {JOB!r}], stdout=-1, stderr=-1, check=True)"
