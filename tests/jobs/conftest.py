@@ -18,7 +18,7 @@ import emulator
 from emulator import EmulatorSettings, Server
 from jobs import build_events, put_events, replay_events
 from jobs.report.report import Report
-from tests.jobs.processes import ROOT
+from tests.jobs.processes import ROOT, last_summary
 
 
 class Ended(NamedTuple):
@@ -82,37 +82,44 @@ def lake(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def build(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> Job:
+def read_end(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> Callable[[int], Ended]:
+    """Take what a job has said since the last one; a test that fails shows it."""
+
+    def read(code: int) -> Ended:
+        out, err = capfd.readouterr()
+        request.node.add_report_section("call", f"job, which ended with {code}", err + out)
+        said = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]
+        return Ended(code, last_summary(out, err), said)
+
+    return read
+
+
+@pytest.fixture
+def build(spark: SparkSession, lake: Path, read_end: Callable[[int], Ended]) -> Job:
     def run(*inputs: object, mapping: object, batch: str = "2024-01-02", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--input", *map(str, inputs), "--mapping", str(mapping), "--lake", str(lake), "--batch", batch, *more]
-        return _ended(build_events.main(argv), capfd)
+        return read_end(build_events.main(argv))
 
     return run
 
 
 @pytest.fixture
-def put(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> Job:
+def put(spark: SparkSession, lake: Path, read_end: Callable[[int], Ended]) -> Job:
     def run(url: str, batch: str = "2024-01-02", tracking_id: str = "t", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--lake", str(lake), "--batch", batch, "--tracking-id", tracking_id, "--region", "eu-west-1"]
-        return _ended(put_events.main([*argv, "--endpoint-url", url, *more]), capfd)
+        return read_end(put_events.main([*argv, "--endpoint-url", url, *more]))
 
     return run
 
 
 @pytest.fixture
-def replay(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> Job:
+def replay(spark: SparkSession, read_end: Callable[[int], Ended]) -> Job:
     def run(lake: Path, first: str, last: str, *more: str, url: str | None = None, tracking_id: str = "t") -> Ended:
         argv = ["--lake", str(lake), "--from", first, "--to", last, "--tracking-id", tracking_id]
         where = ["--endpoint-url", url] if url else []
-        return _ended(replay_events.main([*argv, "--region", "eu-west-1", *where, *more]), capfd)
+        return read_end(replay_events.main([*argv, "--region", "eu-west-1", *where, *more]))
 
     return run
-
-
-def _ended(code: int, capfd: pytest.CaptureFixture[str]) -> Ended:
-    out, err = capfd.readouterr()
-    said = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]
-    return Ended(code, json.loads(out.splitlines()[-1]), said)
 
 
 @pytest.fixture
@@ -124,10 +131,10 @@ def may_be_empty(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def retry(spark: SparkSession, lake: Path, capfd: pytest.CaptureFixture[str]) -> Job:
+def retry(spark: SparkSession, lake: Path, read_end: Callable[[int], Ended]) -> Job:
     def run(mapping: object, batch: str = "2024-01-02", more: tuple[str, ...] = ()) -> Ended:
         argv = ["--retry-quarantine", "--mapping", str(mapping), "--lake", str(lake), "--batch", batch, *more]
-        return _ended(build_events.main(argv), capfd)
+        return read_end(build_events.main(argv))
 
     return run
 

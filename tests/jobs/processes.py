@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 450.0
@@ -95,6 +96,13 @@ def wait_for(found: Callable[[], object], seconds: float = PATIENCE) -> None:
     while not found():
         assert time.monotonic() < until, "it did not come in time"
         time.sleep(0.05)
+
+
+def last_summary(out: str, log: str = "") -> dict[str, Any]:
+    """The summary that a job's output ends with; where there is none, the test fails with the end of what was said."""
+    summary = next((line for line in reversed(out.splitlines()) if line.startswith('{"job"')), None)
+    assert summary is not None, f"the job left no summary: {(log + out)[-4000:]}"
+    return dict(json.loads(summary))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.jobs.conftest import Ended
-from tests.jobs.processes import PATIENCE, ROOT, cluster, emulated, end, start
+from tests.jobs.processes import PATIENCE, ROOT, cluster, emulated, end, last_summary, start
 from tests.jobs.pythons import OURS, can_import, python_with, python_with_dependencies
 from tests.jobs.test_crashes import called, received
 
@@ -55,11 +55,8 @@ class Place(NamedTuple):
 
 
 def ended(code: int, said: str) -> Ended:
-    lines = said.splitlines()
-    summary = next(line for line in reversed(lines) if line.startswith('{"job"'))
-    return Ended(
-        code, json.loads(summary), [line.removeprefix("error: ") for line in lines if line.startswith("error")]
-    )
+    lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error")]
+    return Ended(code, last_summary(said), lines)
 
 
 @pytest.fixture(scope="module")

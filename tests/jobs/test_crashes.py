@@ -24,7 +24,19 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_events, put_events
-from tests.jobs.processes import PATIENCE, Process, below, cluster, emulated, end, kill, processes, start, wait_for
+from tests.jobs.processes import (
+    PATIENCE,
+    Process,
+    below,
+    cluster,
+    emulated,
+    end,
+    kill,
+    last_summary,
+    processes,
+    start,
+    wait_for,
+)
 
 pytestmark = pytest.mark.long  # a cluster, and a spark-submit each
 
@@ -106,12 +118,7 @@ def again(lake: Path, url: str, capfd: pytest.CaptureFixture[str]) -> dict[str, 
     """Run it once more, in the tests' own Spark session, and give its summary."""
     capfd.readouterr()
     put_events.main(options(lake, url))
-    return summary(capfd.readouterr().out)
-
-
-def summary(output: str) -> dict[str, Any]:
-    lines = [line for line in output.splitlines() if line.startswith('{"job"')]
-    return dict(json.loads(lines[-1])) if lines else {}
+    return last_summary(capfd.readouterr().out)
 
 
 def received(url: str) -> Counter[str]:
@@ -209,7 +216,7 @@ def test_a_task_that_stands_still_is_taken_over_by_its_copy_and_does_not_come_ba
     assert frozen and code == 0, log.read_text()[-2000:]
     assert set(arrived) == batch.eventIds
     assert twice(arrived) <= TWICE
-    ended = summary(log.read_text())
+    ended = last_summary(log.read_text())
     assert (ended["delivered"], ended["pending"]) == (EVENTS, 0)
 
 
@@ -248,5 +255,5 @@ def test_a_stage_that_is_computed_again_since_its_shuffle_files_were_lost_sends_
     assert "FetchFailed" in log.read_text()
     assert set(arrived) == batch.eventIds
     assert twice(arrived) <= TWICE
-    ended = summary(log.read_text())
+    ended = last_summary(log.read_text())
     assert (ended["delivered"], ended["pending"]) == (EVENTS, 0)

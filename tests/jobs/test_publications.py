@@ -29,7 +29,7 @@ from jobs.locking.holders import this_process
 from jobs.locking.locks import held
 from tests.jobs.conftest import Ended, Job
 from tests.jobs.lakes import DAY_ONE, day, days, lay
-from tests.jobs.processes import PATIENCE, ROOT, end, environment, start, wait_for
+from tests.jobs.processes import PATIENCE, ROOT, end, environment, last_summary, start, wait_for
 
 MAPPING = """
 [source]
@@ -444,7 +444,7 @@ def test_under_spark_submit_a_build_ends_with_5_and_leaves_its_summary(
         code = process.wait(PATIENCE)
     finally:
         end(process)
-    summary = json.loads(log.read_text().splitlines()[-1])
+    summary = last_summary(log.read_text())
     assert (code, summary["exitCode"]) == (5, 5)
     assert summary["error"] == "interrupted: nothing was published; run it again: it starts over"
     assert "Traceback" not in log.read_text()

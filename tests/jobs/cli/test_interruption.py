@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobs.cli.interruption import Interruption
-from tests.jobs.processes import PATIENCE, ROOT, end, start, wait_for
+from tests.jobs.processes import PATIENCE, ROOT, end, last_summary, start, wait_for
 
 
 class FakeJvm:
@@ -297,7 +297,7 @@ class Submitted(NamedTuple):
     def end(self) -> tuple[int, dict[str, Any]]:
         """Wait for the end: the exit code of spark-submit, and the summary."""
         code = self.process.wait(PATIENCE)
-        return code, json.loads((self.folder / "out").read_text().splitlines()[-1])
+        return code, last_summary(*((self.folder / name).read_text() for name in ("out", "err")))
 
 
 def is_there(pid: int) -> bool:
@@ -394,9 +394,7 @@ def test_a_build_that_a_scheduler_ends_has_a_summary_and_publishes_nothing(tmp_p
         assert process.wait(PATIENCE) == 5
     finally:
         end(process)
-    summary = json.loads(
-        next(line for line in log.read_text().splitlines() if line.startswith('{"job": "build_events"'))
-    )
+    summary = last_summary(log.read_text())
     assert summary["exitCode"] == 5 and summary["error"].startswith("interrupted: ")
     (kept,) = (lake / "runs" / "2024-01-02").glob("build_events-*.json")
     assert json.loads(kept.read_text()) == summary

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.lake.filesystem import NO_UTF8
 from tests.jobs.conftest import MAPPING
-from tests.jobs.processes import ROOT, environment
+from tests.jobs.processes import ROOT, environment, last_summary
 
 
 def submit(folder: Path, log: str, lake: str) -> tuple[int, dict[str, Any]]:
@@ -32,7 +32,7 @@ def submit(folder: Path, log: str, lake: str) -> tuple[int, dict[str, Any]]:
     bare = {name: value for name, value in environment().items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
     command = [os.fsencode(word) for word in ["spark-submit", *options, *job]]
     ended = subprocess.run(command, env={**bare, "LC_ALL": "C"}, capture_output=True, check=False, cwd=folder)
-    return ended.returncode, json.loads(ended.stdout.splitlines()[-1])
+    return ended.returncode, last_summary(ended.stdout.decode(), ended.stderr.decode(errors="replace"))
 
 
 @pytest.fixture
