@@ -39,8 +39,8 @@ NEVER = 1e6
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Have all that takes seconds take a tenth of it, or less."""
-    patience = {"_BEAT": 0.02, "_SILENT": 0.4, "_AGAIN": 0.02, "_NEVER": 0.6, "_LOST": 0.8, "_GOODBYE": 0.6}
+    """Have what comes again and again come ten times as often; nobody is given up soon, on a busy machine neither."""
+    patience = {"_BEAT": 0.02, "_SILENT": 0.4, "_AGAIN": 0.02, "_NEVER": SOON, "_LOST": SOON, "_GOODBYE": SOON}
     for name, seconds in patience.items():
         monkeypatch.setattr(task_connection, name, seconds)
     monkeypatch.setattr(server_module, "_SILENT", 0.4)
@@ -291,6 +291,8 @@ def test_of_two_lines_of_one_task_the_later_counts() -> None:
 
 
 def test_a_driver_that_was_never_reached_is_told_from_one_that_was(hasty: pytest.MonkeyPatch) -> None:
+    hasty.setattr(task_connection, "_NEVER", 0.6)
+
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay:
             relay.freeze()
@@ -306,7 +308,10 @@ def test_a_driver_that_was_never_reached_is_told_from_one_that_was(hasty: pytest
     run(scenario)
 
 
-def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
+def test_a_driver_that_is_silent_for_long_is_given_up(hasty: pytest.MonkeyPatch) -> None:
+    hasty.setattr(task_connection, "_LOST", 0.8)
+    hasty.setattr(task_connection, "_GOODBYE", 0.6)
+
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.line._reached)
@@ -321,6 +326,7 @@ def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
 
 def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) -> None:
     hasty.setattr(task_connection, "_LOST", NEVER)
+    hasty.setattr(task_connection, "_GOODBYE", 0.6)
 
     async def scenario() -> None:
         with driving() as (_server, _dispatcher, address):
@@ -499,7 +505,7 @@ def test_a_stranger_is_not_listened_to_at_length(before: bytes, hasty: pytest.Mo
     run(scenario)
 
 
-def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
+def test_what_was_overheard_can_be_said_to_nobody_again(hasty: pytest.MonkeyPatch) -> None:
     """Neither to the driver, nor, in its name, to a task."""
 
     async def scenario(server: ControlServer, dispatcher: Dispatcher, address: DriverAddress) -> None:
@@ -517,6 +523,7 @@ def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
         assert await hangs_up(reader)
         writer.close()
         assert not server.call(dispatcher.has_rows)
+        hasty.setattr(task_connection, "_NEVER", 0.6)
         await expect_no_driver(overheard)
 
     run(scenario)
