@@ -192,7 +192,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     with run.interruption.cancelling(lambda: run.if_interrupted):
         build_config, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
-        docs = DataDocs(spark, arguments.lake)
+        docs = DataDocs(lake)
         with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
             judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock))
             if judged is None:
@@ -202,7 +202,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             )
             warn(judged)
             warn_of_changed(lake.manifests, arguments.batch)
-            docs.show(judged)
+            docs.show(judged, run.report.file_name(run.job, run.runId))
     if judged.gate == FAILED:
         raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
     return Exit.DONE
