@@ -15,6 +15,8 @@ from expectations.thresholds import Limit, Threshold, Thresholds
 PASSED: Final = "passed"
 WARNED: Final = "warned"
 FAILED: Final = "failed"
+NOT_EVALUATED: Final = "not evaluated"
+"""Of a check alone: no limit of it was held against anything, so it has neither passed nor failed."""
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A key of TOML that needs no quotes."""
@@ -28,10 +30,10 @@ class Finding:
         check: which.
         value: as observed.
         among: what the share is of, in number; None for a measure.
-        level: `passed`, `warned` or `failed`.
+        level: `passed`, `warned`, `failed` or `not evaluated`.
         threshold: what held.
         broken: the limits that are passed, as keys of the threshold.
-        note: as observed.
+        note: as observed; of a check that was not evaluated, the reason.
     """
 
     check: Check
@@ -166,24 +168,36 @@ def findings_of(
 ) -> list[Finding]:
     """Find what each check has come to, once it is known which limits are passed; arguments as of `judge_batch`."""
     passed = {check.name: tuple(limit.key for limit in broken if limit.check == check.name) for check in checks}
-    return [
-        Finding(
-            check,
-            _seen(check, observed).value,
-            sizes.get(check.among) if check.among else None,
-            _level(passed[check.name]),
-            held_threshold(check, thresholds),
-            passed[check.name],
-            _seen(check, observed).note,
-        )
-        for check in checks
-    ]
+    return [_finding(check, _seen(check, observed), sizes, thresholds, passed[check.name]) for check in checks]
+
+
+def _finding(
+    check: Check, seen: Observation, sizes: Mapping[str, int], thresholds: Thresholds, broken: tuple[str, ...]
+) -> Finding:
+    threshold, among = held_threshold(check, thresholds), sizes.get(check.among) if check.among else None
+    reason = _why_not_evaluated(check, seen, among, threshold)
+    if reason is None:
+        return Finding(check, seen.value, among, _level(broken), threshold, broken, seen.note)
+    note = reason if seen.note in ("", reason) else f"{reason}; {seen.note}"
+    return Finding(check, seen.value, among, NOT_EVALUATED, threshold, (), note)
+
+
+def _why_not_evaluated(check: Check, seen: Observation, among: int | None, threshold: Threshold) -> str | None:
+    """Say why no limit of a check could be held against anything; None where one was."""
+    if seen.value is None:
+        return seen.note or "it was not measured"
+    if not threshold.limits():
+        return "it has no limit"
+    # A share of nothing is no share; what is only counted is held against its limit also where it counts nothing.
+    if check.among is not None and not among and not any(key.endswith("_count") for key in threshold.limits()):
+        return f"there are no {check.among}"
+    return None
 
 
 def outcome(findings: Sequence[Finding]) -> str:
-    """Sum findings up: `passed`, `warned` or `failed`."""
+    """Sum findings up: `passed`, `warned` or `failed`; a check that was not evaluated counts for nothing."""
     levels = {finding.level for finding in findings}
-    return next(level for level in (FAILED, WARNED, PASSED) if level in levels)
+    return next((level for level in (FAILED, WARNED) if level in levels), PASSED)
 
 
 def held_threshold(check: Check, thresholds: Thresholds) -> Threshold:

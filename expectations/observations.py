@@ -223,8 +223,10 @@ def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch
     if not events:
         nothing = Observation(None, "there are no events")
         return {f"{EMPTY}.{name}": nothing, key: nothing}
-    # A field that batches before have is no misspelt one: whether it has become rare is the other check's question.
-    empty = Observation(None, share) if count or max(rates, default=0.0) > 0 else Observation(events)
+    empty = Observation(0, share) if count else Observation(events)
+    if not count and max(rates, default=0.0) > 0:
+        # A field that batches before have is no misspelt one: whether it has become rare is the other check's question.
+        empty = Observation(None, f"a batch before has it, so {key} judges this one")
     usual = _median(rates, 0.0)
     if isinstance(usual, Observation):
         return {f"{EMPTY}.{name}": empty, key: usual}

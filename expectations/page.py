@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
 from expectations.facts import SAMPLE_RECORDS, RefusedSample
-from expectations.gate import FAILED, PASSED, WARNED, Finding, percent
+from expectations.gate import FAILED, NOT_EVALUATED, PASSED, WARNED, Finding, percent
+from expectations.interval import Interval
 
 OVERRULED: Final = "failed its gate, and was let pass by --on-gate-failure warn"
-_ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
+_WORST_FIRST: Final = (FAILED, WARNED)
+_LEVELS: Final = (FAILED, WARNED, PASSED, NOT_EVALUATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class GateReport:
         samples: a few refused records of each rule that was broken.
         kept: the publication that stays the batch's, where this build failed and there is one.
         profile: numbers that later batches are held against the medians of, by name.
+        filled: how many events have each field that the mapping fills, by its name.
     """
 
     batch: str
@@ -64,16 +68,121 @@ class GateReport:
     samples: Sequence[RefusedSample]
     kept: StandingPublication | None = None
     profile: Mapping[str, float] = field(default_factory=dict)
+    filled: Mapping[str, int] = field(default_factory=dict)
 
     def unusual(self) -> list[Finding]:
-        """List what did not pass, the worst first."""
-        worst_first = sorted(self.findings, key=lambda finding: _ORDER[finding.level])
-        return [finding for finding in worst_first if finding.level != PASSED]
+        """List what warns or fails, the worst first."""
+        return [finding for level in _WORST_FIRST for finding in self.findings if finding.level == level]
 
     def warnings(self) -> list[str]:
         """Say what is unusual, a line each, for whoever goes on with the batch; no id and no record is in them."""
         overruled = [OVERRULED] if self.overruled else []
         return [*overruled, *[finding.describe() for finding in self.unusual()]]
+
+
+class State(NamedTuple):
+    """A state as a page shows it: a word on a colour.
+
+    Attributes:
+        word: that says it.
+        level: `passed`, `warned`, `failed` or `not evaluated`, as the style sheet has them.
+    """
+
+    word: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEntry:
+    """A batch's last build, as the index shows it.
+
+    Attributes:
+        runId: of the build.
+        gate: its gate's word.
+        counts: what became of its records, by the summary's names; no `read` where nobody knows.
+        page: path of the run's page, from the index.
+        kept: the publication that stays the batch's, where this build failed and there is one.
+    """
+
+    runId: str
+    gate: str
+    counts: Mapping[str, int]
+    page: str
+    kept: StandingPublication | None = None
+
+    @property
+    def published(self) -> str | None:
+        """The run whose events count as the batch's; None where no build has passed its gate."""
+        if self.kept is not None:
+            return self.kept.runId
+        return None if self.gate == FAILED else self.runId
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEntry:
+    """How a batch's last delivery to one tracker ended, as the index shows it.
+
+    Attributes:
+        trackingId: of the tracker.
+        region: of the tracker.
+        endpoint: of the tracker, without a password.
+        runId: of the run that delivered.
+        source: the run that built the events.
+        events: in all.
+        delivered: of them, acknowledged in this run or before.
+        deadLettered: of them, refused for good.
+        pending: of them, not sent yet.
+        page: path of the run's page, from the index.
+    """
+
+    trackingId: str
+    region: str
+    endpoint: str
+    runId: str
+    source: str
+    events: int
+    delivered: int
+    deadLettered: int
+    pending: int
+    page: str
+
+    def state(self, build: BuildEntry | None) -> State:
+        """Say how far the batch is delivered.
+
+        Args:
+            build: the batch's last one, where it is known.
+
+        Examples:
+            >>> entry = DeliveryEntry("shop", "eu-west-1", "https://x", "r2", "r1", 9, 7, 2, 0, "")
+            >>> entry.state(None).word, entry.state(BuildEntry("r3", "passed", {}, "")).word
+            ('dead letters', 'of an earlier build')
+        """
+        if build is not None and build.published != self.source:
+            return State("of an earlier build", WARNED)
+        if self.pending:
+            return State("unfinished", WARNED)
+        if self.deadLettered:
+            return State("dead letters", WARNED)
+        return State("delivered" if self.events else "nothing to send", PASSED)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A batch in the index.
+
+    Attributes:
+        batch: the label.
+        gate: its last build's word; None where the batch has no page here.
+        interval: the time that it is of, where that is known.
+        build: its last build; None where a version that kept no figures has built it.
+        deliveries: by tracker.
+    """
+
+    batch: str
+    gate: str | None
+    interval: Interval | None = None
+    build: BuildEntry | None = None
+    deliveries: Sequence[DeliveryEntry] = ()
 
 
 def batch_page(judged: GateReport) -> str:
@@ -82,20 +191,45 @@ def batch_page(judged: GateReport) -> str:
         "batch.html.j2",
         judged=judged,
         broken=judged.unusual(),
-        slight=[finding for finding in judged.findings if finding.level == PASSED and _samples(judged, finding)],
+        slight=[
+            finding for finding in judged.findings if finding.level not in _WORST_FIRST and _samples(judged, finding)
+        ],
+        levels=_levels(judged.findings),
         samples={finding.check.name: _samples(judged, finding) for finding in judged.findings},
         most=SAMPLE_RECORDS,
     )
 
 
-def index_page(gates: Sequence[tuple[str, str]]) -> str:
-    """Render the index: every batch's label and gate, the newest first; a whole HTML document.
+def index_page(rows: Sequence[IndexRow]) -> str:
+    """Render the index: every batch with its counts, its gate and its deliveries; a whole HTML document.
+
+    Args:
+        rows: the newest batch first.
 
     Examples:
-        >>> 'href="batches/2024-01-02.html"' in index_page([("2024-01-02", "passed")])
+        >>> 'href="batches/2024-01-02.html"' in index_page([IndexRow("2024-01-02", "passed")])
         True
     """
-    return _render("index.html.j2", gates=gates)
+    return _render("index.html.j2", rows=rows)
+
+
+def run_time(run_id: str) -> datetime | None:
+    """Read when a run began off its id; None where the id holds no time.
+
+    Examples:
+        >>> str(run_time("20240103T031400123456Z-abc123")), run_time("run-1")
+        ('2024-01-03 03:14:00.123456+00:00', None)
+    """
+    try:
+        return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _levels(findings: Sequence[Finding]) -> dict[str, int]:
+    """Count the checks of each level that occurs."""
+    counts = {level: sum(finding.level == level for finding in findings) for level in _LEVELS}
+    return {level: count for level, count in counts.items() if count}
 
 
 def _samples(judged: GateReport, finding: Finding) -> list[RefusedSample]:
@@ -106,6 +240,11 @@ def _render(template: str, **values: object) -> str:
     templates = resources.files("expectations") / "templates"
     # Records hold whatever a stranger typed: everything is escaped.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "number": lambda number: f"{number:,}"}
+    environment.filters |= {
+        "percent": percent,
+        "number": lambda number: f"{number:,}",
+        "minute": lambda moment: f"{moment:%Y-%m-%d %H:%M}",
+    }
+    environment.globals["run_time"] = run_time
     environment.globals["style"] = (templates / "style.css").read_text("utf-8")
     return environment.from_string((templates / template).read_text("utf-8")).render(**values)

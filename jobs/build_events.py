@@ -40,7 +40,6 @@ from expectations.interval import Interval
 from expectations.page import OVERRULED, GateReport
 from jobs.building.batch_rows import BuildConfig, BuildResult, RunOutput, build_rows
 from jobs.building.counts import conserve_retried, count_attempts, whole
-from jobs.building.data_docs import DataDocs
 from jobs.building.event_timeline import find_event_timeline
 from jobs.building.history import BuildHistory, check_history, find_history, warn_of_changed
 from jobs.building.quality import (
@@ -64,6 +63,7 @@ from jobs.locking.claims import batch_lock
 from jobs.locking.locks import Lock, held
 from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
+from jobs.report.data_docs import DataDocs
 from transforms.schemas import QUARANTINE
 from transforms.sessions import SessionLimits
 
@@ -192,7 +192,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     with run.interruption.cancelling(lambda: run.if_interrupted):
         build_config, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
-        docs = DataDocs(spark, arguments.lake)
+        docs = DataDocs(lake)
         with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
             judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock))
             if judged is None:
@@ -202,7 +202,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             )
             warn(judged)
             warn_of_changed(lake.manifests, arguments.batch)
-            docs.show(judged)
+            docs.show(judged, run.report.file_name(run.job, run.runId))
     if judged.gate == FAILED:
         raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
     return Exit.DONE

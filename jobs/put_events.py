@@ -116,6 +116,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check that one may send, send what is left of the batch, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
+    run.report.tracker = service
     manifest = sendable(lake, arguments.batch)
     repeat_warnings(manifest)
     counters, pace = run.counters, arguments.pace

@@ -146,6 +146,7 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
     # Nothing is called, so no credentials are needed; but what was sent already depends on where to.
     service = locate_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
+    run.report.tracker = service
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     lake.check_kept(manifests)
     with unfinished_if_rebuilt(lake.manifests, manifests):
@@ -166,6 +167,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Send what is left, batch by batch."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
+    run.report.tracker = service
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     lake.check_kept(manifests)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
         patch("jobs.cli.run.start_report", Report),
         patch.object(build_events, "load_great_expectations"),
         patch.object(build_events, "judge_rows", _unjudged),
-        patch("jobs.building.data_docs.DataDocs.show"),
+        patch("jobs.report.data_docs.DataDocs.show"),
     ):
         return build_events.main(argv)
 

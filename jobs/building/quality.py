@@ -39,6 +39,19 @@ _SHOWN: Final = (
     "eventValue_out_of_range",
 )
 """What `event_facts` counts for checks of the same name."""
+_COUNTS: Final = (
+    "read",
+    "filtered",
+    "candidates",
+    "events",
+    "quarantined",
+    "duplicates",
+    "sessions",
+    "users",
+    "requests",
+    "anonymousSessions",
+)
+"""What the batch's page counts, by the summary's names; `read` is None where an older version did not keep it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +198,6 @@ def report_batch(
     batch: JudgedBatch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str
 ) -> GateReport:
     """Gather what the batch's page tells; a bounded sample of its refused records with it."""
-    names = ("candidates", "events", "quarantined", "duplicates", "sessions", "users", "requests", "anonymousSessions")
     kept = batch.current if gate == FAILED else None
     return GateReport(
         batch=batch.label,
@@ -194,11 +206,13 @@ def report_batch(
         overruled=gate != outcome(findings),
         asOf=batch.build_config.as_of.isoformat(timespec="seconds"),
         ruleSet=rule_set(),
-        counts={name: int(batch.counters[name]) for name in names} | {"merged": numbers.counts["merged"]},
+        counts={name: int(batch.counters[name]) for name in _COUNTS if batch.counters[name] is not None}
+        | {"merged": numbers.counts["merged"]},
         findings=findings,
         samples=_samples(batch) if batch.counters["reasons"] else [],
         kept=StandingPublication(kept.runId, kept.gate, kept.events) if kept else None,
         profile=numbers.profile(),
+        filled=numbers.filled,
     )
 
 

@@ -143,6 +143,13 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     Raises:
         JobError: it cannot be done, or not now.
     """
+    counted, tell = delivery_run.run.report.begin_delivery(manifest), hooks.account
+
+    def account_and_report(change: Account) -> None:
+        counted.update(change)
+        tell(change)
+
+    hooks = replace(hooks, account=account_and_report)
     ledger = Ledger(delivery_run.lake, manifest.batch, delivery_run.service)
     known = ledger.balance(manifest) if kind == "batch" else None
     if known is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from expectations.rules import Rule
 from jobs.report.formatting import duration
 from jobs.report.report_input import SessionLengths
 from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
+
+_DERIVED: Final = dict.fromkeys(("eventId", "sessionId"), "given by the log")
+"""What one must know of fields that no event lacks: what is counted is how many the log itself gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,12 @@ def reasons(counts: Mapping[str, int], candidates: int, rules: Iterable[Rule]) -
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     longest = max(counts.values(), default=0)
     return tuple(Bar(code, count, candidates, longest, words.get(code, ""), "c5") for code, count in most_first)
+
+
+def fill_rates(filled: Mapping[str, int], events: int) -> tuple[Bar, ...]:
+    """Show how many of the events have each field that the mapping fills, in the mapping's order."""
+    bars = (Bar(name, count, events, events, _DERIVED.get(name, ""), "c4") for name, count in filled.items())
+    return tuple(bars) if events else ()
 
 
 def codes(refused: Mapping[str, int]) -> tuple[Bar, ...]:

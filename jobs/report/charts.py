@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from math import nan
+from math import isnan, nan
 from typing import Any, Final
 
 from matplotlib.dates import date2num
 
 from jobs.report.binning import rates
-from jobs.report.report_input import DeliveryTimeline, EventTimeline, percentile
+from jobs.report.formatting import percentile_name
+from jobs.report.report_input import CallPoint, DeliveryTimeline, EventTimeline, known_percentile
 from jobs.report.svg import Drawing, colour, count_axis, drawing, time_axis
 
 FAR: Final = 4.0
 """Times as high as all calls: a limit that is higher is left out, so that the calls can be seen."""
 OTHER: Final = "c7"
 """The colour of all other types together."""
+LATENCY_COLOURS: Final = {0.95: "c1", 0.5: "c0"}
+"""The percentiles of the latency chart, 0 to 1, each with its colour; drawn in this order."""
 _EDGE: Final[dict[str, Any]] = {"edgecolor": colour("paper"), "linewidth": 0.5}
 """Neighbours of like brightness stay apart."""
 MOST_BORDERS: Final = 60
@@ -75,15 +78,30 @@ def shows_limit(timeline: DeliveryTimeline) -> bool:
     return timeline.limit <= FAR * max(rates(timeline, lambda point: point.attempts))
 
 
+def latency_lines(timeline: DeliveryTimeline) -> dict[float, list[float]]:
+    """Give the lines of the latency chart, by percentile: those that have calls enough at one point at least.
+
+    Returns:
+        Milliseconds for each point; nan where it has too few calls for the percentile.
+    """
+    lines = {share: [_known(point, share) for point in timeline.points] for share in LATENCY_COLOURS}
+    return {share: line for share, line in lines.items() if not all(map(isnan, line))}
+
+
+def _known(point: CallPoint, share: float) -> float:
+    found = known_percentile(point.latencies, share)
+    return nan if found is None else found
+
+
 def latency_chart(timeline: DeliveryTimeline) -> str:
-    """Draw the median and the 95th percentile of the latency."""
-    edges = _edges(timeline)
-    median, p95 = ([percentile(point.latencies, share) or nan for point in timeline.points] for share in (0.5, 0.95))
-    top = max((value for value in p95 if value == value), default=0.0)  # noqa: PLR0124 - all but nan
-    text = f"The 95th percentile is {top:,.0f} ms at the most."
+    """Draw the percentiles of the latency, each where there are calls enough for it."""
+    edges, lines = _edges(timeline), latency_lines(timeline)
+    highest = {share: max(value for value in line if not isnan(value)) for share, line in lines.items()}
+    text = " ".join(f"{percentile_name(share)}: {top:,.0f} ms at the most." for share, top in highest.items())
+    top = max(highest.values())
     with drawing("latency", "Latency over time", text) as drawn:
-        drawn.axes.stairs(p95, edges, baseline=None, edgecolor=colour("c1"), linewidth=1.6)
-        drawn.axes.stairs(median, edges, baseline=None, edgecolor=colour("c0"), linewidth=1.6)
+        for share, line in lines.items():
+            drawn.axes.stairs(line, edges, baseline=None, edgecolor=colour(LATENCY_COLOURS[share]), linewidth=1.6)
         _sendings(drawn, timeline)
         count_axis(drawn.axes, top, "milliseconds")
         time_axis(drawn.axes, *_ends(timeline))

@@ -41,6 +41,7 @@ _WITHOUT_CALLS: Final = {
 """Of runs that call nobody, by what their summaries hold."""
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000.0
+_HALF: Final = 0.5
 _OUR_FAULT: Final = RunStatus(
     "failed", "fault", "A fault of this program: the log says where. Run it again; report it."
 )
@@ -97,6 +98,16 @@ def number(value: float) -> str:
     if value == round(value) or abs(value) >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 0.95 else f"{value:.2g}"
+
+
+def percentile_name(share: float) -> str:
+    """Name a percentile.
+
+    Examples:
+        >>> percentile_name(0.5), percentile_name(0.95), percentile_name(0.99)
+        ('median', '95th percentile', '99th percentile')
+    """
+    return "median" if share == _HALF else f"{share * 100:.0f}th percentile"
 
 
 def size(count: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -13,15 +14,41 @@ from markupsafe import Markup
 
 from expectations.rules import RULES
 from jobs.report import charts
-from jobs.report.bars import Bar, codes, durations, event_fates, reasons, record_fates, sizes
+from jobs.report.bars import Bar, codes, durations, event_fates, fill_rates, reasons, record_fates, sizes
 from jobs.report.binning import latencies, merge, shown
-from jobs.report.formatting import duration, number, percentage, run_status, size
-from jobs.report.report_input import DeliveryTimeline, EventTimeline, ReportInput, percentile
+from jobs.report.formatting import duration, number, percentage, percentile_name, run_status, size
+from jobs.report.report_input import (
+    CallPoint,
+    DeliveryTimeline,
+    EventTimeline,
+    ReportInput,
+    calls_needed,
+    known_percentile,
+)
 
 LEAST_POINTS: Final = 3
 """Stretches of a second that a chart of a delivery needs to show anything."""
 MOST_STARTS: Final = 50
 """Sendings that are listed."""
+PERCENTILES: Final = (0.5, 0.95, 0.99)
+"""Of the latency, 0 to 1, that stand in figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """A percentile of the latency.
+
+    Attributes:
+        name: of it.
+        value: in milliseconds; None where there are too few calls for it.
+        needed: calls that it needs.
+        calls: whose latency is known.
+    """
+
+    name: str
+    value: float | None
+    needed: int
+    calls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +75,18 @@ def page(told: ReportInput) -> str:
         fates=_fates(summary),
         reasons=reasons(summary.get("reasons") or {}, summary.get("candidates", 0), RULES),
         event_chart=_event_chart(told.event_timeline) if told.event_timeline else None,
+        filled=fill_rates(told.judged.filled, told.judged.counts["events"]) if told.judged else (),
+        gates=Counter(gate.word for gate in told.gates.values()),
         sizes=sizes(told.lengths) if told.lengths else (),
         durations=durations(told.lengths) if told.lengths else (),
         delivery_timeline=timeline,
         codes=codes(timeline.refused) if timeline else (),
         calls=_calls(timeline) if timeline and len(timeline.points) >= LEAST_POINTS else None,
         latency=_latency(timeline)
-        if timeline and len(timeline.points) >= LEAST_POINTS and _measured(timeline)
+        if timeline and len(timeline.points) >= LEAST_POINTS and charts.latency_lines(timeline)
         else None,
         total=merge(timeline.points) if timeline else None,
-        median=percentile(latencies(timeline.points), 0.5) if timeline else None,
-        p95=percentile(latencies(timeline.points), 0.95) if timeline else None,
+        percentiles=_percentiles(timeline.points) if timeline else (),
         most_starts=MOST_STARTS,
     )
 
@@ -81,14 +109,19 @@ def _calls(timeline: DeliveryTimeline) -> Figure:
     return Figure(Markup(charts.calls_chart(timeline)), legend + limit)  # noqa: S704 - as above
 
 
-def _measured(timeline: DeliveryTimeline) -> bool:
-    """Whether a latency is known at all."""
-    return any(point.latencies for point in timeline.points)
-
-
 def _latency(timeline: DeliveryTimeline) -> Figure:
-    legend = (("c0", "median"), ("c1", "95th percentile"))
+    shares = sorted(charts.latency_lines(timeline))
+    legend = tuple((charts.LATENCY_COLOURS[share], percentile_name(share)) for share in shares)
     return Figure(Markup(charts.latency_chart(timeline)), legend)  # noqa: S704 - as above
+
+
+def _percentiles(points: Sequence[CallPoint]) -> tuple[Percentile, ...]:
+    classes = latencies(points)
+    calls = sum(classes.values())
+    return tuple(
+        Percentile(percentile_name(share), known_percentile(classes, share), calls_needed(share), calls)
+        for share in PERCENTILES
+    )
 
 
 def _render(**values: object) -> str:

@@ -137,6 +137,21 @@ class DeliveryTimeline:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchGate:
+    """What the gate says of a batch that is delivered.
+
+    Attributes:
+        word: `passed` or `warned`.
+        runId: the run that built the batch.
+        warnings: what it found unusual, a line each.
+    """
+
+    word: str
+    runId: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReportInput:
     """All that a page tells.
 
@@ -147,6 +162,8 @@ class ReportInput:
         event_timeline: when the events happened; None where that is not known.
         lengths: of sessions, likewise.
         delivery_timeline: of the delivery, likewise.
+        trackingId: of the tracker that events go to, likewise.
+        gates: of the batches that the run has begun to deliver, by label, in order.
         docs: labels of the batches that have a page in the Data Docs.
         documentedRun: the run that the batch's page there is of; None where it is this one, or nobody knows.
         others: file names of other runs' pages in the same folder, the newest first.
@@ -158,6 +175,8 @@ class ReportInput:
     event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
     delivery_timeline: DeliveryTimeline | None = None
+    trackingId: str | None = None
+    gates: Mapping[str, BatchGate] = field(default_factory=dict)
     docs: Collection[str] = ()
     documentedRun: str | None = None
     others: Sequence[str] = ()
@@ -171,6 +190,24 @@ def latency_class(milliseconds: float) -> int:
         (True, 40, 60)
     """
     return bisect_right(_LATENCIES, max(milliseconds, 1.0)) - 1
+
+
+def calls_needed(share: float) -> int:
+    """Say how many calls a percentile needs: so many that one at least is expected to be slower.
+
+    Args:
+        share: 0 to 1.
+
+    Examples:
+        >>> calls_needed(0.5), calls_needed(0.95), calls_needed(0.99)
+        (2, 20, 100)
+    """
+    return round(1 / (1 - share))
+
+
+def known_percentile(classes: Mapping[int, int], share: float) -> float | None:
+    """Read a percentile as `percentile` does; None where there are too few calls for it."""
+    return percentile(classes, share) if sum(classes.values()) >= calls_needed(share) else None
 
 
 def percentile(classes: Mapping[int, int], share: float) -> float | None:

@@ -54,9 +54,11 @@ def test_what_a_median_cannot_tell(before: list[EarlierBatch], note: str) -> Non
 def test_a_field_that_no_event_has_is_told_unless_batches_before_had_it() -> None:
     found = seen()
     assert found["empty.properties.device"] == Observation(600)
-    assert found["empty.userId"] == Observation(None, "150 of 600 events have it")
+    assert found["empty.userId"] == Observation(0, "150 of 600 events have it")
     known = [EarlierBatch(400, 500, 100, {"filled.properties.device": 0.001}), *BEFORE]
-    assert seen(before=known)["empty.properties.device"].value is None
+    assert seen(before=known)["empty.properties.device"] == Observation(
+        None, "a batch before has it, so filled.properties.device judges this one"
+    )
     never = [EarlierBatch(400, 500, 100, {"filled.properties.device": 0.0})] * 3
     assert seen(before=never)["empty.properties.device"] == Observation(600)
     assert seen(before=never)["filled.properties.device"].value is None

@@ -56,7 +56,7 @@ def failures(findings: Sequence[Finding]) -> list[str]:
 
 
 def levels(findings: Sequence[Finding]) -> dict[str, str]:
-    return {finding.check.name: finding.level for finding in findings if finding.level != "passed"}
+    return {finding.check.name: finding.level for finding in findings if finding.level in ("warned", "failed")}
 
 
 def remembered(numbers: BatchNumbers) -> EarlierBatch:

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from expectations.interval import batch_interval
+from expectations.page import GateReport
 from jobs.report.binning import MOST, arranged
 from jobs.report.page import page
 from jobs.report.report_input import (
+    BatchGate,
     CallPoint,
     DeliveryTimeline,
     EventSeries,
@@ -305,7 +307,7 @@ def test_a_replays_sendings_lead_to_their_data_docs_and_begin_at_zero() -> None:
     )
     links = re.findall(r'<a href="([^"]+)">(2024[^<]+)</a>', text)
     assert links == [(f"../../quality/batches/{batch}.html", batch) for batch in ("2024-01-02", "2024-01-04")]
-    assert "2024-01-02 0 2024-01-03 1.5 2024-01-04 2" in seen(text)
+    assert "2024-01-02 \N{EN DASH} 0 2024-01-03 \N{EN DASH} 1.5 2024-01-04 \N{EN DASH} 2" in seen(text)
     assert "The batch's page in the Data Docs" not in text
 
 
@@ -318,12 +320,93 @@ def test_calls_that_nobody_answered_are_not_called_answered_and_have_no_latency(
     unanswered = CallPoint(1.0, 140, 32, 140, 0, 0, 150.0)
     text = seen(told(PUT, delivery_timeline=DeliveryTimeline(BEGAN, 1.0, 200.0, (unanswered,) * 5)))
     assert "calls, not throttled" in text and "limit, 200 a second" in text
-    assert not re.search(r"(?<!milliseconds )\bLatency\b", text)
+    assert (
+        "Latency of 0 calls \N{EN DASH} median \N{EN DASH} 95th percentile" in text and "Latency over time" not in text
+    )
+
+
+FEW: dict[int, str] = {
+    1: "\N{EN DASH} median \N{EN DASH} 95th percentile \N{EN DASH} 99th percentile",
+    2: "ms median \N{EN DASH} 95th percentile \N{EN DASH} 99th percentile",
+    19: "ms median \N{EN DASH} 95th percentile \N{EN DASH} 99th percentile",
+    20: "ms 95th percentile \N{EN DASH} 99th percentile",
+    99: "ms 95th percentile \N{EN DASH} 99th percentile",
+    100: "ms 99th percentile",
+}
+
+
+@pytest.mark.parametrize(("calls", "words"), FEW.items())
+def test_a_percentile_stands_where_there_are_calls_enough_for_it_else_a_dash_and_why(calls: int, words: str) -> None:
+    point = CallPoint(1.0, calls, 0, calls, 0, calls, 150.0, {latency_class(50): calls})
+    text = told(PUT, delivery_timeline=DeliveryTimeline(BEGAN, 1.0, 200.0, (point,)))
+    assert f"Latency of {calls} calls" in seen(text) and words in seen(text)
+    reasons = re.findall(r'<abbr title="it needs ([\d,]+) calls, and there were (\d+)">.</abbr>', text)
+    assert reasons == [(needed, str(calls)) for needed in ("2", "20", "100") if int(needed) > calls]
+    assert "2 for the median, 20 for the 95th percentile, 100 for the 99th percentile" in seen(text)
+
+
+def test_a_line_of_the_latency_chart_needs_a_point_with_calls_enough() -> None:
+    def legend(*calls: int) -> list[str]:
+        points = tuple(CallPoint(1.0, n, 0, n, 0, n, 9.0, {latency_class(50): n}) for n in calls)
+        text = told(PUT, delivery_timeline=DeliveryTimeline(BEGAN, 1.0, 9.0, points))
+        chart = text.partition("Latency over time</h3>")[2].partition("</ul>")[0]
+        return re.findall(r"</i>([^<]+)</li>", chart)
+
+    assert legend(5, 5, 5) == ["median"]
+    assert legend(5, 20, 5) == ["median", "95th percentile"]
+    assert legend(1, 1, 1) == []
+
+
+def test_a_deliverys_page_names_its_tracker_endpoint_region_and_the_gate_of_its_batch() -> None:
+    where = {"endpoint": "https://personalize-events.eu-west-1.amazonaws.com", "region": "eu-west-1"}
+    lines = tuple(f"check_{number}: 3 of 9" for number in range(5))
+    gates = {"2024-01-02": BatchGate("warned", "run-7", lines)}
+    text = seen(told({**PUT, **where}, trackingId="shop-tracker", gates=gates))
+    for words in (
+        "Where events go tracker shop-tracker endpoint https://personalize-events.eu-west-1.amazonaws.com",
+        "region eu-west-1 the batch's gate warned for the build of run run-7 check_0: 3 of 9 check_1: 3 of 9",
+        "check_2: 3 of 9 and 2 more",
+    ):
+        assert words in text
+    assert "Where events would go tracker shop" in seen(told({**PLAN, **where}, trackingId="shop"))
+
+
+def test_a_replays_page_names_the_gate_of_each_batch_that_it_has_sent() -> None:
+    starts = (("2024-01-02", 0.0), ("2024-01-03", 60.0))
+    gates = {batch: BatchGate(word, "r") for (batch, _), word in zip(starts, ("passed", "warned"), strict=True)}
+    gates["2024-01-04"] = BatchGate("passed", "r")
+    timeline = replace(delivery_timeline(), starts=starts)
+    summary = {**REPLAY, "endpoint": "http://x", "region": "r"}
+    text = seen(told(summary, trackingId="t", gates=gates, delivery_timeline=timeline))
+    assert "the batches' gates 2 passed 1 warned of those that this run has delivered" in text
+    assert "2024-01-02 passed 0 2024-01-03 warned 1" in text
+
+
+def test_a_builds_page_shows_how_many_events_have_each_field() -> None:
+    filled = {"userId": 584, "itemId": 731, "properties.coupon": 0, "sessionId": 7}
+    judged = GateReport("2024-01-02", "r", "passed", False, "", "", {"events": 731}, [], [], filled=filled)
+    text = seen(told(BUILD, judged=judged))
+    for words in (
+        "How many events have each field field count of events userId 584 79.9 % itemId 731 100 %",
+        "properties.coupon 0 0 % sessionId given by the log 7 1 %",
+    ):
+        assert words in text
+    nothing = replace(judged, counts={"events": 0}, filled={"userId": 0})
+    assert "have each field" not in seen(told({**BUILD, "events": 0}, judged=nothing))
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_each_table_has_a_header_for_each_column_and_row(name: str) -> None:
+    text = EVERYTHING[name]
+    assert '<html lang="en">' in text and re.findall(r"<th(?!ead| scope=)", text) == []
+    for table in re.findall(r"<tbody>.*?</tbody>", text, flags=re.DOTALL):
+        rows = table.split("<tr>")[1:]
+        assert [row.count('<th scope="row">') for row in rows] == [1] * len(rows)
 
 
 def test_a_limit_that_is_far_off_stands_neither_in_the_chart_nor_in_its_legend() -> None:
     text = seen(told(PUT, delivery_timeline=replace(delivery_timeline(), limit=1_000.0)))
-    assert "limit, 1,000" not in text and "1,000 the limit" in text
+    assert "limit, 1,000" not in text and "1,000 calls a second, the limit" in text
 
 
 def test_the_fewest_requests_are_told_when_all_is_sent() -> None:
@@ -337,7 +420,7 @@ def test_dead_letters_are_sent_by_put_events_batch_by_batch() -> None:
 
 def test_a_long_name_leaves_room_for_its_numbers() -> None:
     text = told(BUILD, event_timeline=event_timeline(("v" * 60, (5,))))
-    assert re.search(r"\.names td:first-child \{[^}]*overflow-wrap: anywhere", text)
+    assert re.search(r"\.names tbody th \{[^}]*overflow-wrap: anywhere", text)
     assert re.search(r'<table class="names">\s*<thead><tr><th scope="col">event type', text)
 
 

@@ -84,6 +84,7 @@ def test_a_builds_page_shows_what_was_counted_by_hand(
         *("1 1 33.3 %", "2 1 33.3 %", "11 to 20 1 33.3 %"),
         *("a single moment 1 33.3 %", "up to 15 min 2 66.7 %", "The largest has 12 events; the longest lasts 12 min"),
         "15 events from 2024-01-02 00:00:00 to 2024-01-03 00:00:00 UTC",
+        "field count of events userId 3 20 % visitorId 15 100 % itemId 15 100 %",
     ):
         assert words in text
     assert 'href="../../quality/batches/2024-01-02.html"' in page
@@ -117,7 +118,10 @@ def test_a_deliverys_page_tells_its_course(
         *("InvalidInputException 2 100 %", f"{ended.summary['attempts']} calls", "limit, 5 a second", "Receipts: the"),
     ):
         assert words in text
-    median = re.search(r"([\d.]+) ms median latency", text)
+    gate = "the batch's gate passed for the build of run "
+    where = f"tracker t endpoint {server.endpoint_url} region eu-west-1 {gate}"
+    assert where in text
+    median = re.search(r"([\d.]+) ms median", text)
     assert median is not None and float(median[1]) > 25
     assert page.count("<svg") == 2
     ids = {row[0] for row in spark.read.parquet(str(lake / "events")).select("eventId").collect()}
@@ -134,7 +138,11 @@ def test_a_replays_page_goes_over_all_its_batches(
     text = seen(reports(f"{day(0)}..{day(1)}")[0])
     for words in (
         *(f"replay_events, batches {day(0)}..{day(1)} done", "delivered acknowledged in this run 100 100 %"),
-        *("12 calls", "limit, 4 a second", f"Sendings, one after another batch minutes after the first {day(0)}"),
+        *("12 calls", "limit, 4 a second", "Sendings, one after another batch gate minutes after the first"),
+        *(
+            "the batches' gates 2 passed of those that this run has delivered",
+            f"first {day(0)} passed 0 {day(1)} passed",
+        ),
     ):
         assert words in text
     assert text.index(f"first {day(0)}") < text.rindex(day(1))

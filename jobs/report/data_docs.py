@@ -1,0 +1,191 @@
+"""The Data Docs of a lake, the folder `quality/`: a page and a file of findings for each batch, and an index of them.
+
+    batches/<batch>.html                 the page of the batch's last build
+    batches/<batch>.<gate>.json          what its gate has found
+    notes/<batch>~build~<run>.json       what the index shows of that build
+    notes/<batch>~<tracker>~<run>.json   what the index shows of the last delivery to a tracker
+    index.json                           the notes that the last index was made of, so that the next one reads new ones
+    index.html                           the index
+
+Each run writes notes of its own, so runs at the same time lose nothing of each other: the next index has it all. A note
+is never written twice, so that of a note whose name is known nothing has to be read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Final, NamedTuple
+
+from expectations.gate import FAILED, PASSED, WARNED
+from expectations.page import (
+    BuildEntry,
+    DeliveryEntry,
+    GateReport,
+    IndexRow,
+    StandingPublication,
+    batch_page,
+    index_page,
+)
+from jobs.lake.batch_order import BatchOrder
+from jobs.lake.tables import Lake
+
+_FINDINGS: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
+_NOTE: Final = re.compile(r"(?P<batch>[^~]+)~(?P<kind>[^~]+)~(?P<run>[^~]+)\.json")
+_BUILD: Final = "build"
+"""In the place of a tracker, in the name of a build's note."""
+_NOT_WHOLE: Final = (ValueError, TypeError, KeyError, AttributeError)
+"""What reading half of a note raises, or one that lacks something."""
+
+log = logging.getLogger(__name__)
+
+
+class _NoteName(NamedTuple):
+    """What the name of a note says."""
+
+    batch: str
+    kind: str
+    run: str
+
+    @property
+    def text(self) -> str:
+        return f"{'~'.join(self)}.json"
+
+
+class DataDocs:
+    """The pages under one lake's root.
+
+    The gate stands in the name of the findings' file, so that one listing names every batch and its gate.
+
+    Args:
+        lake: whose batches they are of.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._files = lake.files
+        self._intervals = lake.manifests.notes
+        self._root = f"{lake.root}/quality"
+        self._batches = f"{self._root}/batches"
+        self._notes = f"{self._root}/notes"
+
+    def page(self, batch: str) -> str:
+        """Name a batch's page."""
+        return f"{self._batches}/{batch}.html"
+
+    def show(self, judged: GateReport, run_page: str) -> None:
+        """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch.
+
+        Args:
+            judged: what the gate says of the batch.
+            run_page: the name of the file that tells of the build, in the batch's folder of `runs/`.
+        """
+
+        def write() -> None:
+            self._files.replace(self.page(judged.batch), batch_page(judged))
+            for gate in {PASSED, WARNED, FAILED} - {judged.gate}:
+                self._files.delete(f"{self._batches}/{judged.batch}.{gate}.json")
+            self._files.replace(f"{self._batches}/{judged.batch}.{judged.gate}.json", _findings(judged))
+            path = run_path(judged.batch, run_page)
+            entry = BuildEntry(judged.runId, judged.gate, dict(judged.counts), path, judged.kept)
+            self._note({_NoteName(judged.batch, _BUILD, judged.runId): asdict(entry)})
+
+        _write_or_warn(write, f"the page of batch {judged.batch}")
+
+    def note_deliveries(self, tracker: str, deliveries: Mapping[str, DeliveryEntry]) -> None:
+        """Show in the index what has become of batches; what cannot be written fails no delivery.
+
+        Args:
+            tracker: its name, as the ledger has it.
+            deliveries: by the batch's label.
+        """
+        notes = {_NoteName(batch, tracker, each.runId): asdict(each) for batch, each in deliveries.items()}
+        _write_or_warn(lambda: self._note(notes), "the index of the Data Docs")
+
+    def _note(self, notes: Mapping[_NoteName, Mapping[str, Any]]) -> None:
+        """Write notes in the place of earlier ones on the same things, then the index."""
+        for name, values in notes.items():
+            self._files.replace(f"{self._notes}/{name.text}", json.dumps(values))
+        told = {(name.batch, name.kind): name for name in notes}
+        names = [
+            _NoteName(**match.groupdict()) for match in map(_NOTE.fullmatch, self._files.children(self._notes)) if match
+        ]
+        older = [name for name in names if told.get((name.batch, name.kind), name) != name]
+        for name in older:
+            self._files.delete(f"{self._notes}/{name.text}")
+        known = self._known()
+        kept: dict[str, Any] = {}
+        for name in sorted(set(names) - set(older)):
+            kept[name.text] = notes.get(name) or known.get(name.text) or self._read(f"{self._notes}/{name.text}")
+        self._files.replace(f"{self._root}/index.json", json.dumps(kept))
+        self._files.replace(f"{self._root}/index.html", index_page(self._rows(kept)))
+
+    def _known(self) -> dict[str, Any]:
+        """Read the notes that the last index was made of; of a file that is gone, or not whole, there are none."""
+        path = f"{self._root}/index.json"
+        found = self._read(path) if self._files.exists(path) else None
+        return found if isinstance(found, dict) else {}
+
+    def _read(self, path: str) -> Any:
+        """Read a file of JSON; None where a crash has left half of it, or another run has deleted it meanwhile."""
+        with suppress(OSError, ValueError):
+            return json.loads(self._files.read(path))
+        return None
+
+    def _rows(self, notes: Mapping[str, Any]) -> list[IndexRow]:
+        """Make the index of its notes and of the gates, the newest batch first."""
+        found = [_FINDINGS.fullmatch(name) for name in self._files.children(self._batches)]
+        gates = {match.group(1): match.group(2) for match in found if match}
+        builds: dict[str, BuildEntry] = {}
+        deliveries: dict[str, dict[str, DeliveryEntry]] = {}
+        # Where a crash has left two notes on one thing, the one whose run began later counts: it comes last.
+        for text, values in notes.items():
+            batch, kind, _ = text.split("~")
+            with suppress(*_NOT_WHOLE):
+                if kind == _BUILD:
+                    builds[batch] = _build_entry(values)
+                else:
+                    deliveries.setdefault(batch, {})[kind] = DeliveryEntry(**values)
+        order = BatchOrder(tuple({*gates, *builds, *deliveries}), self._intervals.read())
+        return [
+            IndexRow(
+                label,
+                gates.get(label),
+                order.interval(label),
+                builds.get(label),
+                sorted(deliveries.get(label, {}).values(), key=lambda each: (each.trackingId, each.region)),
+            )
+            for label in reversed(order.in_order())
+        ]
+
+
+def _write_or_warn(write: Callable[[], None], what: str) -> None:
+    try:
+        write()
+    except Exception as error:  # the batch is published, or its events are sent: whatever a page suffers, that stands
+        told = error if isinstance(error, OSError) else type(error).__name__
+        log.warning("%s could not be written: %s", what, told)
+
+
+def run_path(batch: str, name: str) -> str:
+    """Name a file of a run as the index links to it."""
+    return f"../runs/{batch}/{name}"
+
+
+def _build_entry(values: Mapping[str, Any]) -> BuildEntry:
+    kept = values["kept"]
+    return BuildEntry(**{**values, "kept": StandingPublication(**kept) if kept else None})
+
+
+def _findings(judged: GateReport) -> str:
+    """Write what was found for machines: one JSON object; no record is in it."""
+    checks = {
+        finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}
+        for finding in judged.findings
+    }
+    kept = judged.kept.runId if judged.kept else None
+    told = {"batch": judged.batch, "runId": judged.runId, "gate": judged.gate, "kept": kept, "checks": checks}
+    return json.dumps(told, indent=1)
