@@ -94,7 +94,7 @@ $(VENV)/installed $(SPARK35)/installed: %/installed: %/made-for pyproject.toml .
 # JVMs of tests find their classes in it, and start in half the time.
 %/classes.jsa: %/installed tools/load_classes.py
 	@. $(@D)/environment && PATH="$(CURDIR)/$(@D)/bin:$$PATH" \
-	  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ArchiveClassesAtExit=$(CURDIR)/$@ -Xlog:disable" \
+	  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC \"-XX:ArchiveClassesAtExit=$(CURDIR)/$@\" -Xlog:disable" \
 	  PYTHONPATH="$(CURDIR)" AWS_ACCESS_KEY_ID=AKIDEMULATOR AWS_SECRET_ACCESS_KEY=emulator-secret SPARK_LOCAL_IP=127.0.0.1 \
 	  spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR tools/load_classes.py > $(@D)/classes.log 2>&1 \
 	  || { cat $(@D)/classes.log >&2; exit 1; }
