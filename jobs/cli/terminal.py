@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+_SUBMITTED: Final = "PYSPARK_GATEWAY_PORT"
+"""The variable by which spark-submit's Python finds the JVM that has started it."""
+
 
 def find_terminal() -> TextIO | None:
     """Find what to draw on: this process's standard error, or spark-submit's, where one is a terminal.
@@ -22,6 +25,8 @@ def find_terminal() -> TextIO | None:
     """
     if sys.stderr.isatty():
         return sys.stderr
+    if _SUBMITTED not in os.environ:
+        return None
     parents = Path(f"/proc/{os.getppid()}/fd/2")
     with suppress(OSError):
         if stat.S_ISCHR(parents.stat().st_mode):  # a log file must not even be opened for writing
