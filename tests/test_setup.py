@@ -57,10 +57,11 @@ def test_it_says_what_it_found_what_it_does_and_that_it_is_done(uv: Path, tmp_pa
 def test_what_it_writes_sets_java_and_leaves_settings_that_are_there(uv: Path, tmp_path: Path) -> None:
     home = java(tmp_path / "java's 17", "17")
     setup(uv, sys.executable, JAVA_HOME=home)
-    shown = 'set -eu; . "$0"; echo "$JAVA_HOME"; echo "$SPARK_CONF_DIR"'
+    shown = 'set -eu; . "$0"; echo "$JAVA_HOME"; echo "${SPARK_SUBMIT_OPTS:-}"'
     command = ["sh", "-c", shown, str(tmp_path / "a venv" / "environment")]
-    names = {name: value for name, value in os.environ.items() if name != "SPARK_CONF_DIR"}
-    for more, expected in (({}, str(ROOT / "tools" / "spark")), ({"SPARK_CONF_DIR": "/etc/spark"}, "/etc/spark")):
+    names = {name: value for name, value in os.environ.items() if name not in {"SPARK_CONF_DIR", "SPARK_SUBMIT_OPTS"}}
+    log = f'"-Dlog4j2.configurationFile={ROOT / "tools" / "log4j2.properties"}"'
+    for more, expected in (({}, log), ({"SPARK_CONF_DIR": "/etc/spark"}, ""), ({"SPARK_SUBMIT_OPTS": "-Da"}, "-Da")):
         ended = subprocess.run(command, env=names | more, capture_output=True, text=True, check=True)
         assert ended.stdout.splitlines() == [home, expected]
 

@@ -53,7 +53,8 @@ def test_whoever_asks_for_sparks_log_gets_it(tmp_path: Path) -> None:
 
 
 def test_a_checkouts_log_settings_leave_no_line_of_sparks_log(tmp_path: Path) -> None:
-    ended = start(tmp_path, *SUBMIT, JOB, SPARK_CONF_DIR=str(ROOT / "tools" / "spark"), SPARK_LOCAL_IP="")
+    log = f'"-Dlog4j2.configurationFile={ROOT / "tools" / "log4j2.properties"}"'
+    ended = start(tmp_path, *SUBMIT, JOB, SPARK_SUBMIT_OPTS=log, SPARK_LOCAL_IP="")
     assert ended.code == 2 and "none.jsonl" in ended.summary["error"]
     assert re.findall(r"^\d\d/\d\d/\d\d .*|.*log4j.*", ended.said, re.MULTILINE) == []
 
