@@ -88,23 +88,12 @@ clean: ## remove what the commands made
 
 $(VENV)/installed: WANTED := --editable '.[dev]'
 $(SPARK35)/installed: WANTED := --editable '.[test]' $(OF_SPARK35)
-$(VENV)/installed $(SPARK35)/installed: %/installed: %/made-for pyproject.toml .ci/java
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || { echo "setup: Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@echo "setting up $(@D): some 1.2 GB, a few minutes"
-	@[ "$$($(@D)/bin/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" ] || rm -rf $(@D)/bin $(@D)/lib*
-	@java_home=$$(bash .ci/java) \
-	  && if command -v uv >/dev/null; then \
-	       uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(@D) \
-	       && uv pip install --quiet --python $(@D)/bin/python $(WANTED); \
-	     else \
-	       $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet $(WANTED); \
-	     fi \
-	  && echo "export JAVA_HOME='$$java_home'" > $(@D)/environment && touch $@
+$(VENV)/installed $(SPARK35)/installed: %/installed: %/made-for pyproject.toml .ci/setup .ci/java
+	@bash .ci/setup $(@D) "$(PYTHON)" $(WANTED) && touch $@
 
 # Another Python, or a Java that has gone since: what was set up is set up anew.
 %/made-for: FORCE
-	@mkdir -p $(@D); version="$$($(PYTHON) -V 2>&1)"; \
+	@mkdir -p $(@D); version="$$("$(PYTHON)" -V 2>&1)"; \
 	  if [ "$$(cat $@ 2>/dev/null)" != "$$version" ] \
 	    || { [ -e $(@D)/environment ] && ! (. $(@D)/environment; [ -x "$$JAVA_HOME/bin/java" ]); }; \
 	  then echo "$$version" > $@; fi
@@ -112,7 +101,7 @@ $(VENV)/installed $(SPARK35)/installed: %/installed: %/made-for pyproject.toml .
 # JVMs of tests find their classes in it, and start in half the time.
 %/classes.jsa: %/installed tools/load_classes.py
 	@. $(@D)/environment && PATH="$(CURDIR)/$(@D)/bin:$$PATH" \
-	  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ArchiveClassesAtExit=$(CURDIR)/$@ -Xlog:disable" \
+	  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC \"-XX:ArchiveClassesAtExit=$(CURDIR)/$@\" -Xlog:disable" \
 	  PYTHONPATH="$(CURDIR)" AWS_ACCESS_KEY_ID=AKIDEMULATOR AWS_SECRET_ACCESS_KEY=emulator-secret SPARK_LOCAL_IP=127.0.0.1 \
 	  spark-submit --conf spark.ui.enabled=false --conf spark.log.level=ERROR tools/load_classes.py > $(@D)/classes.log 2>&1 \
 	  || { cat $(@D)/classes.log >&2; exit 1; }

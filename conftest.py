@@ -32,7 +32,7 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
 # An archive of classes (tools/load_classes.py) halves what it spends on loading them; one that does not fit is ignored.
 os.environ["SPARK_SUBMIT_OPTS"] = os.environ["SPARK_DAEMON_JAVA_OPTS"] = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m "
-    f"-XX:SharedArchiveFile={Path(sys.prefix, 'classes.jsa')} -Xshare:auto -Xlog:disable -Xlog:all=error:stderr"
+    f'"-XX:SharedArchiveFile={Path(sys.prefix, "classes.jsa")}" -Xshare:auto -Xlog:disable -Xlog:all=error:stderr'
 )
 
 # No test asserts how long something takes: machines are shared.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -56,6 +57,8 @@ from jobs.building.quality import (
 from jobs.building.redelivery import REKEYED, DeliveredChanges, allow_rekeying, compare_with_delivered
 from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
 from jobs.cli.run import Run, run_job
+from jobs.cli.stages import StageDisplay, count_spark_tasks
+from jobs.cli.terminal import find_terminal
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
@@ -193,8 +196,11 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         build_config, gate = configure(spark, arguments)
         lake.prepare(arguments.batch)
         docs = DataDocs(lake)
-        with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
-            judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock))
+        with (
+            held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock,
+            StageDisplay(find_terminal(), partial(count_spark_tasks, spark)) as stages,
+        ):
+            judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock, stages))
             if judged is None:
                 return Exit.DONE
             run.if_interrupted = (
@@ -224,6 +230,7 @@ class BuildContext:
         build_config: how records become rows.
         gate: how the batch is judged.
         lock: on the batch.
+        stages: is told what is done.
     """
 
     spark: SparkSession
@@ -233,6 +240,7 @@ class BuildContext:
     build_config: BuildConfig
     gate: Gate
     lock: Lock
+    stages: StageDisplay
 
 
 def build_and_publish(context: BuildContext) -> GateReport | None:
@@ -242,6 +250,7 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         What the gate says of it; None where there is no quarantine to retry.
     """
     lake, arguments, run, build_config = context.lake, context.arguments, context.run, context.build_config
+    stages = context.stages
     run.interruption.check(run.if_interrupted)  # others may have been waited for
     version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
@@ -254,12 +263,14 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
     order = lake.manifests.order().with_batch(arguments.batch, given)
     history = find_history(lake.manifests, order, arguments.batch, arguments.look_back, before)
     with lake.unpublished(arguments.batch, run.runId, found.newest, history.others):
+        stages.begin("reading")
         records = take(context.spark, lake, arguments, build_config, before)
-        result = build_rows(records, build_config, run_output, history)
+        result = build_rows(records, build_config, run_output, history, stages)
         run.counters.update(result.counters)
         if before is not None:
             conserve_retried(result.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(result.quarantine)
+        stages.begin("gate", f"{result.counters['events']:,} events")
         earlier = lake.manifests.alike_before(order, arguments.batch, context.gate.thresholds.settings.batches)
         judged = judge_rows(result, history, context, current, earlier)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
@@ -269,6 +280,7 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         )
         if before is not None and judged.gate == FAILED:
             raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
+        stages.begin("publishing")
         check_history(lake.manifests, history)
         context.lock.confirm()
         run.interruption.check(run.if_interrupted)

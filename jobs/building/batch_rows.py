@@ -18,6 +18,7 @@ from expectations.verdict import judge_candidates, reasons, rule_set, stage
 from jobs.building.counts import conserve, conserve_headers, count_rows, count_tables
 from jobs.building.history import BatchState, BuildHistory, VisitRetention
 from jobs.building.skew import warn_of_heavy_visitor
+from jobs.cli.stages import StageDisplay
 from jobs.lake.tables import VISITS_TABLE, Lake, bytes_of
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.sources import unreadable
@@ -99,7 +100,11 @@ class BuildResult:
 
 
 def build_rows(
-    records: DataFrame, build_config: BuildConfig, run_output: RunOutput, history: BuildHistory
+    records: DataFrame,
+    build_config: BuildConfig,
+    run_output: RunOutput,
+    history: BuildHistory,
+    stages: StageDisplay,
 ) -> BuildResult:
     """Write and count a run's rows.
 
@@ -108,11 +113,13 @@ def build_rows(
         build_config: how they become rows.
         run_output: where they go.
         history: what earlier publications know. Events that the batch has already are written along, as they are.
+        stages: is told what is done.
 
     Raises:
         ConfigurationError: an input file cannot be read.
     """
     lake, itself = run_output.lake, history.itself
+    stages.begin("checking")
     warn_of_heavy_visitor(records, build_config.mapping)
     events, visits = history.events(lake), history.visits(lake)
     judged = judged_candidates(records, build_config, events, visits)
@@ -121,6 +128,8 @@ def build_rows(
     its_events = lake.published_events([itself], EVENTS) if itself and known else None
     try:
         counted = count_rows(judged, its_events, given_sessions="sessionId" in build_config.mapping.event)
+        read, candidates = (counted.counters[name] for name in ("read", "candidates"))
+        stages.begin("writing events", f"{candidates:,} candidates" if read is None else f"{read:,} records")
         tell_headers(counted.headers, files_with_header(records))
         write_tables(judged, run_output, its_events)
         events, quarantine = written(run_output)

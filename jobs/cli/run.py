@@ -159,6 +159,8 @@ def _run(
 
 def _log_to_stderr() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    # py4j logs that a connection ends when its thread has ended: Python 3.13 then writes a stack trace at its exit.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_ours)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import pyspark
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -126,28 +129,32 @@ def start_jvm() -> None:
     Apart from the session, which may wait long for a cluster: where it is interrupted, the JVM goes on without us.
 
     Raises:
-        ConfigurationError: there is no Java.
+        ConfigurationError: there is no Java, or Spark cannot run on it.
     """
     with _java_missing_in_words():
         SparkContext._ensure_initialized()
+    _keep_log_to_warnings()
+    _require_supported_java()
 
 
 def open_session(app: str) -> SparkSession:
     """Open Spark, or take the session there is, with the settings that the laws rest on.
 
     Raises:
-        ConfigurationError: there is no Java.
+        ConfigurationError: there is no Java, or Spark cannot run on it.
     """
     # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)  # it logs stack traces of what it raises too
+    start_jvm()
     builder = SparkSession.builder.appName(app)
     for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
-    with _java_missing_in_words():
-        return _quiet(_pinned(builder.getOrCreate()))
+    spark = _pinned(builder.getOrCreate())
+    _stop_console_progress(spark)
+    return spark
 
 
 @contextmanager
@@ -181,15 +188,50 @@ def _value(spark: SparkSession, key: str) -> str | None:
         return None
 
 
-def _quiet(spark: SparkSession) -> SparkSession:
-    """Keep Spark's own log to warnings, so that the job's lines are seen; `spark.log.level` says otherwise."""
-    if spark.sparkContext.getConf().get("spark.log.level") is None:
-        spark.sparkContext.setLogLevel("WARN")
-    return spark
+def _keep_log_to_warnings() -> None:
+    """Keep Spark's own log to warnings, so that the job's lines are seen; `spark.log.level` says otherwise.
+
+    A SparkContext logs some sixty lines while it starts. So the level is set before there is one, which no public API
+    does. Tried on Spark 3.5 and 4.1.
+    """
+    active = SparkContext._active_spark_context
+    if (active.getConf() if active else SparkConf()).get("spark.log.level") is not None:
+        return
+    jvm: Any = SparkContext._jvm
+    utils = getattr(getattr(jvm.org.apache.spark.util, "Utils$"), "MODULE$")
+    utils.initializeLogIfNecessary(False)  # otherwise Spark's first line does, and takes the level from log4j2's file
+    utils.setLogLevel(jvm.org.apache.logging.log4j.Level.WARN)
+
+
+def _stop_console_progress(spark: SparkSession) -> None:
+    """Stop Spark's own progress bar: it would write over ours, and into logs, where no bar belongs."""
+    bar = spark.sparkContext._jsc.sc().progressBar()
+    if bar.isDefined():
+        bar.get().stop()
+
+
+def _require_supported_java() -> None:
+    """Ask Hadoop for the current user: the first thing that fails on a Java that is too new for this Spark.
+
+    Raises:
+        ConfigurationError: it failed.
+    """
+    jvm: Any = SparkContext._jvm
+    try:
+        jvm.org.apache.hadoop.security.UserGroupInformation.getCurrentUser()
+    except Py4JJavaError as error:
+        if error.java_exception.getClass().getName() != "java.lang.UnsupportedOperationException":
+            return  # a login that fails is Spark's to report
+        version, home = (jvm.java.lang.System.getProperty(f"java.{name}") for name in ("specification.version", "home"))
+        raise ConfigurationError(
+            f"{home}: Spark {pyspark.__version__} cannot run on Java {version}; set JAVA_HOME to a Java 17 or 21 "
+            "(`source .venv/environment` does, after `make setup`)"
+        ) from error
 
 
 def _no_java() -> ConfigurationError:
+    java = f"JAVA_HOME ({os.environ['JAVA_HOME']})" if os.environ.get("JAVA_HOME") else f"PATH ({shutil.which('java')})"
     return ConfigurationError(
-        "Spark did not start: it needs Java 17 or 21; install it (Debian: apt-get install openjdk-17-jre-headless) "
-        "or set JAVA_HOME"
+        f"Spark did not start on the Java of {java}: it needs Java 17 or 21; install it "
+        "(Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
     )

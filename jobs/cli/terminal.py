@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
-from pyspark.sql import SparkSession
+_SUBMITTED: Final = "PYSPARK_GATEWAY_PORT"
+"""The variable by which spark-submit's Python finds the JVM that has started it."""
 
 
 def find_terminal() -> TextIO | None:
@@ -24,6 +25,8 @@ def find_terminal() -> TextIO | None:
     """
     if sys.stderr.isatty():
         return sys.stderr
+    if _SUBMITTED not in os.environ:
+        return None
     parents = Path(f"/proc/{os.getppid()}/fd/2")
     with suppress(OSError):
         if stat.S_ISCHR(parents.stat().st_mode):  # a log file must not even be opened for writing
@@ -32,13 +35,6 @@ def find_terminal() -> TextIO | None:
                 return os.fdopen(descriptor, "w", encoding="utf-8")
             os.close(descriptor)
     return None
-
-
-def stop_console_progress(spark: SparkSession) -> None:
-    """Stop Spark's own progress bar, which would write over ours."""
-    bar = spark.sparkContext._jsc.sc().progressBar()
-    if bar.isDefined():
-        bar.get().stop()
 
 
 _STANDARD: Final = (0, 1, 2)

@@ -17,7 +17,6 @@ from delivery.rate.aimd import AimdRateController
 from jobs.cli.deadline import Deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run
-from jobs.cli.terminal import stop_console_progress
 from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
 from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
@@ -243,8 +242,6 @@ def _send(
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
     asked = threading.Event()
     delivery_run.run.if_interrupted = UNDER_WAY
-    if delivery_run.display.draws:
-        stop_console_progress(requests.sparkSession)
     timeline = delivery_run.timeline
     shown = (timeline.show, delivery_run.display.show)
     watch = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)

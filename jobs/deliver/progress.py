@@ -56,11 +56,6 @@ class ProgressDisplay:
         self._past: deque[tuple[float, int, int]] = deque()
         """When how many calls and events had ended, over the last seconds."""
 
-    @property
-    def draws(self) -> bool:
-        """Whether there is a terminal to draw on."""
-        return self._terminal is not None
-
     def begin(self, goal: ProgressGoal) -> None:
         """Go on to another sending, which counts from zero."""
         self._goal = goal

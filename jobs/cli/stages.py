@@ -1,0 +1,158 @@
+"""The stages of a run, for somebody who looks at a terminal: a line for each, with a bar while it is under way."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Self, TextIO
+
+from pyspark.sql import SparkSession
+
+_DRAW_EVERY: Final = 0.25
+_BAR: Final = 20
+_NAME: Final = 16
+_END_SECONDS: Final = 2.0
+"""How long to wait for the thread that draws: it may wait for the JVM, which may be gone."""
+
+TaskCount = tuple[int, int]
+"""How many tasks of what Spark is doing are done, and how many there are."""
+
+
+def count_spark_tasks(spark: SparkSession) -> TaskCount:
+    """Count the tasks of the Spark stages that are under way."""
+    tracker = spark.sparkContext.statusTracker()
+    found = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    stages = [stage for stage in found if stage is not None]  # one may have ended meanwhile
+    return sum(stage.numCompletedTasks for stage in stages), sum(stage.numTasks for stage in stages)
+
+
+class StageDisplay:
+    """Shows on a terminal which stage a run is in, and how far it is; without a terminal, nothing.
+
+    Args:
+        terminal: to draw on; None where nobody looks.
+        count_tasks: counts what Spark is doing.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, terminal: TextIO | None, count_tasks: Callable[[], TaskCount], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._terminal = terminal
+        self._count_tasks = count_tasks
+        self._clock = clock
+        self._stage = self._of = ""
+        self._since = 0.0
+        self._is_drawn = False
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._logs = _BeforeEachLine(self.clear)
+        self._thread = threading.Thread(target=self._draw_often, name="stages", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start to draw."""
+        if self._terminal is not None:
+            logging.getLogger().handlers.insert(0, self._logs)  # before the handler that writes the line
+            self._thread.start()
+        return self
+
+    def begin(self, stage: str, of: str = "") -> None:
+        """Go on to the next stage.
+
+        Args:
+            stage: what is done now, in plain words.
+            of: what it is done with, e.g. "1,000 records", where that is known.
+        """
+        with self._lock:
+            self._finish()
+            self._stage, self._of, self._since = stage, of, self._clock()
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw where the stage is."""
+        if self._terminal is None:
+            return
+        tasks = (0, 0)
+        with suppress(Exception):  # the JVM may be gone: what ended the run is reported by the run
+            tasks = self._count_tasks()
+        with self._lock:
+            if self._stage:
+                self._write(f"\r{line(self._stage, self._of, tasks, self._clock() - self._since)}")
+                self._is_drawn = True
+
+    def clear(self) -> None:
+        """Take the line away, so that another line can be written in its place; it is drawn again below that one."""
+        with self._lock:
+            if self._is_drawn:
+                self._write(f"\r{' ' * _width()}\r")
+                self._is_drawn = False
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """End the last stage; one that failed is left as it is drawn."""
+        if self._terminal is not None:
+            self._over.set()
+            self._thread.join(_END_SECONDS)
+            logging.getLogger().removeHandler(self._logs)
+        with self._lock:
+            if failure is None:
+                self._finish()
+            elif self._is_drawn:
+                self._write("\n")
+
+    def _finish(self) -> None:
+        """End the line of the stage with the time that it took."""
+        if self._stage:
+            self._write(f"\r{line(self._stage, self._of, None, self._clock() - self._since)}\n")
+        self._stage, self._is_drawn = "", False
+
+    def _draw_often(self) -> None:
+        while not self._over.wait(_DRAW_EVERY):
+            self.draw()
+
+    def _write(self, text: str) -> None:
+        """Write to the terminal, if there is one; one that went away is not drawn on any more."""
+        if self._terminal is None:
+            return
+        try:
+            self._terminal.write(text)
+            self._terminal.flush()
+        except (OSError, ValueError):
+            self._terminal = None
+
+
+class _BeforeEachLine(logging.Handler):
+    """Does something before a line is logged."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        super().__init__()
+        self._action = action
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        self._action()
+
+
+def line(stage: str, of: str, tasks: TaskCount | None, seconds: float) -> str:
+    """Write a stage's line, as wide as the terminal, so that nothing of a longer one stays.
+
+    Args:
+        stage: what is done.
+        of: what it is done with; empty where that is not known.
+        tasks: of what Spark is doing; None for a stage that has ended.
+        seconds: that it has taken.
+    """
+    full, count = _BAR, ""
+    if tasks is not None:
+        done, total = tasks
+        full = _BAR * done // total if total else 0
+        count = f"{done:,} of {total:,} tasks" if total else ""
+    bar = f"[{'#' * full}{'.' * (_BAR - full)}] {seconds:4,.0f} s"
+    width = _width()
+    return f"{f'{stage:<{_NAME}} ' + ' | '.join(filter(None, [bar, of, count])):<{width}}"[:width]
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns - 1, 20)
