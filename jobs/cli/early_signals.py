@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Final
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.java_gateway import GatewayParameters, JavaGateway
 
-from jobs.cli.jvm_signals import JvmSignals
 from jobs.cli.terminal import open_closed_streams, write_lines
+from jobs.spark_internals.gateway import JvmSignals
 
 _INTERRUPTED: Final = 5
 _PORT: Final = "PYSPARK_GATEWAY_PORT"

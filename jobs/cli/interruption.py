@@ -23,8 +23,8 @@ from typing import Any, Final
 from pyspark import SparkContext
 
 from jobs.cli.early_signals import EarlySignals
-from jobs.cli.jvm_signals import JvmSignals
 from jobs.errors import UnfinishedError
+from jobs.spark_internals.gateway import JvmSignals
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.csv_headers import Headers, read_headers
 from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
+from jobs.reading.mapping_check import record_schema
 from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.conversions import converted, in_letters_of, is_converted, missing_fields
-from transforms.mapping.check import record_schema
 from transforms.mapping.expressions import in_words
 from transforms.mapping.model import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
 from transforms.mapping.named_groups import named_groups

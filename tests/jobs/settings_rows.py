@@ -18,10 +18,10 @@ from pyspark.sql import functions as F
 from expectations.verdict import reasons, stage
 from jobs.building.batch_rows import BuildConfig, judged_candidates
 from jobs.lake.tables import Lake
+from jobs.reading.mapping_check import check_mapping
 from jobs.reading.sources import read_records
 from transforms.candidates import events_of
 from transforms.columns import EVENT, REFUSAL
-from transforms.mapping.check import check_mapping
 from transforms.mapping.expressions import guarded
 from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping

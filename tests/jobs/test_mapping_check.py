@@ -7,7 +7,7 @@ import re
 import pytest
 from pyspark.sql import SparkSession
 
-from transforms.mapping.check import check_mapping, record_schema
+from jobs.reading.mapping_check import check_mapping, record_schema
 from transforms.mapping.expressions import ALLOWED
 from transforms.mapping.model import MISSING_WORDS
 from transforms.mapping.reader import read_mapping

@@ -1,0 +1,1 @@
+"""The only place of the product that reaches into Spark's JVM."""
