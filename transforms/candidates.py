@@ -31,7 +31,7 @@ from transforms.columns import (
     salt_key,
     visitor_key,
 )
-from transforms.mapping.expressions import guarded
+from transforms.mapping.expressions import SparkExpressions, guarded
 from transforms.mapping.model import EventMapping
 from transforms.parsing import valid_text
 from transforms.schemas import EVENTS
@@ -128,8 +128,13 @@ def _part(name: str, value: Column) -> Column:
     return F.concat(F.lit(f"{name}="), F.length(text).cast("string"), F.lit(":"), text)
 
 
-def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
+def map_candidates(records: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
     """Evaluate a mapping's expressions: the columns of `events`, with those that say what became of the record.
+
+    Args:
+        records: what `select_records` gives.
+        mapping: its fields and properties.
+        expressions: build them.
 
     Returns:
         The columns of `schemas.EVENTS`, the eventId null where it is not given, with `_raw`, `_fault`, `_filtered`,
@@ -137,7 +142,7 @@ def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
     """
     travelling = [F.col(name) for name in (AT, ATTEMPTS, RENDERED) if name in records.columns]
     own = [*travelling, F.col(SOURCE_FILE).alias("sourceFile"), F.col(RAW), F.col(FAULT), F.col(FILTERED), F.col(FIRST)]
-    fields = [column.alias(name) for name, column in _fields(mapping).items()]
+    fields = [column.alias(name) for name, column in _fields(mapping, expressions).items()]
     return records.select(*fields, *own, F.monotonically_increasing_id().alias(SPREAD))
 
 
@@ -180,17 +185,17 @@ def events_of(settled: DataFrame) -> DataFrame:
     return settled.where(F.col(FATE) == Fate.VALID).select(*[field.alias(name) for name, field in fields.items()])
 
 
-def _fields(mapping: EventMapping) -> dict[str, Column]:
+def _fields(mapping: EventMapping, expressions: SparkExpressions) -> dict[str, Column]:
     kinds = {field.name: field.dataType for field in EVENTS.fields if field.name != "sourceFile"}
-    return {name: _field(name, kind, mapping) for name, kind in kinds.items()}
+    return {name: _field(name, kind, mapping, expressions) for name, kind in kinds.items()}
 
 
-def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
+def _field(name: str, kind: DataType, mapping: EventMapping, expressions: SparkExpressions) -> Column:
     if name == "properties":
-        return _properties(mapping).cast(kind)
+        return _properties(mapping, expressions).cast(kind)
     if name not in mapping.event:
         return F.lit(None).cast(kind)
-    value = guarded(mapping.event[name]).cast(kind)
+    value = guarded(mapping.event[name], expressions).cast(kind)
     missing = mapping.source.missing
     if name in _WORDS:
         return null_if_missing(value, missing)
@@ -201,14 +206,14 @@ def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
     return value
 
 
-def _properties(mapping: EventMapping) -> Column:
+def _properties(mapping: EventMapping, expressions: SparkExpressions) -> Column:
     """Build the map, keys in order so that its JSON is the same on every run; null values drop their keys.
 
     Without a lambda, which Catalyst would interpret row by row.
     """
     if not mapping.properties:
         return F.lit(None)
-    values = {key: guarded(text).cast("string") for key, text in sorted(mapping.properties.items())}
+    values = {key: guarded(text, expressions).cast("string") for key, text in sorted(mapping.properties.items())}
     kept = [F.when(value.isNotNull(), F.create_map(F.lit(key), value)) for key, value in values.items()]
     none = F.create_map().cast("map<string,string>")
     return F.when(F.coalesce(*values.values()).isNotNull(), F.map_concat(*[F.coalesce(one, none) for one in kept]))

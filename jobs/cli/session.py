@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
+from pyspark import SparkConf
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
+from jobs.spark_internals import context
+from jobs.spark_internals.errors import SPARK_ERRORS
 
 STATIC_SETTINGS: Final = {
     # Spark 4 notes for each Column which line of Python made it: thousands of calls to the JVM before the first job.
@@ -41,6 +43,12 @@ SETTINGS: Final = {
     "spark.sql.chunkBase64String.enabled": "true",
     "spark.sql.icu.caseMappings.enabled": "true",
     "spark.sql.variant.allowDuplicateKeys": "false",
+    "spark.sql.variant.validateUnicodeInJsonParsing": "true",
+    "spark.sql.xml.variant.respectInferSchema": "true",
+    "spark.sql.timestampNanosTypes.enabled": "false",
+    # A function that somebody has added to the session must not stand before Spark's own of the same name.
+    "spark.sql.functionResolution.sessionOrder": "second",
+    "spark.sql.path.enabled": "false",
     # Times without an offset mean the same on every cluster.
     "spark.sql.session.timeZone": "UTC",
     # With the default, a time that Spark 2 read otherwise raises instead of becoming null.
@@ -67,6 +75,8 @@ SETTINGS: Final = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     # A file that cannot be read is an error to be told, never a smaller batch.
     "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoredPathSegmentRegex": "^[._]",
+    "spark.sql.files.archive.reader.enabled": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.files.ignoreInvalidPartitionPaths": "false",
     # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
@@ -116,6 +126,8 @@ SETTINGS: Final = {
     "spark.sql.execution.arrow.useLargeVarTypes": "false",
 }
 """What rows, and the laws, rest on. Whatever spark-defaults.conf, --conf or a notebook says, these hold."""
+_CONNECT_VARIABLES: Final = {"SPARK_REMOTE": None, "SPARK_CONNECT_MODE_ENABLED": None, "SPARK_API_MODE": "connect"}
+_CONNECT_SETTINGS: Final = {"spark.remote": None, "spark.api.mode": "connect"}
 _LEGACY: Final = "spark.sql.legacy."
 """Settings of this name bring back what expressions and formats meant once: only those above are ever set."""
 
@@ -126,17 +138,19 @@ def start_jvm() -> None:
     Apart from the session, which may wait long for a cluster: where it is interrupted, the JVM goes on without us.
 
     Raises:
-        ConfigurationError: there is no Java.
+        ConfigurationError: there is no Java, or Spark Connect is asked for.
     """
+    _refuse_connect(os.environ, _CONNECT_VARIABLES)
     with _java_missing_in_words():
-        SparkContext._ensure_initialized()
+        context.start_jvm()
+    _refuse_connect(dict(SparkConf().getAll()), _CONNECT_SETTINGS)
 
 
 def open_session(app: str) -> SparkSession:
     """Open Spark, or take the session there is, with the settings that the laws rest on.
 
     Raises:
-        ConfigurationError: there is no Java.
+        ConfigurationError: there is no Java, or the session is one of Spark Connect.
     """
     # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -147,7 +161,22 @@ def open_session(app: str) -> SparkSession:
     for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
     with _java_missing_in_words():
-        return _quiet(_pinned(builder.getOrCreate()))
+        spark = builder.getOrCreate()
+    if not context.is_classic(spark):
+        raise _no_connect("the session that there is")
+    return _quiet(_pinned(spark))
+
+
+def _refuse_connect(given: Mapping[str, str], names: Mapping[str, str | None]) -> None:
+    """Refuse what makes pyspark open a session of Spark Connect, which has no JVM.
+
+    Args:
+        given: environment variables or settings.
+        names: which of them ask for Connect; with which value, or None for any.
+    """
+    for name, value in names.items():
+        if name in given and value in (None, given[name].lower()):
+            raise _no_connect(f"{name}={given[name]}")
 
 
 @contextmanager
@@ -164,8 +193,7 @@ def _java_missing_in_words() -> Iterator[None]:
 
 def _pinned(spark: SparkSession) -> SparkSession:
     """Set on a session what rows rest on; one that was there already (a notebook's) may say otherwise."""
-    session: Any = spark._jsparkSession
-    for key in [str(key) for key in session.sessionState().conf().settings().keySet()]:
+    for key in context.set_keys(spark):
         if key.startswith(_LEGACY) and key not in SETTINGS:
             spark.conf.unset(key)
     for key, value in SETTINGS.items():
@@ -177,7 +205,7 @@ def _pinned(spark: SparkSession) -> SparkSession:
 def _value(spark: SparkSession, key: str) -> str | None:
     try:
         return spark.conf.get(key)
-    except (PySparkException, Py4JJavaError):  # this version of Spark has no such setting
+    except SPARK_ERRORS:  # this version of Spark has no such setting
         return None
 
 
@@ -186,6 +214,13 @@ def _quiet(spark: SparkSession) -> SparkSession:
     if spark.sparkContext.getConf().get("spark.log.level") is None:
         spark.sparkContext.setLogLevel("WARN")
     return spark
+
+
+def _no_connect(asked_by: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{asked_by}: asks for Spark Connect, which has no JVM, and the jobs need one: start them by spark-submit on "
+        "classic Spark, without this setting (docs/deploy.md)"
+    )
 
 
 def _no_java() -> ConfigurationError:

@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
-from pyspark.sql import SparkSession
-
 
 def find_terminal() -> TextIO | None:
     """Find what to draw on: this process's standard error, or spark-submit's, where one is a terminal.
@@ -32,13 +30,6 @@ def find_terminal() -> TextIO | None:
                 return os.fdopen(descriptor, "w", encoding="utf-8")
             os.close(descriptor)
     return None
-
-
-def stop_console_progress(spark: SparkSession) -> None:
-    """Stop Spark's own progress bar, which would write over ours."""
-    bar = spark.sparkContext._jsc.sc().progressBar()
-    if bar.isDefined():
-        bar.get().stop()
 
 
 _STANDARD: Final = (0, 1, 2)

@@ -17,7 +17,6 @@ from delivery.rate.aimd import AimdRateController
 from jobs.cli.deadline import Deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run
-from jobs.cli.terminal import stop_console_progress
 from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
 from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
@@ -30,6 +29,7 @@ from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
 from jobs.ledger.plans import DeliveryTotals, Kind
 from jobs.locking.locks import Lock, held
+from jobs.spark_internals.context import stop_console_progress
 
 log = logging.getLogger(__name__)
 

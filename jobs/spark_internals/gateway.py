@@ -1,14 +1,47 @@
-"""The signals of the JVM that Spark runs in: left to itself, it shuts Spark down at the first one."""
+"""The connection to Spark's JVM, and the signals of that JVM: left to itself, it shuts Spark down at the first one.
+
+Nothing but the standard library and py4j is imported here: a job listens to signals before it imports pyspark, which
+takes seconds. pyspark offers neither a connection without its own import, nor the JVM's signals.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+from py4j.java_gateway import GatewayParameters, JavaGateway
+
 NAMES: Final = ("INT", "TERM", "HUP")
 _POLL_MS: Final = 100
+_PORT: Final = "PYSPARK_GATEWAY_PORT"
+_SECRET: Final = "PYSPARK_GATEWAY_SECRET"  # noqa: S105 - the name of a variable
+
+
+def is_launched_by_jvm() -> bool:
+    """Whether a JVM has started this process, as spark-submit does."""
+    return _PORT in os.environ
+
+
+def connect_to_launcher() -> Any:
+    """Connect to the JVM of spark-submit, as pyspark does; it takes any number of connections."""
+    port, secret = int(os.environ[_PORT]), os.environ[_SECRET]
+    if os.environ.get("PYSPARK_PIN_THREAD", "true").lower() == "true":
+        java = JavaParameters(port=port, auth_token=secret, auto_convert=True)
+        return ClientServer(java_parameters=java, python_parameters=PythonParameters(port=0, eager_load=False)).jvm
+    return JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=secret, auto_convert=True)).jvm
+
+
+def is_gateway_log(record: logging.LogRecord) -> bool:
+    """Whether a log line is of the connection itself, which logs stack traces of an interruption, and what follows.
+
+    Its loggers set levels of their own, so a level set on them would not hold.
+    """
+    return "py4j" in record.pathname
 
 
 class JvmSignals:

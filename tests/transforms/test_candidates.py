@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.spark_internals.catalyst import CatalystExpressions
 from transforms.candidates import map_candidates, pack_candidates
 from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping
@@ -45,7 +46,9 @@ def candidate(spark: SparkSession, text: str = FORM, **values: object) -> Row:
     given = {**defaults, "value": None, "shown": None, "device": None, **values}
     own = {"_raw": "{}", "_source_file": "f", "_fault": None, "_filtered": False, "_first": True}
     schema = f"{COLUMNS}, _raw STRING, _source_file STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN"
-    mapped = map_candidates(spark.createDataFrame([{**given, **own}], schema), mapping(text))
+    mapped = map_candidates(
+        spark.createDataFrame([{**given, **own}], schema), mapping(text), CatalystExpressions(spark)
+    )
     judged = mapped.withColumns({"_broken": F.lit(0), "_fate": F.lit("valid")})
     return pack_candidates(judged, mapping(text)).select("*", "_event.*").collect()[0]
 
