@@ -172,7 +172,8 @@ def judged_candidates(
     mapping = build_config.mapping
     expressions = CatalystExpressions(records.sparkSession)
     candidates = map_candidates(select_records(records, mapping, expressions), mapping, expressions)
-    settled = pack_candidates(judge_candidates(candidates, RuleContext(build_config.as_of + FUTURE_TOLERANCE)), mapping)
+    verdicts = judge_candidates(candidates, RuleContext(build_config.as_of + FUTURE_TOLERANCE))
+    settled = pack_candidates(verdicts, mapping, expressions)
     if "eventId" in mapping.event:
         return cut_sessions(drop_repeats_by_given_id(settled, known), build_config.limits, visits)
     given = "sessionId" in mapping.event

@@ -19,6 +19,7 @@ from jobs.lake.filesystem import FileSystem
 from jobs.reading.csv_headers import Headers, read_headers
 from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
 from jobs.reading.mapping_check import pattern_groups, record_schema
+from jobs.spark_internals.catalyst import CatalystExpressions
 from jobs.spark_internals.errors import SPARK_ERRORS, in_words
 from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.conversions import converted, in_letters_of, is_converted, missing_fields
@@ -277,7 +278,8 @@ def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: So
         names = ", ".join(missing)
         log.warning("--input: no file has the columns %s of the mapping's schema: they are null everywhere", names)
     wanted = [(own.get(field.name.lower()) or _Own(F.lit(None), NullType()), field) for field in schema.fields]
-    named = [converted(has.column, has.kind, field.dataType).alias(field.name) for has, field in wanted]
+    text_of = CatalystExpressions(spark).text_of
+    named = [converted(has.column, has.kind, field.dataType, text_of).alias(field.name) for has, field in wanted]
     lost = [~is_converted(has.column, has.kind, field.dataType) for has, field in wanted]
     # A record's names are the mapping's, in its letters, so that it is read back by them.
     letters = {name.lower(): name for name in (*files.columns, *schema.names)}

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import types as T
+from pyspark.sql.types import DataType, DoubleType, FloatType
 
 _LEAVES: Final = frozenset(
     {
@@ -38,6 +39,7 @@ class CatalystExpressions:
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
         self._jvm: Any = spark._jvm
+        self._is_spark_3 = spark.version.startswith("3.")
 
     def null_on_error(self, text: str) -> Column:
         """Parse a SQL expression; where it raises, its value is null.
@@ -50,15 +52,48 @@ class CatalystExpressions:
         expressions = self._jvm.org.apache.spark.sql.catalyst.expressions
         return self._column(expressions.TryEval(parse(text, self._spark)))
 
+    def text_of(self, value: Column, kind: DataType) -> Column:
+        """Write a single value as text; a DOUBLE or FLOAT as the shortest decimal that stands for it.
+
+        A cast to STRING leaves numbers to the executor's Java, and before Java 19 that wrote 1.0E23 as
+        9.999999999999999E22. The Jackson that comes with Spark has the algorithm of Java 19. The public `reflect`,
+        which calls any static method, counts as not deterministic.
+        """
+        if not isinstance(kind, DoubleType | FloatType):
+            return value.cast("string")
+        writer = "DoubleToDecimal" if isinstance(kind, DoubleType) else "FloatToDecimal"
+        types = self._jvm.org.apache.spark.sql.types
+        java_string = types.ObjectType(self._java_class("java.lang.String"))
+        java_writer = f"com.fasterxml.jackson.core.io.schubfach.{writer}"
+        written = self._static_call(java_writer, "toString", self._expression(value), java_string)
+        string, spark_string = types.DataTypes.StringType, "org.apache.spark.unsafe.types.UTF8String"
+        return self._column(self._static_call(spark_string, "fromString", written, string))
+
+    def _static_call(self, of: str, method: str, argument: Any, kind: Any) -> Any:
+        """Build the call of a static method of Java's, null where its argument is."""
+        sequence = self._jvm.org.apache.spark.api.python.PythonUtils.toSeq
+        call = self._jvm.org.apache.spark.sql.catalyst.expressions.objects.StaticInvoke
+        more = [] if self._is_spark_3 else [self._jvm.scala.Option.empty()]  # the catalog's function that it stands for
+        return call(self._java_class(of), kind, method, sequence([argument]), sequence([]), True, True, True, *more)
+
+    def _java_class(self, name: str) -> Any:
+        return self._jvm.java.lang.Class.forName(name)
+
+    def _expression(self, column: Column) -> Any:
+        java: Any = column._jc
+        if self._is_spark_3:
+            return java.expr()
+        return self._jvm.org.apache.spark.sql.classic.ExpressionUtils.expression(java)
+
     def _column(self, expression: Any) -> Column:
-        if self._spark.version.startswith("3."):
+        if self._is_spark_3:
             return Column(self._jvm.org.apache.spark.sql.Column(expression))
         from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - Spark 3 has no such module
 
         return ClassicColumn(self._jvm.org.apache.spark.sql.classic.ExpressionUtils.column(expression))
 
 
-def parse_ddl(text: str) -> T.DataType:
+def parse_ddl(text: str) -> DataType:
     """Read a type or a list of columns that is written in DDL.
 
     The public `DataType.fromDDL` is there from Spark 4.0 on, not in 3.5; createDataFrame, which reads DDL too, plans a

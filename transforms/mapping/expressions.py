@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from pyspark.sql import Column
+from pyspark.sql.types import DataType
 
 from transforms.columns import FAULT
 
@@ -87,6 +88,10 @@ class SparkExpressions(Protocol):
 
     def null_on_error(self, text: str) -> Column:
         """Parse a SQL expression; where it raises, its value is null."""
+        ...
+
+    def text_of(self, value: Column, kind: DataType) -> Column:
+        """Write a single value as text, the same on each version of Java."""
         ...
 
 
