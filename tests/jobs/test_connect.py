@@ -25,13 +25,13 @@ ARGUMENTS = [
 VARIABLES = [("SPARK_REMOTE", "sc://127.0.0.1:1"), ("SPARK_CONNECT_MODE_ENABLED", "1"), ("SPARK_API_MODE", "Connect")]
 
 
-def check(command: list[str], asked_by: str, **variables: str) -> None:
+def check(command: list[str], *asked_by: str, **variables: str) -> None:
     ended = subprocess.run(
         command, cwd=ROOT, env={**environment(), **variables}, capture_output=True, text=True, check=False
     )
     summary: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     assert (ended.returncode, summary["exitCode"]) == (2, 2), ended.stderr
-    assert summary["error"].startswith(f"{asked_by}: {WORDS}")
+    assert summary["error"].startswith(tuple(f"{one}: {WORDS}" for one in asked_by))
     said = ended.stdout + ended.stderr  # spark-submit writes both to the first
     assert f"error: {summary['error']}" in said.splitlines() and "Traceback" not in said
 
@@ -43,7 +43,8 @@ def test_a_variable_that_asks_for_connect(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("setting", ["spark.api.mode=connect", "spark.remote=sc://127.0.0.1:1"])
 def test_a_setting_that_asks_for_connect(setting: str) -> None:
-    check([SUBMIT, "--conf", setting, *ARGUMENTS], setting)
+    by_variable = setting.replace("spark.remote", "SPARK_REMOTE")  # as Spark 3.5 hands it on
+    check([SUBMIT, "--conf", setting, *ARGUMENTS], setting, by_variable)
 
 
 def test_a_notebooks_session_of_connect(monkeypatch: pytest.MonkeyPatch) -> None:
