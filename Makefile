@@ -9,18 +9,19 @@ SEEDS ?= 0:10000
 VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW := .venv-airflow
-SPARK35 := .venv-spark35
-# Spark 3.5 knows no later ones of these.
+# Older versions of Spark, each with an environment of its own. Spark 3.5 knows no later ones of these packages.
 OF_SPARK35 := 'pyspark[sql]>=3.5,<3.6' 'pyarrow<20' 'numpy<2' 'pandas<3'
-# What Spark itself does for us: expressions, the jobs from end to end, a real cluster, signals, executors.
-TESTS_OF_SPARK35 := tests/transforms tests/jobs/test_build_events.py tests/jobs/test_deliveries.py \
-  tests/jobs/cli/test_interruption.py tests/jobs/test_executors.py \
-  tests/jobs/reading/test_conversions.py --ignore tests/transforms/test_incremental.py
+OF_SPARK41 := 'pyspark[sql]>=4.1,<4.2'
+# What Spark itself does for us: its internals, expressions, the jobs from end to end, a real cluster, signals, executors.
+TESTS_OF_OLD_SPARK := tests/jobs/test_spark_internals.py tests/jobs/cli/test_connect.py tests/jobs/cli/test_early_signals.py \
+  tests/transforms tests/jobs/reading/test_mapping_check.py tests/jobs/test_build_events.py tests/jobs/test_deliveries.py \
+  tests/jobs/cli/test_interruption.py tests/jobs/test_executors.py tests/jobs/reading/test_conversions.py \
+  --ignore tests/transforms/test_incremental.py
 # Spark's launchers look for `python3` and `java` on the path.
 RUN = . $(VENV)/environment && PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo simulate sweeps test test-long test-airflow test-spark35 kill-sweep soak bench bench-quick lint types format docs zip clean FORCE
+.PHONY: help setup demo simulate sweeps test test-long test-airflow test-spark35 test-spark41 kill-sweep soak bench bench-quick lint types format docs zip clean FORCE
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -43,10 +44,12 @@ test-airflow: zip $(AIRFLOW)/installed $(VENV)/classes.jsa ## check and run the 
 	  clickstream_batches.py clickstream_job.py clickstream_settings.py
 	@$(RUN) python -m pytest tests/dags/test_dag_runs.py $(ARGS)
 
-test-spark35: $(SPARK35)/classes.jsa ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
-	@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" \
-	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_SPARK35))
-	$(if $(ARGS),,@. $(SPARK35)/environment && PATH="$(CURDIR)/$(SPARK35)/bin:$$PATH" \
+test-spark35: ## the tests of what rests on Spark, on Spark 3.5; ARGS="..." for others
+test-spark41: ## the same on Spark 4.1
+test-spark35 test-spark41: test-%: .venv-%/classes.jsa
+	@. .venv-$*/environment && PATH="$(CURDIR)/.venv-$*/bin:$$PATH" \
+	  python -m pytest -n $(WORKERS) --dist loadfile $(or $(ARGS),$(TESTS_OF_OLD_SPARK))
+	$(if $(ARGS),,@. .venv-$*/environment && PATH="$(CURDIR)/.venv-$*/bin:$$PATH" \
 	  python -m pytest -m long --timeout=1800 tests/jobs/test_cluster.py)
 
 simulate: setup ## many seeds of the simulated delivery; ARGS="--seeds 0:1000000"
@@ -84,11 +87,12 @@ zip: setup ## dist/: the wheel, and the zip for spark-submit --py-files
 	  && python tools/cluster_zip.py dist/*.whl dist/clickstream_events.zip && echo dist/clickstream_events.zip
 
 clean: ## remove what the commands made
-	rm -rf $(VENV) $(AIRFLOW) $(SPARK35) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(AIRFLOW) .venv-spark35 .venv-spark41 build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/installed: WANTED := --editable '.[dev]'
-$(SPARK35)/installed: WANTED := --editable '.[test]' $(OF_SPARK35)
-$(VENV)/installed $(SPARK35)/installed: %/installed: %/made-for pyproject.toml .ci/setup .ci/java
+.venv-spark35/installed: WANTED := --editable '.[test]' $(OF_SPARK35)
+.venv-spark41/installed: WANTED := --editable '.[test]' $(OF_SPARK41)
+$(VENV)/installed .venv-spark35/installed .venv-spark41/installed: %/installed: %/made-for pyproject.toml .ci/setup .ci/java
 	@bash .ci/setup $(@D) "$(PYTHON)" $(WANTED) && touch $@
 
 # Another Python, or a Java that has gone since: what was set up is set up anew.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
@@ -31,7 +31,7 @@ from transforms.columns import (
     salt_key,
     visitor_key,
 )
-from transforms.mapping.expressions import guarded
+from transforms.mapping.expressions import SparkExpressions, guarded
 from transforms.mapping.model import EventMapping
 from transforms.parsing import valid_text
 from transforms.schemas import EVENTS
@@ -109,6 +109,9 @@ def content_id(fields: dict[str, Column]) -> Column:
     The content is the present fields in a fixed order, each as `name=<length in characters>:<value>`, joined by `;`.
     The lengths keep two events apart whose values run into each other. docs/mapping.md gives the order.
 
+    Args:
+        fields: those that are mapped, by name; the eventValue as text, since its cast depends on the version of Java.
+
     Examples:
         >>> df = spark.sql("SELECT 'v1' AS visitorId, 'view' AS eventType, '7' AS itemId")
         >>> fields = {name: F.col(name) for name in df.columns}
@@ -128,8 +131,13 @@ def _part(name: str, value: Column) -> Column:
     return F.concat(F.lit(f"{name}="), F.length(text).cast("string"), F.lit(":"), text)
 
 
-def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
+def map_candidates(records: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
     """Evaluate a mapping's expressions: the columns of `events`, with those that say what became of the record.
+
+    Args:
+        records: what `select_records` gives.
+        mapping: its fields and properties.
+        expressions: build them.
 
     Returns:
         The columns of `schemas.EVENTS`, the eventId null where it is not given, with `_raw`, `_fault`, `_filtered`,
@@ -137,11 +145,13 @@ def map_candidates(records: DataFrame, mapping: EventMapping) -> DataFrame:
     """
     travelling = [F.col(name) for name in (AT, ATTEMPTS, RENDERED) if name in records.columns]
     own = [*travelling, F.col(SOURCE_FILE).alias("sourceFile"), F.col(RAW), F.col(FAULT), F.col(FILTERED), F.col(FIRST)]
-    fields = [column.alias(name) for name, column in _fields(mapping).items()]
+    values = [guarded(text, expressions).alias(key) for key, text in mapping.properties.items()]
+    kinds = {field.name: field.dataType for field in records.select(*values).schema} if values else {}
+    fields = [column.alias(name) for name, column in _fields(mapping, expressions, kinds).items()]
     return records.select(*fields, *own, F.monotonically_increasing_id().alias(SPREAD))
 
 
-def pack_candidates(judged: DataFrame, mapping: EventMapping) -> DataFrame:
+def pack_candidates(judged: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
     """Name the valid candidates, and pack the rows for their way through the shuffle.
 
     All in one projection, each column from those that came: what another step would read is copied once more.
@@ -149,6 +159,7 @@ def pack_candidates(judged: DataFrame, mapping: EventMapping) -> DataFrame:
     Args:
         judged: what `verdict.judge` gives.
         mapping: says whether eventIds are given.
+        expressions: write numbers.
 
     Returns:
         `_visitor`, userId, sessionId, eventId, sentAt, sourceFile, `_fate`, `_first`, `_spread`, `_event`, `_refusal`
@@ -156,7 +167,9 @@ def pack_candidates(judged: DataFrame, mapping: EventMapping) -> DataFrame:
     """
     valid = F.col(BROKEN) == 0
     fields = {name: F.col(name) for name in [*mapping.event, *(["properties"] if mapping.properties else [])]}
-    content = content_id({name: field for name, field in fields.items() if name != "eventId"})
+    value = {"eventValue": expressions.text_of(F.col("eventValue"), EVENTS["eventValue"].dataType)}
+    own = {name: field for name, field in fields.items() if name != "eventId"}
+    content = content_id(own | (value if "eventValue" in own else {}))
     given = "eventId" in mapping.event
     packed = [name for name in EVENTS.names if name not in _KEYS]
     kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED) if name in judged.columns]
@@ -180,17 +193,24 @@ def events_of(settled: DataFrame) -> DataFrame:
     return settled.where(F.col(FATE) == Fate.VALID).select(*[field.alias(name) for name, field in fields.items()])
 
 
-def _fields(mapping: EventMapping) -> dict[str, Column]:
-    kinds = {field.name: field.dataType for field in EVENTS.fields if field.name != "sourceFile"}
-    return {name: _field(name, kind, mapping) for name, kind in kinds.items()}
+def _fields(mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping[str, DataType]) -> dict[str, Column]:
+    """Build the fields of an event.
+
+    Args:
+        mapping: says how.
+        expressions: build them.
+        kinds: the types of the properties' values.
+    """
+    own = {field.name: field.dataType for field in EVENTS.fields if field.name not in ("sourceFile", "properties")}
+    fields = {name: _field(name, kind, mapping, expressions) for name, kind in own.items()}
+    properties = _properties(mapping, expressions, kinds).cast(EVENTS["properties"].dataType)
+    return {name: fields.get(name, properties) for name in EVENTS.names if name != "sourceFile"}
 
 
-def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
-    if name == "properties":
-        return _properties(mapping).cast(kind)
+def _field(name: str, kind: DataType, mapping: EventMapping, expressions: SparkExpressions) -> Column:
     if name not in mapping.event:
         return F.lit(None).cast(kind)
-    value = guarded(mapping.event[name]).cast(kind)
+    value = guarded(mapping.event[name], expressions).cast(kind)
     missing = mapping.source.missing
     if name in _WORDS:
         return null_if_missing(value, missing)
@@ -201,14 +221,17 @@ def _field(name: str, kind: DataType, mapping: EventMapping) -> Column:
     return value
 
 
-def _properties(mapping: EventMapping) -> Column:
+def _properties(mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping[str, DataType]) -> Column:
     """Build the map, keys in order so that its JSON is the same on every run; null values drop their keys.
 
     Without a lambda, which Catalyst would interpret row by row.
     """
     if not mapping.properties:
         return F.lit(None)
-    values = {key: guarded(text).cast("string") for key, text in sorted(mapping.properties.items())}
+    values = {
+        key: expressions.text_of(guarded(text, expressions), kinds[key])
+        for key, text in sorted(mapping.properties.items())
+    }
     kept = [F.when(value.isNotNull(), F.create_map(F.lit(key), value)) for key, value in values.items()]
     none = F.create_map().cast("map<string,string>")
     return F.when(F.coalesce(*values.values()).isNotNull(), F.map_concat(*[F.coalesce(one, none) for one in kept]))

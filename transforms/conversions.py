@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
-from typing import Final
+from typing import Final, TypeAlias
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -35,13 +35,23 @@ _BEGINS_WITH_YEAR: Final = r"\A\s*[+-]?\d{4}"
 _BEYOND_BIGINT: Final = 2.0**63
 
 
-def converted(value: Column, found: DataType, wanted: DataType) -> Column:
+TextOf: TypeAlias = Callable[[Column, DataType], Column]
+"""Writes a single value of a type as text."""
+
+
+def cast_to_text(value: Column, _kind: DataType) -> Column:
+    """Write a single value as Spark's cast does."""
+    return value.cast("string")
+
+
+def converted(value: Column, found: DataType, wanted: DataType, text_of: TextOf = cast_to_text) -> Column:
     """Convert a value, its nested fields by name.
 
     Args:
         value: of type `found`.
         found: as the file has it.
         wanted: as the schema has it. A field that `found` lacks is null; one that `wanted` lacks is left out.
+        text_of: writes single values where `wanted` is STRING; a cast writes some numbers as the version of Java does.
 
     Returns:
         The value as `wanted`. Where `is_converted` is false, it is not to be used. A NaN has no value as a type that
@@ -59,14 +69,14 @@ def converted(value: Column, found: DataType, wanted: DataType) -> Column:
     """
     match found, wanted:
         case StructType(), StructType():
-            fields = [_field(value, found, name, kind).alias(name) for name, kind in _fields(wanted)]
+            fields = [_field(value, found, name, kind, text_of).alias(name) for name, kind in _fields(wanted)]
             return F.when(value.isNotNull(), F.struct(*fields))
         case ArrayType(), ArrayType():
-            return F.transform(value, lambda one: converted(one, found.elementType, wanted.elementType))
+            return F.transform(value, lambda one: converted(one, found.elementType, wanted.elementType, text_of))
         case MapType(), MapType():
-            return _map(value, found, wanted)
+            return _map(value, found, wanted, text_of)
         case _:
-            return _single(value, found, wanted)
+            return _single(value, found, wanted, text_of)
 
 
 def is_converted(value: Column, found: DataType, wanted: DataType) -> Column:
@@ -158,16 +168,16 @@ def _fields(struct: StructType) -> list[tuple[str, DataType]]:
     return [(field.name, field.dataType) for field in struct.fields]
 
 
-def _field(value: Column, found: StructType, name: str, wanted: DataType) -> Column:
+def _field(value: Column, found: StructType, name: str, wanted: DataType, text_of: TextOf) -> Column:
     for own, kind in _fields(found):
         if own.lower() == name.lower():
-            return converted(value.getField(own), kind, wanted)
+            return converted(value.getField(own), kind, wanted, text_of)
     return F.lit(None).cast(wanted)
 
 
-def _single(value: Column, found: DataType, wanted: DataType) -> Column:
+def _single(value: Column, found: DataType, wanted: DataType, text_of: TextOf) -> Column:
     if isinstance(wanted, StringType):
-        return F.encode(value.cast("string"), "UTF-8").cast("string")  # bytes that are no text become U+FFFD
+        return F.encode(text_of(value, found), "UTF-8").cast("string")  # bytes that are no text become U+FFFD
     if isinstance(found, DoubleType | FloatType) and not isinstance(wanted, DoubleType | FloatType):
         value = F.when(~F.isnan(value), value)
     if isinstance(found, StringType) and isinstance(wanted, IntegralType | DecimalType):
@@ -175,14 +185,14 @@ def _single(value: Column, found: DataType, wanted: DataType) -> Column:
     return value.cast(wanted)
 
 
-def _map(value: Column, found: MapType, wanted: MapType) -> Column:
+def _map(value: Column, found: MapType, wanted: MapType, text_of: TextOf) -> Column:
     if found.keyType == wanted.keyType:
-        return F.transform_values(value, lambda _, one: converted(one, found.valueType, wanted.valueType))
+        return F.transform_values(value, lambda _, one: converted(one, found.valueType, wanted.valueType, text_of))
     entries = F.transform(
         F.map_entries(value),
         lambda entry: F.struct(
-            converted(entry["key"], found.keyType, wanted.keyType),
-            converted(entry["value"], found.valueType, wanted.valueType),
+            converted(entry["key"], found.keyType, wanted.keyType, text_of),
+            converted(entry["value"], found.valueType, wanted.valueType, text_of),
         ),
     )
     return F.when(_has_keys(value, found, wanted), F.map_from_entries(entries))

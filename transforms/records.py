@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from transforms.columns import AT, ELEMENT, FAULT, FILTERED, FIRST, HEADER, RAW
-from transforms.mapping.expressions import guarded
+from transforms.mapping.expressions import SparkExpressions, guarded
 from transforms.mapping.model import EventMapping
 
 EXPLODE_NULL = "explode_null"
@@ -27,7 +27,7 @@ def is_blank(text: Column) -> Column:
     return (text < "!") & text.rlike(r"\A\s*\z")
 
 
-def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
+def select_records(records: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
     """Apply `[record]`: mark what is filtered, and explode what is kept.
 
     Args:
@@ -35,6 +35,7 @@ def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
             column `_at`, it names the one element of the record that is asked for; null stands for all. Where there is
             a column `_header_line`, it marks lines that are no records: they are filtered, and none is `_first`.
         mapping: its `where` and `explode`.
+        expressions: build them.
 
     Returns:
         The same columns, `_filtered` and `_first` BOOLEAN and, where the mapping explodes, `element` and its place
@@ -42,13 +43,13 @@ def select_records(records: DataFrame, mapping: EventMapping) -> DataFrame:
     """
     filtered = is_blank(F.col(RAW))
     if mapping.where is not None:
-        kept = F.coalesce(guarded(mapping.where), F.lit(False))
+        kept = F.coalesce(guarded(mapping.where, expressions), F.lit(False))
         filtered = filtered | (F.col(FAULT).isNull() & ~kept)
     header = F.col(HEADER) if HEADER in records.columns else F.lit(False)
     marked = records.withColumns({FILTERED: filtered | header, FIRST: ~header}).drop(HEADER)
     if mapping.explode is None:
         return marked.drop(AT)
-    return _exploded(marked, guarded(mapping.explode))
+    return _exploded(marked, guarded(mapping.explode, expressions))
 
 
 def _exploded(records: DataFrame, elements: Column) -> DataFrame:

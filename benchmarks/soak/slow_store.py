@@ -18,13 +18,13 @@ SCRIPT: Final = Path(__file__).parents[2] / "jobs" / "put_events.py"
 
 def slow_down(control: Path) -> None:
     """Make each write of a small file wait while the file `control` says so, by its own number of seconds."""
-    write = FileSystem._write
+    write = FileSystem.write
 
-    def slowly(files: FileSystem, path: str, content: str | bytes, *, overwrite: bool) -> None:
+    def slowly(files: FileSystem, path: str, content: bytes, *, overwrite: bool) -> None:
         time.sleep(seconds_of(control))
         write(files, path, content, overwrite=overwrite)
 
-    FileSystem._write = slowly  # type: ignore[assignment, method-assign]
+    FileSystem.write = slowly  # type: ignore[assignment, method-assign]
 
 
 def seconds_of(control: Path) -> float:

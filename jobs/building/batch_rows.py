@@ -19,10 +19,11 @@ from jobs.building.counts import conserve, conserve_headers, count_rows, count_t
 from jobs.building.history import BatchState, BuildHistory, VisitRetention
 from jobs.building.skew import warn_of_heavy_visitor
 from jobs.cli.stages import StageDisplay
-from jobs.lake.tables import VISITS_TABLE, Lake, bytes_of
+from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.sources import unreadable
 from jobs.report.report_input import SessionLengths
+from jobs.spark_internals.catalyst import CatalystExpressions, input_bytes
 from transforms.candidates import events_of, map_candidates, pack_candidates
 from transforms.columns import AT, ATTEMPTS, BROKEN, FATE, RAW, REFUSAL, RENDERED, Fate
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events
@@ -148,7 +149,7 @@ def build_rows(
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
             judged.unpersist()
     tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: left_visits}
-    sizes = {table: bytes_of(rows) for table, rows in tables.items()}
+    sizes = {table: input_bytes(rows) for table, rows in tables.items()}
     given = {} if known else counted.given
     return BuildResult(events, quarantine, counters, known, left, counted.lengths, given, repeated, sizes)
 
@@ -178,8 +179,10 @@ def judged_candidates(
         visits: those that are known already.
     """
     mapping = build_config.mapping
-    candidates = map_candidates(select_records(records, mapping), mapping)
-    settled = pack_candidates(judge_candidates(candidates, RuleContext(build_config.as_of + FUTURE_TOLERANCE)), mapping)
+    expressions = CatalystExpressions(records.sparkSession)
+    candidates = map_candidates(select_records(records, mapping, expressions), mapping, expressions)
+    verdicts = judge_candidates(candidates, RuleContext(build_config.as_of + FUTURE_TOLERANCE))
+    settled = pack_candidates(verdicts, mapping, expressions)
     if "eventId" in mapping.event:
         return cut_sessions(drop_repeats_by_given_id(settled, known), build_config.limits, visits)
     given = "sessionId" in mapping.event

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from pyspark.sql import DataFrame
 
+from jobs.spark_internals.catalyst import CatalystExpressions, input_bytes
 from transforms.candidates import map_candidates
 from transforms.columns import visitor_key
 from transforms.mapping.model import EventMapping
@@ -31,9 +32,10 @@ def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
         records: what `read_records` or `read_again` gives.
         mapping: how they become candidates.
     """
-    if _input_bytes(records) < LARGE_INPUT:
+    if input_bytes(records) < LARGE_INPUT:
         return
-    candidates = map_candidates(select_records(records, mapping), mapping)
+    expressions = CatalystExpressions(records.sparkSession)
+    candidates = map_candidates(select_records(records, mapping, expressions), mapping, expressions)
     keys = [row[0] for row in candidates.select(visitor_key()).limit(SAMPLE).collect()]
     found = Counter(key for key in keys if key is not None).most_common(1)
     if found and found[0][1] > LARGEST_SHARE * len(keys):
@@ -49,11 +51,3 @@ def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
             100 * count / len(keys),
             field,
         )
-
-
-def _input_bytes(records: DataFrame) -> int:
-    """Add up the sizes of the files that are read; Spark has listed them."""
-    leaves: Any = records._jdf.queryExecution().analyzed().collectLeaves()
-    files = [leaves.apply(place) for place in range(leaves.size())]
-    listed = [leaf for leaf in files if leaf.getClass().getSimpleName() == "LogicalRelation"]
-    return sum(int(str(leaf.stats().sizeInBytes())) for leaf in listed)

@@ -1,7 +1,7 @@
 """Signals that come while a job is still imported, which takes seconds: the run ends with a summary then too.
 
-Nothing but the standard library and py4j is imported here, so that it listens from the first moment that it can. Under
-spark-submit it connects to the JVM that has started this process: a scheduler's signal goes there.
+No pyspark is imported here, so that it listens from the first moment that it can. Under spark-submit it connects to the
+JVM that has started this process: a scheduler's signal goes there.
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
-from py4j.java_gateway import GatewayParameters, JavaGateway
-
-from jobs.cli.jvm_signals import JvmSignals
 from jobs.cli.terminal import open_closed_streams, write_lines
+from jobs.spark_internals.gateway import JvmSignals, connect_to_launcher, is_launched_by_jvm
 
 _INTERRUPTED: Final = 5
-_PORT: Final = "PYSPARK_GATEWAY_PORT"
-_SECRET: Final = "PYSPARK_GATEWAY_SECRET"  # noqa: S105 - the name of a variable
 
 
 class EarlySignals:
@@ -55,7 +50,7 @@ class EarlySignals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._end)
-        if _PORT in os.environ:
+        if is_launched_by_jvm():
             self._thread.start()
 
     def take_over(self, hear: Callable[[], None]) -> bool:
@@ -78,7 +73,7 @@ class EarlySignals:
 
     def _listen_to_jvm(self) -> None:
         with suppress(Exception):  # the run tries it once more, and says what was wrong
-            JvmSignals(_connect()).pass_on(self._hear_jvm, self._over)
+            JvmSignals(connect_to_launcher()).pass_on(self._hear_jvm, self._over)
 
     def _hear_jvm(self) -> None:
         self._hear()
@@ -90,12 +85,3 @@ class EarlySignals:
         summary = {"job": self._job, "batch": None, "exitCode": _INTERRUPTED, "error": self._error}
         write_lines(sys.stdout, json.dumps(summary))
         sys.exit(_INTERRUPTED)
-
-
-def _connect() -> Any:
-    """Connect to the JVM of spark-submit, as pyspark does; it takes any number of connections."""
-    port, secret = int(os.environ[_PORT]), os.environ[_SECRET]
-    if os.environ.get("PYSPARK_PIN_THREAD", "true").lower() == "true":
-        java = JavaParameters(port=port, auth_token=secret, auto_convert=True)
-        return ClientServer(java_parameters=java, python_parameters=PythonParameters(port=0, eager_load=False)).jvm
-    return JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=secret, auto_convert=True)).jvm

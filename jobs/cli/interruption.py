@@ -20,11 +20,10 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
-from pyspark import SparkContext
-
 from jobs.cli.early_signals import EarlySignals
-from jobs.cli.jvm_signals import JvmSignals
 from jobs.errors import UnfinishedError
+from jobs.spark_internals.context import cancel_jobs, launched_jvm
+from jobs.spark_internals.gateway import JvmSignals
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +37,6 @@ _END_SECONDS: Final = 5.0
 _CANCEL_SECONDS: Final = 0.2
 _FIRST, _SECOND = 1, 2
 _ENTERED: Final = "a block that ends gently was entered"
-
-
-def _launched_jvm() -> Any:
-    """The JVM that Spark runs in, which is there long before a session is; None while it is not."""
-    return SparkContext._jvm
-
-
-def _cancel_jobs() -> None:
-    """Cancel what Spark is at: nobody waits for it any more."""
-    context = SparkContext._active_spark_context
-    if context is not None:
-        context.cancelAllJobs()
 
 
 def _is_ignored(number: int) -> bool:
@@ -70,7 +57,7 @@ class Interruption:
         came: whether one of these signals was received. What is raised then may be anything: a signal may end the JVM.
     """
 
-    def __init__(self, find_jvm: Callable[[], Any] = _launched_jvm, cancel: Callable[[], None] = _cancel_jobs) -> None:
+    def __init__(self, find_jvm: Callable[[], Any] = launched_jvm, cancel: Callable[[], None] = cancel_jobs) -> None:
         self.came = False
         self._find_jvm = find_jvm
         self._cancel = cancel

@@ -28,6 +28,7 @@ from jobs.lake.filesystem import in_a_thread
 from jobs.lake.store_errors import store_refusal
 from jobs.lake.tables import Lake
 from jobs.report.report import Report, start_report
+from jobs.spark_internals.gateway import is_gateway_log, silence_gateway
 
 
 class JobArguments(Protocol):
@@ -159,8 +160,7 @@ def _run(
 
 def _log_to_stderr() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    # py4j logs that a connection ends when its thread has ended: Python 3.13 then writes a stack trace at its exit.
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    silence_gateway()
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_ours)
 
@@ -168,10 +168,10 @@ def _log_to_stderr() -> None:
 def _is_ours(record: logging.LogRecord) -> bool:
     """Leave out those whose loggers have levels of their own.
 
-    py4j logs an interruption, and what follows from it, as stack traces; great_expectations its own start.
+    The connection to the JVM logs stack traces of an interruption; great_expectations logs its own start.
     """
     chatter = "great_expectations" in record.pathname and record.levelno < logging.WARNING
-    return "py4j" not in record.pathname and not chatter
+    return not is_gateway_log(record) and not chatter
 
 
 def _tell(lines: Sequence[str]) -> None:

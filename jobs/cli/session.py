@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-import pyspark
-from py4j.protocol import Py4JJavaError
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
+from jobs.spark_internals import context
+from jobs.spark_internals.errors import SPARK_ERRORS
 
 STATIC_SETTINGS: Final = {
     # Spark 4 notes for each Column which line of Python made it: thousands of calls to the JVM before the first job.
@@ -44,6 +44,12 @@ SETTINGS: Final = {
     "spark.sql.chunkBase64String.enabled": "true",
     "spark.sql.icu.caseMappings.enabled": "true",
     "spark.sql.variant.allowDuplicateKeys": "false",
+    "spark.sql.variant.validateUnicodeInJsonParsing": "true",
+    "spark.sql.xml.variant.respectInferSchema": "true",
+    "spark.sql.timestampNanosTypes.enabled": "false",
+    # A function that somebody has added to the session must not stand before Spark's own of the same name.
+    "spark.sql.functionResolution.sessionOrder": "second",
+    "spark.sql.path.enabled": "false",
     # Times without an offset mean the same on every cluster.
     "spark.sql.session.timeZone": "UTC",
     # With the default, a time that Spark 2 read otherwise raises instead of becoming null.
@@ -70,6 +76,8 @@ SETTINGS: Final = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
     # A file that cannot be read is an error to be told, never a smaller batch.
     "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoredPathSegmentRegex": "^[._]",
+    "spark.sql.files.archive.reader.enabled": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.files.ignoreInvalidPartitionPaths": "false",
     # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
@@ -119,6 +127,8 @@ SETTINGS: Final = {
     "spark.sql.execution.arrow.useLargeVarTypes": "false",
 }
 """What rows, and the laws, rest on. Whatever spark-defaults.conf, --conf or a notebook says, these hold."""
+_CONNECT_VARIABLES: Final = {"SPARK_REMOTE": None, "SPARK_CONNECT_MODE_ENABLED": None, "SPARK_API_MODE": "connect"}
+_CONNECT_SETTINGS: Final = {"spark.remote": None, "spark.api.mode": "connect"}
 _LEGACY: Final = "spark.sql.legacy."
 """Settings of this name bring back what expressions and formats meant once: only those above are ever set."""
 
@@ -129,11 +139,13 @@ def start_jvm() -> None:
     Apart from the session, which may wait long for a cluster: where it is interrupted, the JVM goes on without us.
 
     Raises:
-        ConfigurationError: there is no Java, or Spark cannot run on it.
+        ConfigurationError: there is no Java, Spark cannot run on it, or Spark Connect is asked for.
     """
+    _refuse_connect(os.environ, _CONNECT_VARIABLES)
     with _java_missing_in_words():
-        SparkContext._ensure_initialized()
-    _keep_log_to_warnings()
+        context.start_jvm()
+    _refuse_connect(dict(SparkConf().getAll()), _CONNECT_SETTINGS)
+    context.keep_log_to_warnings()
     _require_supported_java()
 
 
@@ -141,7 +153,7 @@ def open_session(app: str) -> SparkSession:
     """Open Spark, or take the session there is, with the settings that the laws rest on.
 
     Raises:
-        ConfigurationError: there is no Java, or Spark cannot run on it.
+        ConfigurationError: there is no Java, Spark cannot run on it, or the session is one of Spark Connect.
     """
     # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -152,9 +164,24 @@ def open_session(app: str) -> SparkSession:
     builder = SparkSession.builder.appName(app)
     for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
-    spark = _pinned(builder.getOrCreate())
-    _stop_console_progress(spark)
-    return spark
+    with _java_missing_in_words():
+        spark = builder.getOrCreate()
+    if not context.is_classic(spark):
+        raise _no_connect("the session that there is")
+    context.stop_console_progress(spark)
+    return _pinned(spark)
+
+
+def _refuse_connect(given: Mapping[str, str], names: Mapping[str, str | None]) -> None:
+    """Refuse what makes pyspark open a session of Spark Connect, which has no JVM.
+
+    Args:
+        given: environment variables or settings.
+        names: which of them ask for Connect; with which value, or None for any.
+    """
+    for name, value in names.items():
+        if name in given and value in (None, given[name].lower()):
+            raise _no_connect(f"{name}={given[name]}")
 
 
 @contextmanager
@@ -171,8 +198,7 @@ def _java_missing_in_words() -> Iterator[None]:
 
 def _pinned(spark: SparkSession) -> SparkSession:
     """Set on a session what rows rest on; one that was there already (a notebook's) may say otherwise."""
-    session: Any = spark._jsparkSession
-    for key in [str(key) for key in session.sessionState().conf().settings().keySet()]:
+    for key in context.set_keys(spark):
         if key.startswith(_LEGACY) and key not in SETTINGS:
             spark.conf.unset(key)
     for key, value in SETTINGS.items():
@@ -184,49 +210,29 @@ def _pinned(spark: SparkSession) -> SparkSession:
 def _value(spark: SparkSession, key: str) -> str | None:
     try:
         return spark.conf.get(key)
-    except (PySparkException, Py4JJavaError):  # this version of Spark has no such setting
+    except SPARK_ERRORS:  # this version of Spark has no such setting
         return None
 
 
-def _keep_log_to_warnings() -> None:
-    """Keep Spark's own log to warnings, so that the job's lines are seen; `spark.log.level` says otherwise.
-
-    A SparkContext logs some sixty lines while it starts. So the level is set before there is one, which no public API
-    does. Tried on Spark 3.5 and 4.1.
-    """
-    active = SparkContext._active_spark_context
-    if (active.getConf() if active else SparkConf()).get("spark.log.level") is not None:
-        return
-    jvm: Any = SparkContext._jvm
-    utils = getattr(getattr(jvm.org.apache.spark.util, "Utils$"), "MODULE$")
-    utils.initializeLogIfNecessary(False)  # otherwise Spark's first line does, and takes the level from log4j2's file
-    utils.setLogLevel(jvm.org.apache.logging.log4j.Level.WARN)
-
-
-def _stop_console_progress(spark: SparkSession) -> None:
-    """Stop Spark's own progress bar: it would write over ours, and into logs, where no bar belongs."""
-    bar = spark.sparkContext._jsc.sc().progressBar()
-    if bar.isDefined():
-        bar.get().stop()
-
-
 def _require_supported_java() -> None:
-    """Ask Hadoop for the current user: the first thing that fails on a Java that is too new for this Spark.
+    """Refuse a Java that this Spark cannot run on.
 
     Raises:
-        ConfigurationError: it failed.
+        ConfigurationError: it is one.
     """
-    jvm: Any = SparkContext._jvm
-    try:
-        jvm.org.apache.hadoop.security.UserGroupInformation.getCurrentUser()
-    except Py4JJavaError as error:
-        if error.java_exception.getClass().getName() != "java.lang.UnsupportedOperationException":
-            return  # a login that fails is Spark's to report
-        version, home = (jvm.java.lang.System.getProperty(f"java.{name}") for name in ("specification.version", "home"))
+    java = context.unsupported_java()
+    if java is not None:
         raise ConfigurationError(
-            f"{home}: Spark {pyspark.__version__} cannot run on Java {version}; set JAVA_HOME to a Java 17 or 21 "
+            f"{java.home}: Spark {java.spark} cannot run on Java {java.version}; set JAVA_HOME to a Java 17 or 21 "
             "(`source .venv/environment` does, after `make setup`)"
-        ) from error
+        )
+
+
+def _no_connect(asked_by: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{asked_by}: asks for Spark Connect, which has no JVM, and the jobs need one: start them by spark-submit on "
+        "classic Spark, without this setting (docs/deploy.md)"
+    )
 
 
 def _no_java() -> ConfigurationError:

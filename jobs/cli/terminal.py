@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
-_SUBMITTED: Final = "PYSPARK_GATEWAY_PORT"
-"""The variable by which spark-submit's Python finds the JVM that has started it."""
+from jobs.spark_internals.gateway import is_launched_by_jvm
 
 
 def find_terminal() -> TextIO | None:
@@ -25,7 +24,7 @@ def find_terminal() -> TextIO | None:
     """
     if sys.stderr.isatty():
         return sys.stderr
-    if _SUBMITTED not in os.environ:
+    if not is_launched_by_jvm():
         return None
     parents = Path(f"/proc/{os.getppid()}/fd/2")
     with suppress(OSError):

@@ -12,12 +12,13 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.manifests import Manifest, Manifests
+from jobs.spark_internals.errors import java_messages
 
 _LONGEST_CHAIN: Final = 20
 
@@ -113,17 +114,8 @@ def _words(failure: BaseException) -> Iterator[str]:
         if link is None:
             return
         yield str(link)
-        yield from _java_words(getattr(link, "java_exception", None) or getattr(link, "_origin", None))
+        yield from java_messages(link)
         link = link.__cause__ or link.__context__
-
-
-def _java_words(throwable: Any) -> Iterator[str]:
-    with suppress(Exception):  # the JVM may be gone
-        for _ in range(_LONGEST_CHAIN):
-            if throwable is None:
-                return
-            yield str(throwable.toString())
-            throwable = throwable.getCause()
 
 
 log = logging.getLogger(__name__)

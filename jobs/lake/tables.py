@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pyspark import SparkContext
 from pyspark.errors import AnalysisException
@@ -28,6 +28,7 @@ from jobs.errors import ConfigurationError, GateFailedError, JobError, Unfinishe
 from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.store_errors import cannot_write, explain_unreadable
+from jobs.spark_internals.catalyst import input_bytes
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +271,7 @@ class Lake:
             gone = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
             raise self._explain_gone(gone, folders[gone], 0) from None
         counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
-        if counted and (len(counted) < len(folders) or bytes_of(rows) != sum(counted.values())):
+        if counted and (len(counted) < len(folders) or input_bytes(rows) != sum(counted.values())):
             for folder, size in counted.items():
                 there = _data_bytes(self.files.sizes(folder))
                 if there != size:
@@ -352,16 +353,6 @@ class Lake:
             self.files.delete(folder)
         except OSError as error:
             log.warning("%s could not be deleted: %s", folder, error)
-
-
-def bytes_of(rows: DataFrame) -> int:
-    """Sum up the sizes of the files that are read for rows, as Spark has listed them: it costs no listing.
-
-    Args:
-        rows: as a reader gives them.
-    """
-    java: Any = rows._jdf
-    return int(java.queryExecution().analyzed().relation().location().sizeInBytes())
 
 
 def _data_bytes(sizes: Mapping[str, int]) -> int:

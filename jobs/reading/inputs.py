@@ -7,13 +7,14 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from pyspark.sql import DataFrame
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import NO_UTF8, FileSystem, literal
+from jobs.spark_internals.catalyst import input_file_uris
 from transforms.mapping.model import Source
 
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar", ".xz")
@@ -87,8 +88,7 @@ def require_all_found(frame: DataFrame, inputs: Inputs, source: Source) -> None:
     Raises:
         ConfigurationError: a file would be left out, or came in the meantime.
     """
-    plan: Any = frame._jdf
-    uris = plan.inputFiles()
+    uris = input_file_uris(frame)
     if len(uris) == len(inputs.files):
         return
     seen = {path for path in map(_path_of, uris) if not is_hidden(path.rpartition("/")[2])}

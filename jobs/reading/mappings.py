@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
+from jobs.reading.mapping_check import check_mapping
 from jobs.reading.user_files import check_local_file, faulty, is_uri, read_user_file
-from transforms.mapping.check import check_mapping
 from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping
 

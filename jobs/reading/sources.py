@@ -9,7 +9,6 @@ from functools import reduce
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
@@ -19,12 +18,12 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.csv_headers import Headers, read_headers
 from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
+from jobs.reading.mapping_check import pattern_groups, record_schema
+from jobs.spark_internals.catalyst import CatalystExpressions
+from jobs.spark_internals.errors import SPARK_ERRORS, in_words
 from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
 from transforms.conversions import converted, in_letters_of, is_converted, missing_fields
-from transforms.mapping.check import record_schema
-from transforms.mapping.expressions import in_words
 from transforms.mapping.model import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
-from transforms.mapping.named_groups import named_groups
 from transforms.parsing import (
     CORRUPT,
     MALFORMED,
@@ -76,7 +75,7 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
         if source.format in ("parquet", "orc"):
             return _columnar(spark, found, schema, source)
         return _whole_files(spark, found, schema, source)
-    except (PySparkException, Py4JJavaError) as error:
+    except SPARK_ERRORS as error:
         raise unreadable(error) or ConfigurationError(
             f"--input: cannot be read as {source.format} with the mapping's schema and options: {in_words(error)}"
         ) from None
@@ -205,8 +204,7 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
     raw = F.col(RAW)
     kept = [F.col(name) for name in lines.columns]
     if source.format == "text":
-        groups = named_groups(source.pattern, spark) if source.pattern else {}
-        columns = parse_text(raw, source.pattern, groups) if source.pattern else []
+        columns = parse_text(raw, source.pattern, pattern_groups(source, spark)) if source.pattern else []
         return lines.select(*columns, *kept, text_fault(raw, source.pattern).alias(FAULT))
     parse = parse_json if source.format == "json" else parse_csv
     parsed = lines.select(*kept, parse(raw, schema, source).alias("_parsed"))
@@ -280,7 +278,8 @@ def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: So
         names = ", ".join(missing)
         log.warning("--input: no file has the columns %s of the mapping's schema: they are null everywhere", names)
     wanted = [(own.get(field.name.lower()) or _Own(F.lit(None), NullType()), field) for field in schema.fields]
-    named = [converted(has.column, has.kind, field.dataType).alias(field.name) for has, field in wanted]
+    text_of = CatalystExpressions(spark).text_of
+    named = [converted(has.column, has.kind, field.dataType, text_of).alias(field.name) for has, field in wanted]
     lost = [~is_converted(has.column, has.kind, field.dataType) for has, field in wanted]
     # A record's names are the mapping's, in its letters, so that it is read back by them.
     letters = {name.lower(): name for name in (*files.columns, *schema.names)}

@@ -22,6 +22,7 @@ from delivery.model import Request, Response
 from emulator import EmulatorSettings
 from expectations.rules import RuleContext
 from expectations.verdict import BROKEN, judge_candidates, reasons
+from jobs.spark_internals.catalyst import CatalystExpressions
 from transforms.candidates import map_candidates
 from transforms.mapping.reader import read_mapping
 from transforms.schemas import EVENTS
@@ -64,9 +65,8 @@ def judged(spark: SparkSession, records: list[dict[str, Any]]) -> list[tuple[Req
     own = {"_raw": "{}", "_source_file": "f", "_fault": None, "_filtered": False, "_first": True}
     schema = f"{SCHEMA}, _raw STRING, _source_file STRING, _fault STRING, _filtered BOOLEAN, _first BOOLEAN"
     rows = [{**dict.fromkeys(COLUMNS), **GOOD, **record, **own} for record in records]
-    verdicts = judge_candidates(
-        map_candidates(spark.createDataFrame(rows, schema), mapping), RuleContext(NOW + timedelta(days=1))
-    )
+    candidates = map_candidates(spark.createDataFrame(rows, schema), mapping, CatalystExpressions(spark))
+    verdicts = judge_candidates(candidates, RuleContext(NOW + timedelta(days=1)))
     named = {"eventId": F.coalesce("eventId", F.lit("0" * 64))}  # where none is given, one of this length is derived
     wire = event_json({name: F.col(name) for name in EVENTS.names} | named)
     found = verdicts.select(

@@ -81,15 +81,15 @@ class Acts:
     def _wrapped(self, name: str) -> Callable[..., Any]:
         method = getattr(FileSystem, name)
 
-        def act(files: FileSystem, path: str, *content: Any) -> Any:
+        def act(files: FileSystem, path: str, *content: Any, **how: Any) -> Any:
             if path.endswith(".alive"):
-                return method(files, path, *content)
+                return method(files, path, *content, **how)
             with self._around(Act(name, path)) as is_during:
                 if is_during:
                     if name in _WRITES and self._is_deadly:
                         _write_half(Path(path), content[0])
                     self._end()
-                return method(files, path, *content)
+                return method(files, path, *content, **how)
 
         return act
 

@@ -18,10 +18,11 @@ from pyspark.sql import functions as F
 from expectations.verdict import reasons, stage
 from jobs.building.batch_rows import BuildConfig, judged_candidates
 from jobs.lake.tables import Lake
+from jobs.reading.mapping_check import check_mapping
 from jobs.reading.sources import read_records
+from jobs.spark_internals.catalyst import CatalystExpressions
 from transforms.candidates import events_of
 from transforms.columns import EVENT, REFUSAL
-from transforms.mapping.check import check_mapping
 from transforms.mapping.expressions import guarded
 from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping
@@ -299,7 +300,8 @@ def _lines(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], fol
     mapping, file = inputs["json"]
     yield from (f"fault {fault.describe('mapping')}" for fault in check_mapping(mapping, spark))
     records = read_records(spark, [file], mapping).withColumn("_fault", F.lit(None).cast("string"))
-    values = [guarded(text).cast("string").alias(text) for text in EXPRESSIONS]
+    expressions = CatalystExpressions(spark)
+    values = [guarded(text, expressions).cast("string").alias(text) for text in EXPRESSIONS]
     yield from (
         f"value {name}: {value}" for row in records.select(values).collect() for name, value in row.asDict().items()
     )

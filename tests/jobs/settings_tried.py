@@ -40,6 +40,8 @@ OTHERS: dict[str, str] = {
     r"spark\.sql\.(orc|parquet|avro)\.compression\.codec": "read alike; a missing codec fails aloud",
     r"spark\.sql\.defaultCacheStorageLevel": "where somebody's own cache() keeps rows; jobs name where theirs lie",
     r"spark\.sql\.defaultColumn\.allowedProviders": "no table has default columns",
+    r"spark\.sql\.defaultPath": "counts only with spark.sql.path.enabled, which the jobs set to false",
+    r"spark\.sql\.experimental\.optimizer\.pyTranspilers": "no expression is written in Python",
 }
 """Settings that are the user's affair, by a pattern of their names: why none of them changes a row silently."""
 _RULES = (
@@ -59,6 +61,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "spark.sql.windowExec.buffer.spill.threshold": ("4",),
     "spark.sql.columnNameOfCorruptRecord": ("sku",),
     "spark.sql.codegen.aggregate.fastHashMap.capacityBit": ("10", "20"),
+    "spark.sql.files.ignoredPathSegmentRegex": ("json|parquet", ""),
     "spark.sql.sources.useV1SourceList": ("",),
     "spark.sql.optimizer.excludedRules": (
         ",".join(f"org.apache.spark.sql.catalyst.optimizer.{rule}" for rule in _RULES),
@@ -74,6 +77,9 @@ STATIC: dict[str, str] = {
     r"spark\.sql\.(extensions|queryExecutionListeners|defaultUrlStreamHandlerFactory).*": "code of the platform's",
     r"spark\.sql\.(metadataCacheTTLSeconds|legacy\.sessionInitWithConfigDefaults)": "how a session starts",
     r"spark\.sql\.cache\.serializer": "how what is persisted lies on disk",
+    r"spark\.sql\.(avro\.schemaUrlAllowedSchemes|kafka\.disallowedOptions)": "no job reads Avro or Kafka",
+    r"spark\.sql\.(restrictedMode\.enabled|reflect\.allowList)": "functions that no mapping may use",
+    r"spark\.sql\.artifact\..*|spark\.sql\.legacy\.hive\..*": "where a session's jars lie; a server of Hive's",
     r"spark\.python\.sql\.dataFrameDebugging\.enabled": "which line of Python an error names; jobs set it",
 }
 """Settings that only a new session takes, likewise: none of them changes what an expression or a format means."""

@@ -6,6 +6,7 @@ from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from jobs.spark_internals.catalyst import CatalystExpressions
 from transforms.mapping.reader import read_mapping
 from transforms.records import select_records
 
@@ -36,7 +37,9 @@ ROWS = [
 def test_where_filters_what_is_not_true_but_no_broken_record(spark: SparkSession) -> None:
     mapping, _ = read_mapping(FORM.format(record='where = "n > 0"'))
     assert mapping is not None
-    actual = select_records(spark.createDataFrame(ROWS, SCHEMA), mapping).select("id", "_filtered", "_first")
+    actual = select_records(spark.createDataFrame(ROWS, SCHEMA), mapping, CatalystExpressions(spark)).select(
+        "id", "_filtered", "_first"
+    )
     expected = spark.createDataFrame(
         [
             ("kept", False, True),
@@ -56,7 +59,7 @@ def test_where_filters_what_is_not_true_but_no_broken_record(spark: SparkSession
 def test_explode_keeps_a_row_for_every_record(spark: SparkSession) -> None:
     mapping, _ = read_mapping(FORM.format(record='where = "n > 0"\nexplode = "items"'))
     assert mapping is not None
-    actual = select_records(spark.createDataFrame(ROWS, SCHEMA), mapping)
+    actual = select_records(spark.createDataFrame(ROWS, SCHEMA), mapping, CatalystExpressions(spark))
     expected = spark.createDataFrame(
         [
             ("kept", "x", None, False, True),

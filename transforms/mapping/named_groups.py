@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-
-from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 
 # What may stand between groups: an escape, a quotation, a character class (which may hold classes), a group's start.
 _TOKEN = re.compile(r"\\Q.*?(?:\\E|$)|\\.|\[|\]|\((?:\?<([A-Za-z][A-Za-z0-9]*)>|(\?))?", re.DOTALL)
 
 
-def named_groups(pattern: str, spark: SparkSession) -> dict[str, int]:
+def named_groups(pattern: str, group_count: int) -> dict[str, int]:
     """Number the named groups of a pattern, as `regexp_extract` counts them.
 
+    Args:
+        pattern: a regular expression of Java's.
+        group_count: how many groups Java finds in it.
+
     Raises:
-        ValueError: the pattern is no Java regular expression, or has no named group; the message says so.
+        ValueError: its groups cannot be numbered, or none has a name; the message says so.
     """
-    compiled = _compile(pattern, spark)
     groups, count = _scan(pattern)
-    if compiled.matcher("").groupCount() != count:
+    if group_count != count:
         raise ValueError("has groups that could not be counted: write it without comments and odd quoting")
     if not groups:
         raise ValueError(r"has no named group, e.g. (?<ip>\S+): its groups are the columns")
     return groups
-
-
-def _compile(pattern: str, spark: SparkSession) -> Any:
-    jvm: Any = spark._jvm
-    try:
-        return jvm.java.util.regex.Pattern.compile(pattern)
-    except PySparkException as error:  # pyspark's name for Java's IllegalArgumentException
-        cause = str(error).split("\n")[0]
-        raise ValueError(f"is no Java regular expression: {cause}") from None
 
 
 def _scan(pattern: str) -> tuple[dict[str, int], int]:

@@ -186,3 +186,11 @@ def test_an_expression_that_wants_json_is_not_tried_on_another_text(spark: Spark
 def test_a_star_is_refused(spark: SparkSession, item: str) -> None:
     with pytest.raises(ConfigurationError, match="must name the columns that it uses"):
         mapping_of(spark, "x STRING", "json", item)
+
+
+def test_numbers_become_the_same_text_on_every_java(read: Read) -> None:
+    numbers, texts = [1e23, 4.9e-324, 1e7, 2e-3, 19.9, None], ["1.0E23", "4.9E-324", "1.0E7", "0.002", "19.9", None]
+    assert [row.x for row in read(pa.array(numbers), "STRING").collect()] == texts
+    nested = pa.array([[{"n": number}] for number in numbers])
+    assert [row.x[0].n for row in read(nested, "ARRAY<STRUCT<n: STRING>>").collect()] == texts
+    assert [row.x for row in read(pa.array([3.4e10], pa.float32()), "STRING").collect()] == ["3.4E10"]

@@ -20,6 +20,7 @@ from jobs.lake.filesystem import NO_UTF8, FileSystem
 from jobs.reading.csv_headers import files_with_header
 from jobs.reading.mappings import MappingText, checked_mapping
 from jobs.reading.sources import read_records
+from jobs.spark_internals.catalyst import CatalystExpressions
 from tests.spark_stages import stages_run
 from transforms.columns import FAULT, FILTERED, FIRST, HEADER, RAW, SOURCE_FILE
 from transforms.mapping.model import EventMapping
@@ -114,7 +115,7 @@ def test_headers_that_joined_files_repeat_are_counted_and_no_record(
     (tmp_path / "one.csv").write_text(f"WHO,Kind,At\n{line('c')}\n")
     records = read("csv", tmp_path, header="true")
     assert (visitors(records), files_with_header(records)) == (["a", "b", "c"], 2)
-    marked = select_records(records, mapping_of(spark, "csv", header="true"))
+    marked = select_records(records, mapping_of(spark, "csv", header="true"), CatalystExpressions(spark))
     assert marked.where(F.col(FILTERED) & ~F.col(FIRST)).count() == 4
     assert marked.where(F.col(FIRST)).count() == 3
 

