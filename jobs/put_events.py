@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 if __name__ == "__main__":
-    # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
-    told = ""
-    if lacking := [name.replace("_", "-") for name in ("jobs", "boto3", "pyarrow") if not find_spec(name)]:
-        told = f"the driver's Python lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, "
-        told += "pip the rest"
-    if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
-        told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
-    if told:
-        summary = json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": told})
-        for stream, line in ((2, "error: " + told), (1, summary)):
-            with suppress(OSError):  # nobody may be there to read it
-                os.write(stream, (line + "\n").encode())
+    try:
+        from jobs.cli.preflight import run_preflight
+    except ImportError:  # nothing of ours is there: the script itself says so
+        error = "the driver's Python lacks jobs: --py-files clickstream_events.zip brings jobs, pip the rest"
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - no module of ours can be imported
+        print(json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": error}))  # noqa: T201 - as above
         sys.exit(2)
-
-    from jobs.cli.early_signals import EarlySignals
-
-    EarlySignals("put_events", "nothing was sent in this run; run it again").listen()
+    run_preflight("put_events", ["boto3", "pyarrow"], "nothing was sent in this run; run it again")
 
 from pyspark.sql import SparkSession
 
