@@ -41,13 +41,13 @@ class TaskConfig:
     Attributes:
         service: where requests go.
         address: of the driver.
-        in_flight: calls under way at once, at the most, in each task.
+        max_in_flight: calls under way at once, at the most, in each task.
         retry: when to call again.
     """
 
     service: TrackerEndpoint
     address: DriverAddress
-    in_flight: int = 256
+    max_in_flight: int = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -108,11 +108,10 @@ async def _send(
     task_config: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]
 ) -> list[tuple[int, OutcomeRow]]:
     loop = asyncio.get_running_loop()
-    service = connect(task_config.service, task_config.in_flight)
+    service = connect(task_config.service, task_config.max_in_flight)
     rate_lease = RateLease(_seconds)
-    sender = Sender(
-        service, rate_lease, task_config.retry, WallClock(lambda: datetime.now(UTC), loop.time), task_config.in_flight
-    )
+    clock = WallClock(lambda: datetime.now(UTC), loop.time)
+    sender = Sender(service, rate_lease, task_config.retry, clock, task_config.max_in_flight)
     buffer = RequestBuffer(lambda: _soon(loop, sender.pump))
     task_session = TaskSession(rate_lease, sender, _seconds)
     line = TaskConnection(task_config.address, attempt, task_session, _seconds)

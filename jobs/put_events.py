@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,33 +20,28 @@ if __name__ == "__main__":
 
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import ServiceHistory
-from delivery.rate.aimd import AimdRateController
-from jobs.cli.arguments import PUT_RATE, JobParser, add_service, batch_label, lake_root
+from jobs.cli.arguments import JobParser, batch_label, lake_root
+from jobs.cli.deadline import Deadline
 from jobs.cli.run import Run, run_job
-from jobs.cli.terminal import find_terminal
 from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
+from jobs.deliver.delivery_config import PUT_RATE, DeliveryConfig, add_service_options, read_delivery_config
 from jobs.deliver.delivery_run import (
     COUNTERS,
     NOT_BEGUN,
     DeliveryHooks,
-    DeliveryRun,
     calls,
     deliver,
     repeat_warnings,
     sendable,
+    start_deliveries,
 )
-from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.exit_status import exit_of
-from jobs.deliver.progress import ProgressDisplay, ProgressGoal
+from jobs.deliver.progress import ProgressGoal
 from jobs.deliver.service_endpoint import TRACKER, name_tracker, resolve_service
-from jobs.deliver.spark_job import PacingState, pace_words
 from jobs.errors import Exit
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
 from jobs.ledger.tracker_ledger import TrackerLedger
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +55,7 @@ class Arguments:
         region: None for the AWS default chain's.
         endpoint_url: None for what the environment, a profile or the region says.
         kind: which of the batch's events are sent.
-        pace: how fast.
+        config: how they are sent.
     """
 
     lake: str
@@ -71,7 +64,7 @@ class Arguments:
     region: str | None
     endpoint_url: str | None
     kind: Kind
-    pace: PacingState
+    config: DeliveryConfig
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -84,7 +77,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     add = parser.add_argument
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     add("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
-    add_service(parser, max_rate=PUT_RATE)
+    add_service_options(parser, max_rate=PUT_RATE)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
     again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
@@ -96,9 +89,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         region=given.region,
         endpoint_url=given.endpoint_url,
         kind="dead-letters" if given.retry_dead_letters else "resend" if given.resend else "batch",
-        pace=PacingState(
-            given.max_rate, given.max_in_flight, given.channel_port, ServiceHistory(working=given.accept_failures)
-        ),
+        config=read_delivery_config(given),
     )
 
 
@@ -107,17 +98,13 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     manifest = sendable(lake, arguments.batch)
     repeat_warnings(manifest)
-    counters, pace = run.counters, arguments.pace
+    counters, config = run.counters, arguments.config
     counters.update(name_tracker(service), deliveryId=TrackerLedger(lake, service).delivery(arguments.batch))
-    counters["maxRate"] = pace.max_rate
-    log.info("%s", pace_words(pace.max_rate))
-    timeline = TimelineRecorder(pace.max_rate)
-    run.report.delivery_timeline = timeline.delivery_timeline
-    with closing(ProgressDisplay(find_terminal())) as display:
-        delivery_run = DeliveryRun(lake, service, pace, run, display, timeline, AimdRateController(pace.max_rate))
+    counters["maxRate"] = config.max_rate
+    with start_deliveries(lake, service, config, run, Deadline()) as delivery_run:
         hooks = DeliveryHooks(
             account=counters.update,
-            ready=lambda: goal(counters, pace),
+            ready=lambda: goal(counters),
             sent=lambda sent: counters.update(
                 calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None
             ),
@@ -125,13 +112,13 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
         sent = deliver(delivery_run, manifest, arguments.kind, hooks)
     code = exit_of(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
-        tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])
+        tell_dead_letters(DeadLetters(lake, service, config), [arguments.batch])
     return code
 
 
-def goal(counters: Mapping[str, Any], pace: PacingState) -> ProgressGoal:
+def goal(counters: Mapping[str, Any]) -> ProgressGoal:
     """Show the way from what has ended before to the whole batch."""
-    return ProgressGoal(counters["events"], counters["events"] - counters["pending"], pace.max_rate)
+    return ProgressGoal(counters["events"], counters["events"] - counters["pending"])
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import time, timedelta
 
@@ -22,31 +20,25 @@ if __name__ == "__main__":
 
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import ServiceHistory
-from delivery.rate.aimd import AimdRateController
-from jobs.cli.arguments import JobParser, add_service, batch_name, duration, filled, lake_root, time_of_day
+from jobs.cli.arguments import JobParser, batch_name, duration, filled, lake_root, time_of_day
 from jobs.cli.deadline import earliest
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run, run_job
-from jobs.cli.terminal import find_terminal, write_lines
+from jobs.cli.terminal import write_lines
 from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
-from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, DeliveryRun
-from jobs.deliver.delivery_timeline import TimelineRecorder
+from jobs.deliver.delivery_config import DeliveryConfig, add_service_options, read_delivery_config
+from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, start_deliveries
 from jobs.deliver.event_accounts import check_counts
-from jobs.deliver.progress import ProgressDisplay
 from jobs.deliver.service_endpoint import TRACKER, locate_service, name_tracker, resolve_service
-from jobs.deliver.spark_job import PacingState, pace_words
 from jobs.errors import Exit
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.replay.batch_range import find_batches
 from jobs.replay.bulk_export import ExportResult, export
-from jobs.replay.estimate import ReplayEstimate, bulk_serves_better, estimate_replay, words
+from jobs.replay.estimate import ReplayEstimate, bulk_serves_better, describe_estimate, estimate_replay
 from jobs.replay.pending import PendingEvents, find_pending_events
 from jobs.replay.replay_runner import ReplayRunner
 from transforms.limits import CALLS_PER_SECOND
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ class Arguments:
         trackingId: of the event tracker that the events go to.
         region: None for the AWS default chain's.
         endpoint_url: None for what the environment, a profile or the region says.
-        pace: how fast.
+        config: how they are sent.
         plan: whether only to say what a replay would do.
         bulk_export: folder or URI for the CSV of a bulk import; None to send.
         until: when to stop, by the machine's clock.
@@ -73,7 +65,7 @@ class Arguments:
     trackingId: str
     region: str | None
     endpoint_url: str | None
-    pace: PacingState
+    config: DeliveryConfig
     plan: bool
     bulk_export: str | None
     until: time | None
@@ -96,7 +88,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     add("--from", required=True, type=batch_name, dest="first", metavar="LABEL", help="first batch, e.g. 2024-01-01")
     add("--to", required=True, type=batch_name, dest="last", metavar="LABEL", help="last batch, and all that begin so")
-    add_service(parser, max_rate=300)
+    add_service_options(parser, max_rate=300)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--plan", action="store_true", help="send nothing; say what there is to send and how long it takes"
@@ -117,9 +109,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         trackingId=given.tracking_id,
         region=given.region,
         endpoint_url=given.endpoint_url,
-        pace=PacingState(
-            given.max_rate, given.max_in_flight, given.channel_port, ServiceHistory(working=given.accept_failures)
-        ),
+        config=read_delivery_config(given),
         plan=given.plan,
         bulk_export=given.bulk_export,
         until=given.until,
@@ -129,7 +119,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Find the batches; send what is left of them, or say what that is, or write it for an import."""
-    run.counters["maxRate"] = arguments.pace.max_rate
+    run.counters["maxRate"] = arguments.config.max_rate
     if not arguments.plan and arguments.bulk_export is None:
         return send(lake, arguments, run)
     # Nothing is called, so no credentials are needed; but what was sent already depends on where to.
@@ -141,7 +131,7 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
         waiting = find_pending_events(lake, service, manifests)
         run.counters["events"] = waiting.total
         if arguments.bulk_export is None:
-            tell_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.pace.max_rate)
+            tell_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.config.max_rate)
         else:
             run.if_interrupted = (
                 f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
@@ -158,23 +148,19 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     lake.check_kept(manifests)
     deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
-    log.info("%s", pace_words(arguments.pace.max_rate))
-    timeline, target = TimelineRecorder(arguments.pace.max_rate), AimdRateController(arguments.pace.max_rate)
-    run.report.delivery_timeline = timeline.delivery_timeline
-    with closing(ProgressDisplay(find_terminal())) as display:
-        delivery_run = DeliveryRun(lake, service, arguments.pace, run, display, timeline, target, deadline)
+    with start_deliveries(lake, service, arguments.config, run, deadline) as delivery_run:
         with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
             replay_runner = ReplayRunner(delivery_run, manifests)
         replay_runner.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
-    tell_dead_letters(DeadLetters(lake, service, arguments.pace), replay_runner.refused)
+    tell_dead_letters(DeadLetters(lake, service, arguments.config), replay_runner.refused)
     return Exit.DEAD_LETTERS
 
 
-def tell_plan(found: ReplayEstimate, run: Run, rate: float) -> None:
+def tell_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
     """Say what a replay would do, to a person and in the summary."""
-    write_lines(sys.stdout, *words(found, rate))
+    write_lines(sys.stdout, *describe_estimate(found, max_rate))
     run.counters.update(
         batches=found.batches,
         batchesDone=found.batches - len(found.waitingBatches),
@@ -184,10 +170,10 @@ def tell_plan(found: ReplayEstimate, run: Run, rate: float) -> None:
         requestsMinimum=found.requests,
         plan={
             "bytes": found.bytes,
-            "hoursAtRate": round(found.seconds(rate) / 3600, 3),
+            "hoursAtRate": round(found.seconds(max_rate) / 3600, 3),
             "hoursAtQuota": round(found.seconds(CALLS_PER_SECOND) / 3600, 3),
             "unimportable": found.unimportable,
-            "bulkImport": bulk_serves_better(found, rate),
+            "bulkImport": bulk_serves_better(found, max_rate),
         },
     )
 

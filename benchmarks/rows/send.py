@@ -139,7 +139,7 @@ def by_boto3(url: str, calls: list[Arguments], threads: int) -> Run:
 
 def by_task(url: str, requests: list[Request], driver: DriverAddress) -> Run:
     """Send as a Spark task does: from Arrow batches, leased, told to the driver."""
-    terms = TaskConfig(TrackerEndpoint(TRACKER, REGION, url), driver, in_flight=IN_FLIGHT)
+    terms = TaskConfig(TrackerEndpoint(TRACKER, REGION, url), driver, max_in_flight=IN_FLIGHT)
     rows = [{**_row(each), "requestId": f"{number:064x}"} for number, each in enumerate(requests)]
     parts = itertools.count()
 

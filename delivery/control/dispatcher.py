@@ -93,6 +93,7 @@ class DeliveryProgress:
     Attributes:
         delivered: events.
         refused: events.
+        max_rate: calls a second that are never passed.
         target: calls a second aimed at now.
         why: where the target comes from.
         calls: of all tasks; the latency is the mean of those that send now.
@@ -101,6 +102,7 @@ class DeliveryProgress:
 
     delivered: int
     refused: int
+    max_rate: float
     target: float
     why: str
     calls: CallStatistics
@@ -111,9 +113,10 @@ class Dispatcher:
     """Leases the budget, says who sends what, takes outcomes in, and ends the delivery.
 
     Args:
-        target: calls a second to aim at, of all tasks together; one that goes on from sending to sending has learnt.
+        rate_controller: says how many calls a second all tasks together are to make; one that goes on from sending to
+            sending has learnt.
         clock: seconds, monotonic.
-        trust: what is known of the service.
+        service_history: what is known of the service before it is called.
 
     Attributes:
         stopped: the tasks are told to end.
@@ -122,15 +125,15 @@ class Dispatcher:
 
     def __init__(
         self,
-        target: AimdRateController,
+        rate_controller: AimdRateController,
         clock: Callable[[], float] = time.monotonic,
-        trust: ServiceHistory = ServiceHistory(),
+        service_history: ServiceHistory = ServiceHistory(),
     ) -> None:
         self._clock = clock
-        self._trust = trust
-        self._breaker = CircuitBreaker(clock, trusted=trust.working)
-        self._target = target
-        self._budget = LeaseBudget(clock, target.limit, LEASE_SECONDS)
+        self._service_history = service_history
+        self._breaker = CircuitBreaker(clock, trusted=service_history.working)
+        self._rate_controller = rate_controller
+        self._budget = LeaseBudget(clock, rate_controller.max_rate, LEASE_SECONDS)
         self._parts = PartitionOwnership(clock, LEASE_SECONDS)
         self._attempts: dict[str, _AttemptState] = {}
         self._rows: list[OutcomeRow] = []
@@ -223,7 +226,7 @@ class Dispatcher:
         has_all = attempt.told == len(ended)
         ended.add(row["requestId"])
         attempt.told = len(ended) if has_all else attempt.told
-        if row["status"] == "delivered" or self._trust.working:
+        if row["status"] == "delivered" or self._service_history.working:
             self._settle([row])
         else:
             self._provisional.append((self._clock(), row))
@@ -261,8 +264,8 @@ class Dispatcher:
         rows, self._provisional = [row for _, row in self._provisional], deque()
         if self.stopped:
             return
-        takes_any = self._events["delivered"] > 0 or self._trust.working
-        stand = [row for row in rows if takes_any or (self._trust.acknowledged and not _is_unanswered(row))]
+        takes_any = self._events["delivered"] > 0 or self._service_history.working
+        stand = [row for row in rows if takes_any or (self._service_history.acknowledged and not _is_unanswered(row))]
         self._settle(stand)
         if len(stand) < len(rows):
             self._end(self._refusal if not all(map(_is_unanswered, rows)) else _answer_of(rows[-1]))
@@ -281,12 +284,17 @@ class Dispatcher:
         latencies = [one.calls.latency for one in active if one.calls.answered] or [0.0]
         calls.latency = sum(latencies) / len(latencies)
         return DeliveryProgress(
-            **self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active)
+            **self._events,
+            max_rate=self._rate_controller.max_rate,
+            target=self._rate(),
+            why=self._rate_controller.why(),
+            calls=calls,
+            tasks=len(active),
         )
 
     def _rate(self) -> float:
         oldest = min(self._writing_since, self._rows_since)
-        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._target.rate()
+        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._rate_controller.rate()
 
     def _settle(self, rows: Iterable[OutcomeRow]) -> None:
         """Let outcomes stand: they are to be made durable."""
@@ -309,11 +317,11 @@ class Dispatcher:
         if acknowledged is not None and now - acknowledged < _ANSWERS:
             return True
         active = self._active(now)
-        if any(attempt.others for attempt in active) or (acknowledged is None and not self._trust.working):
+        if any(attempt.others for attempt in active) or (acknowledged is None and not self._service_history.working):
             return False
         seen = sum(attempt.failing[0] for attempt in active)
         unseen = sum(attempt.failing[1] for attempt in active)
-        return self._trust.working or unseen <= max(_FEW, seen)
+        return self._service_history.working or unseen <= max(_FEW, seen)
 
     def _may_call(self, name: str) -> bool:
         attempt = self._attempts[name]
@@ -331,7 +339,7 @@ class Dispatcher:
                 self._settle([self._provisional.popleft()[1]])
         throttled = calls.throttled - attempt.calls.throttled
         answered = calls.answered - attempt.calls.answered
-        self._target.note(answered - throttled, throttled)
+        self._rate_controller.note(answered - throttled, throttled)
         for slot, count in calls.begun.items():
             self._begun[slot] += count - attempt.calls.begun.get(slot, 0)
         attempt.calls = calls

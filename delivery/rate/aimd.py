@@ -29,20 +29,20 @@ class AimdRateController:
     what lies before it would be lost.
 
     Args:
-        limit: calls a second that are never passed.
+        max_rate: calls a second that are never passed.
         clock: seconds, monotonic.
 
     Attributes:
-        limit: as given.
+        max_rate: as given.
     """
 
-    def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit = limit
+    def __init__(self, max_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_rate = max_rate
         self._clock = clock
-        self._target = limit
+        self._target = max_rate
         self._moved = clock()
         self._cut_at: float | None = None
-        self._wall = limit
+        self._wall = max_rate
         self._ended: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
         """When how many calls had been admitted, and throttled, since the start; from a second ago on."""
 
@@ -61,14 +61,14 @@ class AimdRateController:
         now = self._clock()
         if self._cut_at is not None:
             since = now - self._cut_at
-            gain = self.limit * (now - self._moved) * (_CREEP + _PROBE * since * since)
-            self._target = min(self.limit, self._target + gain)
+            gain = self.max_rate * (now - self._moved) * (_CREEP + _PROBE * since * since)
+            self._target = min(self.max_rate, self._target + gain)
         self._moved = now
         return self._target
 
     def why(self) -> str:
         """Say where the target comes from."""
-        if self._cut_at is None or self.rate() >= self.limit:
+        if self._cut_at is None or self.rate() >= self.max_rate:
             return "--max-rate"
         return f"throttled at {self._wall:,.0f}/s {self._clock() - self._cut_at:.0f} s ago"
 
@@ -78,7 +78,7 @@ class AimdRateController:
         share = max(admitted / max(admitted + throttled, 1.0), _DEEPEST)
         # Where the tasks did not reach the target, what they did reach was too much already.
         self._wall = share * (target if admitted + throttled > _REACHED * target else max(admitted + throttled, _LEAST))
-        self._target = min(max(_LEAST, _BELOW * self._wall, _DEEPEST * target), self.limit)
+        self._target = min(max(_LEAST, _BELOW * self._wall, _DEEPEST * target), self.max_rate)
         self._cut_at = now
 
     def _last_second(self, now: float) -> tuple[float, float]:

@@ -63,13 +63,13 @@ class LeaseBudget:
 
     Args:
         clock: seconds, monotonic.
-        limit: calls a second that are never passed.
+        max_rate: calls a second that are never passed.
         term: seconds that a lease lasts.
     """
 
-    def __init__(self, clock: Callable[[], float], limit: float, term: float) -> None:
+    def __init__(self, clock: Callable[[], float], max_rate: float, term: float) -> None:
         self._clock = clock
-        self._limit = limit
+        self._max_rate = max_rate
         self._term = term
         self._holders: dict[str, _Holder] = {}
 
@@ -149,7 +149,7 @@ class LeaseBudget:
     def _free(self, target: float, others: Sequence[_Holder]) -> float:
         """Calls a second that nobody may be using, of the limit; that nobody is to make, of the target."""
         in_use, to_be_made = sum(holder.held for holder in others), sum(holder.newest for holder in others)
-        return min(self._limit - in_use, target - to_be_made)
+        return min(self._max_rate - in_use, target - to_be_made)
 
     def _tidy(self) -> None:
         """Forget leases that have ended, and tasks that have no other."""

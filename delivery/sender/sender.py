@@ -32,7 +32,7 @@ class Sender:
         rate_lease: when a call may start; stopped here where the sending ends before its end.
         retry: when to call again.
         time: the clock.
-        in_flight: calls under way at once, at the most.
+        max_in_flight: calls under way at once, at the most.
 
     Attributes:
         starved: whether, since somebody last set it to False, a call waited for the rate alone.
@@ -41,12 +41,12 @@ class Sender:
     """
 
     def __init__(
-        self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock, in_flight: int
+        self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock, max_in_flight: int
     ) -> None:
         self._executor = RequestExecutor(service, rate_lease, retry, time)
         self._rate_lease = rate_lease
         self._clock = time.monotonic
-        self._in_flight = in_flight
+        self._max_in_flight = max_in_flight
         self._under_way: set[asyncio.Task[None]] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -161,7 +161,7 @@ class Sender:
     def _may_start(self, queue: RequestQueue) -> bool:
         over = self._rate_lease.stopped or queue.empty
         at_once = len(self._under_way) + len(self._connecting)
-        return at_once < self._in_flight and not self._executor.waiting and not over
+        return at_once < self._max_in_flight and not self._executor.waiting and not over
 
     def _start_one(self, queue: RequestQueue) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""

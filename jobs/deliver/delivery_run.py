@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
 
+from delivery.control.dispatcher import Dispatcher, ServiceHistory
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import OutcomeRow
 from delivery.rate.aimd import AimdRateController
 from jobs.cli.deadline import Deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run
-from jobs.cli.terminal import stop_console_progress
+from jobs.cli.terminal import find_terminal, stop_console_progress
+from jobs.deliver.delivery_config import DeliveryConfig, describe_rate
 from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
 from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
 from jobs.deliver.progress import ProgressDisplay, ProgressGoal
-from jobs.deliver.spark_job import PacingState, part, send
+from jobs.deliver.spark_job import divide_requests, send
 from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.lake.manifests import Manifest
 from jobs.lake.store_errors import unfinished_if_rebuilt
@@ -63,22 +66,35 @@ class DeliveryRun:
     Attributes:
         lake: where the batches are.
         service: where they go.
-        pace: how fast.
+        config: how they are sent.
         run: asked to end, and whose receipts they are.
         display: shows how far they are.
         timeline: keeps how they went.
-        target: of the rate; what one delivery has learnt of the quota, the next begins with.
+        rate_controller: what one delivery has learnt of the quota, the next begins with.
         deadline: when they are to stop.
     """
 
     lake: Lake
     service: TrackerEndpoint
-    pace: PacingState
+    config: DeliveryConfig
     run: Run
     display: ProgressDisplay
     timeline: TimelineRecorder
-    target: AimdRateController
-    deadline: Deadline = field(default_factory=Deadline)
+    rate_controller: AimdRateController
+    deadline: Deadline
+
+
+@contextmanager
+def start_deliveries(
+    lake: Lake, service: TrackerEndpoint, config: DeliveryConfig, run: Run, deadline: Deadline
+) -> Iterator[DeliveryRun]:
+    """Make ready what deliveries go by; show their progress, and keep their timeline, as long as the context lasts."""
+    log.info("%s", describe_rate(config.max_rate))
+    timeline = TimelineRecorder(config.max_rate)
+    run.report.delivery_timeline = timeline.delivery_timeline
+    with closing(ProgressDisplay(find_terminal())) as display:
+        rate_controller = AimdRateController(config.max_rate)
+        yield DeliveryRun(lake, service, config, run, display, timeline, rate_controller, deadline)
 
 
 def sendable(lake: Lake, batch: str) -> Manifest:
@@ -187,9 +203,10 @@ def _deliver(
         delivery_run.display.begin(hooks.ready())
         delivery_run.timeline.begin(manifest.batch)
         keep = partial(ledger.write, plan, delivery_run.run.runId)
-        trust = replace(delivery_run.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
+        service_history = ServiceHistory(sums["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
+        dispatcher = Dispatcher(delivery_run.rate_controller, service_history=service_history)
         with held_here.guard.paused():
-            sent = _send(replace(delivery_run, pace=replace(delivery_run.pace, trust=trust)), requests, lock, keep)
+            sent = _send(delivery_run, requests, dispatcher, lock, keep)
         hooks.sent(sent)
         hooks.account(_as_kept(sums, sent.kept))
         if sent.error is not None:
@@ -231,7 +248,11 @@ def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
 
 
 def _send(
-    delivery_run: DeliveryRun, requests: DataFrame, lock: Lock, keep: Callable[[list[OutcomeRow]], None]
+    delivery_run: DeliveryRun,
+    requests: DataFrame,
+    dispatcher: Dispatcher,
+    lock: Lock,
+    keep: Callable[[list[OutcomeRow]], None],
 ) -> DeliveryResult:
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
     asked = threading.Event()
@@ -240,15 +261,10 @@ def _send(
         stop_console_progress(requests.sparkSession)
     timeline = delivery_run.timeline
     shown = (timeline.show, delivery_run.display.show)
-    watch = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
+    hooks = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
     with delivery_run.run.interruption.gently(asked.set), delivery_run.deadline.gently(asked.set):
-        sent = send(
-            part(requests, delivery_run.pace.max_rate),
-            delivery_run.service,
-            delivery_run.pace,
-            delivery_run.target,
-            watch,
-        )
+        parts = divide_requests(requests, delivery_run.config.max_rate)
+        sent = send(parts, delivery_run.service, delivery_run.config, dispatcher, hooks)
     delivery_run.run.if_interrupted = SENT
     return sent
 

@@ -111,9 +111,7 @@ class ReplayRunner:
         """Let the last batch's last second pass: its calls and the first of this one would share a second."""
         time.sleep(max(self._rested_at - time.monotonic(), 0.0))
         counters: dict[str, Any] = self._delivery_run.run.counters
-        return ProgressGoal(
-            counters["events"], counters["events"] - counters["pending"], self._delivery_run.pace.max_rate, what
-        )
+        return ProgressGoal(counters["events"], counters["events"] - counters["pending"], what)
 
 
 def accounts(

@@ -89,7 +89,7 @@ class Driver:
 @contextmanager
 def driving(limit: float = 2_000.0, trust: ServiceHistory = UNKNOWN) -> Iterator[Driver]:
     """Have a driver for as long as the context lasts; what it was told is complete then."""
-    dispatcher = Dispatcher(AimdRateController(limit), trust=trust)
+    dispatcher = Dispatcher(AimdRateController(limit), service_history=trust)
     ended = threading.Event()
     with serving_tasks(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         driver = Driver(server, dispatcher, address)

@@ -34,7 +34,7 @@ def lacks(what: str) -> str:
 
 def sent(answer: Response | None = None, failure: Exception | None = None, answered: int = 7) -> DeliveryResult:
     return DeliveryResult(
-        DeliveryProgress(0, 0, 1.0, "", CallStatistics(answered=answered), 1), answer, failure, FullSeconds()
+        DeliveryProgress(0, 0, 1.0, 1.0, "", CallStatistics(answered=answered), 1), answer, failure, FullSeconds()
     )
 
 
