@@ -26,6 +26,7 @@ from pyspark.sql import DataFrame, SparkSession
 from expectations.gate import FAILED
 from expectations.interval import Interval
 from expectations.page import OVERRULED, GateReport
+from expectations.thresholds import Thresholds
 from jobs.building.batch_rows import BuildConfig, BuildResult, RunOutput, build_rows
 from jobs.building.counts import conserve_retried, count_attempts, whole
 from jobs.building.data_docs import DataDocs
@@ -52,7 +53,7 @@ from jobs.locking.claims import batch_lock
 from jobs.locking.locks import Lock, held
 from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
-from transforms.schemas import QUARANTINE
+from transforms.mapping.model import EventMapping
 from transforms.sessions import SessionLimits
 
 _MOST_PERMITTED: Final = 5
@@ -66,7 +67,7 @@ class Arguments:
     """The command line, checked.
 
     Attributes:
-        input: paths or globs of the batch's raw logs; none where its quarantine is retried.
+        input: paths or globs of the batch's raw logs; none where its quarantine is retried instead.
         mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         batch: the batch's label.
@@ -75,7 +76,6 @@ class Arguments:
         thresholds: path of the gate's thresholds; None for the defaults.
         lenient: whether a batch that fails its gate passes, marked.
         as_of: the run's time, aware.
-        retry_quarantine: whether the batch's quarantine is taken through again, instead of new input.
         interval: the time that the batch is of; None where its label, or its last publication, says it.
         allow_empty: whether the batch may be empty.
         rekey: whether events that were delivered may get other eventIds.
@@ -90,7 +90,6 @@ class Arguments:
     thresholds: str | None
     lenient: bool
     as_of: datetime
-    retry_quarantine: bool
     interval: Interval | None
     allow_empty: bool
     rekey: bool
@@ -154,7 +153,6 @@ def parse(argv: Sequence[str]) -> Arguments:
         thresholds=given.thresholds,
         lenient=given.on_gate_failure == "warn",
         as_of=given.as_of or datetime.now(UTC),
-        retry_quarantine=given.retry_quarantine,
         interval=given.interval,
         allow_empty=given.allow_empty,
         rekey=given.rekey,
@@ -178,18 +176,23 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     # True until this run publishes: a run that ends before says what the batch still is.
     run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
-        build_config, gate = configure(spark, arguments)
-        lake.prepare(arguments.batch)
+        mapping, thresholds = read_user_files(spark, arguments.mapping, arguments.thresholds)
+        build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
+        gate = Gate(
+            allow_rekeying(thresholds) if arguments.rekey else thresholds, arguments.lenient, arguments.allow_empty
+        )
+        spec = BatchSpec(arguments.batch, arguments.input, arguments.interval, arguments.look_back)
+        lake.prepare(spec.batch)
         docs = DataDocs(spark, arguments.lake)
-        with held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock:
-            judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock))
+        with held(lake.files, lake.root, batch_lock(spec.batch), run.runId) as lock:
+            judged = build_and_publish(BuildContext(spark, lake, run, spec, build_config, gate, lock))
             if judged is None:
                 return Exit.DONE
             run.if_interrupted = (
                 f"the build had ended by then, its gate {judged.gate}: all that may be missing is its page"
             )
             warn(judged)
-            warn_of_changed(lake.manifests, arguments.batch)
+            warn_of_changed(lake.manifests, spec.batch)
             docs.show(judged)
     if judged.gate == FAILED:
         raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
@@ -201,14 +204,31 @@ def _passed_run(current: Manifest | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """Which batch is built, and from what.
+
+    Attributes:
+        batch: the label.
+        input: paths or globs of its raw logs; none where its quarantine is retried.
+        interval: the time that it is of; None where its label, or its last publication, says it.
+        look_back: how many batches before it hold events that may be repeated.
+    """
+
+    batch: str
+    input: tuple[str, ...]
+    interval: Interval | None
+    look_back: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuildContext:
     """What a build works with.
 
     Attributes:
         spark: the session.
         lake: the tables.
-        arguments: of the command line.
         run: is told what is found.
+        spec: the batch.
         build_config: how records become rows.
         gate: how the batch is judged.
         lock: on the batch.
@@ -216,8 +236,8 @@ class BuildContext:
 
     spark: SparkSession
     lake: Lake
-    arguments: Arguments
     run: Run
+    spec: BatchSpec
     build_config: BuildConfig
     gate: Gate
     lock: Lock
@@ -229,26 +249,27 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
     Returns:
         What the gate says of it; None where there is no quarantine to retry.
     """
-    lake, arguments, run, build_config = context.lake, context.arguments, context.run, context.build_config
+    lake, run, build_config = context.lake, context.run, context.build_config
+    batch, look_back = context.spec.batch, context.spec.look_back
     run.interruption.check(run.if_interrupted)  # others may have been waited for
-    version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
+    version, found = lake.manifests.next_version(batch), lake.manifests.publications(batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
-    before = retriable(lake, found.current, arguments.batch, build_config) if arguments.retry_quarantine else None
+    before = None if context.spec.input else retriable(lake, found.current, batch, build_config)
     if before is not None and not before.quarantined:
         run.counters.update(gate=before.gate, kept=None)
         return None
-    run_output = RunOutput(lake, arguments.batch, run.runId)
-    given = given_interval(arguments, found.current)
-    order = lake.manifests.order().with_batch(arguments.batch, given)
-    history = find_history(lake.manifests, order, arguments.batch, arguments.look_back, before)
-    with lake.unpublished(arguments.batch, run.runId, found.newest, history.others):
-        records = take(context.spark, lake, arguments, build_config, before)
+    run_output = RunOutput(lake, batch, run.runId)
+    interval = context.spec.interval or published_interval(found.current)
+    order = lake.manifests.order().with_batch(batch, interval)
+    history = find_history(lake.manifests, order, batch, look_back, before)
+    with lake.unpublished(batch, run.runId, found.newest, history.others):
+        records = take_records(context, before)
         result = build_rows(records, build_config, run_output, history)
         run.counters.update(result.counters)
         if before is not None:
             conserve_retried(result.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(result.quarantine)
-        earlier = lake.manifests.alike_before(order, arguments.batch, context.gate.thresholds.settings.batches)
+        earlier = lake.manifests.alike_before(order, batch, context.gate.thresholds.settings.batches)
         judged = judge_rows(result, history, context, current, earlier)
         run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
         run.report.judged, run.report.lengths = judged, result.lengths
@@ -261,33 +282,28 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         context.lock.confirm()
         run.interruption.check(run.if_interrupted)
         manifest = manifest_of(judged, version, build_config, result, history)
-        times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
+        times = (interval.start.isoformat(), interval.end.isoformat()) if interval is not None else None
         lake.publish(replace(manifest, interval=times))
         run.counters["kept"] = judged.kept.runId if judged.kept else None
     return judged
 
 
-def given_interval(arguments: Arguments, published: Manifest | None) -> Interval | None:
-    """Find the interval that the batch was given, now or before: one that is built again without keeps its own."""
-    if arguments.interval is not None or published is None or published.interval is None:
-        return arguments.interval
+def published_interval(published: Manifest | None) -> Interval | None:
+    """Find the interval that the batch was given before: one that is built again without keeps its own."""
+    if published is None or published.interval is None:
+        return None
     return Interval(*map(datetime.fromisoformat, published.interval))
 
 
-def configure(spark: SparkSession, arguments: Arguments) -> tuple[BuildConfig, Gate]:
-    """Read and check what the user has written.
+def read_user_files(spark: SparkSession, mapping: str, thresholds: str | None) -> tuple[EventMapping, Thresholds]:
+    """Read and check the files that the user has written.
 
     Raises:
         ConfigurationError: every fault of mapping and thresholds, a line each.
     """
-    mapping, thresholds = all_or_faults(
-        lambda: checked_mapping(find_mapping(arguments.mapping, spark), spark),
-        lambda: find_thresholds(arguments.thresholds, spark),
+    return all_or_faults(
+        lambda: checked_mapping(find_mapping(mapping, spark), spark), lambda: find_thresholds(thresholds, spark)
     )
-    if arguments.rekey:
-        thresholds = allow_rekeying(thresholds)
-    build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
-    return build_config, Gate(thresholds, arguments.lenient, arguments.allow_empty)
 
 
 def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
@@ -311,7 +327,7 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: B
             "--input, with what you have mended"
         )
     if manifest.explode != build_config.mapping.explode:
-        candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")
+        candidates = lake.published_quarantine(manifest).where("stage = 'validate'")
         if not candidates.isEmpty():
             raise ConfigurationError(
                 f"batch {batch}: [record] explode has changed since it was built, so that the refused elements cannot "
@@ -320,13 +336,12 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: B
     return manifest
 
 
-def take(
-    spark: SparkSession, lake: Lake, arguments: Arguments, build_config: BuildConfig, before: Manifest | None
-) -> DataFrame:
+def take_records(context: BuildContext, before: Manifest | None) -> DataFrame:
     """Take the records that are to be built: new input, or what the batch has in quarantine."""
+    mapping = context.build_config.mapping
     if before is None:
-        return read_records(spark, arguments.input, build_config.mapping)
-    return read_again(spark, lake.published_quarantine(before, QUARANTINE), build_config.mapping)
+        return read_records(context.spark, context.spec.input, mapping)
+    return read_again(context.spark, context.lake.published_quarantine(before), mapping)
 
 
 def judge_rows(
