@@ -118,7 +118,7 @@ def build_rows(
     judged = judged_candidates(records, build_config, events, visits)
     judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
     known = itself.events if itself else 0
-    its_events = lake.published_events([itself], EVENTS) if itself and known else None
+    its_events = lake.published_events([itself]) if itself and known else None
     try:
         counted = count_rows(judged, its_events, given_sessions="sessionId" in build_config.mapping.event)
         tell_headers(counted.headers, files_with_header(records))

@@ -17,7 +17,6 @@ from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake.batch_order import BatchOrder
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
-from transforms.schemas import EVENTS, VISITS
 from transforms.sessions import SessionLimits, visits_of
 
 log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ class BuildHistory:
         """Read the events that are there already; None where there are none."""
         manifests = (self.itself, *self.before[: self.look_back], *self.after)
         published = [manifest for manifest in manifests if manifest and manifest.events]
-        return lake.published_events(published, EVENTS) if published else None
+        return lake.published_events(published) if published else None
 
     def visits(self, lake: Lake) -> DataFrame | None:
         """Read the visits that are known already; None where there are none."""
@@ -106,8 +105,8 @@ class BuildHistory:
         if carrier is None:
             return None
         if carrier.left is None:  # layout 1
-            return visits_of(lake.published_events([carrier], EVENTS), carrier.batch) if carrier.events else None
-        return lake.published_visits(carrier, VISITS) if carrier.visits else None
+            return visits_of(lake.published_events([carrier]), carrier.batch) if carrier.events else None
+        return lake.published_visits(carrier) if carrier.visits else None
 
     def ids(self, new: int) -> int:
         """Add the batch's own eventIds to those that are new, by exclusive or of their hashes."""

@@ -91,7 +91,7 @@ def name_tracker(service: TrackerEndpoint) -> dict[str, str | None]:
     return dict(zip(TRACKER, (service.region, service.endpoint), strict=True))
 
 
-def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> _T:
+def wait_for(find: Callable[[], _T], retry: RetryPolicy) -> _T:
     """Ask for credentials until they are there, as often and as long as may be; one look may take all that time.
 
     Raises:
@@ -115,7 +115,7 @@ def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float]
         asked, why = asked + 1, str(error)
         if asked == 1:
             _tell_of_waiting(why, retry)
-        sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), max(until - time.monotonic(), 0.0)))  # noqa: S311 - no secret
+        time.sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), max(until - time.monotonic(), 0.0)))  # noqa: S311 - no secret
     raise UnfinishedError(f"no AWS credentials yet, after {retry.budget:,.0f} s: {why}; nothing was sent; run it again")
 
 

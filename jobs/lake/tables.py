@@ -28,6 +28,7 @@ from jobs.errors import ConfigurationError, GateFailedError, JobError, Unfinishe
 from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.store_errors import cannot_write, explain_unreadable
+from transforms.schemas import EVENTS, QUARANTINE, VISITS
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Lake:
         """List the folders below a batch's, e.g. `deliveryId=...`."""
         return [name for name in self.files.children(self.folder(table, batch)) if "=" in name]
 
-    def published_events(self, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
+    def published_events(self, manifests: Sequence[Manifest]) -> DataFrame:
         """Read the events of published batches.
 
         Raises:
@@ -104,7 +105,7 @@ class Lake:
             ConfigurationError: files of them are gone.
         """
         # An object store keeps no empty folder.
-        return self._published("events", [manifest for manifest in manifests if manifest.events], schema)
+        return self._published("events", [manifest for manifest in manifests if manifest.events], EVENTS)
 
     def check_kept(self, manifests: Iterable[Manifest]) -> None:
         """See that publications hold their events which count only since a later manifest is not whole.
@@ -227,14 +228,14 @@ class Lake:
         for table in REBUILT_TABLES:
             self._forget(self.folder(table, batch, f"runId={run_id}"))
 
-    def published_quarantine(self, manifest: Manifest, schema: StructType) -> DataFrame:
+    def published_quarantine(self, manifest: Manifest) -> DataFrame:
         """Read the quarantine of a published batch.
 
         Raises:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of it are gone.
         """
-        return self._published("quarantine", [manifest], schema)
+        return self._published("quarantine", [manifest], QUARANTINE)
 
     def has_quarantine(self, manifest: Manifest) -> bool:
         """Whether the rows of a published batch's quarantine are there.
@@ -247,14 +248,14 @@ class Lake:
         except OSError as error:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
-    def published_visits(self, manifest: Manifest, schema: StructType) -> DataFrame:
+    def published_visits(self, manifest: Manifest) -> DataFrame:
         """Read the visits that a published batch leaves for those after it.
 
         Raises:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of them are gone.
         """
-        return self._published(VISITS_TABLE, [manifest], schema)
+        return self._published(VISITS_TABLE, [manifest], VISITS)
 
     def _published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
         """Read rows that manifests name, and see that all their files are there: Spark reads what is left of a folder.

@@ -222,7 +222,7 @@ class Ledger:
         return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
     def _events(self, manifest: Manifest) -> DataFrame:
-        return self._lake.published_events([manifest], EVENTS)
+        return self._lake.published_events([manifest])
 
 
 def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
