@@ -25,8 +25,8 @@ from delivery.http.client import connect
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import Outcome, OutcomeRow, Request
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestBuffer
 from delivery.sender.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000

@@ -31,7 +31,7 @@ from benchmarks.results import Row, compare
 from delivery.control.dispatcher import Dispatcher
 from delivery.control.server import serving_tasks
 from delivery.control.wire import DriverAddress
-from delivery.http.body import render_body
+from delivery.http.client import render_body
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import Request
 from delivery.rate.aimd import AimdRateController

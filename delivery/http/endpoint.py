@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import InvalidConfigError
+from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-from delivery.http.ca_bundle import find_ca_bundle, open_trust
 from delivery.http.credentials import find_credentials
 from delivery.http.host_names import is_host
 from delivery.http.proxy import Proxy, find_proxy
@@ -212,3 +213,27 @@ def _endpoint(call: AWSPreparedRequest, session: Session) -> Endpoint:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def find_ca_bundle(session: Session) -> str:
+    """Find the file of trusted certificates: AWS_CA_BUNDLE, `ca_bundle`, REQUESTS_CA_BUNDLE, else botocore's own."""
+    told = session.get_config_variable("ca_bundle")
+    if told is None:
+        told = os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(get_cert_path(verify=True) if told is None else told)
+
+
+def open_trust(ca_bundle: str) -> ssl.SSLContext:
+    """Read a file of trusted certificates: for TLS 1.2 and later, with the other side's name checked.
+
+    Raises:
+        ValueError: it cannot be read, or holds none.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_verify_locations(cafile=ca_bundle)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"the CA bundle {ca_bundle!r} cannot be read: {error.strerror or error}") from None
+    return context

@@ -1,8 +1,9 @@
-"""The requests that a task has begun, or is to begin: which is called next, and when."""
+"""The requests that a task has: those that its reader brings, and which of them is called next, and when."""
 
 from __future__ import annotations
 
 import heapq
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,80 @@ from typing import Final
 
 from delivery.ended_requests import EndedRequestSet
 from delivery.model import Outcome, Request, Response, Status
-from delivery.sender.request_buffer import RequestBuffer
+
+_FULL: Final = 400
+_LOW: Final = 200
+_PATIENCE: Final = 0.5
+"""Seconds after which a waiting reader looks again whether anybody still takes."""
+
+
+class RequestBuffer:
+    """A queue with room for some hundred requests: a partition never lies in memory whole.
+
+    Args:
+        wake: called in the reader's thread when there is something new for the loop to see.
+
+    Attributes:
+        closed: no request comes any more.
+        failed: because the rest could not be read.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: deque[Request] = deque()
+        self._room = threading.Condition()
+        self._cut = False
+        self.closed = False
+        self.failed = False
+
+    def put(self, requests: Iterable[Request]) -> bool:
+        """Add requests as soon as there is room; False if nobody takes them any more."""
+        with self._room:
+            while len(self._waiting) >= _FULL and not self._cut:
+                self._room.wait(_PATIENCE)
+        if not self._cut:
+            self._waiting.extend(requests)
+            self._wake()
+        return not self._cut
+
+    def close(self) -> None:
+        """Say that no request comes any more."""
+        self.closed = True
+        self._wake()
+
+    def fail(self) -> None:
+        """Say that the rest cannot be read: what was not begun is not to be."""
+        self.failed = True
+        self.close()
+
+    def take(self) -> Request | None:
+        """Take the next request; None if there is none now, or if none comes any more."""
+        if not self._waiting:
+            return None
+        request = self._waiting.popleft()
+        if len(self._waiting) == _LOW:
+            self._notify()
+        return request
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take now."""
+        return bool(self._waiting)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to take, and nothing comes any more."""
+        return self.closed and not self._waiting
+
+    def cut(self) -> None:
+        """Say that nobody takes requests any more."""
+        self._cut = True
+        self._notify()
+
+    def _notify(self) -> None:
+        with self._room:
+            self._room.notify_all()
+
 
 _MOST_WAITING: Final = 1_000
 """Requests that wait to be called again while new ones are taken: a task holds no more through an outage."""

@@ -9,9 +9,8 @@ from typing import Any, Final
 from delivery.call_statistics import CallStatistics
 from delivery.model import Outcome, Response
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import PutEventsCaller, RequestExecutor, RetryPolicy, WallClock
-from delivery.sender.request_queue import RequestQueue
+from delivery.sender.request_queue import RequestBuffer, RequestQueue
 
 _PATIENCE: Final = 5.0
 """Seconds that calls under way may take when the sending is to end."""

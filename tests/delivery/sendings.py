@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 
 from delivery.model import Outcome, Request, Response
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestBuffer
 from delivery.sender.sender import Sender
 from tests.delivery import virtual
 

@@ -18,8 +18,8 @@ from delivery.control.wire import Message
 from delivery.model import OutcomeRow, Request, Response
 from delivery.rate.aimd import AimdRateController
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestBuffer
 from delivery.sender.sender import Sender
 from delivery.task import row
 

@@ -9,7 +9,7 @@ import pytest
 from delivery.call_statistics import CallStatistics
 from delivery.control.task_session import TaskSession
 from delivery.control.wire import LONGEST_LINE, Message, MessageMac
-from delivery.http.body import LONGEST_MESSAGE
+from delivery.http.client import LONGEST_MESSAGE
 from delivery.model import Outcome, OutcomeRow, Request, Response
 from delivery.rate.rate_lease import LEASE_SECONDS, RateLease
 from delivery.task import row as outcome_row
