@@ -28,11 +28,11 @@ from jobs.cli.terminal import write_lines
 from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
 from jobs.deliver.delivery_config import DeliveryConfig, add_service_options, read_delivery_config
 from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, start_deliveries
-from jobs.deliver.event_accounts import check_counts
 from jobs.deliver.service_endpoint import TRACKER, locate_service, name_tracker, resolve_service
 from jobs.errors import Exit
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
+from jobs.ledger.ledger import check_counts
 from jobs.replay.batch_range import find_batches
 from jobs.replay.bulk_export import ExportResult, export
 from jobs.replay.estimate import ReplayEstimate, bulk_serves_better, describe_estimate, estimate_replay

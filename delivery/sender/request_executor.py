@@ -227,8 +227,8 @@ class RequestExecutor:
         ended: Callable[[Outcome], None],
     ) -> None:
         pending.latency = self._time.monotonic() - begun
-        self.calls.end(answer, pending.latency)
         what = interpret_response(answer)
+        self.calls.end(answer, what, pending.latency)
         self.unreachable = answer if what is ResponseMeaning.UNREACHABLE else None
         if what in _ABOUT_THE_REQUEST:
             queue.note(pending, failed=what is ResponseMeaning.FAULT)

@@ -23,14 +23,13 @@ from jobs.cli.terminal import find_terminal, stop_console_progress
 from jobs.deliver.delivery_config import DeliveryConfig, describe_rate
 from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
 from jobs.deliver.delivery_timeline import TimelineRecorder
-from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
 from jobs.deliver.progress import ProgressDisplay, ProgressGoal
 from jobs.deliver.spark_job import divide_requests, send
 from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.lake.manifests import Manifest
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import Ledger
+from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_plan, account_for_totals, check_counts
 from jobs.ledger.plans import DeliveryTotals, Kind
 from jobs.locking.locks import Lock, held
 
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 
 CALLS: Final = ("requests", "attempts", "throttled", "retried")
 COUNTERS: Final = (
-    *EVENTS,
+    *EVENT_COUNTERS,
     "requests",
     "requestsMinimum",
     "attempts",
@@ -162,7 +161,7 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     ledger = Ledger(delivery_run.lake, manifest.batch, delivery_run.service)
     known = ledger.balance(manifest) if kind == "batch" else None
     if known is not None:
-        counts = settled(manifest, known)
+        counts = account_for_totals(manifest, known)
         hooks.account(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
@@ -193,7 +192,7 @@ def _deliver(
     ledger, lock = held_here.ledger, held_here.lock
     plan, before = ledger.plan(kind, manifest, delivery_run.run.runId, lock.ensure)
     is_new, after = plan.runId == delivery_run.run.runId, before
-    sums = account(manifest, plan, before, after)
+    sums = account_for_plan(manifest, plan, before, after)
     hooks.account(sums)
     check_counts(f"batch {manifest.batch}", sums, before.unplanned)
     sent = None
@@ -212,7 +211,7 @@ def _deliver(
         if sent.error is not None:
             raise sent.error
         after = ledger.tally(plan)
-        sums = account(manifest, plan, before, after)
+        sums = account_for_plan(manifest, plan, before, after)
         hooks.account(sums)
     ledger.settle(plan, sums["deadLettered"], manifest, delivery_run.run.runId, lock.ensure)
     check_counts(f"batch {manifest.batch}", sums, after.unplanned)

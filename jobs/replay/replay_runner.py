@@ -12,13 +12,12 @@ from delivery.http.endpoint import TrackerEndpoint
 from jobs.deliver.call_rate import FullSeconds
 from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.deliver.delivery_run import DeliveryHooks, DeliveryRun, calls, deliver, repeat_warnings, sendable
-from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
 from jobs.deliver.exit_status import exit_of, pending_in_words
 from jobs.deliver.progress import ProgressGoal
 from jobs.errors import JobError, UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import Ledger
+from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_plan, account_for_totals, check_counts
 from jobs.ledger.plans import DeliveryTotals, Plan
 from jobs.ledger.tracker_ledger import TrackerLedger
 
@@ -146,12 +145,12 @@ def accounts(
 
 def _account(lake: Lake, service: TrackerEndpoint, manifest: Manifest, known: DeliveryTotals | Plan | None) -> Account:
     if isinstance(known, DeliveryTotals):
-        counts = settled(manifest, known)
+        counts = account_for_totals(manifest, known)
         check_counts(f"batch {manifest.batch}", counts)
         return counts
     tally = Ledger(lake, manifest.batch, service).tally(known) if known is not None else None
     if known is None or tally is None or tally.planned != known.events:  # it is planned anew
-        return {**dict.fromkeys(EVENTS, 0), "events": manifest.events, "pending": manifest.events}
-    counts = account(manifest, known, tally, tally)
+        return {**dict.fromkeys(EVENT_COUNTERS, 0), "events": manifest.events, "pending": manifest.events}
+    counts = account_for_plan(manifest, known, tally, tally)
     check_counts(f"batch {manifest.batch}", counts, tally.unplanned)
     return counts
