@@ -30,7 +30,7 @@ from jobs.lake.manifests import Manifest
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_plan, account_for_totals, check_counts
-from jobs.ledger.plans import DeliveryTotals, Kind
+from jobs.ledger.plans import Kind
 from jobs.locking.locks import Lock, held
 
 log = logging.getLogger(__name__)
@@ -158,8 +158,8 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     Raises:
         JobError: it cannot be done, or not now.
     """
-    ledger = Ledger(delivery_run.lake, manifest.batch, delivery_run.service)
-    known = ledger.balance(manifest) if kind == "batch" else None
+    ledger = Ledger(delivery_run.lake, manifest, delivery_run.service)
+    known = ledger.find_totals() if kind == "batch" else None
     if known is not None:
         counts = account_for_totals(manifest, known)
         hooks.account(counts)
@@ -187,37 +187,34 @@ class HeldResources:
 
 
 def _deliver(
-    delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, held_here: HeldResources
+    delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, resources: HeldResources
 ) -> DeliveryResult | None:
-    ledger, lock = held_here.ledger, held_here.lock
-    plan, before = ledger.plan(kind, manifest, delivery_run.run.runId, lock.ensure)
-    is_new, after = plan.runId == delivery_run.run.runId, before
-    sums = account_for_plan(manifest, plan, before, after)
-    hooks.account(sums)
-    check_counts(f"batch {manifest.batch}", sums, before.unplanned)
+    ledger, lock = resources.ledger, resources.lock
+    run = delivery_run.run.runId
+    planned = ledger.plan(kind, run, lock.ensure)
+    plan, before = planned.plan, planned.totals
+    after = before
+    account = account_for_plan(manifest, plan, before, after)
+    hooks.account(account)
+    check_counts(f"batch {manifest.batch}", account, before.unplanned)
     sent = None
-    if before.pending:
-        requests = ledger.remaining(plan)
-        hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
+    if planned.requests is not None:
+        hooks.account({"requestsMinimum": plan.requests if plan.runId == run else planned.requests.count()})
         delivery_run.display.begin(hooks.ready())
         delivery_run.timeline.begin(manifest.batch)
-        keep = partial(ledger.write, plan, delivery_run.run.runId)
-        service_history = ServiceHistory(sums["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
+        keep = partial(ledger.write, plan, run)
+        service_history = ServiceHistory(account["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
         dispatcher = Dispatcher(delivery_run.rate_controller, service_history=service_history)
-        with held_here.guard.paused():
-            sent = _send(delivery_run, requests, dispatcher, lock, keep)
+        with resources.guard.paused():
+            sent = _send(delivery_run, planned.requests, dispatcher, lock, keep)
         hooks.sent(sent)
-        hooks.account(_as_kept(sums, sent.kept))
+        hooks.account(_as_kept(account, sent.kept))
         if sent.error is not None:
             raise sent.error
         after = ledger.tally(plan)
-        sums = account_for_plan(manifest, plan, before, after)
-        hooks.account(sums)
-    ledger.settle(plan, sums["deadLettered"], manifest, delivery_run.run.runId, lock.ensure)
-    check_counts(f"batch {manifest.batch}", sums, after.unplanned)
-    if not after.pending:
-        lock.ensure()
-        ledger.end(plan, DeliveryTotals(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
+        account = account_for_plan(manifest, plan, before, after)
+        hooks.account(account)
+    ledger.conclude(plan, after, account, run, lock.ensure)
     return sent
 
 
@@ -230,19 +227,19 @@ def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
     return delivery_run.run.reason_to_end(delivery_run.deadline)
 
 
-def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
+def _as_kept(account: Account, kept: Mapping[str, int]) -> Account:
     """Account for a sending by what its run made durable: all that can be said where the ledger cannot be read.
 
     Examples:
-        >>> sums = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
-        >>> _as_kept(sums, {"delivered": 3, "refused": 1})
+        >>> account = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
+        >>> _as_kept(account, {"delivered": 3, "refused": 1})
         {'delivered': 3, 'deadLettered': 2, 'pending': 2}
     """
     delivered, refused = kept.get("delivered", 0), kept.get("refused", 0)
     return {
         "delivered": delivered,
-        "deadLettered": sums["deadLettered"] + refused,
-        "pending": max(sums["pending"] - delivered - refused, 0),
+        "deadLettered": account["deadLettered"] + refused,
+        "pending": max(account["pending"] - delivered - refused, 0),
     }
 
 

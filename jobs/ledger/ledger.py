@@ -58,33 +58,50 @@ class EventTotals:
         return self.delivered + self.refused + self.pending
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """A plan, and how far it is.
+
+    Attributes:
+        plan: it.
+        totals: its events by what has become of them.
+        requests: those that have not ended, whole or in part: `ended` names the parts that have. None where nothing is
+            pending.
+    """
+
+    plan: Plan
+    totals: EventTotals
+    requests: DataFrame | None
+
+
 class Ledger:
     """What the service has taken and refused of a batch, for one tracker.
 
     Args:
         lake: where it all lies.
-        batch: the label.
+        manifest: the batch's publication.
         service: the tracker.
 
     Attributes:
         tracker: the tracker's name, by which its one lock is held while a plan is made and sent.
     """
 
-    def __init__(self, lake: Lake, batch: str, service: TrackerEndpoint) -> None:
+    def __init__(self, lake: Lake, manifest: Manifest, service: TrackerEndpoint) -> None:
         self._lake = lake
-        self._batch = batch
+        self._manifest = manifest
+        self._batch = manifest.batch
         self._tracker = TrackerLedger(lake, service)
         self._plans = self._tracker.plans
-        self._receipts = self._tracker.receipts(batch)
+        self._receipts = self._tracker.receipts(self._batch)
         self._epoch = 0
         self.tracker = self._tracker.name
 
-    def balance(self, manifest: Manifest) -> DeliveryTotals | None:
+    def find_totals(self) -> DeliveryTotals | None:
         """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
-        found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
+        found = self._plans.standings({self._batch: self._manifest.runId}).get(self._batch)
         return found if isinstance(found, DeliveryTotals) else None
 
-    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
+    def plan(self, kind: Kind, run: str, ensure: Callable[[], None]) -> PlannedDelivery:
         """Take up the plain plan that an earlier run left, or make a plan; say what has become of its events.
 
         A plan that was left is taken up if nothing else was sent since that may hold its events, and none of its
@@ -94,30 +111,28 @@ class Ledger:
 
         Args:
             kind: which events are to be sent.
-            manifest: the batch's.
             run: the run's id.
             ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
         self._epoch = self._tracker.next_epoch()
         self._receipts.sweep(ensure)
         left = self._plans.find_open(self._batch)
-        kept = [each for each in left if each.kind == "batch" and each.source == manifest.runId][-1:]
+        kept = [each for each in left if each.kind == "batch" and each.source == self._manifest.runId][-1:]
         taken_up = None
         if kind == "batch":
             kept = [each for each in kept if not self._tracker.has_others_since(each)]
             taken_up = next(((each, tally) for each in kept if (tally := self._whole_tally(each)) is not None), None)
             kept = [taken_up[0]] if taken_up is not None else []
         again = _again(kind, left, self._epoch)
-        plan, tally = taken_up or self._made(kind, manifest, run, again, ensure)
+        plan, tally = taken_up or self._make_plan(kind, run, again, ensure)
         ensure()
         for each in left:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
-        return plan, tally
+        return PlannedDelivery(plan, tally, self._unfinished_requests(plan) if tally.pending else None)
 
-    def remaining(self, plan: Plan) -> DataFrame:
-        """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
+    def _unfinished_requests(self, plan: Plan) -> DataFrame:
         requests = self._requests(plan)
         paths = self._receipts.paths(plan.runId)
         if not paths:
@@ -145,22 +160,34 @@ class Ledger:
         """
         self._receipts.write(self._epoch, plan.runId, run, rows)
 
-    def settle(self, plan: Plan, refused: int, manifest: Manifest, run: str, ensure: Callable[[], None]) -> None:
-        """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else.
+    def conclude(self, plan: Plan, totals: EventTotals, account: Account, run: str, ensure: Callable[[], None]) -> None:
+        """Write the batch's dead letters; check its account; end a plan of which nothing is pending.
 
         Args:
             plan: of the delivery.
-            refused: how many events that are, by its account.
-            manifest: the batch's.
+            totals: its events by what has become of them.
+            account: the batch's.
             run: the run's id.
             ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
+
+        Raises:
+            CountsError: the account does not add up.
         """
+        self._write_dead_letters(plan, account["deadLettered"], run, ensure)
+        check_counts(f"batch {self._batch}", account, totals.unplanned)
+        if not totals.pending:
+            ensure()
+            delivered = account["alreadyDelivered"] + account["delivered"]
+            self._plans.end(plan, DeliveryTotals(delivered, account["deadLettered"]))
+
+    def _write_dead_letters(self, plan: Plan, refused: int, run: str, ensure: Callable[[], None]) -> None:
+        """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else."""
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
         if not refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
         around = [self._batch], plan.span
         rows = dead_letter_rows(
-            self._events(manifest),
+            self._events(),
             read_receipts(self._lake, self._tracker.paths(*around)),
             _with_epoch(self._lake, self._tracker.refusals(*around), REFUSALS),
         ).select(*DEAD_LETTERS.names)
@@ -169,10 +196,6 @@ class Ledger:
         ensure()
         for name in older:
             self._lake.files.delete(f"{folder}/{name}")
-
-    def end(self, plan: Plan, balance: DeliveryTotals) -> None:
-        """Note that nothing of a plan is left to do, and what came of the batch."""
-        self._plans.end(plan, balance)
 
     def _whole_tally(self, plan: Plan) -> EventTotals | None:
         """Count the events of a plan; None where requests were lost, as by a power loss: it has to be made anew."""
@@ -186,12 +209,10 @@ class Ledger:
         )
         return None
 
-    def _made(
-        self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]
-    ) -> tuple[Plan, EventTotals]:
+    def _make_plan(self, kind: Kind, run: str, again: int, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
         """Choose events, pack them, and fix the plan."""
         log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
-        events = self._events(manifest)
+        events = self._events()
         span = _span(events)
         paths = self._tracker.paths([self._batch], span)
         # Without receipts there is no join, which would shuffle every event to find nothing.
@@ -206,7 +227,7 @@ class Ledger:
         plan = Plan(
             batch=self._batch,
             kind=kind,
-            source=manifest.runId,
+            source=self._manifest.runId,
             epoch=self._epoch,
             runId=run,
             delivered=others.get("delivered", 0),
@@ -226,8 +247,8 @@ class Ledger:
         folder = self._plans.requests(plan.batch, plan.epoch)
         return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
-    def _events(self, manifest: Manifest) -> DataFrame:
-        return self._lake.published_events([manifest])
+    def _events(self) -> DataFrame:
+        return self._lake.published_events([self._manifest])
 
 
 def account_for_plan(manifest: Manifest, plan: Plan, before: EventTotals, after: EventTotals) -> Account:

@@ -148,7 +148,7 @@ def _account(lake: Lake, service: TrackerEndpoint, manifest: Manifest, known: De
         counts = account_for_totals(manifest, known)
         check_counts(f"batch {manifest.batch}", counts)
         return counts
-    tally = Ledger(lake, manifest.batch, service).tally(known) if known is not None else None
+    tally = Ledger(lake, manifest, service).tally(known) if known is not None else None
     if known is None or tally is None or tally.planned != known.events:  # it is planned anew
         return {**dict.fromkeys(EVENT_COUNTERS, 0), "events": manifest.events, "pending": manifest.events}
     counts = account_for_plan(manifest, known, tally, tally)
