@@ -115,7 +115,7 @@ async def _send(
     buffer = RequestBuffer(lambda: _soon(loop, sender.pump))
     task_session = TaskSession(rate_lease, sender, _seconds)
     line = TaskConnection(task_config.address, attempt, task_session, _seconds)
-    sender.when_news = line.ask
+    sender.on_news = line.ask
     started.set_result(buffer)
     sending = loop.create_task(sender.send(buffer, lambda outcome: task_session.report(row(outcome))))
     holding = loop.create_task(line.hold())
@@ -130,7 +130,7 @@ async def _send(
         sending.result()
     finally:
         await service.close()
-    return list(task_session.untold())
+    return list(task_session.unacknowledged())
 
 
 def row(outcome: Outcome) -> OutcomeRow:

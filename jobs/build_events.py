@@ -28,7 +28,7 @@ from expectations.interval import Interval
 from expectations.page import OVERRULED, GateReport
 from expectations.thresholds import Thresholds
 from jobs.building.batch_rows import BuildConfig, BuildResult, RunOutput, build_rows
-from jobs.building.counts import conserve_retried, count_attempts, whole
+from jobs.building.counts import check_retried, count_attempts, count_whole_batch
 from jobs.building.data_docs import DataDocs
 from jobs.building.event_timeline import find_event_timeline
 from jobs.building.history import BuildHistory, check_history, find_history, warn_of_changed
@@ -50,7 +50,7 @@ from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock
-from jobs.locking.locks import Lock, held
+from jobs.locking.locks import Lock, hold_lock
 from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
 from transforms.mapping.model import EventMapping
@@ -142,20 +142,20 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--rekey", action="store_true", help="let events that were delivered get other eventIds: they are sent again"
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     return Arguments(
-        input=tuple(given.input),
-        mapping=given.mapping,
-        lake=given.lake,
-        batch=given.batch,
-        limits=SessionLimits(given.session_gap, given.max_session),
-        look_back=given.look_back,
-        thresholds=given.thresholds,
-        lenient=given.on_gate_failure == "warn",
-        as_of=given.as_of or datetime.now(UTC),
-        interval=given.interval,
-        allow_empty=given.allow_empty,
-        rekey=given.rekey,
+        input=tuple(options.input),
+        mapping=options.mapping,
+        lake=options.lake,
+        batch=options.batch,
+        limits=SessionLimits(options.session_gap, options.max_session),
+        look_back=options.look_back,
+        thresholds=options.thresholds,
+        lenient=options.on_gate_failure == "warn",
+        as_of=options.as_of or datetime.now(UTC),
+        interval=options.interval,
+        allow_empty=options.allow_empty,
+        rekey=options.rekey,
     )
 
 
@@ -184,18 +184,20 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         spec = BatchSpec(arguments.batch, arguments.input, arguments.interval, arguments.look_back)
         lake.prepare(spec.batch)
         docs = DataDocs(spark, arguments.lake)
-        with held(lake.files, lake.root, batch_lock(spec.batch), run.runId) as lock:
-            judged = build_and_publish(BuildContext(spark, lake, run, spec, build_config, gate, lock))
-            if judged is None:
+        with hold_lock(lake.files, lake.root, batch_lock(spec.batch), run.runId) as lock:
+            gate_report = build_and_publish(BuildContext(spark, lake, run, spec, build_config, gate, lock))
+            if gate_report is None:
                 return Exit.DONE
             run.if_interrupted = (
-                f"the build had ended by then, its gate {judged.gate}: all that may be missing is its page"
+                f"the build had ended by then, its gate {gate_report.gate}: all that may be missing is its page"
             )
-            warn(judged)
+            log_warnings(gate_report)
             warn_of_changed(lake.manifests, spec.batch)
-            docs.show(judged)
-    if judged.gate == FAILED:
-        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
+            docs.show(gate_report)
+    if gate_report.gate == FAILED:
+        raise GateFailedError(
+            *describe_failure(gate_report), f"{docs.page(gate_report.batch)} shows why; mend what broke, build it again"
+        )
     return Exit.DONE
 
 
@@ -254,7 +256,7 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
     run.interruption.check(run.if_interrupted)  # others may have been waited for
     version, found = lake.manifests.next_version(batch), lake.manifests.publications(batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
-    before = None if context.spec.input else retriable(lake, found.current, batch, build_config)
+    before = None if context.spec.input else find_retriable(lake, found.current, batch, build_config)
     if before is not None and not before.quarantined:
         run.counters.update(gate=before.gate, kept=None)
         return None
@@ -267,25 +269,27 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         result = build_rows(records, build_config, run_output, history)
         run.counters.update(result.counters)
         if before is not None:
-            conserve_retried(result.counters, before.quarantined)
+            check_retried(result.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(result.quarantine)
         earlier = lake.manifests.alike_before(order, batch, context.gate.thresholds.settings.batches)
-        judged = judge_rows(result, history, context, current, earlier)
-        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
-        run.report.judged, run.report.lengths = judged, result.lengths
+        gate_report = judge_rows(result, history, context, current, earlier)
+        run.counters.update(gate=gate_report.gate, merged=gate_report.counts["merged"])
+        run.report.judged, run.report.lengths = gate_report, result.lengths
         run.report.event_timeline = run.report.found(
-            lambda: find_event_timeline(result.events, judged, history.interval)
+            lambda: find_event_timeline(result.events, gate_report, history.interval)
         )
-        if before is not None and judged.gate == FAILED:
-            raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
+        if before is not None and gate_report.gate == FAILED:
+            raise GateFailedError(
+                *describe_failure(gate_report), f"batch {gate_report.batch}: is left as it was; nothing was added to it"
+            )
         check_history(lake.manifests, history)
         context.lock.confirm()
         run.interruption.check(run.if_interrupted)
-        manifest = manifest_of(judged, version, build_config, result, history)
+        manifest = make_manifest(gate_report, version, build_config, result, history)
         times = (interval.start.isoformat(), interval.end.isoformat()) if interval is not None else None
         lake.publish(replace(manifest, interval=times))
-        run.counters["kept"] = judged.kept.runId if judged.kept else None
-    return judged
+        run.counters["kept"] = gate_report.kept.runId if gate_report.kept else None
+    return gate_report
 
 
 def published_interval(published: Manifest | None) -> Interval | None:
@@ -306,7 +310,7 @@ def read_user_files(spark: SparkSession, mapping: str, thresholds: str | None) -
     )
 
 
-def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
+def find_retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
     """Check that a batch's quarantine may be taken through again.
 
     Raises:
@@ -360,8 +364,8 @@ def judge_rows(
         current: the batch's publication that passed, where there is one.
         earlier: batches before it that are of about its length of time.
     """
-    before, gate, build_config = history.itself, context.gate, context.build_config
-    counters = whole(result.counters, result.known, before)
+    before, gate, build_config = history.own, context.gate, context.build_config
+    counters = count_whole_batch(result.counters, result.known_events, before)
     # What is only added to keeps all that it has.
     redelivery = compare_with_delivered(context.lake, current, result.events) if before is None else DeliveredChanges()
     batch = JudgedBatch(
@@ -372,63 +376,63 @@ def judge_rows(
     return report_batch(batch, numbers, findings, gate.rule(findings), context.run.runId)
 
 
-def warn(judged: GateReport) -> None:
+def log_warnings(gate_report: GateReport) -> None:
     """Log what is unusual; what makes the job fail is said when it ends."""
-    for finding in judged.unusual():
-        if judged.gate != FAILED or finding.level != FAILED:
-            log.warning("batch %s: %s", judged.batch, finding.describe())
-    if judged.overruled:
-        log.warning("batch %s: %s", judged.batch, OVERRULED)
+    for finding in gate_report.unusual():
+        if gate_report.gate != FAILED or finding.level != FAILED:
+            log.warning("batch %s: %s", gate_report.batch, finding.describe())
+    if gate_report.overruled:
+        log.warning("batch %s: %s", gate_report.batch, OVERRULED)
 
 
-def manifest_of(
-    judged: GateReport, version: int, build_config: BuildConfig, result: BuildResult, history: BuildHistory
+def make_manifest(
+    gate_report: GateReport, version: int, build_config: BuildConfig, result: BuildResult, history: BuildHistory
 ) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
-    counts, left = judged.counts, result.left
-    records = whole(result.counters, result.known, history.itself)
+    counts, state = gate_report.counts, result.state
+    records = count_whole_batch(result.counters, result.known_events, history.own)
     return Manifest(
-        batch=judged.batch,
+        batch=gate_report.batch,
         version=version,
-        runId=judged.runId,
-        gate=judged.gate,
-        events=0 if judged.gate == FAILED else counts["events"],
+        runId=gate_report.runId,
+        gate=gate_report.gate,
+        events=0 if gate_report.gate == FAILED else counts["events"],
         quarantined=counts["quarantined"],
         duplicates=counts["duplicates"],
         read=records["read"],
         filtered=records["filtered"],
-        profile=dict(judged.profile),
-        warnings=judged.warnings(),
+        profile=dict(gate_report.profile),
+        warnings=gate_report.warnings(),
         explode=build_config.mapping.explode,
-        visits=0 if judged.gate == FAILED else left.visits,
-        ids=left.ids,
-        left=left.fingerprint,
+        visits=0 if gate_report.gate == FAILED else state.visits,
+        ids=state.ids,
+        left=state.fingerprint,
         lookBack=history.look_back,
-        upon=history.upon,
-        until=left.until,
+        upon=history.built_on,
+        until=state.until,
         dataBytes=result.data_bytes,
     )
 
 
-def failure(judged: GateReport) -> list[str]:
+def describe_failure(gate_report: GateReport) -> list[str]:
     """Say which checks failed, a line each, and what stays."""
-    failed = [finding for finding in judged.findings if finding.level == FAILED]
-    lines = [f"batch {judged.batch}: failed its gate: {finding.describe()}" for finding in failed]
+    failed = [finding for finding in gate_report.findings if finding.level == FAILED]
+    lines = [f"batch {gate_report.batch}: failed its gate: {finding.describe()}" for finding in failed]
     if any(finding.check.name == REKEYED for finding in failed):
         lines.append(
-            f"batch {judged.batch}: what changes an event's content changes its eventId, so the service would take "
-            "what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
+            f"batch {gate_report.batch}: what changes an event's content changes its eventId, so the service would "
+            "take what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
         )
     if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
         more = " ..." if len(permitted) > _MOST_PERMITTED else ""
         lines.append(
-            f"batch {judged.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
+            f"batch {gate_report.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
             f"{', '.join(permitted[:_MOST_PERMITTED])}{more}"
         )
-    if judged.kept is not None:
+    if gate_report.kept is not None:
         lines.append(
-            f"batch {judged.batch}: keeps what run {judged.kept.runId} published ({judged.kept.gate}, "
-            f"{judged.kept.events:,} events); put_events goes on with that"
+            f"batch {gate_report.batch}: keeps what run {gate_report.kept.runId} published ({gate_report.kept.gate}, "
+            f"{gate_report.kept.events:,} events); put_events goes on with that"
         )
     return lines
 

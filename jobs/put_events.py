@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 from jobs.cli.arguments import JobParser, batch_label, lake_root
 from jobs.cli.deadline import Deadline
 from jobs.cli.run import Run, run_job
-from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
+from jobs.deliver.dead_letters import DeadLetters, log_dead_letters
 from jobs.deliver.delivery_config import PUT_RATE, DeliveryConfig, add_service_options, read_delivery_config
 from jobs.deliver.delivery_run import (
     COUNTERS,
@@ -31,8 +31,8 @@ from jobs.deliver.delivery_run import (
     DeliveryHooks,
     calls,
     deliver,
+    find_sendable,
     repeat_warnings,
-    sendable,
     start_deliveries,
 )
 from jobs.deliver.exit_status import exit_of
@@ -81,38 +81,38 @@ def parse(argv: Sequence[str]) -> Arguments:
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
     again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     return Arguments(
-        lake=given.lake,
-        batch=given.batch,
-        trackingId=given.tracking_id,
-        region=given.region,
-        endpoint_url=given.endpoint_url,
-        kind="dead-letters" if given.retry_dead_letters else "resend" if given.resend else "batch",
-        config=read_delivery_config(given),
+        lake=options.lake,
+        batch=options.batch,
+        trackingId=options.tracking_id,
+        region=options.region,
+        endpoint_url=options.endpoint_url,
+        kind="dead-letters" if options.retry_dead_letters else "resend" if options.resend else "batch",
+        config=read_delivery_config(options),
     )
 
 
 def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check that one may send, send what is left of the batch, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
-    manifest = sendable(lake, arguments.batch)
+    manifest = find_sendable(lake, arguments.batch)
     repeat_warnings(manifest)
     counters, config = run.counters, arguments.config
     counters.update(name_tracker(service), deliveryId=TrackerLedger(lake, service).delivery(arguments.batch))
     counters["maxRate"] = config.max_rate
     with start_deliveries(lake, service, config, run, Deadline()) as delivery_run:
         hooks = DeliveryHooks(
-            account=counters.update,
-            ready=lambda: goal(counters),
-            sent=lambda sent: counters.update(
-                calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None
+            on_account=counters.update,
+            make_goal=lambda: goal(counters),
+            on_result=lambda result: counters.update(
+                calls(result), achievedRate=result.full.rate if result.progress.calls.answered else None
             ),
         )
-        sent = deliver(delivery_run, manifest, arguments.kind, hooks)
-    code = exit_of(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
+        result = deliver(delivery_run, manifest, arguments.kind, hooks)
+    code = exit_of(result, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
-        tell_dead_letters(DeadLetters(lake, service, config), [arguments.batch])
+        log_dead_letters(DeadLetters(lake, service, config), [arguments.batch])
     return code
 
 

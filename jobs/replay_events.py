@@ -25,7 +25,7 @@ from jobs.cli.deadline import earliest
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run, run_job
 from jobs.cli.terminal import write_lines
-from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
+from jobs.deliver.dead_letters import DeadLetters, log_dead_letters
 from jobs.deliver.delivery_config import DeliveryConfig, add_service_options, read_delivery_config
 from jobs.deliver.delivery_run import COUNTERS, NOT_BEGUN, start_deliveries
 from jobs.deliver.service_endpoint import TRACKER, locate_service, name_tracker, resolve_service
@@ -98,22 +98,22 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
     add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; run it again to go on")
     add("--max-duration", type=duration, metavar="D", help="stop after that long, e.g. 6h; run it again to go on")
-    given = parser.parse_args(argv)
-    sends = not given.plan and given.bulk_export is None
-    if not sends and (given.until is not None or given.max_duration is not None):
+    options = parser.parse_args(argv)
+    sends = not options.plan and options.bulk_export is None
+    if not sends and (options.until is not None or options.max_duration is not None):
         parser.error("--until and --max-duration end a sending: --plan and --bulk-export send nothing")
     return Arguments(
-        lake=given.lake,
-        first=given.first,
-        last=given.last,
-        trackingId=given.tracking_id,
-        region=given.region,
-        endpoint_url=given.endpoint_url,
-        config=read_delivery_config(given),
-        plan=given.plan,
-        bulk_export=given.bulk_export,
-        until=given.until,
-        max_duration=given.max_duration,
+        lake=options.lake,
+        first=options.first,
+        last=options.last,
+        trackingId=options.tracking_id,
+        region=options.region,
+        endpoint_url=options.endpoint_url,
+        config=read_delivery_config(options),
+        plan=options.plan,
+        bulk_export=options.bulk_export,
+        until=options.until,
+        max_duration=options.max_duration,
     )
 
 
@@ -154,7 +154,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
         replay_runner.send()
     if not run.counters["deadLettered"]:
         return Exit.DONE
-    tell_dead_letters(DeadLetters(lake, service, arguments.config), replay_runner.refused)
+    log_dead_letters(DeadLetters(lake, service, arguments.config), replay_runner.refused)
     return Exit.DEAD_LETTERS
 
 

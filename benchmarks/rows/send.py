@@ -181,7 +181,7 @@ def _drive(pipe: Any) -> None:
         pipe.send(address)
         while not pipe.poll(0.5):
             server.call(dispatcher.take)
-            server.call(dispatcher.kept)
+            server.call(dispatcher.confirm_durable)
 
 
 def unsigned(url: str, requests: list[Request]) -> Run:

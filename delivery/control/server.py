@@ -110,7 +110,7 @@ class ControlServer:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opened, closed, hello = await self._greet(reader, writer)
         name, way = hello["attempt"], (writer, closed)
-        self._dispatcher.come(name, hello["part"])
+        self._dispatcher.add_attempt(name, hello["part"])
         self._ways[name] = way
         try:
             gone = False
@@ -144,14 +144,14 @@ class ControlServer:
 
     def _answer(self, name: str, message: Message) -> None:
         stopped = self._dispatcher.stopped
-        self._say(name, {**self._dispatcher.hear(name, message), "to": message["number"]})
+        self._say(name, {**self._dispatcher.handle_message(name, message), "to": message["number"]})
         if self._dispatcher.stopped and not stopped:
             self._tell_all()
         self._tell_more()
 
     def _tell_more(self) -> None:
         """Tell those who may have more, and look again when what was given up is free."""
-        self._tell(self._dispatcher.short())
+        self._tell(self._dispatcher.attempts_to_inform())
         if self._next_look is not None:
             self._next_look.cancel()
         seconds = self._dispatcher.seconds_to_more()

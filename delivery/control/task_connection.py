@@ -89,7 +89,7 @@ class TaskConnection:
                     self._task_session.give_up()
                 await asyncio.sleep(_AGAIN)
             except (ConnectionError, ChannelError):
-                self._task_session.hung_up()
+                self._task_session.handle_hang_up()
                 await asyncio.sleep(_AGAIN)
             except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN)
@@ -124,7 +124,7 @@ class TaskConnection:
                 answer = to_task.open(await read_line(reader, _SILENT))
                 self._reached, self._heard = True, self._clock()
                 self._host = (writer.get_extra_info("peername") or [self._host])[0]
-                self._task_session.obey(answer)
+                self._task_session.apply_answer(answer)
         finally:
             self._say = None
             if self._timer is not None:
@@ -144,5 +144,5 @@ class TaskConnection:
         if self._timer is not None:
             self._timer.cancel()
         if self._say is not None:
-            self._say(self._task_session.question())
+            self._say(self._task_session.make_question())
             self._timer = asyncio.get_running_loop().call_later(_BEAT, self.ask)

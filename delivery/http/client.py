@@ -262,9 +262,9 @@ def _read_error(answer: HttpResponse) -> tuple[str, str | None]:
 
 def _parse_error(answer: HttpResponse, body: bytes) -> dict[str, str]:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers.items()}
-    told = {"status_code": answer.status, "headers": headers, "body": body, "context": {}}
+    response = {"status_code": answer.status, "headers": headers, "body": body, "context": {}}
     try:
-        error = _PARSER.parse(told, _NO_SHAPE).get("Error", {})
+        error = _PARSER.parse(response, _NO_SHAPE).get("Error", {})
         return {name: _as_text(error[name]) for name in ("Code", "Message") if error.get(name) is not None}
     except Exception:  # botocore chokes on a body that is JSON but no object, in many ways
         return {}

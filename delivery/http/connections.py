@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell a call under way."""
         how = "closed" if error is None else "reset"
-        when = "in the midst of" if self._reader.began else "before"
+        when = "in the midst of" if self._reader.has_begun else "before"
         self._fail(CLOSED, f"the connection was {how} {when} the answer")
         self.lost.set_result(None)
         if self._timer is not None:

@@ -107,13 +107,13 @@ def batch_label(text: str) -> str:
     return text
 
 
-def given_batch(argv: Sequence[str]) -> str | None:
+def find_batch_label(argv: Sequence[str]) -> str | None:
     """Find the label of a command line that is wrong elsewhere, for its summary; None where there is none.
 
     Examples:
-        >>> given_batch(["--batch", "2024-01-02", "--interval", "x"]), given_batch(["--batch=b"])
+        >>> find_batch_label(["--batch", "2024-01-02", "--interval", "x"]), find_batch_label(["--batch=b"])
         ('2024-01-02', 'b')
-        >>> given_batch(["--batch"]), given_batch(["--batch", "2024-02-30"])
+        >>> find_batch_label(["--batch"]), find_batch_label(["--batch", "2024-02-30"])
         (None, None)
     """
     found = None

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
 
-from jobs.cli.arguments import given_batch
+from jobs.cli.arguments import find_batch_label
 from jobs.cli.deadline import Deadline
 from jobs.cli.file_names import require_writable_name
 from jobs.cli.interruption import Interruption
@@ -148,7 +148,7 @@ def _run(
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
             _tell([error, *_where(failure)])
-    summary = run.summary(arguments.batch if arguments else given_batch(argv), code, error)
+    summary = run.summary(arguments.batch if arguments else find_batch_label(argv), code, error)
     if lake is not None and arguments is not None:
         keep = partial(_keep, run, lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():

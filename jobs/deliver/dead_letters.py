@@ -53,21 +53,21 @@ class DeadLetters:
         return {row["code"]: row["count"] for row in sorted(counts, key=lambda row: (-row["count"], row["code"]))}
 
 
-def tell_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
+def log_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
     """Log how many events were refused by which code, and the commands to see them and to send them again."""
     try:
         codes = letters.codes(batches)
     except Exception as failure:  # another run may be writing them anew; how this one ends is known by now
         log.warning("the dead letters cannot be counted now: %s", type(failure).__name__)
     else:
-        counted = ", ".join(f"{code} {count:,}" for code, count in codes.items())
+        counts_by_code = ", ".join(f"{code} {count:,}" for code, count in codes.items())
         total = f"{sum(codes.values()):,}"
-        log.warning("%s events are in dead_letters, by the service's error code: %s", total, counted)
-    named = batches[:_MOST_BATCHES]
-    if len(named) < len(batches):
-        log.warning("the commands below are for the first %d of %d batches", len(named), len(batches))
-    log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(named).values()]))
-    retry = retry_command(letters.lake.root, letters.service, named, letters.config)
+        log.warning("%s events are in dead_letters, by the service's error code: %s", total, counts_by_code)
+    listed = batches[:_MOST_BATCHES]
+    if len(listed) < len(batches):
+        log.warning("the commands below are for the first %d of %d batches", len(listed), len(batches))
+    log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(listed).values()]))
+    retry = retry_command(letters.lake.root, letters.service, listed, letters.config)
     log.warning("to send them again, after mending it: %s", retry)
 
 
@@ -98,13 +98,13 @@ def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], c
         >>> retry_command("/lake", tracker, ["a", "b"], config)[:69]
         'for batch in a b; do spark-submit jobs/put_events.py --lake /lake --b'
     """
-    one = len(batches) == 1
-    before = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
-    where = ["--tracking-id", service.trackingId, "--region", service.region]
-    after = f"{shlex.join(where)}{_endpoint(service)}{write_put_options(config)} --retry-dead-letters"
-    label = shlex.quote(batches[0]) if one else '"$batch"'
-    command = f"{before} {label} {after}"
-    return command if one else f"for batch in {shlex.join(batches)}; do {command}; done"
+    is_single = len(batches) == 1
+    start = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
+    tracker_options = ["--tracking-id", service.trackingId, "--region", service.region]
+    options = f"{shlex.join(tracker_options)}{_endpoint(service)}{write_put_options(config)} --retry-dead-letters"
+    label = shlex.quote(batches[0]) if is_single else '"$batch"'
+    command = f"{start} {label} {options}"
+    return command if is_single else f"for batch in {shlex.join(batches)}; do {command}; done"
 
 
 def _endpoint(service: TrackerEndpoint) -> str:

@@ -31,7 +31,7 @@ from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
 from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_plan, account_for_totals, check_counts
 from jobs.ledger.plans import Kind
-from jobs.locking.locks import Lock, held
+from jobs.locking.locks import Lock, hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def start_deliveries(
         yield DeliveryRun(lake, service, config, run, display, timeline, rate_controller, deadline)
 
 
-def sendable(lake: Lake, batch: str) -> Manifest:
+def find_sendable(lake: Lake, batch: str) -> Manifest:
     """Find the publication of a batch that may be sent; log where a build since has failed its gate.
 
     Raises:
@@ -133,14 +133,14 @@ class DeliveryHooks:
     """Who is told how a delivery goes, as soon as it is known: what comes next may fail.
 
     Attributes:
-        account: is told what has changed in the batch's account.
-        ready: called right before something is sent, when the account is known; returns what to show.
-        sent: is told what came of the sending.
+        on_account: is told what has changed in the batch's account.
+        make_goal: called right before something is sent, when the account is known; returns what to show.
+        on_result: is told what came of the sending.
     """
 
-    account: Callable[[Account], None]
-    ready: Callable[[], ProgressGoal]
-    sent: Callable[[DeliveryResult], None]
+    on_account: Callable[[Account], None]
+    make_goal: Callable[[], ProgressGoal]
+    on_result: Callable[[DeliveryResult], None]
 
 
 def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks) -> DeliveryResult | None:
@@ -162,10 +162,10 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     known = ledger.find_totals() if kind == "batch" else None
     if known is not None:
         counts = account_for_totals(manifest, known)
-        hooks.account(counts)
+        hooks.on_account(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
-    with held(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
+    with hold_lock(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
         guard = JobGuard(delivery_run.lake.context, lambda: _reason_to_end(delivery_run, lock))
         with guard.guarding(), unfinished_if_rebuilt(delivery_run.lake.manifests, [manifest]):
             return _deliver(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
@@ -195,27 +195,27 @@ def _deliver(
     plan, before = planned.plan, planned.totals
     after = before
     account = account_for_plan(manifest, plan, before, after)
-    hooks.account(account)
+    hooks.on_account(account)
     check_counts(f"batch {manifest.batch}", account, before.unplanned)
-    sent = None
+    result = None
     if planned.requests is not None:
-        hooks.account({"requestsMinimum": plan.requests if plan.runId == run else planned.requests.count()})
-        delivery_run.display.begin(hooks.ready())
+        hooks.on_account({"requestsMinimum": plan.requests if plan.runId == run else planned.requests.count()})
+        delivery_run.display.begin(hooks.make_goal())
         delivery_run.timeline.begin(manifest.batch)
         keep = partial(ledger.write, plan, run)
         service_history = ServiceHistory(account["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
         dispatcher = Dispatcher(delivery_run.rate_controller, service_history=service_history)
         with resources.guard.paused():
-            sent = _send(delivery_run, planned.requests, dispatcher, lock, keep)
-        hooks.sent(sent)
-        hooks.account(_as_kept(account, sent.kept))
-        if sent.error is not None:
-            raise sent.error
+            result = _send(delivery_run, planned.requests, dispatcher, lock, keep)
+        hooks.on_result(result)
+        hooks.on_account(_account_for_receipts(account, result.events_by_status))
+        if result.error is not None:
+            raise result.error
         after = ledger.tally(plan)
         account = account_for_plan(manifest, plan, before, after)
-        hooks.account(account)
+        hooks.on_account(account)
     ledger.conclude(plan, after, account, run, lock.ensure)
-    return sent
+    return result
 
 
 def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
@@ -227,15 +227,15 @@ def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
     return delivery_run.run.reason_to_end(delivery_run.deadline)
 
 
-def _as_kept(account: Account, kept: Mapping[str, int]) -> Account:
+def _account_for_receipts(account: Account, events: Mapping[str, int]) -> Account:
     """Account for a sending by what its run made durable: all that can be said where the ledger cannot be read.
 
     Examples:
         >>> account = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
-        >>> _as_kept(account, {"delivered": 3, "refused": 1})
+        >>> _account_for_receipts(account, {"delivered": 3, "refused": 1})
         {'delivered': 3, 'deadLettered': 2, 'pending': 2}
     """
-    delivered, refused = kept.get("delivered", 0), kept.get("refused", 0)
+    delivered, refused = events.get("delivered", 0), events.get("refused", 0)
     return {
         "delivered": delivered,
         "deadLettered": account["deadLettered"] + refused,
@@ -251,20 +251,20 @@ def _send(
     keep: Callable[[list[OutcomeRow]], None],
 ) -> DeliveryResult:
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
-    asked = threading.Event()
+    end_requested = threading.Event()
     delivery_run.run.if_interrupted = UNDER_WAY
     if delivery_run.display.draws:
         stop_console_progress(requests.sparkSession)
     timeline = delivery_run.timeline
-    shown = (timeline.show, delivery_run.display.show)
-    hooks = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
-    with delivery_run.run.interruption.gently(asked.set), delivery_run.deadline.gently(asked.set):
+    viewers = (timeline.show, delivery_run.display.show)
+    hooks = MonitorHooks(keep, lock.check, end_requested, viewers, timeline.count_calls, timeline.keep)
+    with delivery_run.run.interruption.gently(end_requested.set), delivery_run.deadline.gently(end_requested.set):
         parts = divide_requests(requests, delivery_run.config.max_rate)
-        sent = send(parts, delivery_run.service, delivery_run.config, dispatcher, hooks)
+        result = send(parts, delivery_run.service, delivery_run.config, dispatcher, hooks)
     delivery_run.run.if_interrupted = SENT
-    return sent
+    return result
 
 
-def calls(sent: DeliveryResult) -> dict[str, Any]:
+def calls(result: DeliveryResult) -> dict[str, Any]:
     """Name what was called as the summary does."""
-    return {name: getattr(sent.progress.calls, name) for name in CALLS}
+    return {name: getattr(result.progress.calls, name) for name in CALLS}

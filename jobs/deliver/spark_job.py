@@ -61,7 +61,7 @@ def send(
                 f"--channel-port {config.channel_port}: cannot be listened on at {host}: {error}"
             ) from None
         job = SendingJob(parts, TaskConfig(service, address, config.max_in_flight))
-        return DeliveryMonitor(dispatcher, server, hooks).through(job)
+        return DeliveryMonitor(dispatcher, server, hooks).watch(job)
 
 
 class SendingJob:

@@ -179,7 +179,7 @@ class Lake:
 
     @contextmanager
     def unpublished(
-        self, batch: str, run_id: str, before: Manifest | None, upon: Iterable[Manifest] = ()
+        self, batch: str, run_id: str, before: Manifest | None, others: Iterable[Manifest] = ()
     ) -> Iterator[None]:
         """Delete what a run wrote of a batch if it ends before it has published it.
 
@@ -187,7 +187,7 @@ class Lake:
             batch: the label.
             run_id: the run's.
             before: the batch's newest manifest when the run began.
-            upon: other batches' publications that it reads.
+            others: other batches' publications that it reads.
 
         Raises:
             UnfinishedError: another run has published one of these since, and so swept what this one needed.
@@ -201,10 +201,10 @@ class Lake:
                 raise
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
                 newest = self._discard_unpublished(batch, run_id)
-            theirs = isinstance(error, ConfigurationError) and self.root not in str(error)  # a fault of the input's
-            said = theirs or isinstance(error, GateFailedError | UnfinishedError)
-            mine = newest is None or newest.runId == run_id or newest == before
-            rebuilt = None if said else (batch if not mine else self._rebuilt(upon))
+            is_input_fault = isinstance(error, ConfigurationError) and self.root not in str(error)
+            is_explained = is_input_fault or isinstance(error, GateFailedError | UnfinishedError)
+            is_current = newest is None or newest.runId == run_id or newest == before
+            rebuilt = None if is_explained else (batch if not is_current else self._rebuilt(others))
             if rebuilt is not None:
                 raise UnfinishedError(
                     f"batch {rebuilt}: another run published it meanwhile; nothing was changed: run this again"
@@ -218,9 +218,9 @@ class Lake:
             self.discard(batch, run_id)
         return newest
 
-    def _rebuilt(self, read: Iterable[Manifest]) -> str | None:
+    def _rebuilt(self, publications: Iterable[Manifest]) -> str | None:
         with suppress(Exception):  # the lake cannot be read: the error that ended the run says more
-            return next((one.batch for one in read if self.manifests.current(one.batch) != one), None)
+            return next((one.batch for one in publications if self.manifests.current(one.batch) != one), None)
         return None
 
     def discard(self, batch: str, run_id: str) -> None:
@@ -268,8 +268,8 @@ class Lake:
         except AnalysisException as error:
             if "PATH_NOT_FOUND" not in str(error):
                 raise
-            gone = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
-            raise self._explain_gone(gone, folders[gone], 0) from None
+            missing = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
+            raise self._explain_gone(missing, folders[missing], 0) from None
         counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
         if counted and (len(counted) < len(folders) or bytes_of(rows) != sum(counted.values())):
             for folder, size in counted.items():
@@ -278,14 +278,14 @@ class Lake:
                     raise self._explain_gone(folder, folders[folder], there)
         return rows
 
-    def _explain_gone(self, folder: str, manifest: Manifest, there: int) -> JobError:
+    def _explain_gone(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
         if self._rebuilt([manifest]) is not None:
             return UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again")
         wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
         what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
         return ConfigurationError(
-            f"batch {manifest.batch}: {folder} holds {there:,} bytes of data, and {what}: files were deleted, cut "
-            "short or added since; build the batch again, from its --input"
+            f"batch {manifest.batch}: {folder} holds {found_bytes:,} bytes of data, and {what}: files were deleted, "
+            "cut short or added since; build the batch again, from its --input"
         )
 
     def explain(self, error: BaseException) -> JobError | None:

@@ -98,7 +98,7 @@ class Ledger:
 
     def find_totals(self) -> DeliveryTotals | None:
         """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
-        found = self._plans.standings({self._batch: self._manifest.runId}).get(self._batch)
+        found = self._plans.delivery_states({self._batch: self._manifest.runId}).get(self._batch)
         return found if isinstance(found, DeliveryTotals) else None
 
     def plan(self, kind: Kind, run: str, ensure: Callable[[], None]) -> PlannedDelivery:
@@ -116,17 +116,17 @@ class Ledger:
         """
         self._epoch = self._tracker.next_epoch()
         self._receipts.sweep(ensure)
-        left = self._plans.find_open(self._batch)
-        kept = [each for each in left if each.kind == "batch" and each.source == self._manifest.runId][-1:]
-        taken_up = None
+        open_plans = self._plans.find_open(self._batch)
+        kept = [each for each in open_plans if each.kind == "batch" and each.source == self._manifest.runId][-1:]
+        resumed = None
         if kind == "batch":
             kept = [each for each in kept if not self._tracker.has_others_since(each)]
-            taken_up = next(((each, tally) for each in kept if (tally := self._whole_tally(each)) is not None), None)
-            kept = [taken_up[0]] if taken_up is not None else []
-        again = _again(kind, left, self._epoch)
-        plan, tally = taken_up or self._make_plan(kind, run, again, ensure)
+            resumed = next(((each, tally) for each in kept if (tally := self._tally_if_whole(each)) is not None), None)
+            kept = [resumed[0]] if resumed is not None else []
+        again = _epoch_to_begin_from(kind, open_plans, self._epoch)
+        plan, tally = resumed or self._make_plan(kind, run, again, ensure)
         ensure()
-        for each in left:
+        for each in open_plans:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
@@ -136,7 +136,7 @@ class Ledger:
         requests = self._requests(plan)
         paths = self._receipts.paths(plan.runId)
         if not paths:
-            return _with(requests, "ended", "array<string>")
+            return _add_null_column(requests, "ended", "array<string>")
         return unfinished_requests(requests, read_receipts(self._lake, paths))
 
     def tally(self, plan: Plan) -> EventTotals:
@@ -185,11 +185,11 @@ class Ledger:
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
         if not refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
-        around = [self._batch], plan.span
+        batch_and_span = [self._batch], plan.span
         rows = dead_letter_rows(
             self._events(),
-            read_receipts(self._lake, self._tracker.paths(*around)),
-            _with_epoch(self._lake, self._tracker.refusals(*around), REFUSALS),
+            read_receipts(self._lake, self._tracker.paths(*batch_and_span)),
+            _with_epoch(self._lake, self._tracker.refusals(*batch_and_span), REFUSALS),
         ).select(*DEAD_LETTERS.names)
         rows.write.mode("overwrite").parquet(f"{folder}/runId={run}")
         older = [name for name in self._lake.files.children(folder) if name != f"runId={run}"]
@@ -197,7 +197,7 @@ class Ledger:
         for name in older:
             self._lake.files.delete(f"{folder}/{name}")
 
-    def _whole_tally(self, plan: Plan) -> EventTotals | None:
+    def _tally_if_whole(self, plan: Plan) -> EventTotals | None:
         """Count the events of a plan; None where requests were lost, as by a power loss: it has to be made anew."""
         tally = self.tally(plan)
         if tally.planned == plan.events:
@@ -213,7 +213,7 @@ class Ledger:
         """Choose events, pack them, and fix the plan."""
         log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
         events = self._events()
-        span = _span(events)
+        span = _find_span(events)
         paths = self._tracker.paths([self._batch], span)
         # Without receipts there is no join, which would shuffle every event to find nothing.
         joined = with_states(self._lake, events, paths)
@@ -316,15 +316,15 @@ def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
 def with_states(lake: Lake, events: DataFrame, paths: list[str]) -> DataFrame:
     """Say of events how they ended, by receipts: columns `status` and `epoch` of the last word, null of none."""
     if not paths:
-        return _with(_with(events, "status", "string"), "epoch", "bigint")
+        return _add_null_column(_add_null_column(events, "status", "string"), "epoch", "bigint")
     return events.join(final_statuses(read_receipts(lake, paths)), "eventId", "left")
 
 
-def _again(kind: Kind, left: list[Plan], epoch: int) -> int:
+def _epoch_to_begin_from(kind: Kind, open_plans: list[Plan], epoch: int) -> int:
     """Say from which epoch on words count: for an interrupted `resend` that goes on, from its beginning."""
     if kind != "resend":
         return 0
-    return next((plan.again for plan in reversed(left) if plan.kind == "resend"), epoch)
+    return next((plan.again for plan in reversed(open_plans) if plan.kind == "resend"), epoch)
 
 
 def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
@@ -333,7 +333,7 @@ def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
     return rows.withColumn("epoch", epoch_in(F.col("_metadata.file_name")) if paths else F.lit(0).cast("bigint"))
 
 
-def _with(rows: DataFrame, name: str, kind: str) -> DataFrame:
+def _add_null_column(rows: DataFrame, name: str, kind: str) -> DataFrame:
     return rows.withColumn(name, F.lit(None).cast(kind))
 
 
@@ -341,6 +341,6 @@ def _by_status(events: DataFrame) -> dict[str | None, int]:
     return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
 
 
-def _span(events: DataFrame) -> TimeSpan:
+def _find_span(events: DataFrame) -> TimeSpan:
     found = sent_span(events).collect()[0]
     return TimeSpan(found["since"], found["until"]) if found["derived"] else TimeSpan(None, None)

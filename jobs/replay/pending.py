@@ -43,7 +43,7 @@ def find_pending_events(lake: Lake, service: TrackerEndpoint, manifests: Sequenc
     Of a batch without events nothing is left, though no delivery has said so.
     """
     tracker = TrackerLedger(lake, service)
-    known = tracker.plans.standings({manifest.batch: manifest.runId for manifest in manifests})
+    known = tracker.plans.delivery_states({manifest.batch: manifest.runId for manifest in manifests})
     settled = {manifest.batch: DeliveryTotals(0, 0) for manifest in manifests if not manifest.events}
     settled |= {batch: each for batch, each in known.items() if isinstance(each, DeliveryTotals)}
     done = [manifest for manifest in manifests if manifest.batch in settled]

@@ -66,7 +66,7 @@ class Driver:
     def keep(self) -> None:
         """Take what came, as the driver does about once a second: where it does not, no task may call any more."""
         self.kept += self.server.call(self.dispatcher.take)
-        self.server.call(self.dispatcher.kept)
+        self.server.call(self.dispatcher.confirm_durable)
 
     def wait_for(self, tasks: int) -> None:
         """Wait until so many attempts are heard."""

@@ -232,7 +232,7 @@ def test_a_task_goes_to_the_executors_as_plain_values() -> None:
     text = pickle.dumps(TaskDelivery(TERMS))
     copy = pickle.loads(text)
     assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, max_in_flight=4))
-    assert (copy.task_config.in_flight, copy.task_config.retry.budget) == (3, 7.0)
+    assert (copy.task_config.max_in_flight, copy.task_config.retry.budget) == (3, 7.0)
     assert copy.task_config.address.secret == "secret-of-the-delivery"
     assert b"emulator-secret" not in text and b"AKIDEMULATOR" not in text
 

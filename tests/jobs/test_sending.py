@@ -119,7 +119,7 @@ def test_a_lost_lock_ends_the_sending_with_what_was_sent_kept(spark: SparkSessio
     assert 20 < accepted < 600
     assert len(kept) == accepted
     assert isinstance(sent.error, UnfinishedError) and str(sent.error) == "lost"
-    assert sent.kept == {"delivered": 2 * accepted}
+    assert sent.events_by_status == {"delivered": 2 * accepted}
 
 
 def test_tasks_are_as_many_as_the_rate_needs_and_the_cluster_has_slots_for(spark: SparkSession) -> None:

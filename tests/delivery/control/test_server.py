@@ -61,7 +61,7 @@ class Sender:
     in_flight: int = 0
     starved: bool = True
     exhausted: bool = False
-    when_news: Callable[[], None] = lambda: None
+    on_news: Callable[[], None] = lambda: None
 
     def pump(self) -> None:
         pass
@@ -75,7 +75,7 @@ class Task:
         self.name = name
         self.rate_lease = RateLease(loop.time)
         self.task_session = TaskSession(self.rate_lease, Sender(), loop.time)  # type: ignore[arg-type]
-        self.task_session._wants = lambda: None  # type: ignore[method-assign] - as much as there is
+        self.task_session._wanted_rate = lambda: None  # type: ignore[method-assign] - as much as there is
         self.line = TaskConnection(address, TaskAttempt(name, part), self.task_session, loop.time)
         self.reported = 0
         self.holding = loop.create_task(self.line.hold())
@@ -93,7 +93,7 @@ class Task:
     @property
     def told(self) -> bool:
         """Whether the driver has said to have everything."""
-        return not list(self.task_session.untold())
+        return not list(self.task_session.unacknowledged())
 
     async def go(self) -> None:
         self.line.leave(complete=True)
@@ -204,7 +204,7 @@ async def ask_no_more(patch: pytest.MonkeyPatch, *some: Task) -> None:
         patch.setattr(module, "_SILENT", NEVER)
     for task in some:
         task.line.ask()
-    await until(lambda: not any(task.task_session._asked for task in some))
+    await until(lambda: not any(task.task_session._question_times for task in some))
 
 
 # Lines that break.
@@ -253,7 +253,7 @@ def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_agai
         async with tasks(address, 0) as (task,):
             await until(lambda: task.rate_lease.rate == LIMIT)
             await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
-            await until(lambda: not task.rate_lease.owned)
+            await until(lambda: not task.rate_lease.is_owned)
             assert (task.rate_lease.rate, task.rate_lease.stopped) == (0.0, False)
 
     run(scenario)
@@ -314,7 +314,7 @@ def test_a_driver_that_is_silent_for_long_is_given_up() -> None:
             relay.freeze()
             await until(lambda: task.rate_lease.stopped)
             await task.go()
-            assert len(list(task.task_session.untold())) == 3
+            assert len(list(task.task_session.unacknowledged())) == 3
 
     run(scenario)
 
@@ -330,7 +330,7 @@ def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) ->
         task.report(3)
         await until(lambda: task.rate_lease.stopped)
         await task.go()
-        assert len(list(task.task_session.untold())) == 3
+        assert len(list(task.task_session.unacknowledged())) == 3
 
     asyncio.run(scenario())
 
@@ -342,7 +342,7 @@ def test_what_takes_long_to_come_is_no_silence() -> None:
         tell_of(dispatcher, 0, 1_000_000)
         async with tasks(address, 0, 1) as (successor, other):
             await until(lambda: successor.rate_lease.done.has(f"{999_999:016x}"))
-            await until(lambda: successor.rate_lease.owned and other.rate_lease.owned)
+            await until(lambda: successor.rate_lease.is_owned and other.rate_lease.is_owned)
             assert not successor.rate_lease.done.has(f"{1_000_000:016x}")
 
     run(scenario)
@@ -363,7 +363,7 @@ def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.Monk
             for _ in range(3):
                 relay.cut()
                 before = relay.connections
-                await until(lambda before=before: relay.connections > before and task.rate_lease.owned)
+                await until(lambda before=before: relay.connections > before and task.rate_lease.is_owned)
                 await until(lambda: task.rate_lease.rate == LIMIT)
             assert len(relay.to_task[0]) > 2_000_000
             assert all(len(said) < 20_000 for said in relay.to_task[1:])
@@ -375,9 +375,9 @@ def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.Monk
 
 def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
     """Have so many of a part's requests ended before."""
-    dispatcher.come("before", part)
+    dispatcher.add_attempt("before", part)
     for number in range(count):
-        dispatcher._parts.ended(part).add(f"{number:016x}")
+        dispatcher._parts.ended_log(part).add(f"{number:016x}")
 
 
 # Strangers.
@@ -510,7 +510,7 @@ def test_what_was_overheard_can_be_said_to_nobody_again() -> None:
             await task.go()
             overheard = relay
         dispatcher.take()
-        dispatcher.kept()
+        dispatcher.confirm_durable()
         reader, writer = await asyncio.open_connection(address.host, address.port)
         await reader.readline()
         writer.write(bytes(overheard.to_driver[0]))
@@ -534,7 +534,7 @@ async def expect_no_driver(overheard: Relay) -> None:
         task = Task(replace(overheard.address, port=listener.sockets[0].getsockname()[1]), "a")
         with pytest.raises(DriverNotReachedError) as error:
             await task.holding
-    assert not task.rate_lease.owned
+    assert not task.rate_lease.is_owned
     assert overheard.address.secret not in str(error.value)
 
 
