@@ -29,7 +29,7 @@ from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.lake.manifests import Manifest
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_plan, account_for_totals, check_counts
+from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_totals, check_counts
 from jobs.ledger.plans import Kind
 from jobs.locking.locks import Lock, hold_lock
 
@@ -192,11 +192,9 @@ def _deliver(
     ledger, lock = resources.ledger, resources.lock
     run = delivery_run.run.runId
     planned = ledger.plan(kind, run, lock.ensure)
-    plan, before = planned.plan, planned.totals
-    after = before
-    account = account_for_plan(manifest, plan, before, after)
+    plan, account = planned.plan, planned.account
     hooks.on_account(account)
-    check_counts(f"batch {manifest.batch}", account, before.unplanned)
+    check_counts(f"batch {manifest.batch}", account, planned.totals.unplanned)
     result = None
     if planned.requests is not None:
         hooks.on_account({"requestsMinimum": plan.requests if plan.runId == run else planned.requests.count()})
@@ -211,10 +209,9 @@ def _deliver(
         hooks.on_account(_account_for_receipts(account, result.events_by_status))
         if result.error is not None:
             raise result.error
-        after = ledger.tally(plan)
-        account = account_for_plan(manifest, plan, before, after)
-        hooks.on_account(account)
-    ledger.conclude(plan, after, account, run, lock.ensure)
+        planned = ledger.recount(planned)
+        hooks.on_account(planned.account)
+    ledger.conclude(planned, run, lock.ensure)
     return result
 
 

@@ -65,12 +65,14 @@ class PlannedDelivery:
     Attributes:
         plan: it.
         totals: its events by what has become of them.
+        account: of the batch, in this run.
         requests: those that have not ended, whole or in part: `ended` names the parts that have. None where nothing is
             pending.
     """
 
     plan: Plan
     totals: EventTotals
+    account: Account
     requests: DataFrame | None
 
 
@@ -130,7 +132,8 @@ class Ledger:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
-        return PlannedDelivery(plan, tally, self._unfinished_requests(plan) if tally.pending else None)
+        requests = self._unfinished_requests(plan) if tally.pending else None
+        return PlannedDelivery(plan, tally, account_for_plan(self._manifest, plan, tally, tally), requests)
 
     def _unfinished_requests(self, plan: Plan) -> DataFrame:
         requests = self._requests(plan)
@@ -138,6 +141,12 @@ class Ledger:
         if not paths:
             return _add_null_column(requests, "ended", "array<string>")
         return unfinished_requests(requests, read_receipts(self._lake, paths))
+
+    def recount(self, planned: PlannedDelivery) -> PlannedDelivery:
+        """Count anew what has become of a plan's events, now that it was sent."""
+        totals = self.tally(planned.plan)
+        account = account_for_plan(self._manifest, planned.plan, planned.totals, totals)
+        return PlannedDelivery(planned.plan, totals, account, None)
 
     def tally(self, plan: Plan) -> EventTotals:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
@@ -160,22 +169,21 @@ class Ledger:
         """
         self._receipts.write(self._epoch, plan.runId, run, rows)
 
-    def conclude(self, plan: Plan, totals: EventTotals, account: Account, run: str, ensure: Callable[[], None]) -> None:
+    def conclude(self, planned: PlannedDelivery, run: str, ensure: Callable[[], None]) -> None:
         """Write the batch's dead letters; check its account; end a plan of which nothing is pending.
 
         Args:
-            plan: of the delivery.
-            totals: its events by what has become of them.
-            account: the batch's.
+            planned: how far the plan is.
             run: the run's id.
             ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
 
         Raises:
             CountsError: the account does not add up.
         """
+        plan, account = planned.plan, planned.account
         self._write_dead_letters(plan, account["deadLettered"], run, ensure)
-        check_counts(f"batch {self._batch}", account, totals.unplanned)
-        if not totals.pending:
+        check_counts(f"batch {self._batch}", account, planned.totals.unplanned)
+        if not planned.totals.pending:
             ensure()
             delivered = account["alreadyDelivered"] + account["delivered"]
             self._plans.end(plan, DeliveryTotals(delivered, account["deadLettered"]))
