@@ -48,7 +48,7 @@ class _Server(ControlServer):
     def hang_up(self) -> None:
         assert self._listener is not None
         self._listener.close()
-        for talk in self._talks:
+        for talk in self._conversations:
             talk.cancel()
 
 

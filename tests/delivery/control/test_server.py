@@ -233,7 +233,7 @@ def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.rate_lease.rate == LIMIT)
             relay.freeze()
-            await until(lambda: server.call(lambda: not server._ways))
+            await until(lambda: server.call(lambda: not server._connections))
             await until(lambda: relay.connections > 1)
             task.report(10)
             relay.thaw()
@@ -252,7 +252,7 @@ def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_agai
     async def scenario(server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,):
             await until(lambda: task.rate_lease.rate == LIMIT)
-            await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
+            await until(lambda: server.call(lambda: [way[0].close() for way in server._connections.values()]))
             await until(lambda: not task.rate_lease.is_owned)
             assert (task.rate_lease.rate, task.rate_lease.stopped) == (0.0, False)
 
@@ -394,7 +394,7 @@ class Spoken:
         self.reader, self.writer = await asyncio.open_connection(self._address.host, self._address.port)
         mine, theirs = nonce(), await self.reader.readline()
         self._to_driver, self._to_task = message_macs(self._address.secret, theirs, mine)
-        self.writer.write(mine + self._to_driver.close(self._hello))
+        self.writer.write(mine + self._to_driver.sign(self._hello))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -418,12 +418,12 @@ class Spoken:
             "failing": (0, 0),
             "others": False,
         }
-        self.writer.write(self._to_driver.close({**question, **said}))
+        self.writer.write(self._to_driver.sign({**question, **said}))
         await self.writer.drain()
 
     async def hear(self) -> dict[str, Any]:
         async with asyncio.timeout(SOON):
-            return self._to_task.open(await self.reader.readline())
+            return self._to_task.verify(await self.reader.readline())
 
     async def is_hung_up(self) -> bool:
         return await hangs_up(self.reader)
@@ -552,7 +552,7 @@ def test_many_silent_strangers_keep_nobody_out() -> None:
 
 
 def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("delivery.control.server._MOST_STRANGERS", 20)
+    monkeypatch.setattr("delivery.control.server._MOST_UNAUTHENTICATED", 20)
     monkeypatch.setattr("delivery.control.server._SILENT", 10 * SOON)
 
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
@@ -609,7 +609,7 @@ def test_a_server_that_is_closed_leaves_nothing_behind(caplog: pytest.LogCapture
                 await deaf.say(number=number)
             some = [Task(address, f"task-{number}", number) for number in range(5)]
             await until(lambda: all(task.line._reached for task in some))
-            await until(lambda: server.call(server._ways["deaf"][0].transport.get_write_buffer_size))
+            await until(lambda: server.call(server._connections["deaf"][0].transport.get_write_buffer_size))
             connections = [await asyncio.open_connection(address.host, address.port) for _ in range(5)]
         for reader, writer in connections:
             await reader.readline()

@@ -245,7 +245,7 @@ def test_the_longest_question_fits_a_line(task: Task) -> None:
     for _ in range(200):
         task.task_session.report(outcome_row(Outcome(request, "refused", refusal, 3, datetime.now(UTC), 7)))
     task.sender.refusal = refusal
-    line = MessageMac(b"key").close(task.task_session.make_question())
+    line = MessageMac(b"key").sign(task.task_session.make_question())
     assert 1_000_000 < len(line) <= LONGEST_LINE
 
 
