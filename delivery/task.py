@@ -200,7 +200,7 @@ def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
 
 
 def unreported_outcomes(what: UnreportedOutcomes) -> Iterator[pa.RecordBatch]:
-    """Write what the driver does not know as rows of LEFT."""
+    """Write what the driver does not know as rows of `UNREPORTED_SCHEMA`."""
     rows = [{"attempt": what.attempt, "number": number, "outcome": json.dumps(row)} for number, row in what.rows]
     if rows:
         yield pa.RecordBatch.from_pylist(rows, schema=UNREPORTED_SCHEMA)
