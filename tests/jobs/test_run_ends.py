@@ -115,15 +115,15 @@ def test_what_ends_a_sending_without_executors_is_told_by_5_and_a_summary(
 ) -> None:
     """The slots are taken when the sending begins; its deadline passes; what comes after it has no slots either."""
     lay(spark, lake, days(1, 2, 4))
-    server, original = serve(), Ledger.remaining
+    server, original = serve(), Ledger.plan
     with ExitStack() as stack:
 
-        def remaining(ledger: Ledger, plan: Any) -> Any:
-            found = original(ledger, plan)
+        def plan(ledger: Ledger, *arguments: Any) -> Any:
+            planned = original(ledger, *arguments)
             stack.enter_context(every_slot_taken(spark, tmp_path))
-            return found
+            return planned
 
-        monkeypatch.setattr(Ledger, "remaining", remaining)
+        monkeypatch.setattr(Ledger, "plan", plan)
         ended = replay(lake, day(0), day(0), "--max-duration", "20s", url=server.endpoint_url)
     assert (ended.code, ended.summary["exitCode"], ended.summary["pending"]) == (5, 5, 8)
     assert ended.said[0].startswith("--max-duration: ")
