@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every clickstream job."""
+    """The exit codes of a job that are told apart here. `jobs/errors.py` has all; Airflow does not have that module."""
 
     DONE = 0
-    OUR_FAULT = 1
     CONFIGURATION = 2
     GATE_FAILED = 3
     DEAD_LETTERS = 4
-    INTERRUPTED = 5
 
 
 DONE = (ExitCode.DONE, ExitCode.DEAD_LETTERS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from delivery.model import Response
-from delivery.responses import ResponseMeaning, interpret_response
+from delivery.responses import ResponseMeaning
 
 _SMOOTH: Final = 0.1
 """The weight of the newest call in the mean latency."""
@@ -63,10 +63,15 @@ class CallStatistics:
         self.retried += again
         self.requests += not again
 
-    def end(self, answer: Response, seconds: float) -> None:
-        """Count a call that has ended."""
+    def end(self, answer: Response, what: ResponseMeaning, seconds: float) -> None:
+        """Count a call that has ended.
+
+        Args:
+            answer: that it came back with.
+            what: the answer means.
+            seconds: that it took.
+        """
         self.ended += 1
-        what = interpret_response(answer)
         self.throttled += what is ResponseMeaning.THROTTLED
         if what is ResponseMeaning.DELIVERED:
             self.acknowledged += 1

@@ -134,13 +134,13 @@ def interpret_response(answer: Response) -> ResponseMeaning:
     """
     if answer.errorCode is None:
         return ResponseMeaning.DELIVERED
-    named = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
+    has_code = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
     if answer.httpStatus is None and answer.errorCode in _SET_UP:
         return ResponseMeaning.STOP
-    return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, named)
+    return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, has_code)
 
 
-def _by_status(status: int | None, named: bool) -> ResponseMeaning:
+def _by_status(status: int | None, has_code: bool) -> ResponseMeaning:
     if status in _NEVER:
         return ResponseMeaning.STOP
     if status is None or status == 408 or status >= 500:
@@ -148,4 +148,4 @@ def _by_status(status: int | None, named: bool) -> ResponseMeaning:
     if status == 429:
         return ResponseMeaning.THROTTLED
     # Only these can be about what a request holds. A redirect, a proxy's 407 or a nameless 400 refuses no event.
-    return ResponseMeaning.REFUSED if status == 413 or (status == 400 and named) else ResponseMeaning.STOP
+    return ResponseMeaning.REFUSED if status == 413 or (status == 400 and has_code) else ResponseMeaning.STOP

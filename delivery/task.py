@@ -25,8 +25,8 @@ from delivery.http.client import connect
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import Outcome, OutcomeRow, Request
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestBuffer
 from delivery.sender.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000
@@ -41,13 +41,13 @@ class TaskConfig:
     Attributes:
         service: where requests go.
         address: of the driver.
-        in_flight: calls under way at once, at the most, in each task.
+        max_in_flight: calls under way at once, at the most, in each task.
         retry: when to call again.
     """
 
     service: TrackerEndpoint
     address: DriverAddress
-    in_flight: int = 256
+    max_in_flight: int = 256
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -108,15 +108,14 @@ async def _send(
     task_config: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]
 ) -> list[tuple[int, OutcomeRow]]:
     loop = asyncio.get_running_loop()
-    service = connect(task_config.service, task_config.in_flight)
+    service = connect(task_config.service, task_config.max_in_flight)
     rate_lease = RateLease(_seconds)
-    sender = Sender(
-        service, rate_lease, task_config.retry, WallClock(lambda: datetime.now(UTC), loop.time), task_config.in_flight
-    )
+    clock = WallClock(lambda: datetime.now(UTC), loop.time)
+    sender = Sender(service, rate_lease, task_config.retry, clock, task_config.max_in_flight)
     buffer = RequestBuffer(lambda: _soon(loop, sender.pump))
     task_session = TaskSession(rate_lease, sender, _seconds)
     line = TaskConnection(task_config.address, attempt, task_session, _seconds)
-    sender.when_news = line.ask
+    sender.on_news = line.ask
     started.set_result(buffer)
     sending = loop.create_task(sender.send(buffer, lambda outcome: task_session.report(row(outcome))))
     holding = loop.create_task(line.hold())
@@ -131,7 +130,7 @@ async def _send(
         sending.result()
     finally:
         await service.close()
-    return list(task_session.untold())
+    return list(task_session.unacknowledged())
 
 
 def row(outcome: Outcome) -> OutcomeRow:
@@ -201,7 +200,7 @@ def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
 
 
 def unreported_outcomes(what: UnreportedOutcomes) -> Iterator[pa.RecordBatch]:
-    """Write what the driver does not know as rows of LEFT."""
+    """Write what the driver does not know as rows of `UNREPORTED_SCHEMA`."""
     rows = [{"attempt": what.attempt, "number": number, "outcome": json.dumps(row)} for number, row in what.rows]
     if rows:
         yield pa.RecordBatch.from_pylist(rows, schema=UNREPORTED_SCHEMA)

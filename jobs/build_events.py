@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, Final
 
 if __name__ == "__main__":
-    # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
-    told = ""
-    if lacking := [name.replace("_", "-") for name in ("jobs", "great_expectations") if not find_spec(name)]:
-        told = f"the driver's Python lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, "
-        told += "pip the rest"
-    if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
-        told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
-    if told:
-        summary = json.dumps({"job": "build_events", "batch": None, "exitCode": 2, "error": told})
-        for stream, line in ((2, "error: " + told), (1, summary)):
-            with suppress(OSError):  # nobody may be there to read it
-                os.write(stream, (line + "\n").encode())
+    try:
+        from jobs.cli.preflight import run_preflight
+    except ImportError:  # nothing of ours is there: the script itself says so
+        error = "the driver's Python lacks jobs: --py-files clickstream_events.zip brings jobs, pip the rest"
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - no module of ours can be imported
+        print(json.dumps({"job": "build_events", "batch": None, "exitCode": 2, "error": error}))  # noqa: T201 - as above
         sys.exit(2)
-
-    from jobs.cli.early_signals import EarlySignals
-
-    EarlySignals("build_events", "nothing was published; run it again: it starts over").listen()
+    run_preflight("build_events", ["great_expectations"], "nothing was published; run it again: it starts over")
 
 from datetime import UTC, datetime
 
@@ -39,8 +27,9 @@ from pyspark.sql import DataFrame, SparkSession
 from expectations.gate import FAILED
 from expectations.interval import Interval
 from expectations.page import OVERRULED, GateReport
+from expectations.thresholds import Thresholds
 from jobs.building.batch_rows import BuildConfig, BuildResult, RunOutput, build_rows
-from jobs.building.counts import conserve_retried, count_attempts, whole
+from jobs.building.counts import check_retried, count_attempts, count_whole_batch
 from jobs.building.event_timeline import find_event_timeline
 from jobs.building.history import BuildHistory, check_history, find_history, warn_of_changed
 from jobs.building.quality import (
@@ -63,11 +52,11 @@ from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock
-from jobs.locking.locks import Lock, held
+from jobs.locking.locks import Lock, hold_lock
 from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
 from jobs.reading.sources import read_again, read_records
 from jobs.report.data_docs import DataDocs
-from transforms.schemas import QUARANTINE
+from transforms.mapping.model import EventMapping
 from transforms.sessions import SessionLimits
 
 _MOST_PERMITTED: Final = 5
@@ -81,7 +70,7 @@ class Arguments:
     """The command line, checked.
 
     Attributes:
-        input: paths or globs of the batch's raw logs; none where its quarantine is retried.
+        input: paths or globs of the batch's raw logs; none where its quarantine is retried instead.
         mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         batch: the batch's label.
@@ -90,7 +79,6 @@ class Arguments:
         thresholds: path of the gate's thresholds; None for the defaults.
         lenient: whether a batch that fails its gate passes, marked.
         as_of: the run's time, aware.
-        retry_quarantine: whether the batch's quarantine is taken through again, instead of new input.
         interval: the time that the batch is of; None where its label, or its last publication, says it.
         allow_empty: whether the batch may be empty.
         rekey: whether events that were delivered may get other eventIds.
@@ -105,7 +93,6 @@ class Arguments:
     thresholds: str | None
     lenient: bool
     as_of: datetime
-    retry_quarantine: bool
     interval: Interval | None
     allow_empty: bool
     rekey: bool
@@ -158,21 +145,20 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--rekey", action="store_true", help="let events that were delivered get other eventIds: they are sent again"
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     return Arguments(
-        input=tuple(given.input),
-        mapping=given.mapping,
-        lake=given.lake,
-        batch=given.batch,
-        limits=SessionLimits(given.session_gap, given.max_session),
-        look_back=given.look_back,
-        thresholds=given.thresholds,
-        lenient=given.on_gate_failure == "warn",
-        as_of=given.as_of or datetime.now(UTC),
-        retry_quarantine=given.retry_quarantine,
-        interval=given.interval,
-        allow_empty=given.allow_empty,
-        rekey=given.rekey,
+        input=tuple(options.input),
+        mapping=options.mapping,
+        lake=options.lake,
+        batch=options.batch,
+        limits=SessionLimits(options.session_gap, options.max_session),
+        look_back=options.look_back,
+        thresholds=options.thresholds,
+        lenient=options.on_gate_failure == "warn",
+        as_of=options.as_of or datetime.now(UTC),
+        interval=options.interval,
+        allow_empty=options.allow_empty,
+        rekey=options.rekey,
     )
 
 
@@ -193,29 +179,53 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     # True until this run publishes: a run that ends before says what the batch still is.
     run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
-        build_config, gate = configure(spark, arguments)
-        lake.prepare(arguments.batch)
+        mapping, thresholds = read_user_files(spark, arguments.mapping, arguments.thresholds)
+        build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
+        gate = Gate(
+            allow_rekeying(thresholds) if arguments.rekey else thresholds, arguments.lenient, arguments.allow_empty
+        )
+        spec = BatchSpec(arguments.batch, arguments.input, arguments.interval, arguments.look_back)
+        lake.prepare(spec.batch)
         docs = DataDocs(lake)
         with (
-            held(lake.files, lake.root, batch_lock(arguments.batch), run.runId) as lock,
+            hold_lock(lake.files, lake.root, batch_lock(spec.batch), run.runId) as lock,
             StageDisplay(find_terminal(), partial(count_spark_tasks, spark)) as stages,
         ):
-            judged = build_and_publish(BuildContext(spark, lake, arguments, run, build_config, gate, lock, stages))
-            if judged is None:
+            gate_report = build_and_publish(BuildContext(spark, lake, run, spec, build_config, gate, lock, stages))
+            if gate_report is None:
                 return Exit.DONE
             run.if_interrupted = (
-                f"the build had ended by then, its gate {judged.gate}: all that may be missing is its page"
+                f"the build had ended by then, its gate {gate_report.gate}: all that may be missing is its page"
             )
-            warn(judged)
-            warn_of_changed(lake.manifests, arguments.batch)
-            docs.show(judged, run.report.file_name(run.job, run.runId))
-    if judged.gate == FAILED:
-        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
+            log_warnings(gate_report)
+            warn_of_changed(lake.manifests, spec.batch)
+            docs.show(gate_report, run.report.file_name(run.job, run.runId))
+    if gate_report.gate == FAILED:
+        raise GateFailedError(
+            *describe_failure(gate_report), f"{docs.page(gate_report.batch)} shows why; mend what broke, build it again"
+        )
     return Exit.DONE
 
 
 def _passed_run(current: Manifest | None) -> str | None:
     return current.runId if current is not None and current.gate != FAILED else None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """Which batch is built, and from what.
+
+    Attributes:
+        batch: the label.
+        input: paths or globs of its raw logs; none where its quarantine is retried.
+        interval: the time that it is of; None where its label, or its last publication, says it.
+        look_back: how many batches before it hold events that may be repeated.
+    """
+
+    batch: str
+    input: tuple[str, ...]
+    interval: Interval | None
+    look_back: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +235,8 @@ class BuildContext:
     Attributes:
         spark: the session.
         lake: the tables.
-        arguments: of the command line.
         run: is told what is found.
+        spec: the batch.
         build_config: how records become rows.
         gate: how the batch is judged.
         lock: on the batch.
@@ -235,8 +245,8 @@ class BuildContext:
 
     spark: SparkSession
     lake: Lake
-    arguments: Arguments
     run: Run
+    spec: BatchSpec
     build_config: BuildConfig
     gate: Gate
     lock: Lock
@@ -249,72 +259,70 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
     Returns:
         What the gate says of it; None where there is no quarantine to retry.
     """
-    lake, arguments, run, build_config = context.lake, context.arguments, context.run, context.build_config
+    lake, run, build_config = context.lake, context.run, context.build_config
+    batch, look_back = context.spec.batch, context.spec.look_back
     stages = context.stages
     run.interruption.check(run.if_interrupted)  # others may have been waited for
-    version, found = lake.manifests.next_version(arguments.batch), lake.manifests.publications(arguments.batch)
+    version, found = lake.manifests.next_version(batch), lake.manifests.publications(batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
-    before = retriable(lake, found.current, arguments.batch, build_config) if arguments.retry_quarantine else None
+    before = None if context.spec.input else find_retriable(lake, found.current, batch, build_config)
     if before is not None and not before.quarantined:
         run.counters.update(gate=before.gate, kept=None)
         return None
-    run_output = RunOutput(lake, arguments.batch, run.runId)
-    given = given_interval(arguments, found.current)
-    order = lake.manifests.order().with_batch(arguments.batch, given)
-    history = find_history(lake.manifests, order, arguments.batch, arguments.look_back, before)
-    with lake.unpublished(arguments.batch, run.runId, found.newest, history.others):
+    run_output = RunOutput(lake, batch, run.runId)
+    interval = context.spec.interval or published_interval(found.current)
+    order = lake.manifests.order().with_batch(batch, interval)
+    history = find_history(lake.manifests, order, batch, look_back, before)
+    with lake.unpublished(batch, run.runId, found.newest, history.others):
         stages.begin("reading")
-        records = take(context.spark, lake, arguments, build_config, before)
+        records = take_records(context, before)
         result = build_rows(records, build_config, run_output, history, stages)
         run.counters.update(result.counters)
         if before is not None:
-            conserve_retried(result.counters, before.quarantined)
+            check_retried(result.counters, before.quarantined)
             run.counters["attempts"] = count_attempts(result.quarantine)
         stages.begin("gate", f"{result.counters['events']:,} events")
-        earlier = lake.manifests.alike_before(order, arguments.batch, context.gate.thresholds.settings.batches)
-        judged = judge_rows(result, history, context, current, earlier)
-        run.counters.update(gate=judged.gate, merged=judged.counts["merged"])
-        run.report.judged, run.report.lengths = judged, result.lengths
+        earlier = lake.manifests.alike_before(order, batch, context.gate.thresholds.settings.batches)
+        gate_report = judge_rows(result, history, context, current, earlier)
+        run.counters.update(gate=gate_report.gate, merged=gate_report.counts["merged"])
+        run.report.judged, run.report.lengths = gate_report, result.lengths
         run.report.event_timeline = run.report.found(
-            lambda: find_event_timeline(result.events, judged, history.interval)
+            lambda: find_event_timeline(result.events, gate_report, history.interval)
         )
-        if before is not None and judged.gate == FAILED:
-            raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
+        if before is not None and gate_report.gate == FAILED:
+            raise GateFailedError(
+                *describe_failure(gate_report), f"batch {gate_report.batch}: is left as it was; nothing was added to it"
+            )
         stages.begin("publishing")
         check_history(lake.manifests, history)
         context.lock.confirm()
         run.interruption.check(run.if_interrupted)
-        manifest = manifest_of(judged, version, build_config, result, history)
-        times = (given.start.isoformat(), given.end.isoformat()) if given is not None else None
+        manifest = make_manifest(gate_report, version, build_config, result, history)
+        times = (interval.start.isoformat(), interval.end.isoformat()) if interval is not None else None
         lake.publish(replace(manifest, interval=times))
-        run.counters["kept"] = judged.kept.runId if judged.kept else None
-    return judged
+        run.counters["kept"] = gate_report.kept.runId if gate_report.kept else None
+    return gate_report
 
 
-def given_interval(arguments: Arguments, published: Manifest | None) -> Interval | None:
-    """Find the interval that the batch was given, now or before: one that is built again without keeps its own."""
-    if arguments.interval is not None or published is None or published.interval is None:
-        return arguments.interval
+def published_interval(published: Manifest | None) -> Interval | None:
+    """Find the interval that the batch was given before: one that is built again without keeps its own."""
+    if published is None or published.interval is None:
+        return None
     return Interval(*map(datetime.fromisoformat, published.interval))
 
 
-def configure(spark: SparkSession, arguments: Arguments) -> tuple[BuildConfig, Gate]:
-    """Read and check what the user has written.
+def read_user_files(spark: SparkSession, mapping: str, thresholds: str | None) -> tuple[EventMapping, Thresholds]:
+    """Read and check the files that the user has written.
 
     Raises:
         ConfigurationError: every fault of mapping and thresholds, a line each.
     """
-    mapping, thresholds = all_or_faults(
-        lambda: checked_mapping(find_mapping(arguments.mapping, spark), spark),
-        lambda: find_thresholds(arguments.thresholds, spark),
+    return all_or_faults(
+        lambda: checked_mapping(find_mapping(mapping, spark), spark), lambda: find_thresholds(thresholds, spark)
     )
-    if arguments.rekey:
-        thresholds = allow_rekeying(thresholds)
-    build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
-    return build_config, Gate(thresholds, arguments.lenient, arguments.allow_empty)
 
 
-def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
+def find_retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
     """Check that a batch's quarantine may be taken through again.
 
     Raises:
@@ -335,7 +343,7 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: B
             "--input, with what you have mended"
         )
     if manifest.explode != build_config.mapping.explode:
-        candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")
+        candidates = lake.published_quarantine(manifest).where("stage = 'validate'")
         if not candidates.isEmpty():
             raise ConfigurationError(
                 f"batch {batch}: [record] explode has changed since it was built, so that the refused elements cannot "
@@ -344,13 +352,12 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: B
     return manifest
 
 
-def take(
-    spark: SparkSession, lake: Lake, arguments: Arguments, build_config: BuildConfig, before: Manifest | None
-) -> DataFrame:
+def take_records(context: BuildContext, before: Manifest | None) -> DataFrame:
     """Take the records that are to be built: new input, or what the batch has in quarantine."""
+    mapping = context.build_config.mapping
     if before is None:
-        return read_records(spark, arguments.input, build_config.mapping)
-    return read_again(spark, lake.published_quarantine(before, QUARANTINE), build_config.mapping)
+        return read_records(context.spark, context.spec.input, mapping)
+    return read_again(context.spark, context.lake.published_quarantine(before), mapping)
 
 
 def judge_rows(
@@ -369,8 +376,8 @@ def judge_rows(
         current: the batch's publication that passed, where there is one.
         earlier: batches before it that are of about its length of time.
     """
-    before, gate, build_config = history.itself, context.gate, context.build_config
-    counters = whole(result.counters, result.known, before)
+    before, gate, build_config = history.own, context.gate, context.build_config
+    counters = count_whole_batch(result.counters, result.known_events, before)
     # What is only added to keeps all that it has.
     redelivery = compare_with_delivered(context.lake, current, result.events) if before is None else DeliveredChanges()
     batch = JudgedBatch(
@@ -381,63 +388,63 @@ def judge_rows(
     return report_batch(batch, numbers, findings, gate.rule(findings), context.run.runId)
 
 
-def warn(judged: GateReport) -> None:
+def log_warnings(gate_report: GateReport) -> None:
     """Log what is unusual; what makes the job fail is said when it ends."""
-    for finding in judged.unusual():
-        if judged.gate != FAILED or finding.level != FAILED:
-            log.warning("batch %s: %s", judged.batch, finding.describe())
-    if judged.overruled:
-        log.warning("batch %s: %s", judged.batch, OVERRULED)
+    for finding in gate_report.unusual():
+        if gate_report.gate != FAILED or finding.level != FAILED:
+            log.warning("batch %s: %s", gate_report.batch, finding.describe())
+    if gate_report.overruled:
+        log.warning("batch %s: %s", gate_report.batch, OVERRULED)
 
 
-def manifest_of(
-    judged: GateReport, version: int, build_config: BuildConfig, result: BuildResult, history: BuildHistory
+def make_manifest(
+    gate_report: GateReport, version: int, build_config: BuildConfig, result: BuildResult, history: BuildHistory
 ) -> Manifest:
     """Write down what the batch consists of; of one that failed, no events are kept."""
-    counts, left = judged.counts, result.left
-    records = whole(result.counters, result.known, history.itself)
+    counts, state = gate_report.counts, result.state
+    records = count_whole_batch(result.counters, result.known_events, history.own)
     return Manifest(
-        batch=judged.batch,
+        batch=gate_report.batch,
         version=version,
-        runId=judged.runId,
-        gate=judged.gate,
-        events=0 if judged.gate == FAILED else counts["events"],
+        runId=gate_report.runId,
+        gate=gate_report.gate,
+        events=0 if gate_report.gate == FAILED else counts["events"],
         quarantined=counts["quarantined"],
         duplicates=counts["duplicates"],
         read=records["read"],
         filtered=records["filtered"],
-        profile=dict(judged.profile),
-        warnings=judged.warnings(),
+        profile=dict(gate_report.profile),
+        warnings=gate_report.warnings(),
         explode=build_config.mapping.explode,
-        visits=0 if judged.gate == FAILED else left.visits,
-        ids=left.ids,
-        left=left.fingerprint,
+        visits=0 if gate_report.gate == FAILED else state.visits,
+        ids=state.ids,
+        left=state.fingerprint,
         lookBack=history.look_back,
-        upon=history.upon,
-        until=left.until,
+        upon=history.built_on,
+        until=state.until,
         dataBytes=result.data_bytes,
     )
 
 
-def failure(judged: GateReport) -> list[str]:
+def describe_failure(gate_report: GateReport) -> list[str]:
     """Say which checks failed, a line each, and what stays."""
-    failed = [finding for finding in judged.findings if finding.level == FAILED]
-    lines = [f"batch {judged.batch}: failed its gate: {finding.describe()}" for finding in failed]
+    failed = [finding for finding in gate_report.findings if finding.level == FAILED]
+    lines = [f"batch {gate_report.batch}: failed its gate: {finding.describe()}" for finding in failed]
     if any(finding.check.name == REKEYED for finding in failed):
         lines.append(
-            f"batch {judged.batch}: what changes an event's content changes its eventId, so the service would take "
-            "what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
+            f"batch {gate_report.batch}: what changes an event's content changes its eventId, so the service would "
+            "take what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
         )
     if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
         more = " ..." if len(permitted) > _MOST_PERMITTED else ""
         lines.append(
-            f"batch {judged.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
+            f"batch {gate_report.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
             f"{', '.join(permitted[:_MOST_PERMITTED])}{more}"
         )
-    if judged.kept is not None:
+    if gate_report.kept is not None:
         lines.append(
-            f"batch {judged.batch}: keeps what run {judged.kept.runId} published ({judged.kept.gate}, "
-            f"{judged.kept.events:,} events); put_events goes on with that"
+            f"batch {gate_report.batch}: keeps what run {gate_report.kept.runId} published ({gate_report.kept.gate}, "
+            f"{gate_report.kept.events:,} events); put_events goes on with that"
         )
     return lines
 

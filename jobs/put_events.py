@@ -3,63 +3,45 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 if __name__ == "__main__":
-    # Told before anything of ours is imported: it may be ours that is lacking, or the Python that is too old for it.
-    told = ""
-    if lacking := [name.replace("_", "-") for name in ("jobs", "boto3", "pyarrow") if not find_spec(name)]:
-        told = f"the driver's Python lacks {', '.join(lacking)}: --py-files clickstream_events.zip brings jobs, "
-        told += "pip the rest"
-    if sys.version_info < (3, 11):  # noqa: UP036 - Spark starts whatever Python it is told, and clusters have old ones
-        told = "the driver's Python is older than 3.11: set PYSPARK_DRIVER_PYTHON (for YARN, see docs/deploy.md)"
-    if told:
-        summary = json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": told})
-        for stream, line in ((2, "error: " + told), (1, summary)):
-            with suppress(OSError):  # nobody may be there to read it
-                os.write(stream, (line + "\n").encode())
+    try:
+        from jobs.cli.preflight import run_preflight
+    except ImportError:  # nothing of ours is there: the script itself says so
+        error = "the driver's Python lacks jobs: --py-files clickstream_events.zip brings jobs, pip the rest"
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - no module of ours can be imported
+        print(json.dumps({"job": "put_events", "batch": None, "exitCode": 2, "error": error}))  # noqa: T201 - as above
         sys.exit(2)
-
-    from jobs.cli.early_signals import EarlySignals
-
-    EarlySignals("put_events", "nothing was sent in this run; run it again").listen()
+    run_preflight("put_events", ["boto3", "pyarrow"], "nothing was sent in this run; run it again")
 
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import ServiceHistory
-from delivery.rate.aimd import AimdRateController
-from jobs.cli.arguments import PUT_RATE, JobParser, add_service, batch_label, lake_root
+from jobs.cli.arguments import JobParser, batch_label, lake_root
+from jobs.cli.deadline import Deadline
 from jobs.cli.run import Run, run_job
-from jobs.cli.terminal import find_terminal
-from jobs.deliver.dead_letters import DeadLetters, tell_dead_letters
+from jobs.deliver.dead_letters import DeadLetters, log_dead_letters
+from jobs.deliver.delivery_config import PUT_RATE, DeliveryConfig, add_service_options, read_delivery_config
 from jobs.deliver.delivery_run import (
     COUNTERS,
     NOT_BEGUN,
     DeliveryHooks,
-    DeliveryRun,
     calls,
     deliver,
+    find_sendable,
     repeat_warnings,
-    sendable,
+    start_deliveries,
 )
-from jobs.deliver.delivery_timeline import TimelineRecorder
 from jobs.deliver.exit_status import exit_of
-from jobs.deliver.progress import ProgressDisplay, ProgressGoal
+from jobs.deliver.progress import ProgressGoal
 from jobs.deliver.service_endpoint import TRACKER, name_tracker, resolve_service
-from jobs.deliver.spark_job import PacingState, pace_words
 from jobs.errors import Exit
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import Kind
 from jobs.ledger.tracker_ledger import TrackerLedger
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +55,7 @@ class Arguments:
         region: None for the AWS default chain's.
         endpoint_url: None for what the environment, a profile or the region says.
         kind: which of the batch's events are sent.
-        pace: how fast.
+        config: how they are sent.
     """
 
     lake: str
@@ -82,7 +64,7 @@ class Arguments:
     region: str | None
     endpoint_url: str | None
     kind: Kind
-    pace: PacingState
+    config: DeliveryConfig
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -95,21 +77,19 @@ def parse(argv: Sequence[str]) -> Arguments:
     add = parser.add_argument
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     add("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
-    add_service(parser, max_rate=PUT_RATE)
+    add_service_options(parser, max_rate=PUT_RATE)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
     again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     return Arguments(
-        lake=given.lake,
-        batch=given.batch,
-        trackingId=given.tracking_id,
-        region=given.region,
-        endpoint_url=given.endpoint_url,
-        kind="dead-letters" if given.retry_dead_letters else "resend" if given.resend else "batch",
-        pace=PacingState(
-            given.max_rate, given.max_in_flight, given.channel_port, ServiceHistory(working=given.accept_failures)
-        ),
+        lake=options.lake,
+        batch=options.batch,
+        trackingId=options.tracking_id,
+        region=options.region,
+        endpoint_url=options.endpoint_url,
+        kind="dead-letters" if options.retry_dead_letters else "resend" if options.resend else "batch",
+        config=read_delivery_config(options),
     )
 
 
@@ -117,33 +97,29 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
     """Check that one may send, send what is left of the batch, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.report.tracker = service
-    manifest = sendable(lake, arguments.batch)
+    manifest = find_sendable(lake, arguments.batch)
     repeat_warnings(manifest)
-    counters, pace = run.counters, arguments.pace
+    counters, config = run.counters, arguments.config
     counters.update(name_tracker(service), deliveryId=TrackerLedger(lake, service).delivery(arguments.batch))
-    counters["maxRate"] = pace.max_rate
-    log.info("%s", pace_words(pace.max_rate))
-    timeline = TimelineRecorder(pace.max_rate)
-    run.report.delivery_timeline = timeline.delivery_timeline
-    with closing(ProgressDisplay(find_terminal())) as display:
-        delivery_run = DeliveryRun(lake, service, pace, run, display, timeline, AimdRateController(pace.max_rate))
+    counters["maxRate"] = config.max_rate
+    with start_deliveries(lake, service, config, run, Deadline()) as delivery_run:
         hooks = DeliveryHooks(
-            account=counters.update,
-            ready=lambda: goal(counters, pace),
-            sent=lambda sent: counters.update(
-                calls(sent), achievedRate=sent.full.rate if sent.progress.calls.answered else None
+            on_account=counters.update,
+            make_goal=lambda: goal(counters),
+            on_result=lambda result: counters.update(
+                calls(result), achievedRate=result.full.rate if result.progress.calls.answered else None
             ),
         )
-        sent = deliver(delivery_run, manifest, arguments.kind, hooks)
-    code = exit_of(sent, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
+        result = deliver(delivery_run, manifest, arguments.kind, hooks)
+    code = exit_of(result, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
-        tell_dead_letters(DeadLetters(lake, service, pace), [arguments.batch])
+        log_dead_letters(DeadLetters(lake, service, config), [arguments.batch])
     return code
 
 
-def goal(counters: Mapping[str, Any], pace: PacingState) -> ProgressGoal:
+def goal(counters: Mapping[str, Any]) -> ProgressGoal:
     """Show the way from what has ended before to the whole batch."""
-    return ProgressGoal(counters["events"], counters["events"] - counters["pending"], pace.max_rate)
+    return ProgressGoal(counters["events"], counters["events"] - counters["pending"])
 
 
 def main(argv: Sequence[str]) -> int:

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from delivery.control.dispatcher import Dispatcher
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.rate.aimd import AimdRateController
 from jobs.cli.session import open_session
+from jobs.deliver.delivery_config import DeliveryConfig
 from jobs.deliver.delivery_monitor import MonitorHooks
-from jobs.deliver.spark_job import PacingState, send
+from jobs.deliver.spark_job import send
 
 EVENT = (
     '{"eventId":"%s-PLACE","eventType":"view","itemId":"item-PLACE","eventValue":12.5,'
@@ -32,13 +34,13 @@ def main(targets: Sequence[str]) -> None:
     spark = open_session("made-up requests")
     for target in targets:
         url, limit, calls = target.split(",")
-        pace = PacingState(float(limit), IN_FLIGHT, 0)
+        config = DeliveryConfig(float(limit), IN_FLIGHT)
         watch = MonitorHooks(lambda _rows: None, lambda: None, threading.Event())
         send(
             made(spark, int(calls)),
             TrackerEndpoint("bench", "eu-west-1", url),
-            pace,
-            AimdRateController(pace.max_rate),
+            config,
+            Dispatcher(AimdRateController(config.max_rate)),
             watch,
         )
 

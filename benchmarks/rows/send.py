@@ -31,7 +31,7 @@ from benchmarks.results import Row, compare
 from delivery.control.dispatcher import Dispatcher
 from delivery.control.server import serving_tasks
 from delivery.control.wire import DriverAddress
-from delivery.http.body import render_body
+from delivery.http.client import render_body
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import Request
 from delivery.rate.aimd import AimdRateController
@@ -139,7 +139,7 @@ def by_boto3(url: str, calls: list[Arguments], threads: int) -> Run:
 
 def by_task(url: str, requests: list[Request], driver: DriverAddress) -> Run:
     """Send as a Spark task does: from Arrow batches, leased, told to the driver."""
-    terms = TaskConfig(TrackerEndpoint(TRACKER, REGION, url), driver, in_flight=IN_FLIGHT)
+    terms = TaskConfig(TrackerEndpoint(TRACKER, REGION, url), driver, max_in_flight=IN_FLIGHT)
     rows = [{**_row(each), "requestId": f"{number:064x}"} for number, each in enumerate(requests)]
     parts = itertools.count()
 
@@ -181,7 +181,7 @@ def _drive(pipe: Any) -> None:
         pipe.send(address)
         while not pipe.poll(0.5):
             server.call(dispatcher.take)
-            server.call(dispatcher.kept)
+            server.call(dispatcher.confirm_durable)
 
 
 def unsigned(url: str, requests: list[Request]) -> Run:

@@ -30,14 +30,14 @@ class _Caller:
     """A task.
 
     Attributes:
-        heard: when it was last heard.
+        last_heard: when it was last heard.
         calls: what it had called then.
         granted: calls that it may have started altogether.
         ready: it could start one more, when it was last heard, and has been granted none since.
         limited: it was last told of a limit.
     """
 
-    heard: float
+    last_heard: float
     calls: CallStatistics = field(default_factory=CallStatistics)
     granted: int = 0
     ready: bool = False
@@ -82,9 +82,9 @@ class CircuitBreaker:
         """
         now = self._clock()
         caller = self._callers.setdefault(name, _Caller(now))
-        fresh = now - caller.heard < _FRESH
+        fresh = now - caller.last_heard < _FRESH
         before, caller.calls = caller.calls, calls
-        caller.heard, caller.ready = now, ready
+        caller.last_heard, caller.ready = now, ready
         acknowledged = calls.acknowledged > before.acknowledged
         self._refused = calls.refusedInARow if acknowledged else self._refused + calls.refused - before.refused
         if acknowledged and fresh:
@@ -164,5 +164,5 @@ class CircuitBreaker:
     def _under_way(self) -> int:
         """Calls that were granted and have not ended, as far as is heard, of tasks that may still make them."""
         now = self._clock()
-        heard = (caller for caller in self._callers.values() if now - caller.heard < LEASE_SECONDS)
-        return sum(max(caller.granted, caller.calls.attempts) - caller.calls.ended for caller in heard)
+        active = (caller for caller in self._callers.values() if now - caller.last_heard < LEASE_SECONDS)
+        return sum(max(caller.granted, caller.calls.attempts) - caller.calls.ended for caller in active)

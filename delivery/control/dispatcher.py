@@ -42,35 +42,35 @@ class _AttemptState:
 
     Attributes:
         part: which.
-        got: how many of its outcomes have come.
-        answers: how many answers it was given: each bears its number.
-        owned: the number of the last that gave it the part.
+        outcomes: how many of its outcomes have come.
+        answers_sent: how many answers it was given: each bears its number.
+        owning_answer: the number of the last that gave it the part.
         may_send: whether the last one let it send.
-        told: how many of the part's requests that have ended it has told itself, or was told on this connection.
-        known: how many of these it has for certain; on another connection it is told the rest.
-        piece: the number of the last answer that told it some.
-        wants: calls a second that it could make; infinity where only its lease holds it back.
-        gone: it makes no more calls.
-        heard: when it was last heard.
+        ended_told: how many of the part's requests that have ended it has told itself, or was told on this connection.
+        ended_confirmed: how many of these it has for certain; on another connection it is told the rest.
+        ended_answer: the number of the last answer that told it some.
+        wanted_rate: calls a second that it could make; infinity where only its lease holds it back.
+        has_left: it makes no more calls.
+        last_heard: when it was last heard.
         calls: what it has called.
         failing: the requests that got no answer: those that failed before another was acknowledged, the others.
-        others: whether it has any other request.
+        has_others: whether it has any other request.
     """
 
     part: int
-    got: int = 0
-    answers: int = 0
-    owned: int = 0
+    outcomes: int = 0
+    answers_sent: int = 0
+    owning_answer: int = 0
     may_send: bool = False
-    told: int = 0
-    known: int = 0
-    piece: int = 0
-    wants: float = 0.0
-    gone: bool = False
-    heard: float = 0.0
+    ended_told: int = 0
+    ended_confirmed: int = 0
+    ended_answer: int = 0
+    wanted_rate: float = 0.0
+    has_left: bool = False
+    last_heard: float = 0.0
     calls: CallStatistics = field(default_factory=CallStatistics)
     failing: tuple[int, int] = (0, 0)
-    others: bool = True
+    has_others: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class DeliveryProgress:
     Attributes:
         delivered: events.
         refused: events.
+        max_rate: calls a second that are never passed.
         target: calls a second aimed at now.
         why: where the target comes from.
         calls: of all tasks; the latency is the mean of those that send now.
@@ -101,6 +102,7 @@ class DeliveryProgress:
 
     delivered: int
     refused: int
+    max_rate: float
     target: float
     why: str
     calls: CallStatistics
@@ -111,9 +113,10 @@ class Dispatcher:
     """Leases the budget, says who sends what, takes outcomes in, and ends the delivery.
 
     Args:
-        target: calls a second to aim at, of all tasks together; one that goes on from sending to sending has learnt.
+        rate_controller: says how many calls a second all tasks together are to make; one that goes on from sending to
+            sending has learnt.
         clock: seconds, monotonic.
-        trust: what is known of the service.
+        service_history: what is known of the service before it is called.
 
     Attributes:
         stopped: the tasks are told to end.
@@ -122,15 +125,15 @@ class Dispatcher:
 
     def __init__(
         self,
-        target: AimdRateController,
+        rate_controller: AimdRateController,
         clock: Callable[[], float] = time.monotonic,
-        trust: ServiceHistory = ServiceHistory(),
+        service_history: ServiceHistory = ServiceHistory(),
     ) -> None:
         self._clock = clock
-        self._trust = trust
-        self._breaker = CircuitBreaker(clock, trusted=trust.working)
-        self._target = target
-        self._budget = LeaseBudget(clock, target.limit, LEASE_SECONDS)
+        self._service_history = service_history
+        self._breaker = CircuitBreaker(clock, trusted=service_history.working)
+        self._rate_controller = rate_controller
+        self._budget = LeaseBudget(clock, rate_controller.max_rate, LEASE_SECONDS)
         self._parts = PartitionOwnership(clock, LEASE_SECONDS)
         self._attempts: dict[str, _AttemptState] = {}
         self._rows: list[OutcomeRow] = []
@@ -147,55 +150,56 @@ class Dispatcher:
         self.stopped = False
         self.ending: Response | None = None
 
-    def come(self, name: str, part: int) -> None:
-        """An attempt is there, for the first time or on another connection."""
+    def add_attempt(self, name: str, part: int) -> None:
+        """Note an attempt that is there, for the first time or on another connection."""
         if name not in self._attempts:
             self._attempts[name] = _AttemptState(part)
-            self._parts.come(part, name)
+            self._parts.add_attempt(part, name)
         self.lose(name)
 
-    def hear(self, name: str, message: Message) -> Message:
+    def handle_message(self, name: str, message: Message) -> Message:
         """Take in what an attempt tells, and answer it."""
         attempt = self._attempts[name]
-        attempt.heard = self._clock()
+        attempt.last_heard = self._clock()
         self._budget.confirm(name, message["heard"], message["ahead"])
         for number, row in enumerate(message["ended"], message["from"]):
             self.accept(name, number, row)
-        if message["heard"] >= attempt.piece:
-            attempt.known = attempt.told
-        attempt.failing, attempt.others = tuple(message["failing"]), message["others"]
+        if message["heard"] >= attempt.ended_answer:
+            attempt.ended_confirmed = attempt.ended_told
+        attempt.failing, attempt.has_others = tuple(message["failing"]), message["others"]
         self._learn(name, attempt, message)
         self._end_if(message)
         if message["gone"]:
             self._budget.release(name, message["ahead"])
             self._go(name, attempt, complete=message["complete"])
-        if attempt.gone:
-            return {"got": attempt.got}
-        if message["idle"] and message["heard"] > attempt.owned:
+        if attempt.has_left:
+            return {"got": attempt.outcomes}
+        if message["idle"] and message["heard"] > attempt.owning_answer:
             self._parts.leave(attempt.part, name)
-        attempt.wants = float("inf") if message["wants"] is None else message["wants"]
-        self._parts.heard(attempt.part, name)
+        attempt.wanted_rate = float("inf") if message["wants"] is None else message["wants"]
+        self._parts.renew(attempt.part, name)
         return self.answer(name)
 
     def answer(self, name: str) -> Message:
         """Tell an attempt what it may do from now on, whether it has asked or not."""
         attempt = self._attempts[name]
-        attempt.answers += 1
-        answer: Message = {"number": attempt.answers, "got": attempt.got, "finishing": self._answers_others()}
+        attempt.answers_sent += 1
+        answer: Message = {"number": attempt.answers_sent, "got": attempt.outcomes, "finishing": self._answers_others()}
         answer["owns"] = self._parts.owns(attempt.part, name)
         answer["stop"] = self.stopped or self._parts.is_complete(attempt.part)
         if answer["owns"]:
-            attempt.owned = attempt.answers
+            attempt.owning_answer = attempt.answers_sent
             self._tell_ended(attempt, answer)
-        attempt.may_send = answer["owns"] and not self.stopped and attempt.told == len(self._parts.ended(attempt.part))
-        wants = attempt.wants if attempt.may_send else 0.0
-        answer["rate"] = self._budget.ask(name, wants, self._rate(), attempt.answers)
+        knows_all = attempt.ended_told == len(self._parts.ended_log(attempt.part))
+        attempt.may_send = answer["owns"] and not self.stopped and knows_all
+        wants = attempt.wanted_rate if attempt.may_send else 0.0
+        answer["rate"] = self._budget.ask(name, wants, self._rate(), attempt.answers_sent)
         limit = self._breaker.grant(name, may_call=answer["rate"] > 0.0)
         if attempt.may_send:
             answer["limit"] = limit and asdict(limit)
         return answer
 
-    def short(self) -> list[str]:
+    def attempts_to_inform(self) -> list[str]:
         """Name the attempts that are to be told at once: they could be leased notably more, or may call otherwise."""
         if self.stopped:
             return []
@@ -204,26 +208,26 @@ class Dispatcher:
         return [*informed, *(name for name in uninformed if name not in informed)]
 
     def seconds_to_more(self) -> float | None:
-        """Say when `short` may name others without a message having come; None where it will not."""
+        """Say when `attempts_to_inform` may name others without a message having come; None where it will not."""
         return None if self.stopped else self._budget.seconds_to_free()
 
     def lose(self, name: str) -> None:
-        """An attempt's connection broke: it may go on for a while, or be dead."""
+        """Note that an attempt's connection broke: it may go on for a while, or be dead."""
         self._budget.lose(name)
         attempt = self._attempts[name]
-        attempt.may_send, attempt.told, attempt.piece = False, attempt.known, 0
+        attempt.may_send, attempt.ended_told, attempt.ended_answer = False, attempt.ended_confirmed, 0
 
     def accept(self, name: str, number: int, row: OutcomeRow) -> None:
         """Take in an attempt's outcome by its number, unless it came before."""
         attempt = self._attempts[name]
-        if number != attempt.got:
+        if number != attempt.outcomes:
             return
-        attempt.got += 1
-        ended = self._parts.ended(attempt.part)
-        has_all = attempt.told == len(ended)
+        attempt.outcomes += 1
+        ended = self._parts.ended_log(attempt.part)
+        has_all = attempt.ended_told == len(ended)
         ended.add(row["requestId"])
-        attempt.told = len(ended) if has_all else attempt.told
-        if row["status"] == "delivered" or self._trust.working:
+        attempt.ended_told = len(ended) if has_all else attempt.ended_told
+        if row["status"] == "delivered" or self._service_history.working:
             self._settle([row])
         else:
             self._provisional.append((self._clock(), row))
@@ -234,11 +238,11 @@ class Dispatcher:
         self._rows, self._rows_since = [], float("inf")
         return self._writing
 
-    def kept(self) -> None:
-        """Learn that what was handed over is durable."""
+    def confirm_durable(self) -> None:
+        """Note that what was handed over is durable."""
         self._writing, self._writing_since = [], float("inf")
 
-    def take_begun(self) -> Mapping[int, int]:
+    def take_call_starts(self) -> Mapping[int, int]:
         """Hand over how many calls began in which slot of time, as far as it was heard of since the last time."""
         begun, self._begun = self._begun, Counter()
         return begun
@@ -250,7 +254,7 @@ class Dispatcher:
     def give_back(self, rows: list[OutcomeRow]) -> None:
         """Take outcomes back that were handed over and could not be made durable."""
         self._rows, self._rows_since = rows + self._rows, min(self._writing_since, self._rows_since)
-        self.kept()
+        self.confirm_durable()
 
     def conclude(self) -> None:
         """Decide what becomes of refusals that are provisional when all tasks have ended.
@@ -261,8 +265,8 @@ class Dispatcher:
         rows, self._provisional = [row for _, row in self._provisional], deque()
         if self.stopped:
             return
-        takes_any = self._events["delivered"] > 0 or self._trust.working
-        stand = [row for row in rows if takes_any or (self._trust.acknowledged and not _is_unanswered(row))]
+        takes_any = self._events["delivered"] > 0 or self._service_history.working
+        stand = [row for row in rows if takes_any or (self._service_history.acknowledged and not _is_unanswered(row))]
         self._settle(stand)
         if len(stand) < len(rows):
             self._end(self._refusal if not all(map(_is_unanswered, rows)) else _answer_of(rows[-1]))
@@ -281,12 +285,17 @@ class Dispatcher:
         latencies = [one.calls.latency for one in active if one.calls.answered] or [0.0]
         calls.latency = sum(latencies) / len(latencies)
         return DeliveryProgress(
-            **self._events, target=self._rate(), why=self._target.why(), calls=calls, tasks=len(active)
+            **self._events,
+            max_rate=self._rate_controller.max_rate,
+            target=self._rate(),
+            why=self._rate_controller.why(),
+            calls=calls,
+            tasks=len(active),
         )
 
     def _rate(self) -> float:
         oldest = min(self._writing_since, self._rows_since)
-        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._target.rate()
+        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._rate_controller.rate()
 
     def _settle(self, rows: Iterable[OutcomeRow]) -> None:
         """Let outcomes stand: they are to be made durable."""
@@ -298,10 +307,10 @@ class Dispatcher:
 
     def _tell_ended(self, attempt: _AttemptState, answer: Message) -> None:
         """Tell some of what has ended of a part, if its owner lacks any: it sends when it has all."""
-        ended = self._parts.ended(attempt.part)
-        if attempt.told < len(ended):
-            answer["done"], attempt.told = ended.piece(attempt.told)
-            attempt.piece = attempt.answers
+        ended = self._parts.ended_log(attempt.part)
+        if attempt.ended_told < len(ended):
+            answer["done"], attempt.ended_told = ended.piece(attempt.ended_told)
+            attempt.ended_answer = attempt.answers_sent
 
     def _answers_others(self) -> bool:
         """Whether requests without an answer are at fault themselves: others get one, or did and none are left."""
@@ -309,18 +318,19 @@ class Dispatcher:
         if acknowledged is not None and now - acknowledged < _ANSWERS:
             return True
         active = self._active(now)
-        if any(attempt.others for attempt in active) or (acknowledged is None and not self._trust.working):
+        may_work = acknowledged is not None or self._service_history.working
+        if any(attempt.has_others for attempt in active) or not may_work:
             return False
         seen = sum(attempt.failing[0] for attempt in active)
         unseen = sum(attempt.failing[1] for attempt in active)
-        return self._trust.working or unseen <= max(_FEW, seen)
+        return self._service_history.working or unseen <= max(_FEW, seen)
 
     def _may_call(self, name: str) -> bool:
         attempt = self._attempts[name]
-        return attempt.may_send and not attempt.gone
+        return attempt.may_send and not attempt.has_left
 
     def _active(self, now: float) -> list[_AttemptState]:
-        return [one for one in self._attempts.values() if not one.gone and now - one.heard < _ACTIVE]
+        return [one for one in self._attempts.values() if not one.has_left and now - one.last_heard < _ACTIVE]
 
     def _learn(self, name: str, attempt: _AttemptState, message: Message) -> None:
         calls = CallStatistics(**message["calls"])
@@ -331,7 +341,7 @@ class Dispatcher:
                 self._settle([self._provisional.popleft()[1]])
         throttled = calls.throttled - attempt.calls.throttled
         answered = calls.answered - attempt.calls.answered
-        self._target.note(answered - throttled, throttled)
+        self._rate_controller.note(answered - throttled, throttled)
         for slot, count in calls.begun.items():
             self._begun[slot] += count - attempt.calls.begun.get(slot, 0)
         attempt.calls = calls
@@ -357,9 +367,9 @@ class Dispatcher:
     def _go(self, name: str, attempt: _AttemptState, *, complete: bool) -> None:
         self._breaker.leave(name)
         if complete:
-            self._parts.complete(attempt.part)
-        self._parts.gone(attempt.part, name)
-        attempt.gone = True
+            self._parts.mark_complete(attempt.part)
+        self._parts.remove_attempt(attempt.part, name)
+        attempt.has_left = True
 
 
 def _is_unanswered(row: OutcomeRow) -> bool:

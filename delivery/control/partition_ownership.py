@@ -11,11 +11,11 @@ from delivery.ended_requests import EndedRequestLog
 @dataclass(slots=True)
 class _Part:
     owner: str | None = None
-    until: float = 0.0
+    owned_until: float = 0.0
     """When the owner's time is over, if it is not heard again."""
     successor: str | None = None
     """The attempt that came last: it is to have the part."""
-    awaited: float = 0.0
+    awaited_until: float = 0.0
     """Until when the successor is waited for, if it is not heard again."""
     complete: bool = False
     ended: EndedRequestLog = field(default_factory=EndedRequestLog)
@@ -40,22 +40,22 @@ class PartitionOwnership:
         self._grace = grace
         self._parts: dict[int, _Part] = {}
 
-    def come(self, number: int, attempt: str) -> None:
-        """An attempt at a part has started."""
+    def add_attempt(self, number: int, attempt: str) -> None:
+        """Note that an attempt at a part has started."""
         part = self._parts.setdefault(number, _Part())
-        part.successor, part.awaited = attempt, self._clock() + self._grace
+        part.successor, part.awaited_until = attempt, self._clock() + self._grace
 
-    def heard(self, number: int, attempt: str) -> bool:
-        """An attempt asks; say whether it owns the part, now and for the grace from its question on."""
+    def renew(self, number: int, attempt: str) -> bool:
+        """Note that an attempt asks; say whether it owns the part, now and for the grace from its question on."""
         part, now = self._parts[number], self._clock()
-        if part.successor is None or part.awaited <= now:
+        if part.successor is None or part.awaited_until <= now:
             part.successor = attempt
         if part.successor == attempt:
-            part.awaited = now + self._grace
-            if part.owner is None or part.until <= now:
+            part.awaited_until = now + self._grace
+            if part.owner is None or part.owned_until <= now:
                 part.owner = attempt
         if part.owner == attempt:
-            part.until = now + self._grace
+            part.owned_until = now + self._grace
         return self.owns(number, attempt)
 
     def owns(self, number: int, attempt: str) -> bool:
@@ -64,26 +64,26 @@ class PartitionOwnership:
         return part.owner == attempt == part.successor and not part.complete
 
     def leave(self, number: int, attempt: str) -> None:
-        """An attempt makes no more calls, for now or for good."""
+        """Note that an attempt makes no more calls, for now or for good."""
         part = self._parts[number]
         if part.owner == attempt:
             part.owner = None
 
-    def gone(self, number: int, attempt: str) -> None:
-        """An attempt has ended for good: it is no successor any more."""
+    def remove_attempt(self, number: int, attempt: str) -> None:
+        """Note that an attempt has ended for good: it is no successor any more."""
         self.leave(number, attempt)
         part = self._parts[number]
         if part.successor == attempt:
             part.successor = None
 
-    def complete(self, number: int) -> None:
-        """Nothing is left of a part: who waits for it need not."""
+    def mark_complete(self, number: int) -> None:
+        """Note that nothing is left of a part: who waits for it need not."""
         self._parts[number].complete = True
 
     def is_complete(self, number: int) -> bool:
         """Whether nothing is left of a part."""
         return self._parts[number].complete
 
-    def ended(self, number: int) -> EndedRequestLog:
+    def ended_log(self, number: int) -> EndedRequestLog:
         """What has ended of a part."""
         return self._parts[number].ended

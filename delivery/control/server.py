@@ -25,7 +25,7 @@ from delivery.control.wire import (
 _T = TypeVar("_T")
 _SILENT: Final = 2.0
 """Seconds without a word after which a task counts as lost; it speaks five times a second."""
-_MOST_STRANGERS: Final = 512
+_MOST_UNAUTHENTICATED: Final = 512
 """Connections that have not shown yet that they know the secret: of more the oldest is closed. A task is quick."""
 
 
@@ -41,11 +41,11 @@ class ControlServer:
         self._secret = secret
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="delivery-server", daemon=True)
-        self._ways: dict[str, tuple[asyncio.StreamWriter, MessageMac]] = {}
-        self._talks: set[asyncio.Task[None]] = set()
-        self._strangers: dict[asyncio.Task[None], None] = {}
+        self._connections: dict[str, tuple[asyncio.StreamWriter, MessageMac]] = {}
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._unauthenticated: dict[asyncio.Task[None], None] = {}
         self._listener: asyncio.Server | None = None
-        self._next_look: asyncio.TimerHandle | None = None
+        self._next_inform: asyncio.TimerHandle | None = None
         self.port = 0
 
     def start(self, host: str, port: int) -> None:
@@ -79,7 +79,7 @@ class ControlServer:
 
     def _stop(self) -> None:
         self._dispatcher.stop()
-        self._tell_all()
+        self._inform_all()
 
     def _run(self, work: Awaitable[_T]) -> _T:
         future: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]
@@ -87,87 +87,87 @@ class ControlServer:
 
     async def _close(self) -> None:
         while asyncio.all_tasks() - {asyncio.current_task()}:
-            for talk in self._talks:
-                talk.cancel()
+            for conversation in self._conversations:
+                conversation.cancel()
             await asyncio.sleep(0.0)
         if self._listener is not None:
             self._listener.close()  # last: what is accepted just then, asyncio would neither serve nor close
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = asyncio.current_task()
-        assert talk is not None
-        self._talks.add(talk)
+        conversation = asyncio.current_task()
+        assert conversation is not None
+        self._conversations.add(conversation)
         try:
-            await self._talk(reader, writer)
+            await self._converse(reader, writer)
         except (ChannelError, OSError, TimeoutError):
             pass  # whoever it was; a task that belongs here comes again
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
-            self._talks.discard(talk)
+            self._conversations.discard(conversation)
             writer.close()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        opened, closed, hello = await self._greet(reader, writer)
-        name, way = hello["attempt"], (writer, closed)
-        self._dispatcher.come(name, hello["part"])
-        self._ways[name] = way
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_driver, to_task, hello = await self._authenticate(reader, writer)
+        name, connection = hello["attempt"], (writer, to_task)
+        self._dispatcher.add_attempt(name, hello["part"])
+        self._connections[name] = connection
         try:
-            gone = False
-            while not gone:
-                message = opened.open(await read_line(reader, _SILENT))
-                if self._ways.get(name) is not way:
+            has_left = False
+            while not has_left:
+                message = to_driver.verify(await read_line(reader, _SILENT))
+                if self._connections.get(name) is not connection:
                     return  # it has come again since: this is old news
-                gone = message["gone"]
+                has_left = message["gone"]
                 self._answer(name, message)
         finally:
-            if self._ways.get(name) is way:
-                del self._ways[name]
+            if self._connections.get(name) is connection:
+                del self._connections[name]
                 self._dispatcher.lose(name)
 
-    async def _greet(
+    async def _authenticate(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[MessageMac, MessageMac, Message]:
         """Have the other end show that it knows the secret."""
-        talk = asyncio.current_task()
-        assert talk is not None
-        self._strangers[talk] = None
-        if len(self._strangers) > _MOST_STRANGERS:
-            next(iter(self._strangers)).cancel()
+        conversation = asyncio.current_task()
+        assert conversation is not None
+        self._unauthenticated[conversation] = None
+        if len(self._unauthenticated) > _MOST_UNAUTHENTICATED:
+            next(iter(self._unauthenticated)).cancel()
         try:
             drivers = nonce()
             writer.write(drivers)
-            opened, closed = message_macs(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
-            return opened, closed, opened.open(await read_line(reader, _SILENT, LONGEST_GREETING))
+            to_driver, to_task = message_macs(self._secret, drivers, await read_line(reader, _SILENT, LONGEST_GREETING))
+            return to_driver, to_task, to_driver.verify(await read_line(reader, _SILENT, LONGEST_GREETING))
         finally:
-            del self._strangers[talk]
+            del self._unauthenticated[conversation]
 
     def _answer(self, name: str, message: Message) -> None:
         stopped = self._dispatcher.stopped
-        self._say(name, {**self._dispatcher.hear(name, message), "to": message["number"]})
+        self._send(name, {**self._dispatcher.handle_message(name, message), "to": message["number"]})
         if self._dispatcher.stopped and not stopped:
-            self._tell_all()
-        self._tell_more()
+            self._inform_all()
+        self._inform_attempts()
 
-    def _tell_more(self) -> None:
+    def _inform_attempts(self) -> None:
         """Tell those who may have more, and look again when what was given up is free."""
-        self._tell(self._dispatcher.short())
-        if self._next_look is not None:
-            self._next_look.cancel()
+        self._inform(self._dispatcher.attempts_to_inform())
+        if self._next_inform is not None:
+            self._next_inform.cancel()
         seconds = self._dispatcher.seconds_to_more()
-        self._next_look = self._loop.call_later(seconds, self._tell_more) if seconds is not None else None
+        self._next_inform = self._loop.call_later(seconds, self._inform_attempts) if seconds is not None else None
 
-    def _tell_all(self) -> None:
-        self._tell(list(self._ways))
+    def _inform_all(self) -> None:
+        self._inform(list(self._connections))
 
-    def _tell(self, names: list[str]) -> None:
+    def _inform(self, names: list[str]) -> None:
         for name in names:
-            if name in self._ways:
-                self._say(name, self._dispatcher.answer(name))
+            if name in self._connections:
+                self._send(name, self._dispatcher.answer(name))
 
-    def _say(self, name: str, message: Message) -> None:
-        writer, mac = self._ways[name]
-        writer.write(mac.close(message))
+    def _send(self, name: str, message: Message) -> None:
+        writer, mac = self._connections[name]
+        writer.write(mac.sign(message))
 
 
 @contextlib.contextmanager

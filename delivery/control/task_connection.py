@@ -71,8 +71,8 @@ class TaskConnection:
         """Where to connect: once the driver was reached, just there. Of several addresses Python 3.11 does not tell
         that each has refused."""
         self._reached = False
-        self._heard = clock()
-        self._say: Callable[[Message], None] | None = None
+        self._last_answer = clock()
+        self._send: Callable[[Message], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def hold(self) -> None:
@@ -83,13 +83,13 @@ class TaskConnection:
         """
         while not self._is_over():
             try:
-                await self._connected()
+                await self._converse()
             except ConnectionRefusedError:
                 if self._reached:  # nobody listens where the driver did: it is dead, and what is sent now is sent again
                     self._task_session.give_up()
                 await asyncio.sleep(_AGAIN)
             except (ConnectionError, ChannelError):
-                self._task_session.hung_up()
+                self._task_session.handle_hang_up()
                 await asyncio.sleep(_AGAIN)
             except (OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN)
@@ -97,12 +97,12 @@ class TaskConnection:
     def leave(self, *, complete: bool) -> None:
         """Say that the task makes no more calls, and whether its part is complete."""
         self._task_session.leave(complete=complete)
-        self._heard = self._clock()
+        self._last_answer = self._clock()
         self.ask()
 
     def _is_over(self) -> bool:
         """Whether there is nothing more to say, or nobody to say it to."""
-        silent = self._clock() - self._heard
+        silent = self._clock() - self._last_answer
         if self._task_session.leaving:
             return self._task_session.over or silent > _GOODBYE
         if not self._reached and silent > _NEVER:
@@ -111,38 +111,40 @@ class TaskConnection:
             self._task_session.give_up()
         return False
 
-    async def _connected(self) -> None:
+    async def _converse(self) -> None:
         """Ask again and again, until the driver knows all or the connection breaks."""
         async with asyncio.timeout(_SILENT):
             reader, writer = await asyncio.open_connection(self._host, self._address.port)
         try:
-            to_driver, to_task = await self._greet(reader, writer)
-            self._say = lambda message: writer.write(to_driver.close(message))
+            to_driver, to_task = await self._authenticate(reader, writer)
+            self._send = lambda message: writer.write(to_driver.sign(message))
             self._task_session.start()
             self.ask()
             while not self._is_over():
-                answer = to_task.open(await read_line(reader, _SILENT))
-                self._reached, self._heard = True, self._clock()
+                answer = to_task.verify(await read_line(reader, _SILENT))
+                self._reached, self._last_answer = True, self._clock()
                 self._host = (writer.get_extra_info("peername") or [self._host])[0]
-                self._task_session.obey(answer)
+                self._task_session.apply_answer(answer)
         finally:
-            self._say = None
+            self._send = None
             if self._timer is not None:
                 self._timer.cancel()
             writer.close()
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[MessageMac, MessageMac]:
+    async def _authenticate(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[MessageMac, MessageMac]:
         tasks = nonce()
         to_driver, to_task = message_macs(
             self._address.secret, await read_line(reader, _SILENT, LONGEST_GREETING), tasks
         )
-        writer.write(tasks + to_driver.close({"attempt": self._attempt.name, "part": self._attempt.part}))
+        writer.write(tasks + to_driver.sign({"attempt": self._attempt.name, "part": self._attempt.part}))
         return to_driver, to_task
 
     def ask(self) -> None:
         """Ask, and again in a while."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._say is not None:
-            self._say(self._task_session.question())
+        if self._send is not None:
+            self._send(self._task_session.make_question())
             self._timer = asyncio.get_running_loop().call_later(_BEAT, self.ask)

@@ -48,8 +48,8 @@ class MessageMac:
     """Seals the messages of one direction of one connection, or opens them.
 
     Examples:
-        >>> line = MessageMac(b"key").close({"rate": 2.5})
-        >>> MessageMac(b"key").open(line)
+        >>> line = MessageMac(b"key").sign({"rate": 2.5})
+        >>> MessageMac(b"key").verify(line)
         {'rate': 2.5}
     """
 
@@ -57,23 +57,23 @@ class MessageMac:
         self._key = key
         self._number = 0
 
-    def close(self, message: Message) -> bytes:
+    def sign(self, message: Message) -> bytes:
         """Write a message as a line."""
-        return self._sealed(json.dumps(message, separators=(",", ":")).encode())
+        return self._signed(json.dumps(message, separators=(",", ":")).encode())
 
-    def open(self, line: bytes) -> Message:
+    def verify(self, line: bytes) -> Message:
         """Read a line as a message.
 
         Raises:
             ChannelError: it is not the next one that the other end sealed.
         """
         text = line[_MAC + 1 : -1]
-        if not hmac.compare_digest(self._sealed(text), line):
+        if not hmac.compare_digest(self._signed(text), line):
             raise ChannelError("a message bears no valid seal")
         message: Message = json.loads(text)
         return message
 
-    def _sealed(self, text: bytes) -> bytes:
+    def _signed(self, text: bytes) -> bytes:
         self._number += 1
         mac = hmac.digest(self._key, b"%d %b" % (self._number, text), "sha256")
         return b"%b %b\n" % (mac.hex().encode(), text)

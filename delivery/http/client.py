@@ -7,23 +7,25 @@ a thread of its own.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
+from botocore.parsers import create_parser
 from botocore.session import Session
 
 from delivery.http.background import SingleFlight
-from delivery.http.body import local_fault, read_answer, render_body
-from delivery.http.connection import Connection
+from delivery.http.connections import Connection, ConnectionPool, Timeouts
 from delivery.http.credentials import RefreshingKeys, SigningKeys, find_credentials
 from delivery.http.endpoint import Endpoint, TrackerEndpoint, resolve
-from delivery.http.pool import ConnectionPool, Timeouts
+from delivery.http.response_parser import HttpResponse
 from delivery.http.signing import Signer
 from delivery.model import Request, Response
 from delivery.responses import NOT_THE_SERVICE, NoResponseError, ResponseMeaning, interpret_response
+from delivery.text import sanitize
 
 
 def connect(service: TrackerEndpoint, connections: int) -> PutEventsClient:
@@ -200,3 +202,73 @@ class StrangerDetector:
         if is_failing or (what is ResponseMeaning.STOP and is_nameless):
             return replace(answer, errorCode=NOT_THE_SERVICE, errorMessage=None)
         return answer
+
+
+_REQUEST_ID: Final = b"x-amzn-requestid"
+_PARSER: Final = create_parser("rest-json")
+_NO_SHAPE: Final[Any] = None
+"""Of PutEvents' result: there is none."""
+_CODE_MAX: Final = 128
+LONGEST_MESSAGE: Final = 4_096
+_REQUEST_ID_MAX: Final = 128
+"""Characters of the service's words that are kept. Its own are shorter."""
+_quote: Final = json.JSONEncoder().encode
+
+
+def render_body(trackingId: str, request: Request) -> bytes:
+    """Return the JSON of a call. Events are taken as they are; half a surrogate pair is escaped, as boto3 does it.
+
+    Examples:
+        >>> event = '{"eventId":"e1","eventType":"view","sentAt":1704067200.125}'
+        >>> render_body("t", Request("r", None, "s", ("e1",), (event,)))
+        b'{"trackingId":"t","sessionId":"s","eventList":[{"eventId":"e1","eventType":"view","sentAt":1704067200.125}]}'
+    """
+    user = "" if request.userId is None else f',"userId":{_quote(request.userId)}'
+    ids = f'"trackingId":{_quote(trackingId)}{user},"sessionId":{_quote(request.sessionId)}'
+    return f'{{{ids},"eventList":[{",".join(request.events)}]}}'.encode("utf-8", "backslashreplace")
+
+
+def read_answer(answer: HttpResponse) -> Response:
+    """Say what the service said. Whatever bytes it sends, the words can be stored, sent on and printed.
+
+    Examples:
+        >>> read_answer(HttpResponse(400, {b"x-amzn-errortype": b"ThrottlingException:"}, b"{}", True)).errorCode
+        'ThrottlingException'
+    """
+    request_id = sanitize(answer.headers.get(_REQUEST_ID, b"").decode("latin-1"), _REQUEST_ID_MAX) or None
+    if answer.status >= 300:
+        return Response(answer.status, *_read_error(answer), request_id)
+    if request_id is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
+        return Response(answer.status, NOT_THE_SERVICE, "the answer bears no request id")
+    return Response(answer.status, awsRequestId=request_id)
+
+
+def local_fault(code: str, error: Exception) -> Response:
+    """Say why a call had no answer of the service; what boto3 says may quote a setting, so any bytes too."""
+    return Response(None, code, sanitize(str(error), LONGEST_MESSAGE))
+
+
+def _read_error(answer: HttpResponse) -> tuple[str, str | None]:
+    """Return boto3's code and message; the status for a code where the answer names none."""
+    sound = answer.body.decode("utf-8", "replace").encode()
+    # Where the body cannot be read, a header may name the code.
+    error = _parse_error(answer, sound) or _parse_error(answer, b"{}")
+    code, message = error.get("Code"), error.get("Message")
+    return (
+        sanitize(code, _CODE_MAX) if code else str(answer.status),
+        None if message is None else sanitize(message, LONGEST_MESSAGE),
+    )
+
+
+def _parse_error(answer: HttpResponse, body: bytes) -> dict[str, str]:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers.items()}
+    response = {"status_code": answer.status, "headers": headers, "body": body, "context": {}}
+    try:
+        error = _PARSER.parse(response, _NO_SHAPE).get("Error", {})
+        return {name: _as_text(error[name]) for name in ("Code", "Message") if error.get(name) is not None}
+    except Exception:  # botocore chokes on a body that is JSON but no object, in many ways
+        return {}
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import InvalidConfigError
+from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-from delivery.http.ca_bundle import find_ca_bundle, open_trust
 from delivery.http.credentials import find_credentials
 from delivery.http.host_names import is_host
 from delivery.http.proxy import Proxy, find_proxy
@@ -121,8 +122,8 @@ def find_tracker_endpoint(trackingId: str, region: str, endpoint_url: str | None
         url = client.meta.endpoint_url
         _check_scheme(url)
     except ValueError as error:
-        said = str(error) if "@" not in str(error) else "it is no URL that can be called"
-        raise InvalidConfigError(error_msg=said) from None
+        message = str(error) if "@" not in str(error) else "it is no URL that can be called"
+        raise InvalidConfigError(error_msg=message) from None
     own = _client(session, region, None, _UNCONFIGURED, **_NO_KEYS)
     try:
         regional = comparable(url) == comparable(own.meta.endpoint_url)
@@ -150,9 +151,9 @@ def comparable(url: str) -> SplitResult:
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    named = f"[{host}]" if ":" in host else host
+    host_in_url = f"[{host}]" if ":" in host else host
     port = "" if parts.port in (None, PORTS.get(parts.scheme)) else f":{parts.port}"
-    return SplitResult(parts.scheme, named + port, parts.path.rstrip("/"), parts.query, "")
+    return SplitResult(parts.scheme, host_in_url + port, parts.path.rstrip("/"), parts.query, "")
 
 
 def resolve(service: TrackerEndpoint) -> ResolvedEndpoint:
@@ -172,10 +173,10 @@ def resolve(service: TrackerEndpoint) -> ResolvedEndpoint:
 
 def _signed_call(session: Session, service: TrackerEndpoint) -> AWSPreparedRequest:
     """Have boto3 make a call, and take it away just before it is sent."""
-    taken: list[AWSPreparedRequest] = []
+    requests: list[AWSPreparedRequest] = []
 
     def take(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        taken.append(request)
+        requests.append(request)
         return AWSResponse(request.url, 200, HTTPHeaders(), SimpleNamespace(stream=lambda: iter(())))
 
     # The User-Agent tells the retries, and it is so.
@@ -183,12 +184,14 @@ def _signed_call(session: Session, service: TrackerEndpoint) -> AWSPreparedReque
     client = _client(session, service.region, service.endpoint_url, config)
     client.meta.events.register_first("before-send.personalize-events.PutEvents", take)
     client.put_events(trackingId="-", sessionId="-", eventList=[{"eventType": "-", "sentAt": 0}])
-    return taken[0]
+    return requests[0]
 
 
 def _client(session: Session, region: str, endpoint_url: str | None, config: Config | None, **keys: str) -> Any:
-    made = boto3.Session(botocore_session=session)
-    return made.client("personalize-events", region_name=region, endpoint_url=endpoint_url, config=config, **keys)
+    boto3_session = boto3.Session(botocore_session=session)
+    return boto3_session.client(
+        "personalize-events", region_name=region, endpoint_url=endpoint_url, config=config, **keys
+    )
 
 
 def _check_scheme(url: str) -> None:
@@ -212,3 +215,27 @@ def _endpoint(call: AWSPreparedRequest, session: Session) -> Endpoint:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def find_ca_bundle(session: Session) -> str:
+    """Find the file of trusted certificates: AWS_CA_BUNDLE, `ca_bundle`, REQUESTS_CA_BUNDLE, else botocore's own."""
+    configured = session.get_config_variable("ca_bundle")
+    if configured is None:
+        configured = os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(get_cert_path(verify=True) if configured is None else configured)
+
+
+def open_trust(ca_bundle: str) -> ssl.SSLContext:
+    """Read a file of trusted certificates: for TLS 1.2 and later, with the other side's name checked.
+
+    Raises:
+        ValueError: it cannot be read, or holds none.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_verify_locations(cafile=ca_bundle)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"the CA bundle {ca_bundle!r} cannot be read: {error.strerror or error}") from None
+    return context

@@ -57,40 +57,40 @@ def find_proxy(url: str) -> Proxy | None:
         ProxySettingError: what is set is no URL of an HTTP proxy.
     """
     scheme = urlsplit(url).scheme
-    told = get_environ_proxies(url).get(scheme)
-    if not told:
+    setting = get_environ_proxies(url).get(scheme)
+    if not setting:
         return None
     try:
-        return _read(_with_scheme(told))
+        return _read(_with_scheme(setting))
     except ValueError as fault:
-        raise ProxySettingError(_setting(scheme, told, os.environ), str(fault)) from None
+        raise ProxySettingError(_setting(scheme, setting, os.environ), str(fault)) from None
 
 
-def _setting(scheme: str, told: str, environment: Mapping[str, str]) -> str:
+def _setting(scheme: str, setting: str, environment: Mapping[str, str]) -> str:
     """Name the variable that a proxy was found in: it may be written in capitals or not."""
-    names = [name for name, value in environment.items() if name.lower() == f"{scheme}_proxy" and value == told]
+    names = [name for name, value in environment.items() if name.lower() == f"{scheme}_proxy" and value == setting]
     return min(names, default=_SYSTEM, key=lambda name: name != name.lower())
 
 
-def _with_scheme(told: str) -> str:
-    return told if "://" in told else f"http://{told.removeprefix('//')}"
+def _with_scheme(setting: str) -> str:
+    return setting if "://" in setting else f"http://{setting.removeprefix('//')}"
 
 
-def _read(told: str) -> Proxy:
+def _read(setting: str) -> Proxy:
     """Read a proxy's URL.
 
     Raises:
         ValueError: it is none; says why without its text.
     """
     try:
-        parts = urlsplit(told)
+        parts = urlsplit(setting)
         port = parts.port
     except ValueError:
         raise ValueError("its host or its port is not valid") from None
     if parts.scheme not in {"http", "https"}:
         raise ValueError("only http:// and https:// proxies can be used")
     # urlsplit drops line breaks and tabs, and takes any other blank as it is.
-    if _SPACES.search(told) or not parts.hostname or not is_host(parts.hostname):
+    if _SPACES.search(setting) or not parts.hostname or not is_host(parts.hostname):
         raise ValueError("its host is not valid")
     if port == 0:
         raise ValueError("its port is not valid")

@@ -26,11 +26,11 @@ class ChunkedBody:
         b'hi'
     """
 
-    __slots__ = ("_body", "_left")
+    __slots__ = ("_body", "_remaining")
 
     def __init__(self) -> None:
         self._body = bytearray()
-        self._left: int | None = None
+        self._remaining: int | None = None
 
     def take(self, data: bytearray) -> bytes | None:
         """Take what is complete off the front of `data`; give the body once it is whole.
@@ -38,7 +38,7 @@ class ChunkedBody:
         Raises:
             MalformedResponseError: it is not in chunks, or larger than BODY_MAX bytes.
         """
-        while self._left != 0:
+        while self._remaining != 0:
             if not self._take_chunk(data):
                 return None
         while (line := _take_line(data)) is not None:
@@ -47,28 +47,28 @@ class ChunkedBody:
         return None
 
     def _take_chunk(self, data: bytearray) -> bool:
-        if self._left is None:
-            self._left = self._take_size(data)
-        if not self._left:
-            return self._left == 0
-        if len(data) < self._left + len(_END):
+        if self._remaining is None:
+            self._remaining = self._take_size(data)
+        if not self._remaining:
+            return self._remaining == 0
+        if len(data) < self._remaining + len(_END):
             return False
-        self._body += data[: self._left]
-        del data[: self._left]
+        self._body += data[: self._remaining]
+        del data[: self._remaining]
         if not data.startswith(_END):
             raise MalformedResponseError("a chunk is longer than it says")
         del data[: len(_END)]
-        self._left = None
+        self._remaining = None
         return True
 
     def _take_size(self, data: bytearray) -> int | None:
         line = _take_line(data)
         if line is None:
             return None
-        told = _SIZE.fullmatch(line)
-        if told is None:
+        match = _SIZE.fullmatch(line)
+        if match is None:
             raise MalformedResponseError("a chunk does not say how long it is")
-        size = int(told[1], 16)
+        size = int(match[1], 16)
         if len(self._body) + size > BODY_MAX:
             raise MalformedResponseError("the body is too large")
         return size
@@ -121,7 +121,7 @@ class ResponseParser:
         to_connect: it answers CONNECT: a success has no body, whatever its headers say.
 
     Attributes:
-        began: whether anything came.
+        has_begun: whether anything came.
 
     Examples:
         >>> reader = ResponseParser()
@@ -130,13 +130,13 @@ class ResponseParser:
         b'hi'
     """
 
-    __slots__ = ("_chunks", "_data", "_headers", "_length", "_persistent", "_status", "_to_connect", "began")
+    __slots__ = ("_chunks", "_data", "_headers", "_length", "_persistent", "_status", "_to_connect", "has_begun")
 
     def __init__(self, *, to_connect: bool = False) -> None:
         self._to_connect = to_connect
         self._data = bytearray()
         self._status = 0
-        self.began = False
+        self.has_begun = False
 
     def feed(self, data: bytes) -> HttpResponse | None:
         """Read the next piece; give the answer once it is whole.
@@ -144,7 +144,7 @@ class ResponseParser:
         Raises:
             MalformedResponseError: what came is not HTTP, or too large.
         """
-        self.began = True
+        self.has_begun = True
         self._data += data
         while self._status < 200:
             lines = _take_head(self._data)
@@ -219,17 +219,17 @@ def _read_length(headers: Headers) -> int:
         if coding.lower() != b"chunked":
             raise MalformedResponseError("its transfer coding is not known")
         return _IN_CHUNKS
-    told = headers.get(b"content-length")
-    if told is None:
+    length = headers.get(b"content-length")
+    if length is None:
         return _TO_THE_END
-    if not _LENGTH.fullmatch(told):
+    if not _LENGTH.fullmatch(length):
         raise MalformedResponseError("its length is not a number")
-    return int(told)
+    return int(length)
 
 
 def _is_persistent(minor: bytes, headers: Headers) -> bool:
     # Two lengths: somebody on the way may see another end than we do (RFC 9112, 6.1).
     if b"transfer-encoding" in headers and b"content-length" in headers:
         return False
-    told = headers.get(b"connection", b"").lower()
-    return b"close" not in told and (minor == b"1" or b"keep-alive" in told)
+    options = headers.get(b"connection", b"").lower()
+    return b"close" not in options and (minor == b"1" or b"keep-alive" in options)

@@ -29,30 +29,30 @@ class AimdRateController:
     what lies before it would be lost.
 
     Args:
-        limit: calls a second that are never passed.
+        max_rate: calls a second that are never passed.
         clock: seconds, monotonic.
 
     Attributes:
-        limit: as given.
+        max_rate: as given.
     """
 
-    def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit = limit
+    def __init__(self, max_rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_rate = max_rate
         self._clock = clock
-        self._target = limit
-        self._moved = clock()
+        self._target = max_rate
+        self._updated = clock()
         self._cut_at: float | None = None
-        self._wall = limit
-        self._ended: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
+        self._throttled_rate = max_rate
+        self._ended_calls: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
         """When how many calls had been admitted, and throttled, since the start; from a second ago on."""
 
     def note(self, admitted: int, throttled: int) -> None:
         """Learn of calls that ended just now."""
         now = self._clock()
-        _, before, refused = self._ended[-1]
-        self._ended.append((now, before + admitted, refused + throttled))
-        while len(self._ended) > 2 and self._ended[1][0] <= now - _SECOND:
-            self._ended.popleft()
+        _, before, refused = self._ended_calls[-1]
+        self._ended_calls.append((now, before + admitted, refused + throttled))
+        while len(self._ended_calls) > 2 and self._ended_calls[1][0] <= now - _SECOND:
+            self._ended_calls.popleft()
         if throttled and (self._cut_at is None or now - self._cut_at >= _SHOWS_AFTER):
             self._cut(now)
 
@@ -61,30 +61,31 @@ class AimdRateController:
         now = self._clock()
         if self._cut_at is not None:
             since = now - self._cut_at
-            gain = self.limit * (now - self._moved) * (_CREEP + _PROBE * since * since)
-            self._target = min(self.limit, self._target + gain)
-        self._moved = now
+            gain = self.max_rate * (now - self._updated) * (_CREEP + _PROBE * since * since)
+            self._target = min(self.max_rate, self._target + gain)
+        self._updated = now
         return self._target
 
     def why(self) -> str:
         """Say where the target comes from."""
-        if self._cut_at is None or self.rate() >= self.limit:
+        if self._cut_at is None or self.rate() >= self.max_rate:
             return "--max-rate"
-        return f"throttled at {self._wall:,.0f}/s {self._clock() - self._cut_at:.0f} s ago"
+        return f"throttled at {self._throttled_rate:,.0f}/s {self._clock() - self._cut_at:.0f} s ago"
 
     def _cut(self, now: float) -> None:
         target = self.rate()
         admitted, throttled = self._last_second(now)
         share = max(admitted / max(admitted + throttled, 1.0), _DEEPEST)
         # Where the tasks did not reach the target, what they did reach was too much already.
-        self._wall = share * (target if admitted + throttled > _REACHED * target else max(admitted + throttled, _LEAST))
-        self._target = min(max(_LEAST, _BELOW * self._wall, _DEEPEST * target), self.limit)
+        reached = target if admitted + throttled > _REACHED * target else max(admitted + throttled, _LEAST)
+        self._throttled_rate = share * reached
+        self._target = min(max(_LEAST, _BELOW * self._throttled_rate, _DEEPEST * target), self.max_rate)
         self._cut_at = now
 
     def _last_second(self, now: float) -> tuple[float, float]:
         """Calls admitted and throttled in the last second; reports come in lumps: the oldest counts in part."""
-        (begin, *before), (end, *after) = self._ended[0], self._ended[1]
+        (begin, *before), (end, *after) = self._ended_calls[0], self._ended_calls[1]
         part = min(max((now - _SECOND - begin) / (end - begin), 0.0), 1.0) if end > begin else 1.0
-        _, admitted, throttled = self._ended[-1]
+        _, admitted, throttled = self._ended_calls[-1]
         first = [old + (new - old) * part for old, new in zip(before, after, strict=True)]
         return admitted - first[0], throttled - first[1]

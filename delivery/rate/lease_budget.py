@@ -42,12 +42,12 @@ class _Holder:
     leases: list[LeaseGrant] = field(default_factory=list)
 
     @property
-    def held(self) -> float:
+    def largest_rate(self) -> float:
         """Calls a second that it may be making, whichever answers have reached it."""
         return max((lease.rate for lease in self.leases), default=0.0)
 
     @property
-    def newest(self) -> float:
+    def newest_rate(self) -> float:
         """Calls a second that it is to make."""
         return self.leases[-1].rate if self.leases else 0.0
 
@@ -63,13 +63,13 @@ class LeaseBudget:
 
     Args:
         clock: seconds, monotonic.
-        limit: calls a second that are never passed.
+        max_rate: calls a second that are never passed.
         term: seconds that a lease lasts.
     """
 
-    def __init__(self, clock: Callable[[], float], limit: float, term: float) -> None:
+    def __init__(self, clock: Callable[[], float], max_rate: float, term: float) -> None:
         self._clock = clock
-        self._limit = limit
+        self._max_rate = max_rate
         self._term = term
         self._holders: dict[str, _Holder] = {}
 
@@ -86,12 +86,12 @@ class LeaseBudget:
             Calls a second, for one term from now on, in place of what the task was leased before.
         """
         self._tidy()
-        mine = self._holders.setdefault(task, _Holder(wants))
-        mine.wants = wants if wants == inf else float(ceil(wants))
+        holder = self._holders.setdefault(task, _Holder(wants))
+        holder.wants = wants if wants == inf else float(ceil(wants))
         share = self._shares(target)[task]
         free = self._free(target, [holder for name, holder in self._holders.items() if name != task])
         rate = share if share <= free + _ROUNDING else max(0.0, float(floor(free + _ROUNDING)))
-        mine.leases.append(LeaseGrant(rate, number, self._clock() + self._term))
+        holder.leases.append(LeaseGrant(rate, number, self._clock() + self._term))
         return rate
 
     def confirm(self, task: str, number: int, ahead: float) -> None:
@@ -116,7 +116,7 @@ class LeaseBudget:
         if self._free(target, list(self._holders.values())) < _NOTABLE * target:
             return []
         shares = self._shares(target)
-        return [name for name, holder in self._holders.items() if shares[name] - holder.newest > _NOTABLE * target]
+        return [name for name, holder in self._holders.items() if shares[name] - holder.newest_rate > _NOTABLE * target]
 
     def seconds_to_free(self) -> float | None:
         """Say when rate that was given up is free, so that others may be told at once; None where none was."""
@@ -124,7 +124,7 @@ class LeaseBudget:
             lease.until
             for holder in self._holders.values()
             for lease in holder.leases
-            if lease.rate > (holder.newest if holder.wants else 0.0)
+            if lease.rate > (holder.newest_rate if holder.wants else 0.0)
         ]
         return max(min(ends) - self._clock(), 0.0) if ends else None
 
@@ -148,8 +148,8 @@ class LeaseBudget:
 
     def _free(self, target: float, others: Sequence[_Holder]) -> float:
         """Calls a second that nobody may be using, of the limit; that nobody is to make, of the target."""
-        in_use, to_be_made = sum(holder.held for holder in others), sum(holder.newest for holder in others)
-        return min(self._limit - in_use, target - to_be_made)
+        in_use, to_be_made = sum(holder.largest_rate for holder in others), sum(holder.newest_rate for holder in others)
+        return min(self._max_rate - in_use, target - to_be_made)
 
     def _tidy(self) -> None:
         """Forget leases that have ended, and tasks that have no other."""
@@ -173,23 +173,23 @@ def shares(limit: float, wants: Sequence[float]) -> list[float]:
         >>> shares(5.5, [inf, inf]), shares(0.5, [0.0, inf, inf])
         ([3.5, 2.0], [0.0, 0.5, 0.0])
     """
-    given = [0.0] * len(wants)
+    allotted = [0.0] * len(wants)
     open_ = [place for place, want in enumerate(wants) if want > 0.0]
     while open_:
         weights = sum(1.0 / (place + 1) for place in open_)
         fair = {place: limit / (place + 1) / weights for place in open_}
-        content = [place for place in open_ if wants[place] <= fair[place]]
-        for place in content or open_:
-            given[place] = wants[place] if content else fair[place]
-        limit -= sum(given[place] for place in content)
-        open_ = [place for place in open_ if place not in content] if content else []
-    return _rounded(given)
+        satisfied = [place for place in open_ if wants[place] <= fair[place]]
+        for place in satisfied or open_:
+            allotted[place] = wants[place] if satisfied else fair[place]
+        limit -= sum(allotted[place] for place in satisfied)
+        open_ = [place for place in open_ if place not in satisfied] if satisfied else []
+    return _rounded(allotted)
 
 
-def _rounded(given: Sequence[float]) -> list[float]:
-    ends = [0, *(floor(end + _ROUNDING) for end in accumulate(given))]
-    whole = [float(end - begin) for begin, end in pairwise(ends)]
-    first = next((place for place, each in enumerate(given) if each > 0.0), None)
-    if first is not None and (left := sum(given) - ends[-1]) > _ROUNDING:
-        whole[first] += left
-    return whole
+def _rounded(allotted: Sequence[float]) -> list[float]:
+    ends = [0, *(floor(end + _ROUNDING) for end in accumulate(allotted))]
+    whole_shares = [float(end - begin) for begin, end in pairwise(ends)]
+    first = next((place for place, each in enumerate(allotted) if each > 0.0), None)
+    if first is not None and (remainder := sum(allotted) - ends[-1]) > _ROUNDING:
+        whole_shares[first] += remainder
+    return whole_shares

@@ -40,10 +40,10 @@ class Pacer:
         self._rate = rate
         self._credit = 0.0
         """Calls earned and not made."""
-        self._reckoned = now
-        self._spaced = now
+        self._updated = now
+        self._next_spaced = now
         """When calls that catch up may go on."""
-        self._made: deque[float] = deque()
+        self._call_times: deque[float] = deque()
         self._rates: deque[tuple[float, float]] = deque([(now, rate)])
         """Since when which rate, over the last second."""
 
@@ -60,12 +60,12 @@ class Pacer:
             since: a time of the clock that has passed meanwhile; None for now.
         """
         if rate != self._rate:
-            self._earn(max(self._clock() if since is None else since, self._reckoned))
+            self._earn(max(self._clock() if since is None else since, self._updated))
             if rate < self._rate:
                 self._credit = min(self._credit, 1.0)
             self._rate = rate
-            self._rates.append((self._reckoned, rate))
-            self._spaced = min(self._spaced, self._reckoned + self._closest())
+            self._rates.append((self._updated, rate))
+            self._next_spaced = min(self._next_spaced, self._updated + self._closest())
 
     def wait(self) -> float:
         """Seconds until the next call may start, as far as one can tell: 0 now, infinity at a rate of 0."""
@@ -74,7 +74,7 @@ class Pacer:
         if not self._rate:
             return float("inf")
         usual = _APART / self._rate
-        spaced = self._spaced - now if self._spaced > now + _TICK else 0.0
+        spaced = self._next_spaced - now if self._next_spaced > now + _TICK else 0.0
         wait = max((1.0 - self._credit) * usual, spaced, self._room(now, usual))
         return wait if wait > _ROUNDING else 0.0
 
@@ -88,8 +88,8 @@ class Pacer:
         now = self._clock()
         self._earn(now)
         self._credit -= 1.0
-        self._spaced = max(self._spaced, now) + self._closest()
-        self._made.append(now)
+        self._next_spaced = max(self._next_spaced, now) + self._closest()
+        self._call_times.append(now)
 
     def forget_pause(self) -> None:
         """Make up for no pause that there was: it was meant, and what catches up comes again each second, in a lump."""
@@ -101,16 +101,16 @@ class Pacer:
         return _CLOSEST * _APART / self._rate if self._rate else float("inf")
 
     def _earn(self, now: float) -> None:
-        earned = self._credit + self._rate * (now - self._reckoned) / _APART
+        earned = self._credit + self._rate * (now - self._updated) / _APART
         self._credit = min(earned, 1.0 + self._rate * _CATCH_UP)
-        self._reckoned = now
+        self._updated = now
 
     def last_second(self) -> tuple[int, float]:
         """Count the calls of the last second: those made, those that the rates gave."""
         now = self._clock()
-        while self._made and self._made[0] <= now - _SECOND + _ROUNDING:
-            self._made.popleft()
-        return len(self._made), self._given(now)
+        while self._call_times and self._call_times[0] <= now - _SECOND + _ROUNDING:
+            self._call_times.popleft()
+        return len(self._call_times), self._permitted(now)
 
     def calls_ahead(self) -> float:
         """Count the calls that were made before the rates gave them: until they do, nobody else may have the rate.
@@ -120,23 +120,23 @@ class Pacer:
         self.last_second()
         rates, until = reversed(self._rates), self._clock()
         since, rate = next(rates)
-        given = most = 0.0
-        for count, moment in enumerate(reversed(self._made), 1):
+        permitted = most = 0.0
+        for count, moment in enumerate(reversed(self._call_times), 1):
             while since > moment:
-                given, until = given + rate * (until - since), since
+                permitted, until = permitted + rate * (until - since), since
                 since, rate = next(rates, (moment, rate))
-            given, until = given + rate * (until - moment), moment
-            most = max(most, count - given)
+            permitted, until = permitted + rate * (until - moment), moment
+            most = max(most, count - permitted)
         return most
 
     def _room(self, now: float, usual: float) -> float:
         """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
-        made, given = self.last_second()
-        if made < (ceil(given - _ROUNDING) if self._rate % 1.0 else floor(given + _ROUNDING)):
+        calls, permitted = self.last_second()
+        if calls < (ceil(permitted - _ROUNDING) if self._rate % 1.0 else floor(permitted + _ROUNDING)):
             return 0.0
-        return min(self._made[0] + _SECOND - now, usual) if made else usual
+        return min(self._call_times[0] + _SECOND - now, usual) if calls else usual
 
-    def _given(self, now: float) -> float:
+    def _permitted(self, now: float) -> float:
         """The calls that the rates of the last second make together."""
         begin = now - _SECOND
         while len(self._rates) > 1 and self._rates[1][0] <= begin:

@@ -51,7 +51,7 @@ class RateLease:
         self._pacer = Pacer(clock)
         self._until = clock()
         self._started = self._refused_unheard = 0
-        self._held_until = float("-inf")
+        self._last_held = float("-inf")
         self.done = EndedRequestSet()
         self.stopped = self.finishing = False
         self.limit: CallLimit | None = None
@@ -63,20 +63,20 @@ class RateLease:
         return self._pacer.rate
 
     @property
-    def owned(self) -> bool:
+    def is_owned(self) -> bool:
         """Whether the task may send its part at all."""
         return self._clock() < self._until
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether no call may start at whatever rate, until the driver has been heard."""
         used_up = self.limit is not None and self._started >= self.limit.calls
         return used_up or self._refused_unheard >= _REFUSED_UNHEARD
 
     @property
-    def held_lately(self) -> bool:
+    def was_held_lately(self) -> bool:
         """Whether it was so within the last second: how much of its rate the task used then, tells nothing."""
-        return self.held or self._clock() < self._held_until + _LATELY
+        return self.is_held or self._clock() < self._last_held + _LATELY
 
     @property
     def singly(self) -> bool:
@@ -103,15 +103,15 @@ class RateLease:
 
     def restrict(self, limit: CallLimit | None) -> None:
         """Take the limit of calls that the driver gives, beside the rate."""
-        if self.held:
+        if self.is_held:
             self._pacer.forget_pause()
-            self._held_until = self._clock()
+            self._last_held = self._clock()
         self.limit = limit
 
     def wait(self) -> float:
         """Seconds until the next call may start, as far as one can tell; infinity if another word is needed."""
         self._let_end()
-        return float("inf") if self.stopped or self.held or not self.owned else self._pacer.wait()
+        return float("inf") if self.stopped or self.is_held or not self.is_owned else self._pacer.wait()
 
     def due(self) -> int:
         """Count the calls that may start now, if nothing else holds them up."""
@@ -144,5 +144,5 @@ class RateLease:
 
         However late that shows: a process that slept meanwhile is not to make up for calls that others made.
         """
-        if not self.owned:
+        if not self.is_owned:
             self._pacer.set_rate(0.0, self._until)

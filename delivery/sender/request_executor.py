@@ -206,7 +206,7 @@ class RequestExecutor:
         self._rate_lease.take()
         now = self._time.now()
         pending.begin(self._time.monotonic(), now)
-        self.calls.begin(again=pending.made > 1, at=now.timestamp())
+        self.calls.begin(again=pending.calls_made > 1, at=now.timestamp())
 
     async def _call(
         self,
@@ -227,11 +227,11 @@ class RequestExecutor:
         ended: Callable[[Outcome], None],
     ) -> None:
         pending.latency = self._time.monotonic() - begun
-        self.calls.end(answer, pending.latency)
         what = interpret_response(answer)
+        self.calls.end(answer, what, pending.latency)
         self.unreachable = answer if what is ResponseMeaning.UNREACHABLE else None
         if what in _ABOUT_THE_REQUEST:
-            queue.note(pending, failed=what is ResponseMeaning.FAULT)
+            queue.note_answer(pending, failed=what is ResponseMeaning.FAULT)
         match what:
             case ResponseMeaning.DELIVERED:
                 self.acknowledged = max(self.acknowledged, begun)
@@ -261,44 +261,44 @@ class RequestExecutor:
         self, pending: PendingRequest, answer: Response, queue: RequestQueue, ended: Callable[[Outcome], None]
     ) -> None:
         """Call again what got no answer; where others get one, set it aside, then split it, then give it up."""
-        assert pending.begun is not None
-        assert pending.since is not None
+        assert pending.first_call_at is not None
+        assert pending.own_call_at is not None
         now, alone = self._time.monotonic(), len(pending.request.events) == 1
-        due = now + self._retry.pause(pending.made, self._time.chance())
+        due = now + self._retry.pause(pending.calls_made, self._time.chance())
         if self._rate_lease.finishing:
-            patience = 0.0 if pending.aside and not alone else self._retry.aside
-            if now < pending.since + patience:
-                queue.again(pending, due)
-            elif not pending.aside:
+            patience = 0.0 if pending.was_set_aside and not alone else self._retry.aside
+            if now < pending.own_call_at + patience:
+                queue.retry(pending, due)
+            elif not pending.was_set_aside:
                 queue.set_aside(pending, now + self._retry.rest)
             elif alone:
                 ended(pending.outcome("refused", _unanswered(pending, answer)))
             else:
                 queue.split(pending)
-        elif due <= pending.begun + self._retry.budget:
-            queue.again(pending, due)
+        elif due <= pending.first_call_at + self._retry.budget:
+            queue.retry(pending, due)
         elif alone or not self.calls.answered:
             self._stop(answer)
-            queue.again(pending, due)
+            queue.retry(pending, due)
         else:
             queue.split(pending)  # part of it may get an answer, which tells a bad request from an outage
 
     def _try_again(self, pending: PendingRequest, answer: Response, queue: RequestQueue) -> None:
-        assert pending.since is not None
-        due = self._time.monotonic() + self._retry.pause(pending.made, self._time.chance())
-        if due > pending.since + self._retry.budget:
+        assert pending.own_call_at is not None
+        due = self._time.monotonic() + self._retry.pause(pending.calls_made, self._time.chance())
+        if due > pending.own_call_at + self._retry.budget:
             self._stop(answer)
-        queue.again(pending, due)
+        queue.retry(pending, due)
 
     async def _renew(self, pending: PendingRequest, answer: Response, queue: RequestQueue) -> None:
         """Call again with other credentials, if some are found in time."""
         now = self._time.monotonic()
-        pending.expired = now if pending.expired is None else pending.expired
-        queue.again(pending, now)
-        if now >= pending.expired + self._retry.renewal:
+        pending.expired_at = now if pending.expired_at is None else pending.expired_at
+        queue.retry(pending, now)
+        if now >= pending.expired_at + self._retry.renewal:
             self._stop(answer)
         elif not self.waiting:
-            await self._look_for_credentials(answer, pending.expired)
+            await self._look_for_credentials(answer, pending.expired_at)
 
     async def _look_for_credentials(self, answer: Response, expired: float) -> None:
         """Look until there are others: for some seconds where their source gives the same again, longer where none."""
@@ -321,5 +321,5 @@ class RequestExecutor:
 def _unanswered(pending: PendingRequest, answer: Response) -> Response:
     """Say of a single event that the service gave no answer to it."""
     last = answer.errorCode if answer.httpStatus is None else f"HTTP {answer.httpStatus} {answer.errorCode}"
-    words = f"no answer in {pending.made} calls of this event alone; the last one ended with {last}"
+    words = f"no answer in {pending.calls_made} calls of this event alone; the last one ended with {last}"
     return Response(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)

@@ -1,8 +1,9 @@
-"""The requests that a task has begun, or is to begin: which is called next, and when."""
+"""The requests that a task has: those that its reader brings, and which of them is called next, and when."""
 
 from __future__ import annotations
 
 import heapq
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,80 @@ from typing import Final
 
 from delivery.ended_requests import EndedRequestSet
 from delivery.model import Outcome, Request, Response, Status
-from delivery.sender.request_buffer import RequestBuffer
+
+_FULL: Final = 400
+_LOW: Final = 200
+_PATIENCE: Final = 0.5
+"""Seconds after which a waiting reader looks again whether anybody still takes."""
+
+
+class RequestBuffer:
+    """A queue with room for some hundred requests: a partition never lies in memory whole.
+
+    Args:
+        wake: called in the reader's thread when there is something new for the loop to see.
+
+    Attributes:
+        closed: no request comes any more.
+        failed: because the rest could not be read.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: deque[Request] = deque()
+        self._room = threading.Condition()
+        self._cut = False
+        self.closed = False
+        self.failed = False
+
+    def put(self, requests: Iterable[Request]) -> bool:
+        """Add requests as soon as there is room; False if nobody takes them any more."""
+        with self._room:
+            while len(self._waiting) >= _FULL and not self._cut:
+                self._room.wait(_PATIENCE)
+        if not self._cut:
+            self._waiting.extend(requests)
+            self._wake()
+        return not self._cut
+
+    def close(self) -> None:
+        """Say that no request comes any more."""
+        self.closed = True
+        self._wake()
+
+    def fail(self) -> None:
+        """Say that the rest cannot be read: what was not begun is not to be."""
+        self.failed = True
+        self.close()
+
+    def take(self) -> Request | None:
+        """Take the next request; None if there is none now, or if none comes any more."""
+        if not self._waiting:
+            return None
+        request = self._waiting.popleft()
+        if len(self._waiting) == _LOW:
+            self._notify()
+        return request
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take now."""
+        return bool(self._waiting)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to take, and nothing comes any more."""
+        return self.closed and not self._waiting
+
+    def cut(self) -> None:
+        """Say that nobody takes requests any more."""
+        self._cut = True
+        self._notify()
+
+    def _notify(self) -> None:
+        with self._room:
+            self._room.notify_all()
+
 
 _MOST_WAITING: Final = 1_000
 """Requests that wait to be called again while new ones are taken: a task holds no more through an outage."""
@@ -24,41 +98,41 @@ class PendingRequest:
     Attributes:
         due: when it may be called next; seconds of the clock.
         request: what is called.
-        made: its calls so far.
-        before: calls of the whole that it is the first part of.
-        begun: when its first call started, or that of the whole that it is a part of and that got no answer; seconds of
-            the clock, None while there was none.
-        since: when its own first call started, since it was last set aside.
-        failed: when a call of it, or of that whole, first had no answer; None while none has.
-        aside: whether it, or that whole, was set aside.
-        expired: when the service first said that the credentials have expired; None while it has not.
+        calls_made: its calls so far.
+        earlier_calls: calls of the whole that it is the first part of.
+        first_call_at: when its first call started, or that of the whole that it is a part of and that got no answer;
+            seconds of the clock, None while there was none.
+        own_call_at: when its own first call started, since it was last set aside.
+        failed_at: when a call of it, or of that whole, first had no answer; None while none has.
+        was_set_aside: whether it, or that whole, was set aside.
+        expired_at: when the service first said that the credentials have expired; None while it has not.
         startedAt: of the last call, aware.
         latency: of the last call, in seconds.
     """
 
     due: float
     request: Request = field(compare=False)
-    made: int = field(default=0, compare=False)
-    before: int = field(default=0, compare=False)
-    begun: float | None = field(default=None, compare=False)
-    since: float | None = field(default=None, compare=False)
-    failed: float | None = field(default=None, compare=False)
-    aside: bool = field(default=False, compare=False)
-    expired: float | None = field(default=None, compare=False)
+    calls_made: int = field(default=0, compare=False)
+    earlier_calls: int = field(default=0, compare=False)
+    first_call_at: float | None = field(default=None, compare=False)
+    own_call_at: float | None = field(default=None, compare=False)
+    failed_at: float | None = field(default=None, compare=False)
+    was_set_aside: bool = field(default=False, compare=False)
+    expired_at: float | None = field(default=None, compare=False)
     startedAt: datetime | None = field(default=None, compare=False)
     latency: float = field(default=0.0, compare=False)
 
     def begin(self, clock: float, now: datetime) -> None:
         """Note that a call of it starts."""
-        self.begun = clock if self.begun is None else self.begun
-        self.since = clock if self.since is None else self.since
+        self.first_call_at = clock if self.first_call_at is None else self.first_call_at
+        self.own_call_at = clock if self.own_call_at is None else self.own_call_at
         self.startedAt = now
-        self.made += 1
+        self.calls_made += 1
 
     def outcome(self, status: Status, answer: Response) -> Outcome:
         """Say how it ended, after a call."""
         assert self.startedAt is not None
-        attempts = self.before + self.made
+        attempts = self.earlier_calls + self.calls_made
         return Outcome(self.request, status, answer, attempts, self.startedAt, round(self.latency * 1000))
 
 
@@ -77,8 +151,8 @@ class RequestQueue:
         self._buffer = buffer
         self._clock = clock
         self._parts: deque[PendingRequest] = deque()
-        self._again: list[PendingRequest] = []
-        self._aside: list[PendingRequest] = []
+        self._retries: list[PendingRequest] = []
+        self._set_aside: list[PendingRequest] = []
         self._failing: dict[str, float] = {}
         """When requests that got no answer so far first had none, by id."""
 
@@ -89,7 +163,7 @@ class RequestQueue:
 
     @property
     def _waiting(self) -> int:
-        return len(self._parts) + len(self._again) + len(self._aside)
+        return len(self._parts) + len(self._retries) + len(self._set_aside)
 
     def wait(self, *, singly: bool = False) -> float:
         """Seconds until one is due: 0 now, infinity if another must first be fed."""
@@ -97,7 +171,7 @@ class RequestQueue:
             return 0.0
         if self._parts and (not singly or self._buffer.empty):
             return 0.0
-        due = [heap[0].due for heap in (self._again, self._aside if not self._may_feed else []) if heap]
+        due = [heap[0].due for heap in (self._retries, self._set_aside if not self._may_feed else []) if heap]
         return max(min(due) - self._clock(), 0.0) if due else float("inf")
 
     def next(self, done: EndedRequestSet, *, singly: bool = False) -> PendingRequest | None:
@@ -118,26 +192,26 @@ class RequestQueue:
     def split(self, pending: PendingRequest) -> None:
         """Put the halves of a request in its place, next."""
         first, second = self._parts_of(pending, pending.request.halves())
-        first.before = pending.before + pending.made
+        first.earlier_calls = pending.earlier_calls + pending.calls_made
         self._parts.extendleft((second, first))
 
-    def again(self, pending: PendingRequest, due: float) -> None:
+    def retry(self, pending: PendingRequest, due: float) -> None:
         """Put a request back, to be called again."""
         pending.due = due
-        heapq.heappush(self._again, pending)
+        heapq.heappush(self._retries, pending)
 
     def set_aside(self, pending: PendingRequest, due: float) -> None:
         """Put a request back, to be called again when there is nothing else to call."""
-        pending.due, pending.begun, pending.since, pending.aside = due, None, None, True
-        heapq.heappush(self._aside, pending)
+        pending.due, pending.first_call_at, pending.own_call_at, pending.was_set_aside = due, None, None, True
+        heapq.heappush(self._set_aside, pending)
 
-    def note(self, pending: PendingRequest, *, failed: bool) -> None:
+    def note_answer(self, pending: PendingRequest, *, failed: bool) -> None:
         """Note whether a call of a request got no answer; another request's part or call says nothing about it."""
         if failed:
-            pending.failed = self._clock() if pending.failed is None else pending.failed
-            self._failing[pending.request.requestId] = pending.failed
+            pending.failed_at = self._clock() if pending.failed_at is None else pending.failed_at
+            self._failing[pending.request.requestId] = pending.failed_at
         else:
-            pending.failed = None
+            pending.failed_at = None
             self._failing.pop(pending.request.requestId, None)
 
     def failing(self, answered: float) -> tuple[int, int]:
@@ -159,26 +233,26 @@ class RequestQueue:
     @property
     def _may_feed(self) -> bool:
         """Whether new ones may be taken: there are some, and not too many wait to be called again."""
-        return not self._buffer.empty and len(self._again) + len(self._aside) < _MOST_WAITING
+        return not self._buffer.empty and len(self._retries) + len(self._set_aside) < _MOST_WAITING
 
     def _due(self, singly: bool) -> PendingRequest | None:
         if self._parts and not singly:
             return self._parts.popleft()
         now = self._clock()
-        if self._again and self._again[0].due <= now:
-            return heapq.heappop(self._again)
+        if self._retries and self._retries[0].due <= now:
+            return heapq.heappop(self._retries)
         request = self._buffer.take() if self._may_feed else None
         if request is not None:
             return PendingRequest(now, request)
         if self._parts and self._buffer.empty:
             return self._parts.popleft()
-        if self._aside and not self._may_feed and self._aside[0].due <= now:
-            return heapq.heappop(self._aside)
+        if self._set_aside and not self._may_feed and self._set_aside[0].due <= now:
+            return heapq.heappop(self._set_aside)
         return None
 
     def _single_out(self, pending: PendingRequest) -> PendingRequest:
         """Leave the rest of a new request for later."""
-        if pending.made or len(pending.request.events) == 1 or "." in pending.request.requestId:
+        if pending.calls_made or len(pending.request.events) == 1 or "." in pending.request.requestId:
             return pending
         single, rest = pending.request.single_out()
         first, *others = self._parts_of(pending, (single, *rest))
@@ -188,9 +262,9 @@ class RequestQueue:
     def _parts_of(self, pending: PendingRequest, parts: Iterable[Request]) -> list[PendingRequest]:
         """Make ways of a request's parts; where it got no answer, they go on where it was."""
         self._failing.pop(pending.request.requestId, None)
-        made = [PendingRequest(pending.due, part, failed=pending.failed) for part in parts]
-        for part in made:
-            if pending.failed is not None:
-                part.begun, part.aside = pending.begun, True
-                self._failing[part.request.requestId] = pending.failed
-        return made
+        waiting = [PendingRequest(pending.due, part, failed_at=pending.failed_at) for part in parts]
+        for part in waiting:
+            if pending.failed_at is not None:
+                part.first_call_at, part.was_set_aside = pending.first_call_at, True
+                self._failing[part.request.requestId] = pending.failed_at
+        return waiting

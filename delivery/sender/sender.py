@@ -9,9 +9,8 @@ from typing import Any, Final
 from delivery.call_statistics import CallStatistics
 from delivery.model import Outcome, Response
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import PutEventsCaller, RequestExecutor, RetryPolicy, WallClock
-from delivery.sender.request_queue import RequestQueue
+from delivery.sender.request_queue import RequestBuffer, RequestQueue
 
 _PATIENCE: Final = 5.0
 """Seconds that calls under way may take when the sending is to end."""
@@ -32,30 +31,30 @@ class Sender:
         rate_lease: when a call may start; stopped here where the sending ends before its end.
         retry: when to call again.
         time: the clock.
-        in_flight: calls under way at once, at the most.
+        max_in_flight: calls under way at once, at the most.
 
     Attributes:
         starved: whether, since somebody last set it to False, a call waited for the rate alone.
-        when_news: called when the driver is to hear at once: nothing is left to start while calls are under way, so
+        on_news: called when the driver is to hear at once: nothing is left to start while calls are under way, so
             others may have the rate; a call was refused; a call ended, or cannot start, for the limit of calls.
     """
 
     def __init__(
-        self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock, in_flight: int
+        self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock, max_in_flight: int
     ) -> None:
         self._executor = RequestExecutor(service, rate_lease, retry, time)
         self._rate_lease = rate_lease
         self._clock = time.monotonic
-        self._in_flight = in_flight
+        self._max_in_flight = max_in_flight
         self._under_way: set[asyncio.Task[None]] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._last_moment: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
         self._queue: RequestQueue | None = None
-        self._mistake: BaseException | None = None
+        self._internal_error: BaseException | None = None
         self._was_exhausted = self._was_held = self._has_news = False
         self.starved = True
-        self.when_news: Callable[[], None] = lambda: None
+        self.on_news: Callable[[], None] = lambda: None
 
     @property
     def calls(self) -> CallStatistics:
@@ -112,7 +111,7 @@ class Sender:
         Raises:
             Exception: what `ended` or the service raised; the permit is stopped, calls under way have finished.
         """
-        self._buffer, self._ended = buffer, ended
+        self._buffer, self._on_outcome = buffer, ended
         self._queue = RequestQueue(buffer, self._clock)
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         opening = asyncio.get_running_loop().create_task(self._executor.open())
@@ -124,8 +123,8 @@ class Sender:
             buffer.cut()
             opening.cancel()
             await self._clear()
-        if self._mistake is not None:
-            raise self._mistake
+        if self._internal_error is not None:
+            raise self._internal_error
 
     def pump(self) -> None:
         """Start what may start now, and see to it that this is called again when more may.
@@ -149,11 +148,11 @@ class Sender:
 
     def _tell_news(self) -> None:
         was_exhausted, self._was_exhausted = self._was_exhausted, self.exhausted
-        was_held, self._was_held = self._was_held, self._rate_lease.held and self.ready
+        was_held, self._was_held = self._was_held, self._rate_lease.is_held and self.ready
         has_news, self._has_news = self._has_news, False
         is_exhausted = self.exhausted and not was_exhausted and bool(self._under_way)
         if has_news or is_exhausted or (self._was_held and not was_held):
-            self.when_news()
+            self.on_news()
 
     def _wait_for_work(self, queue: RequestQueue) -> float:
         return queue.wait(singly=self._rate_lease.singly)
@@ -161,7 +160,7 @@ class Sender:
     def _may_start(self, queue: RequestQueue) -> bool:
         over = self._rate_lease.stopped or queue.empty
         at_once = len(self._under_way) + len(self._connecting)
-        return at_once < self._in_flight and not self._executor.waiting and not over
+        return at_once < self._max_in_flight and not self._executor.waiting and not over
 
     def _start_one(self, queue: RequestQueue) -> bool:
         """Start the next call, if it may start now; else ask to be called again."""
@@ -175,13 +174,13 @@ class Sender:
             return self._connect(queue)
         pending = queue.next(self._rate_lease.done, singly=self._rate_lease.singly)
         if pending is not None:
-            self._run(self._executor.call(pending, queue, self._ended), self._under_way)
+            self._run(self._executor.call(pending, queue, self._on_outcome), self._under_way)
         return True
 
     def _connect(self, queue: RequestQueue) -> bool:
         """Open a connection for each call that is due. The call starts when one is there, if it still may."""
         if len(self._connecting) < self._rate_lease.due():
-            self._run(self._executor.connect(queue, self._ended), self._connecting)
+            self._run(self._executor.connect(queue, self._on_outcome), self._connecting)
             return True
         self._call_again(_NEXT_DUE)
         return False
@@ -205,15 +204,15 @@ class Sender:
 
     def _fail(self, error: BaseException) -> None:
         """End the sending for a mistake of ours."""
-        self._mistake = self._mistake or error
+        self._internal_error = self._internal_error or error
         self._rate_lease.stopped = True
 
     def _wind_up(self) -> None:
         """End as soon as no call is under way; where the end came early, calls that hang do not hold it up."""
         if not self._under_way and not self._finished.done():
             self._finished.set_result(None)
-        elif self._rate_lease.stopped and self._last_moment is None:
-            self._last_moment = asyncio.get_running_loop().call_later(_PATIENCE, self._abort)
+        elif self._rate_lease.stopped and self._abort_timer is None:
+            self._abort_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._abort)
 
     def _abort(self) -> None:
         """Give up the calls that are under way: nobody knows what became of them, so they are sent again."""
@@ -222,7 +221,7 @@ class Sender:
 
     async def _clear(self) -> None:
         """Leave nothing behind in the event loop."""
-        for timer in (self._timer, self._last_moment):
+        for timer in (self._timer, self._abort_timer):
             if timer is not None:
                 timer.cancel()
         self._abort()

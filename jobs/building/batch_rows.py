@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from expectations.facts import RepeatedKey, most_repeated
 from expectations.rules import RuleContext
 from expectations.verdict import judge_candidates, reasons, rule_set, stage
-from jobs.building.counts import conserve, conserve_headers, count_rows, count_tables
+from jobs.building.counts import check_conservation, count_repeated_headers, count_rows, count_tables
 from jobs.building.history import BatchState, BuildHistory, VisitRetention
 from jobs.building.skew import warn_of_heavy_visitor
 from jobs.cli.stages import StageDisplay
@@ -80,11 +80,11 @@ class BuildResult:
         events: its rows of the table.
         quarantine: its rows of the table.
         counters: of the summary; `events` are those that the batch did not have before.
-        known: how many it had.
-        left: what it leaves for the batches after it.
+        known_events: how many it had.
+        state: what it leaves for the batches after it.
         lengths: of its sessions.
-        given: events whose eventId, or sessionId, the log gave; of each that the mapping gives. None where the run only
-            adds to the batch, since nobody knows it of the events that were there.
+        given_ids: events whose eventId, or sessionId, the log gave; of each that the mapping gives. None where the run
+            only adds to the batch, since nobody knows it of the events that were there.
         repeated: the eventId that most of its duplicates bear; None where it has none.
         data_bytes: of the files that it wrote, by table.
     """
@@ -92,10 +92,10 @@ class BuildResult:
     events: DataFrame
     quarantine: DataFrame
     counters: dict[str, Any]
-    known: int
-    left: BatchState
+    known_events: int
+    state: BatchState
     lengths: SessionLengths
-    given: dict[str, int]
+    given_ids: dict[str, int]
     repeated: RepeatedKey | None
     data_bytes: dict[str, int]
 
@@ -119,55 +119,57 @@ def build_rows(
     Raises:
         ConfigurationError: an input file cannot be read.
     """
-    lake, itself = run_output.lake, history.itself
+    lake, own = run_output.lake, history.own
     stages.begin("checking")
     warn_of_heavy_visitor(records, build_config.mapping)
     events, visits = history.events(lake), history.visits(lake)
-    judged = judged_candidates(records, build_config, events, visits)
-    judged.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
-    known = itself.events if itself else 0
-    its_events = lake.published_events([itself], EVENTS) if itself and known else None
+    candidates = judge_records(records, build_config, events, visits)
+    candidates.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
+    known_events = own.events if own else 0
+    own_events = lake.published_events([own]) if own and known_events else None
     try:
-        counted = count_rows(judged, its_events, given_sessions="sessionId" in build_config.mapping.event)
-        read, candidates = (counted.counters[name] for name in ("read", "candidates"))
-        stages.begin("writing events", f"{candidates:,} candidates" if read is None else f"{read:,} records")
-        tell_headers(counted.headers, files_with_header(records))
-        write_tables(judged, run_output, its_events)
-        events, quarantine = written(run_output)
-        counters = counted.counters | count_tables(events, quarantine)
-        counters |= {name: counters[name] - known for name in ("candidates", "events")}
-        conserve(counters)
-        carried = update_visits(judged, visits, run_output.batch)
-        kept = history.kept(counted.newest, build_config.limits)
-        left, left_visits = write_visits(carried, run_output, kept, history.ids(counted.ids))
-        repeated = find_repeated(judged) if counters["duplicates"] else None
+        build_counts = count_rows(candidates, own_events, given_sessions="sessionId" in build_config.mapping.event)
+        read, candidate_count = (build_counts.counters[name] for name in ("read", "candidates"))
+        stages.begin("writing events", f"{candidate_count:,} candidates" if read is None else f"{read:,} records")
+        log_headers(build_counts.headers, files_with_header(records))
+        write_tables(candidates, run_output, own_events)
+        events, quarantine = read_tables(run_output)
+        counters = build_counts.counters | count_tables(events, quarantine)
+        counters |= {name: counters[name] - known_events for name in ("candidates", "events")}
+        check_conservation(counters)
+        updated_visits = update_visits(candidates, visits, run_output.batch)
+        retention = history.find_retention(build_counts.newest, build_config.limits)
+        state, visit_rows = write_visits(updated_visits, run_output, retention, history.ids(build_counts.ids))
+        repeated = find_most_repeated(candidates) if counters["duplicates"] else None
     except BaseException as error:
         if found := lake.explain(error) or unreadable(error):
             raise found from None
         raise
     finally:
         with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
-            judged.unpersist()
-    tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: left_visits}
-    sizes = {table: input_bytes(rows) for table, rows in tables.items()}
-    given = {} if known else counted.given
-    return BuildResult(events, quarantine, counters, known, left, counted.lengths, given, repeated, sizes)
+            candidates.unpersist()
+    tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: visit_rows}
+    data_bytes = {table: input_bytes(rows) for table, rows in tables.items()}
+    given_ids = {} if known_events else build_counts.given_ids
+    return BuildResult(
+        events, quarantine, counters, known_events, state, build_counts.lengths, given_ids, repeated, data_bytes
+    )
 
 
-def tell_headers(headers: int, files: int) -> None:
+def log_headers(headers: int, files: int) -> None:
     """Say how many lines were headers: every file has one, and files that were joined have more.
 
     Raises:
         RuntimeError: a file's header went another way.
     """
-    repeated = conserve_headers(headers, files)
+    repeated = count_repeated_headers(headers, files)
     if files:
         log.info("--input: the header lines of %d files are no records", files)
     if repeated:
         log.warning("--input: %d more lines repeat their file's header: they are no records either", repeated)
 
 
-def judged_candidates(
+def judge_records(
     records: DataFrame, build_config: BuildConfig, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
     """Give every record its fate: what `pack_candidates` and `cut_sessions` give.
@@ -182,21 +184,21 @@ def judged_candidates(
     expressions = CatalystExpressions(records.sparkSession)
     candidates = map_candidates(select_records(records, mapping, expressions), mapping, expressions)
     verdicts = judge_candidates(candidates, RuleContext(build_config.as_of + FUTURE_TOLERANCE))
-    settled = pack_candidates(verdicts, mapping, expressions)
+    packed = pack_candidates(verdicts, mapping, expressions)
     if "eventId" in mapping.event:
-        return cut_sessions(drop_repeats_by_given_id(settled, known), build_config.limits, visits)
-    given = "sessionId" in mapping.event
-    earlier = earlier_events(known, given_sessions=given) if known is not None else None
-    return cut_sessions(settled, build_config.limits, visits, earlier)
+        return cut_sessions(drop_repeats_by_given_id(packed, known), build_config.limits, visits)
+    gives_sessions = "sessionId" in mapping.event
+    earlier = earlier_events(known, given_sessions=gives_sessions) if known is not None else None
+    return cut_sessions(packed, build_config.limits, visits, earlier)
 
 
-def write_tables(judged: DataFrame, run_output: RunOutput, known: DataFrame | None) -> None:
+def write_tables(candidates: DataFrame, run_output: RunOutput, known: DataFrame | None) -> None:
     """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
-    events = events_of(judged)
+    events = events_of(candidates)
     (events if known is None else events.unionByName(known)).write.parquet(run_output.folder("events"))
-    refused = judged.where(F.col(REFUSAL).isNotNull()).select(f"{REFUSAL}.*")
+    refused = candidates.where(F.col(REFUSAL).isNotNull()).select(f"{REFUSAL}.*")
     at = F.col(AT) if AT in refused.columns else F.lit(None)
-    tried = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in refused.columns else F.lit(0)
+    attempts = F.coalesce(F.col(ATTEMPTS), F.lit(1)) if ATTEMPTS in refused.columns else F.lit(0)
     quarantine = refused.select(
         stage(F.col(BROKEN)).alias("stage"),
         reasons(F.col(BROKEN)).alias("reasons"),
@@ -204,30 +206,30 @@ def write_tables(judged: DataFrame, run_output: RunOutput, known: DataFrame | No
         "sourceFile",
         F.lit(rule_set()).alias("ruleSet"),
         at.cast("int").alias("element"),
-        (tried + 1).cast("int").alias("attempts"),
+        (attempts + 1).cast("int").alias("attempts"),
         (F.col(RENDERED) if RENDERED in refused.columns else F.lit(False)).alias("rendered"),
     )
     quarantine.write.parquet(run_output.folder("quarantine"))
 
 
-def find_repeated(judged: DataFrame) -> RepeatedKey:
+def find_most_repeated(candidates: DataFrame) -> RepeatedKey:
     """Find the eventId that most of the run's duplicates bear: they are written nowhere, and gone with the rows."""
-    row = most_repeated(judged.where(F.col(FATE) == Fate.DUPLICATE)).collect()[0]
+    row = most_repeated(candidates.where(F.col(FATE) == Fate.DUPLICATE)).collect()[0]
     return RepeatedKey(row["hash"], row["rows"])
 
 
 def write_visits(
-    visits: DataFrame, run_output: RunOutput, kept: VisitRetention, ids: int
+    visits: DataFrame, run_output: RunOutput, retention: VisitRetention, ids: int
 ) -> tuple[BatchState, DataFrame]:
     """Write what the batch leaves for those after it, where nobody reads yet, and read it back."""
     folder = run_output.folder(VISITS_TABLE)
-    visits.where(kept.condition).write.parquet(folder)
+    visits.where(retention.condition).write.parquet(folder)
     rows = run_output.lake.rows(folder, VISITS)
     row = fingerprint(rows).collect()[0]
-    return BatchState(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", kept.until), rows
+    return BatchState(row["visits"], ids, f"{ids:x}/{row['visits']}/{row['digest']}", retention.until), rows
 
 
-def written(run_output: RunOutput) -> tuple[DataFrame, DataFrame]:
+def read_tables(run_output: RunOutput) -> tuple[DataFrame, DataFrame]:
     """Read back a run's rows of `events` and `quarantine`."""
     events = run_output.lake.rows(run_output.folder("events"), EVENTS)
     return events, run_output.lake.rows(run_output.folder("quarantine"), QUARANTINE)

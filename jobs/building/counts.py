@@ -36,7 +36,7 @@ class BuildCounts:
         newest: the time of the newest event, in microseconds; None where there are none.
         ids: the exclusive or of the hashes of the new events' eventIds, which tells them from others.
         lengths: of the sessions.
-        given: new events whose eventId, or sessionId, the log gave; of each that the mapping gives.
+        given_ids: new events whose eventId, or sessionId, the log gave; of each that the mapping gives.
     """
 
     counters: dict[str, int]
@@ -44,30 +44,34 @@ class BuildCounts:
     newest: int | None
     ids: int
     lengths: SessionLengths
-    given: dict[str, int]
+    given_ids: dict[str, int]
 
 
-def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> BuildCounts:
+def count_rows(candidates: DataFrame, known: DataFrame | None, *, given_sessions: bool) -> BuildCounts:
     """Count what became of the records and, where they are exploded, of their elements.
 
     Args:
-        judged: what `cut_sessions` gives, persisted: where sessions are cut, it lies as it is counted.
+        candidates: what `cut_sessions` gives, persisted: where sessions are cut, it lies as it is counted.
         known: events that the batch has already, which are measured along. They lie otherwise, and a mapping that has
             changed since may have given them sessions of several visitors.
         given_sessions: whether a session may be of several visitors.
     """
-    lying = [F.col(VISITOR), F.col("sessionId").alias(_GIVEN)]
-    given = {"sessionId": F.col(_GIVEN).isNotNull()} if given_sessions else {}
-    if CONTENT_ID in judged.columns:
-        given["eventId"] = F.col(_GIVEN_ID)
-        lying.append((F.col("eventId") != F.col(CONTENT_ID)).alias(_GIVEN_ID))
-    rows = judged.select(FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId", *lying)
+    layout_columns = [F.col(VISITOR), F.col("sessionId").alias(_GIVEN)]
+    given_columns = {"sessionId": F.col(_GIVEN).isNotNull()} if given_sessions else {}
+    if CONTENT_ID in candidates.columns:
+        given_columns["eventId"] = F.col(_GIVEN_ID)
+        layout_columns.append((F.col("eventId") != F.col(CONTENT_ID)).alias(_GIVEN_ID))
+    rows = candidates.select(
+        FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId", *layout_columns
+    )
     if known is not None:
-        theirs = known.select("userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST))
-        rows = rows.unionByName(theirs, allowMissingColumns=True)
+        known_rows = known.select(
+            "userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST)
+        )
+        rows = rows.unionByName(known_rows, allowMissingColumns=True)
     within = () if given_sessions or known is not None else (VISITOR, _GIVEN)
     classes = measure_requests(
-        rows, within=within, counting={f"given {name}": there for name, there in given.items()}
+        rows, within=within, counting={f"given {name}": there for name, there in given_columns.items()}
     ).collect()
     count: dict[str, int] = {}
     for one in classes:
@@ -86,7 +90,7 @@ def count_rows(judged: DataFrame, known: DataFrame | None, *, given_sessions: bo
     }
     newest = max((one["newest"] for one in events), default=None)
     ids = reduce(xor, (one["ids"] or 0 for one in events), 0)
-    given_ids = {name: _total(events, f"given {name}") for name in given}
+    given_ids = {name: _total(events, f"given {name}") for name in given_columns}
     return BuildCounts(counters, no_candidates - filtered, newest, ids, _lengths(events), given_ids)
 
 
@@ -99,9 +103,9 @@ def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
     reasons = quarantine.select(F.posexplode("reasons.code").alias("place", "code")).groupBy("code")
     # A refused row has one first reason, so the rows are counted along.
     by_code = reasons.agg(F.count("*").alias("count"), F.count_if(F.col("place") == 0).alias("rows")).collect()
-    counted = events.agg(F.count("*").alias("events"), F.count_distinct("userId").alias("users")).collect()[0]
+    totals = events.agg(F.count("*").alias("events"), F.count_distinct("userId").alias("users")).collect()[0]
     codes = {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))}
-    return {**counted.asDict(), "quarantined": _total(by_code, "rows"), "reasons": codes}
+    return {**totals.asDict(), "quarantined": _total(by_code, "rows"), "reasons": codes}
 
 
 def _total(rows: Iterable[Row], name: str) -> int:
@@ -120,11 +124,11 @@ def _lengths(classes: Iterable[Row]) -> SessionLengths:
 
 def count_attempts(quarantine: DataFrame) -> dict[str, int]:
     """Count quarantined rows by how often they were tried."""
-    tried = quarantine.groupBy("attempts").count().orderBy("attempts").collect()
-    return {str(row["attempts"]): row["count"] for row in tried}
+    by_attempts = quarantine.groupBy("attempts").count().orderBy("attempts").collect()
+    return {str(row["attempts"]): row["count"] for row in by_attempts}
 
 
-def whole(counters: dict[str, Any], known: int, before: Manifest | None) -> dict[str, Any]:
+def count_whole_batch(counters: dict[str, Any], known: int, before: Manifest | None) -> dict[str, Any]:
     """Count the batch as a whole, where a run has only added to it.
 
     Args:
@@ -137,23 +141,23 @@ def whole(counters: dict[str, Any], known: int, before: Manifest | None) -> dict
     """
     if before is None:
         return counters
-    more = {
+    added = {
         "events": known,
         "duplicates": before.duplicates,
         "candidates": known + before.duplicates,
         "filtered": before.filtered,
     }
-    return counters | {name: counters[name] + count for name, count in more.items()} | {"read": before.read}
+    return counters | {name: counters[name] + count for name, count in added.items()} | {"read": before.read}
 
 
-def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:
+def check_retried(counters: dict[str, Any], quarantined: int) -> None:
     """Hold the rows that were taken out of quarantine against those that were in it.
 
     Raises:
         RuntimeError: some were lost or doubled on the way.
 
     Examples:
-        >>> conserve_retried({"read": 3}, 4)
+        >>> check_retried({"read": 3}, 4)
         Traceback (most recent call last):
         RuntimeError: not every quarantined row was taken through again, once
     """
@@ -161,7 +165,7 @@ def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:
         raise RuntimeError("not every quarantined row was taken through again, once")
 
 
-def conserve_headers(headers: int, files: int) -> int:
+def count_repeated_headers(headers: int, files: int) -> int:
     """Hold the header lines that were set aside against the files that begin with one.
 
     Returns:
@@ -171,7 +175,7 @@ def conserve_headers(headers: int, files: int) -> int:
         RuntimeError: a file's header went another way.
 
     Examples:
-        >>> conserve_headers(5, 3)
+        >>> count_repeated_headers(5, 3)
         2
     """
     if headers < files:
@@ -179,14 +183,14 @@ def conserve_headers(headers: int, files: int) -> int:
     return headers - files
 
 
-def conserve(counters: dict[str, Any]) -> None:
+def check_conservation(counters: dict[str, Any]) -> None:
     """Hold what was written against what was judged: law 1.
 
     Raises:
         RuntimeError: rows were lost or doubled on the way to the tables.
 
     Examples:
-        >>> conserve({"candidates": 4, "events": 2, "quarantined": 1, "duplicates": 0})
+        >>> check_conservation({"candidates": 4, "events": 2, "quarantined": 1, "duplicates": 0})
         Traceback (most recent call last):
         RuntimeError: candidates, events, quarantined and duplicates do not add up
     """

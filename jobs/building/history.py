@@ -17,7 +17,6 @@ from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake.batch_order import BatchOrder
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
-from transforms.schemas import EVENTS, VISITS
 from transforms.sessions import SessionLimits, visits_of
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class BuildHistory:
         interval: the batch's; None where neither it was given one nor its label names one.
         look_back: how many batches before it are looked back on.
         before: published batches before it, the nearest first: those looked back on, at least the last one.
-        itself: the batch's own publication, where the run only adds to it.
+        own: the batch's own publication, where the run only adds to it.
         after: published batches after it, where the run only adds to it: what they have got since is theirs.
     """
 
@@ -76,7 +75,7 @@ class BuildHistory:
     interval: Interval | None
     look_back: int
     before: tuple[Manifest, ...]
-    itself: Manifest | None = None
+    own: Manifest | None = None
     after: tuple[Manifest, ...] = ()
 
     @property
@@ -87,18 +86,18 @@ class BuildHistory:
     @property
     def carrier(self) -> Manifest | None:
         """The publication whose visits are carried on."""
-        return self.itself or next(iter(self.before), None)
+        return self.own or next(iter(self.before), None)
 
     @property
-    def upon(self) -> dict[str, str | None]:
+    def built_on(self) -> dict[str, str | None]:
         """The fingerprints of the batches before it."""
-        return self.itself.upon if self.itself else {manifest.batch: manifest.left for manifest in self.before}
+        return self.own.upon if self.own else {manifest.batch: manifest.left for manifest in self.before}
 
     def events(self, lake: Lake) -> DataFrame | None:
         """Read the events that are there already; None where there are none."""
-        manifests = (self.itself, *self.before[: self.look_back], *self.after)
+        manifests = (self.own, *self.before[: self.look_back], *self.after)
         published = [manifest for manifest in manifests if manifest and manifest.events]
-        return lake.published_events(published, EVENTS) if published else None
+        return lake.published_events(published) if published else None
 
     def visits(self, lake: Lake) -> DataFrame | None:
         """Read the visits that are known already; None where there are none."""
@@ -106,14 +105,14 @@ class BuildHistory:
         if carrier is None:
             return None
         if carrier.left is None:  # layout 1
-            return visits_of(lake.published_events([carrier], EVENTS), carrier.batch) if carrier.events else None
-        return lake.published_visits(carrier, VISITS) if carrier.visits else None
+            return visits_of(lake.published_events([carrier]), carrier.batch) if carrier.events else None
+        return lake.published_visits(carrier) if carrier.visits else None
 
     def ids(self, new: int) -> int:
         """Add the batch's own eventIds to those that are new, by exclusive or of their hashes."""
-        return new ^ (self.itself.ids if self.itself else 0)
+        return new ^ (self.own.ids if self.own else 0)
 
-    def kept(self, newest: int | None, limits: SessionLimits) -> VisitRetention:
+    def find_retention(self, newest: int | None, limits: SessionLimits) -> VisitRetention:
         """Say which visits are left for later batches: what they look back on, and what is not long past.
 
         Args:
@@ -129,13 +128,13 @@ class BuildHistory:
         """Tell where time has come to; one event from the future must not make all others old."""
         if newest is None:
             return self.carrier.until if self.carrier else None
-        if self.itself is not None and self.itself.until is not None:
-            newest = max(newest, self.itself.until)
+        if self.own is not None and self.own.until is not None:
+            newest = max(newest, self.own.until)
         return newest if self.interval is None else min(newest, _micros(self.interval.end))
 
 
 def find_history(
-    manifests: Manifests, order: BatchOrder, batch: str, look_back: int, itself: Manifest | None = None
+    manifests: Manifests, order: BatchOrder, batch: str, look_back: int, own: Manifest | None = None
 ) -> BuildHistory:
     """Find what a build rests on.
 
@@ -144,14 +143,14 @@ def find_history(
         order: of its batches, this one in it.
         batch: the label.
         look_back: how many batches before it are looked back on.
-        itself: the batch's own publication, where the run only adds to it.
+        own: the batch's own publication, where the run only adds to it.
 
     Raises:
         ConfigurationError: a manifest is of a newer layout.
     """
     before = tuple(islice(manifests.passed(order.before(batch)), max(look_back, 1)))
-    after = tuple(islice(manifests.passed(order.after(batch)), look_back)) if itself else ()
-    return BuildHistory(batch, order.interval(batch), look_back, before, itself, after)
+    after = tuple(islice(manifests.passed(order.after(batch)), look_back)) if own else ()
+    return BuildHistory(batch, order.interval(batch), look_back, before, own, after)
 
 
 def check_history(manifests: Manifests, history: BuildHistory) -> None:
@@ -161,7 +160,7 @@ def check_history(manifests: Manifests, history: BuildHistory) -> None:
         UnfinishedError: it is not.
     """
     order = manifests.order().with_batch(history.batch, history.interval)
-    now = find_history(manifests, order, history.batch, history.look_back, history.itself)
+    now = find_history(manifests, order, history.batch, history.look_back, history.own)
     changed = {batch for batch, _ in _runs(now) ^ _runs(history)}
     if changed:
         raise UnfinishedError(
@@ -174,33 +173,33 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
     """Log whether this batch, or one that rests on it, was built upon something else than is published now."""
     try:
         order = manifests.order()
-        itself = [manifest for manifest in [manifests.current(batch)] if manifest and manifest.gate != "failed"]
-        for one in (*itself, *islice(manifests.passed(order.after(batch)), MOST_WARNED)):
-            now = find_history(manifests, order, one.batch, one.lookBack).upon
+        own = [manifest for manifest in [manifests.current(batch)] if manifest and manifest.gate != "failed"]
+        for one in (*own, *islice(manifests.passed(order.after(batch)), MOST_WARNED)):
+            now = find_history(manifests, order, one.batch, one.lookBack).built_on
             changed = sorted(
                 {label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)}
             )
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
-                log.warning("%s", _words_of_changed(order, one, changed, now))
+                log.warning("%s", _describe_changed(order, one, changed, now))
     except (ConfigurationError, OSError) as error:
         log.warning("whether other batches rest on batch %s cannot be told: %s", batch, error)
 
 
-def _words_of_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], now: Mapping[str, str | None]) -> str:
+def _describe_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], now: Mapping[str, str | None]) -> str:
     """Say what a batch may have wrong because others were published since, as far as it applies, and what to do."""
     later = set(order.after(one.batch))
     new = [label for label in changed if label not in one.upon]
     # What is not looked back on any more has given way to what is new.
-    anew = [label for label in changed if label in one.upon and (label in now or not new)]
-    since = [f"was built on {', '.join(anew)}, published anew since"] if anew else []
-    since += [f"was built before {', '.join(new)}"] if new else []
-    wrong = []
+    republished = [label for label in changed if label in one.upon and (label in now or not new)]
+    reasons = [f"was built on {', '.join(republished)}, published anew since"] if republished else []
+    reasons += [f"was built before {', '.join(new)}"] if new else []
+    consequences = []
     if any(label not in later for label in changed):
-        wrong.append("sessions that cross the border between them may be cut or joined wrongly")
+        consequences.append("sessions that cross the border between them may be cut or joined wrongly")
     if one.lookBack:
-        wrong.append("events that count as repeats of theirs may be missing")
+        consequences.append("events that count as repeats of theirs may be missing")
     return (
-        f"batch {one.batch}: {', and '.join(since)}: {', and '.join(wrong)}. "
+        f"batch {one.batch}: {', and '.join(reasons)}: {', and '.join(consequences)}. "
         f"To mend it, build {one.batch} again, then each batch after it in order; eventIds stay as they are"
     )
 

@@ -158,15 +158,16 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
     result, counters, mapping = batch.result, batch.counters, batch.build_config.mapping
     fields, repeated = filled_fields(mapping), result.repeated
     columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
-    shown = _one_row(
+    event_counts = _one_row(
         event_facts(result.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
     )
-    largest = 0 if repeated is None else repeated.duplicates + shown.pop("repeated_here")
-    times = [None if shown[name] is None else _EPOCH + timedelta(microseconds=shown[name]) for name in _TIMES]
+    largest = 0 if repeated is None else repeated.duplicates + event_counts.pop("repeated_here")
+    micros = [event_counts[name] for name in _TIMES]
+    times = [None if each is None else _EPOCH + timedelta(microseconds=each) for each in micros]
     counts = {
         **counters["reasons"],
         **{name: counters[name] for name in ("quarantined", "duplicates")},
-        **{name: shown[name] for name in _SHOWN},
+        **{name: event_counts[name] for name in _SHOWN},
         **_one_row(repetition_facts(result.events)),
         "largest_eventId": largest if largest > 1 else 0,
         "anonymous_sessions": counters["anonymousSessions"],
@@ -176,8 +177,8 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
         sizes=sizes if counters["read"] is None else {"records": counters["read"], **sizes},
         filtered=counters["filtered"],
         counts=counts,
-        filled={name: shown[name] for name in columns} | result.given,
-        event_types=shown["event_types"],
+        filled={name: event_counts[name] for name in columns} | result.given_ids,
+        event_types=event_counts["event_types"],
         property_keys=len(mapping.properties),
         single_event_sessions=result.lengths.sizes[0],
         sessions_given="sessionId" in mapping.event,

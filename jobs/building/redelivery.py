@@ -16,7 +16,7 @@ from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.receipts import Receipts
 from transforms.measures import compare_builds
-from transforms.schemas import EVENTS, RECEIPTS
+from transforms.schemas import RECEIPTS
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFra
     # Whatever a tracker said later: one that has acknowledged an event has it.
     delivered = lake.rows(paths, RECEIPTS).where("status = 'delivered'").select(F.explode("eventIds").alias("eventId"))
     try:
-        counted = compare_builds(lake.published_events([current], EVENTS), events, delivered).collect()[0]
+        counted = compare_builds(lake.published_events([current]), events, delivered).collect()[0]
     except Exception as error:
         lost = error if isinstance(error, ConfigurationError) else lake.explain(error)
         if lost is None:

@@ -16,14 +16,9 @@ from delivery.http.host_names import is_host
 from expectations.interval import Interval, is_no_date
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
-from transforms.limits import CALLS_PER_SECOND
 
 _NO_TEXT: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, halves of surrogate pairs, and line breaks."""
-PUT_RATE: Final = CALLS_PER_SECOND // 2
-"""Calls a second of put_events, where its command line says none."""
-IN_FLIGHT: Final = 256
-"""Calls at once, in each task, where the command line says none."""
 _NO_VALUE: Final = "argument"
 """The end of argparse's words where an option has no value."""
 
@@ -35,30 +30,6 @@ class JobParser(argparse.ArgumentParser):
         """Raise ConfigurationError with what was wrong and how to see the usage."""
         hint = ": its value is missing, or begins with '-'" if message.endswith(_NO_VALUE) else ""
         raise ConfigurationError(f"{self.prog}: {message}{hint}", f"{self.prog} --help shows the usage")
-
-
-def add_service(parser: argparse.ArgumentParser, max_rate: int) -> None:
-    """Add the options that say where calls go and how fast.
-
-    Args:
-        parser: the job's.
-        max_rate: calls a second where the command line says none.
-    """
-    add = parser.add_argument
-    add("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
-    add("--region", type=filled, metavar="R", help="AWS region (the default chain's)")
-    add("--endpoint-url", type=endpoint_url, metavar="URL", help="another service than the region's, e.g. an emulator")
-    add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
-    add(
-        "--max-in-flight",
-        type=in_flight,
-        default=str(IN_FLIGHT),
-        metavar="N",
-        help=f"calls at once, in each task ({IN_FLIGHT})",
-    )
-    accept = "events that the service refuses or never answers become dead letters even where it takes no other event"
-    add("--accept-failures", action="store_true", help=accept)
-    add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
 
 
 def plain(text: str) -> str:
@@ -136,13 +107,13 @@ def batch_label(text: str) -> str:
     return text
 
 
-def given_batch(argv: Sequence[str]) -> str | None:
+def find_batch_label(argv: Sequence[str]) -> str | None:
     """Find the label of a command line that is wrong elsewhere, for its summary; None where there is none.
 
     Examples:
-        >>> given_batch(["--batch", "2024-01-02", "--interval", "x"]), given_batch(["--batch=b"])
+        >>> find_batch_label(["--batch", "2024-01-02", "--interval", "x"]), find_batch_label(["--batch=b"])
         ('2024-01-02', 'b')
-        >>> given_batch(["--batch"]), given_batch(["--batch", "2024-02-30"])
+        >>> find_batch_label(["--batch"]), find_batch_label(["--batch", "2024-02-30"])
         (None, None)
     """
     found = None

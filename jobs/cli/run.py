@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import SparkSession
 
-from jobs.cli.arguments import given_batch
+from jobs.cli.arguments import find_batch_label
 from jobs.cli.deadline import Deadline
 from jobs.cli.file_names import require_writable_name
 from jobs.cli.interruption import Interruption
@@ -134,26 +134,26 @@ def _run(
             code = work(spark, lake, arguments, run)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
-        _tell(failure.lines)
+        _write_errors(failure.lines)
     except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
         is_at_once = isinstance(failure, KeyboardInterrupt)
         if run.interruption.came or is_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
-            _tell([error])
+            _write_errors([error])
         elif refusal := store_refusal(failure, arguments.lake if arguments else None):
             code, error = refusal.exit_code, str(refusal)
-            _tell(refusal.lines)
-        elif known := lake.explain(failure) if lake is not None else None:
-            code, error = known.exit_code, str(known)
-            _tell(known.lines)
+            _write_errors(refusal.lines)
+        elif explained := lake.explain(failure) if lake is not None else None:
+            code, error = explained.exit_code, str(explained)
+            _write_errors(explained.lines)
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
-            _tell([error, *_where(failure)])
-    summary = run.summary(arguments.batch if arguments else given_batch(argv), code, error)
+            _write_errors([error, *_describe_place(failure)])
+    summary = run.summary(arguments.batch if arguments else find_batch_label(argv), code, error)
     if lake is not None and arguments is not None:
-        keep = partial(_keep, run, lake, summary)
+        save = partial(_save_summary, run, lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
-            in_a_thread(keep) if is_at_once else keep()
+            in_a_thread(save) if is_at_once else save()
     write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it
     return code
 
@@ -174,20 +174,20 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not is_gateway_log(record) and not chatter
 
 
-def _tell(lines: Sequence[str]) -> None:
+def _write_errors(lines: Sequence[str]) -> None:
     write_lines(sys.stderr, *[f"error: {line}" for line in lines])
 
 
-def _where(failure: BaseException) -> list[str]:
+def _describe_place(failure: BaseException) -> list[str]:
     """Tell where it happened without the message, which may quote a record."""
     frames = traceback.extract_tb(failure.__traceback__)
     ask = getattr(failure, "getCondition", None) or getattr(failure, "getErrorClass", None)  # Spark 4, else 3
     condition = ask() if ask else None
-    named = [f"Spark's error class: {condition}"] if condition else []
-    return [*named, *[f"  at {frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[-5:]]]
+    condition_line = [f"Spark's error class: {condition}"] if condition else []
+    return [*condition_line, *[f"  at {frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[-5:]]]
 
 
-def _keep(run: Run, lake: Lake, summary: dict[str, Any]) -> None:
+def _save_summary(run: Run, lake: Lake, summary: dict[str, Any]) -> None:
     """Tell under `runs/` how the run ended."""
     try:
         lake.note_run(summary["batch"], run.job, run.runId, ".json", json.dumps(summary))

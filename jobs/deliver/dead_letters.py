@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import functions as F
 
 from delivery.http.endpoint import TrackerEndpoint, comparable, regional_url
-from jobs.cli.arguments import IN_FLIGHT, PUT_RATE
-from jobs.deliver.spark_job import PacingState
+from jobs.deliver.delivery_config import DeliveryConfig, write_put_options
 from jobs.lake.filesystem import literal
 from jobs.lake.tables import Lake
 from jobs.ledger.tracker_ledger import TrackerLedger
@@ -33,12 +32,12 @@ class DeadLetters:
     Attributes:
         lake: where they are.
         service: the tracker.
-        pace: at which they were sent.
+        config: of the delivery that sent them.
     """
 
     lake: Lake
     service: TrackerEndpoint
-    pace: PacingState
+    config: DeliveryConfig
 
     def deliveries(self, batches: Sequence[str]) -> dict[str, str]:
         """Name the deliveries of batches, by label."""
@@ -54,21 +53,21 @@ class DeadLetters:
         return {row["code"]: row["count"] for row in sorted(counts, key=lambda row: (-row["count"], row["code"]))}
 
 
-def tell_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
+def log_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
     """Log how many events were refused by which code, and the commands to see them and to send them again."""
     try:
         codes = letters.codes(batches)
     except Exception as failure:  # another run may be writing them anew; how this one ends is known by now
         log.warning("the dead letters cannot be counted now: %s", type(failure).__name__)
     else:
-        counted = ", ".join(f"{code} {count:,}" for code, count in codes.items())
+        counts_by_code = ", ".join(f"{code} {count:,}" for code, count in codes.items())
         total = f"{sum(codes.values()):,}"
-        log.warning("%s events are in dead_letters, by the service's error code: %s", total, counted)
-    named = batches[:_MOST_BATCHES]
-    if len(named) < len(batches):
-        log.warning("the commands below are for the first %d of %d batches", len(named), len(batches))
-    log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(named).values()]))
-    retry = retry_command(letters.lake.root, letters.service, named, letters.pace)
+        log.warning("%s events are in dead_letters, by the service's error code: %s", total, counts_by_code)
+    listed = batches[:_MOST_BATCHES]
+    if len(listed) < len(batches):
+        log.warning("the commands below are for the first %d of %d batches", len(listed), len(batches))
+    log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(listed).values()]))
+    retry = retry_command(letters.lake.root, letters.service, listed, letters.config)
     log.warning("to send them again, after mending it: %s", retry)
 
 
@@ -89,23 +88,23 @@ def look_command(root: str, deliveries: Sequence[str]) -> str:
     return shlex.join(["spark-sql", "--conf", "spark.sql.catalogImplementation=in-memory", "-e", query])
 
 
-def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], pace: PacingState) -> str:
+def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], config: DeliveryConfig) -> str:
     """Write the command that sends the dead letters of batches once more, no faster than they were sent.
 
     Examples:
-        >>> tracker, pacing = TrackerEndpoint("t", "eu-west-1", "http://a"), PacingState(500, 256, 0)
-        >>> retry_command("/my lake", tracker, ["2024-01-02"], pacing)[:82]
+        >>> tracker, config = TrackerEndpoint("t", "eu-west-1", "http://a"), DeliveryConfig(500.0)
+        >>> retry_command("/my lake", tracker, ["2024-01-02"], config)[:82]
         "spark-submit jobs/put_events.py --lake '/my lake' --batch 2024-01-02 --tracking-id"
-        >>> retry_command("/lake", tracker, ["a", "b"], pacing)[:69]
+        >>> retry_command("/lake", tracker, ["a", "b"], config)[:69]
         'for batch in a b; do spark-submit jobs/put_events.py --lake /lake --b'
     """
-    one = len(batches) == 1
-    before = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
-    where = ["--tracking-id", service.trackingId, "--region", service.region]
-    after = f"{shlex.join(where)}{_endpoint(service)}{_pace(pace)} --retry-dead-letters"
-    label = shlex.quote(batches[0]) if one else '"$batch"'
-    command = f"{before} {label} {after}"
-    return command if one else f"for batch in {shlex.join(batches)}; do {command}; done"
+    is_single = len(batches) == 1
+    start = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
+    tracker_options = ["--tracking-id", service.trackingId, "--region", service.region]
+    options = f"{shlex.join(tracker_options)}{_endpoint(service)}{write_put_options(config)} --retry-dead-letters"
+    label = shlex.quote(batches[0]) if is_single else '"$batch"'
+    command = f"{start} {label} {options}"
+    return command if is_single else f"for batch in {shlex.join(batches)}; do {command}; done"
 
 
 def _endpoint(service: TrackerEndpoint) -> str:
@@ -114,18 +113,3 @@ def _endpoint(service: TrackerEndpoint) -> str:
         return ""
     url = "..." if "@" in urlsplit(service.endpoint_url).netloc else service.endpoint_url
     return f" {shlex.join(['--endpoint-url', url])}"
-
-
-def _pace(pace: PacingState) -> str:
-    """Write the options that are not as put_events would have them."""
-    given = {
-        "--max-rate": (_number(float(pace.max_rate)), str(PUT_RATE)),
-        "--max-in-flight": (pace.in_flight, IN_FLIGHT),
-    }
-    given["--channel-port"] = (pace.port, 0)
-    options = [f" {name} {value}" for name, (value, usual) in given.items() if value != usual]
-    return "".join([*options, *([" --accept-failures"] if pace.trust.working else [])])
-
-
-def _number(rate: float) -> str:
-    return str(int(rate)) if rate.is_integer() else str(rate)

@@ -59,18 +59,18 @@ class MonitorHooks:
     Attributes:
         keep: makes receipts durable; raises OSError where it cannot.
         check: raises JobError where one is not to go on.
-        asked: whether the delivery is to end.
+        end_requested: whether the delivery is to end.
         show: viewers of the progress.
-        begun: is told how many calls began in which slot of time.
-        kept: is told of receipts that are durable now.
+        on_calls: is told how many calls began in which slot of time.
+        on_receipts: is told of receipts that are durable now.
     """
 
     keep: Callable[[list[OutcomeRow]], None]
     check: Callable[[], None]
-    asked: threading.Event
+    end_requested: threading.Event
     show: tuple[Callable[[DeliveryProgress], None], ...] = ()
-    begun: Callable[[Mapping[int, int]], None] = lambda _: None
-    kept: Callable[[list[OutcomeRow]], None] = lambda _: None
+    on_calls: Callable[[Mapping[int, int]], None] = lambda _: None
+    on_receipts: Callable[[list[OutcomeRow]], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class DeliveryResult:
         ending: the answer that ended it before its end; None where none did.
         failure: what ended the Spark job; None where it came to its end.
         full: the full seconds of it, and the calls that began in them.
-        kept: events with a durable receipt of this sending, by its status.
+        events_by_status: events with a durable receipt of this sending, by its status.
         error: why the driver ended it before its end, e.g. a lock that was lost; None where it did not.
     """
 
@@ -90,7 +90,7 @@ class DeliveryResult:
     ending: Response | None
     failure: Exception | None
     full: FullSeconds
-    kept: Mapping[str, int] = field(default_factory=dict)
+    events_by_status: Mapping[str, int] = field(default_factory=dict)
     error: Exception | None = None
 
 
@@ -100,24 +100,24 @@ class DeliveryMonitor:
     Args:
         dispatcher: of the delivery.
         server: brings it the tasks' messages.
-        watch: who is told.
+        hooks: who is told.
     """
 
-    def __init__(self, dispatcher: Dispatcher, server: ControlServer, watch: MonitorHooks) -> None:
+    def __init__(self, dispatcher: Dispatcher, server: ControlServer, hooks: MonitorHooks) -> None:
         self._dispatcher = dispatcher
         self._server = server
-        self._watch = watch
-        self._blind: list[Callable[[Any], None]] = []
-        self._kept: Counter[str] = Counter()
-        self._kept_at = self._failing_since = time.monotonic()
+        self._hooks = hooks
+        self._failed_viewers: list[Callable[[Any], None]] = []
+        self._events_by_status: Counter[str] = Counter()
+        self._last_write = self._failing_since = time.monotonic()
         self._ending_since: float | None = None
         self._busy_at = 0.0
         self._rate = CallRate()
 
-    def through(self, job: DeliveryJob) -> DeliveryResult:
+    def watch(self, job: DeliveryJob) -> DeliveryResult:
         """Watch the job to its end, and keep all that it tells."""
-        work = _beside(job.run)
-        error = self._attend(work, job)
+        work = _run_in_thread(job.run)
+        error = self._watch_job(work, job)
         failure = work.exception()
         if failure is None:
             for attempt, number, row in work.result():
@@ -126,12 +126,12 @@ class DeliveryMonitor:
             self._wait_for_tasks()
         self._server.call(self._dispatcher.conclude)
         try:
-            self._keep_rest()
+            self._write_rest()
         except Exception as lost:
             error = error or lost
-        return self._sent(failure, error)
+        return self._result(failure, error)
 
-    def _attend(self, work: Future[list[UnreportedRow]], job: DeliveryJob) -> Exception | None:
+    def _watch_job(self, work: Future[list[UnreportedRow]], job: DeliveryJob) -> Exception | None:
         """Look after the delivery until its job has ended; say what it ended for, if it was ended.
 
         Whatever goes wrong here, calls are under way: they end first, and their receipts are kept.
@@ -140,10 +140,10 @@ class DeliveryMonitor:
         while wait([work], timeout=_LOOK).not_done:
             progress = self._server.call(self._dispatcher.progress)
             try:
-                self._look(progress)
+                self._look_after(progress)
             except Exception as lost:
                 error = error or lost
-            if error is not None or self._watch.asked.is_set():
+            if error is not None or self._hooks.end_requested.is_set():
                 self._server.stop()
             if self._dispatcher.stopped and self._is_stuck(progress):
                 with suppress(Exception):  # the JVM may be gone: the job's own thread is told
@@ -159,15 +159,15 @@ class DeliveryMonitor:
             self._busy_at = now
         return now - self._busy_at > _IDLE_SECONDS or now - self._ending_since > _END_SECONDS
 
-    def _look(self, progress: DeliveryProgress) -> None:
-        self._hear_of_calls()
+    def _look_after(self, progress: DeliveryProgress) -> None:
+        self._take_calls()
         self._show(progress)
-        if time.monotonic() - self._kept_at >= _EVERY:
-            self._kept_at = time.monotonic()
-            self._keep()
-        self._watch.check()  # last: also of a sending that is to end receipts are kept
+        if time.monotonic() - self._last_write >= _EVERY:
+            self._last_write = time.monotonic()
+            self._write_receipts()
+        self._hooks.check()  # last: also of a sending that is to end receipts are kept
 
-    def _keep(self) -> None:
+    def _write_receipts(self) -> None:
         """Make durable what came.
 
         Raises:
@@ -177,24 +177,24 @@ class DeliveryMonitor:
         rows = self._server.call(self._dispatcher.take)
         try:
             if rows:
-                self._watch.keep(rows)
+                self._hooks.keep(rows)
         except OSError as error:
             self._server.call(partial(self._dispatcher.give_back, rows))
             log.warning("receipts could not be written: %s", error)
             if now - self._failing_since > _GIVE_UP:
                 raise UnfinishedError(f"receipts cannot be written ({error}): run this again, it resumes") from None
         else:
-            self._server.call(self._dispatcher.kept)
+            self._server.call(self._dispatcher.confirm_durable)
             self._failing_since = now
             for row in rows:
-                self._kept[row["status"]] += len(row["eventIds"])
-            self._tell(self._watch.kept, rows)
+                self._events_by_status[row["status"]] += len(row["eventIds"])
+            self._inform(self._hooks.on_receipts, rows)
 
-    def _keep_rest(self) -> None:
-        self._keep()
+    def _write_rest(self) -> None:
+        self._write_receipts()
         while self._server.call(self._dispatcher.has_rows):
             time.sleep(_EVERY)
-            self._keep()
+            self._write_receipts()
 
     def _wait_for_tasks(self) -> None:
         """After a failure, let tasks that Spark has not ended yet tell what they did."""
@@ -203,35 +203,35 @@ class DeliveryMonitor:
         while self._server.call(self._dispatcher.progress).tasks and time.monotonic() < until:
             time.sleep(_LOOK)
 
-    def _sent(self, failure: BaseException | None, error: Exception | None) -> DeliveryResult:
+    def _result(self, failure: BaseException | None, error: Exception | None) -> DeliveryResult:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
         progress = self._server.call(self._dispatcher.progress)
-        self._hear_of_calls()
+        self._take_calls()
         self._show(progress)
         ending, full = self._dispatcher.ending, self._rate.full_seconds()
-        return DeliveryResult(progress, ending, failure, full, dict(self._kept), error)
+        return DeliveryResult(progress, ending, failure, full, dict(self._events_by_status), error)
 
-    def _hear_of_calls(self) -> None:
-        begun = self._server.call(self._dispatcher.take_begun)
+    def _take_calls(self) -> None:
+        begun = self._server.call(self._dispatcher.take_call_starts)
         self._rate.add(begun)
-        self._tell(self._watch.begun, begun)
+        self._inform(self._hooks.on_calls, begun)
 
     def _show(self, progress: DeliveryProgress) -> None:
-        for viewer in self._watch.show:
-            self._tell(viewer, progress)
+        for viewer in self._hooks.show:
+            self._inform(viewer, progress)
 
-    def _tell(self, viewer: Callable[[T], None], news: T) -> None:
-        if viewer in self._blind:
+    def _inform(self, viewer: Callable[[T], None], news: T) -> None:
+        if viewer in self._failed_viewers:
             return
         try:
             viewer(news)
         except Exception as failure:
-            self._blind.append(viewer)
+            self._failed_viewers.append(viewer)
             log.warning("the delivery goes on, but not all of it is shown any more: %s", type(failure).__name__)
 
 
-def _beside(job: Callable[[], list[UnreportedRow]]) -> Future[list[UnreportedRow]]:
+def _run_in_thread(job: Callable[[], list[UnreportedRow]]) -> Future[list[UnreportedRow]]:
     """Run the Spark job in a thread that does not hold up the end of the process: an executor's pool would."""
     work: Future[list[UnreportedRow]] = Future()
 

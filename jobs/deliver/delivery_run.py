@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
 
+from delivery.control.dispatcher import Dispatcher, ServiceHistory
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import OutcomeRow
 from delivery.rate.aimd import AimdRateController
 from jobs.cli.deadline import Deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run
+from jobs.cli.terminal import find_terminal
+from jobs.deliver.delivery_config import DeliveryConfig, describe_rate
 from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
 from jobs.deliver.delivery_timeline import TimelineRecorder
-from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
 from jobs.deliver.progress import ProgressDisplay, ProgressGoal
-from jobs.deliver.spark_job import PacingState, part, send
+from jobs.deliver.spark_job import divide_requests, send
 from jobs.errors import ConfigurationError, GateFailedError, JobError
 from jobs.lake.manifests import Manifest
 from jobs.lake.store_errors import unfinished_if_rebuilt
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import Ledger
-from jobs.ledger.plans import DeliveryTotals, Kind
-from jobs.locking.locks import Lock, held
+from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_totals, check_counts
+from jobs.ledger.plans import Kind
+from jobs.locking.locks import Lock, hold_lock
 
 log = logging.getLogger(__name__)
 
 CALLS: Final = ("requests", "attempts", "throttled", "retried")
 COUNTERS: Final = (
-    *EVENTS,
+    *EVENT_COUNTERS,
     "requests",
     "requestsMinimum",
     "attempts",
@@ -62,25 +65,38 @@ class DeliveryRun:
     Attributes:
         lake: where the batches are.
         service: where they go.
-        pace: how fast.
+        config: how they are sent.
         run: asked to end, and whose receipts they are.
         display: shows how far they are.
         timeline: keeps how they went.
-        target: of the rate; what one delivery has learnt of the quota, the next begins with.
+        rate_controller: what one delivery has learnt of the quota, the next begins with.
         deadline: when they are to stop.
     """
 
     lake: Lake
     service: TrackerEndpoint
-    pace: PacingState
+    config: DeliveryConfig
     run: Run
     display: ProgressDisplay
     timeline: TimelineRecorder
-    target: AimdRateController
-    deadline: Deadline = field(default_factory=Deadline)
+    rate_controller: AimdRateController
+    deadline: Deadline
 
 
-def sendable(lake: Lake, batch: str) -> Manifest:
+@contextmanager
+def start_deliveries(
+    lake: Lake, service: TrackerEndpoint, config: DeliveryConfig, run: Run, deadline: Deadline
+) -> Iterator[DeliveryRun]:
+    """Make ready what deliveries go by; show their progress, and keep their timeline, as long as the context lasts."""
+    log.info("%s", describe_rate(config.max_rate))
+    timeline = TimelineRecorder(config.max_rate)
+    run.report.delivery_timeline = timeline.delivery_timeline
+    with closing(ProgressDisplay(find_terminal())) as display:
+        rate_controller = AimdRateController(config.max_rate)
+        yield DeliveryRun(lake, service, config, run, display, timeline, rate_controller, deadline)
+
+
+def find_sendable(lake: Lake, batch: str) -> Manifest:
     """Find the publication of a batch that may be sent; log where a build since has failed its gate.
 
     Raises:
@@ -117,14 +133,14 @@ class DeliveryHooks:
     """Who is told how a delivery goes, as soon as it is known: what comes next may fail.
 
     Attributes:
-        account: is told what has changed in the batch's account.
-        ready: called right before something is sent, when the account is known; returns what to show.
-        sent: is told what came of the sending.
+        on_account: is told what has changed in the batch's account.
+        make_goal: called right before something is sent, when the account is known; returns what to show.
+        on_result: is told what came of the sending.
     """
 
-    account: Callable[[Account], None]
-    ready: Callable[[], ProgressGoal]
-    sent: Callable[[DeliveryResult], None]
+    on_account: Callable[[Account], None]
+    make_goal: Callable[[], ProgressGoal]
+    on_result: Callable[[DeliveryResult], None]
 
 
 def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks) -> DeliveryResult | None:
@@ -142,21 +158,21 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     Raises:
         JobError: it cannot be done, or not now.
     """
-    counted, tell = delivery_run.run.report.begin_delivery(manifest), hooks.account
+    counted, on_account = delivery_run.run.report.begin_delivery(manifest), hooks.on_account
 
     def account_and_report(change: Account) -> None:
         counted.update(change)
-        tell(change)
+        on_account(change)
 
-    hooks = replace(hooks, account=account_and_report)
-    ledger = Ledger(delivery_run.lake, manifest.batch, delivery_run.service)
-    known = ledger.balance(manifest) if kind == "batch" else None
+    hooks = replace(hooks, on_account=account_and_report)
+    ledger = Ledger(delivery_run.lake, manifest, delivery_run.service)
+    known = ledger.find_totals() if kind == "batch" else None
     if known is not None:
-        counts = settled(manifest, known)
-        hooks.account(counts)
+        counts = account_for_totals(manifest, known)
+        hooks.on_account(counts)
         check_counts(f"batch {manifest.batch}", counts)
         return None
-    with held(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
+    with hold_lock(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
         guard = JobGuard(delivery_run.lake.context, lambda: _reason_to_end(delivery_run, lock))
         with guard.guarding(), unfinished_if_rebuilt(delivery_run.lake.manifests, [manifest]):
             return _deliver(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
@@ -178,37 +194,32 @@ class HeldResources:
 
 
 def _deliver(
-    delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, held_here: HeldResources
+    delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, resources: HeldResources
 ) -> DeliveryResult | None:
-    ledger, lock = held_here.ledger, held_here.lock
-    plan, before = ledger.plan(kind, manifest, delivery_run.run.runId, lock.ensure)
-    is_new, after = plan.runId == delivery_run.run.runId, before
-    sums = account(manifest, plan, before, after)
-    hooks.account(sums)
-    check_counts(f"batch {manifest.batch}", sums, before.unplanned)
-    sent = None
-    if before.pending:
-        requests = ledger.remaining(plan)
-        hooks.account({"requestsMinimum": plan.requests if is_new else requests.count()})
-        delivery_run.display.begin(hooks.ready())
+    ledger, lock = resources.ledger, resources.lock
+    run = delivery_run.run.runId
+    planned = ledger.plan(kind, run, lock.ensure)
+    plan, account = planned.plan, planned.account
+    hooks.on_account(account)
+    check_counts(f"batch {manifest.batch}", account, planned.totals.unplanned)
+    result = None
+    if planned.requests is not None:
+        hooks.on_account({"requestsMinimum": plan.requests if plan.runId == run else planned.requests.count()})
+        delivery_run.display.begin(hooks.make_goal())
         delivery_run.timeline.begin(manifest.batch)
-        keep = partial(ledger.write, plan, delivery_run.run.runId)
-        trust = replace(delivery_run.pace.trust, acknowledged=sums["alreadyDelivered"] > 0)
-        with held_here.guard.paused():
-            sent = _send(replace(delivery_run, pace=replace(delivery_run.pace, trust=trust)), requests, lock, keep)
-        hooks.sent(sent)
-        hooks.account(_as_kept(sums, sent.kept))
-        if sent.error is not None:
-            raise sent.error
-        after = ledger.tally(plan)
-        sums = account(manifest, plan, before, after)
-        hooks.account(sums)
-    ledger.settle(plan, sums["deadLettered"], manifest, delivery_run.run.runId, lock.ensure)
-    check_counts(f"batch {manifest.batch}", sums, after.unplanned)
-    if not after.pending:
-        lock.ensure()
-        ledger.end(plan, DeliveryTotals(sums["alreadyDelivered"] + sums["delivered"], sums["deadLettered"]))
-    return sent
+        keep = partial(ledger.write, plan, run)
+        service_history = ServiceHistory(account["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
+        dispatcher = Dispatcher(delivery_run.rate_controller, service_history=service_history)
+        with resources.guard.paused():
+            result = _send(delivery_run, planned.requests, dispatcher, lock, keep)
+        hooks.on_result(result)
+        hooks.on_account(_account_for_receipts(account, result.events_by_status))
+        if result.error is not None:
+            raise result.error
+        planned = ledger.recount(planned)
+        hooks.on_account(planned.account)
+    ledger.conclude(planned, run, lock.ensure)
+    return result
 
 
 def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
@@ -220,43 +231,42 @@ def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
     return delivery_run.run.reason_to_end(delivery_run.deadline)
 
 
-def _as_kept(sums: Account, kept: Mapping[str, int]) -> Account:
+def _account_for_receipts(account: Account, events: Mapping[str, int]) -> Account:
     """Account for a sending by what its run made durable: all that can be said where the ledger cannot be read.
 
     Examples:
-        >>> sums = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
-        >>> _as_kept(sums, {"delivered": 3, "refused": 1})
+        >>> account = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
+        >>> _account_for_receipts(account, {"delivered": 3, "refused": 1})
         {'delivered': 3, 'deadLettered': 2, 'pending': 2}
     """
-    delivered, refused = kept.get("delivered", 0), kept.get("refused", 0)
+    delivered, refused = events.get("delivered", 0), events.get("refused", 0)
     return {
         "delivered": delivered,
-        "deadLettered": sums["deadLettered"] + refused,
-        "pending": max(sums["pending"] - delivered - refused, 0),
+        "deadLettered": account["deadLettered"] + refused,
+        "pending": max(account["pending"] - delivered - refused, 0),
     }
 
 
 def _send(
-    delivery_run: DeliveryRun, requests: DataFrame, lock: Lock, keep: Callable[[list[OutcomeRow]], None]
+    delivery_run: DeliveryRun,
+    requests: DataFrame,
+    dispatcher: Dispatcher,
+    lock: Lock,
+    keep: Callable[[list[OutcomeRow]], None],
 ) -> DeliveryResult:
     """Send requests, keeping receipts, showing the progress, and ending when asked to."""
-    asked = threading.Event()
+    end_requested = threading.Event()
     delivery_run.run.if_interrupted = UNDER_WAY
     timeline = delivery_run.timeline
-    shown = (timeline.show, delivery_run.display.show)
-    watch = MonitorHooks(keep, lock.check, asked, shown, timeline.count_calls, timeline.keep)
-    with delivery_run.run.interruption.gently(asked.set), delivery_run.deadline.gently(asked.set):
-        sent = send(
-            part(requests, delivery_run.pace.max_rate),
-            delivery_run.service,
-            delivery_run.pace,
-            delivery_run.target,
-            watch,
-        )
+    viewers = (timeline.show, delivery_run.display.show)
+    hooks = MonitorHooks(keep, lock.check, end_requested, viewers, timeline.count_calls, timeline.keep)
+    with delivery_run.run.interruption.gently(end_requested.set), delivery_run.deadline.gently(end_requested.set):
+        parts = divide_requests(requests, delivery_run.config.max_rate)
+        result = send(parts, delivery_run.service, delivery_run.config, dispatcher, hooks)
     delivery_run.run.if_interrupted = SENT
-    return sent
+    return result
 
 
-def calls(sent: DeliveryResult) -> dict[str, Any]:
+def calls(result: DeliveryResult) -> dict[str, Any]:
     """Name what was called as the summary does."""
-    return {name: getattr(sent.progress.calls, name) for name in CALLS}
+    return {name: getattr(result.progress.calls, name) for name in CALLS}

@@ -56,15 +56,15 @@ class TimelineRecorder:
     """Watches one delivery, or several one after another.
 
     Args:
-        limit: calls a second, never passed.
+        max_rate: calls a second, never passed.
         clock: seconds, monotonic.
         began: the time now, aware.
     """
 
     def __init__(
-        self, limit: float, clock: Callable[[], float] = time.monotonic, began: datetime | None = None
+        self, max_rate: float, clock: Callable[[], float] = time.monotonic, began: datetime | None = None
     ) -> None:
-        self._limit = limit
+        self._max_rate = max_rate
         self._clock = clock
         self._began = began or datetime.now(UTC)
         self._start = self._last = clock()
@@ -128,7 +128,7 @@ class TimelineRecorder:
         return DeliveryTimeline(
             began=self._began,
             width=self._width,
-            limit=self._limit,
+            limit=self._max_rate,
             points=tuple(stretch.point() for stretch in self._stretches),
             starts=tuple(self._starts),
             refused=dict(self._refused.most_common()),

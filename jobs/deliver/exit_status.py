@@ -103,7 +103,7 @@ _CAUSES: Final = (
 
 
 def exit_of(
-    sent: DeliveryResult | None,
+    result: DeliveryResult | None,
     counters: Mapping[str, Any],
     service: TrackerEndpoint,
     *,
@@ -113,7 +113,7 @@ def exit_of(
     """Say how a delivery ended.
 
     Args:
-        sent: what came of the sending; None where nothing was to be sent.
+        result: what came of the sending; None where nothing was to be sent.
         counters: of the summary.
         service: that it was sent to.
         interrupted: whether somebody asked it to end.
@@ -125,44 +125,46 @@ def exit_of(
     """
     if not counters["pending"]:
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
-    waits = pending_in_words(counters)
-    if sent is not None and sent.ending is not None:
-        calls = sent.progress.calls
-        if sent.ending.errorCode in NO_ANSWER and not calls.answered:
-            raise _unreachable(sent.ending, waits, service)
-        if sent.ending.errorCode == NOT_THE_SERVICE:
-            raise _strange(sent.ending, waits, service)
-        if interpret_response(sent.ending) is ResponseMeaning.REFUSED:
-            raise _refused(sent.ending, waits, calls)
-        raise _ended(sent.ending, waits)
+    pending = describe_pending(counters)
+    if result is not None and result.ending is not None:
+        calls = result.progress.calls
+        if result.ending.errorCode in NO_ANSWER and not calls.answered:
+            raise _explain_unreachable(result.ending, pending, service)
+        if result.ending.errorCode == NOT_THE_SERVICE:
+            raise _explain_stranger(result.ending, pending, service)
+        if interpret_response(result.ending) is ResponseMeaning.REFUSED:
+            raise _explain_refusal(result.ending, pending, calls)
+        raise _explain_ending(result.ending, pending)
     if interrupted:
-        raise UnfinishedError(f"interrupted: {waits}; run this again, it resumes")
-    if sent is not None and sent.failure is not None:
-        raise _failed(sent.failure, waits)
+        raise UnfinishedError(f"interrupted: {pending}; run this again, it resumes")
+    if result is not None and result.failure is not None:
+        raise _explain_failure(result.failure, pending)
     if kind == "dead-letters":
         raise UnfinishedError(
-            f"{waits} that are no dead letters: run put_events without --retry-dead-letters, it sends them"
+            f"{pending} that are no dead letters: run put_events without --retry-dead-letters, it sends them"
         )
-    raise UnfinishedError(f"{waits}; run this again, it resumes")
+    raise UnfinishedError(f"{pending}; run this again, it resumes")
 
 
-def pending_in_words(counters: Mapping[str, Any]) -> str:
+def describe_pending(counters: Mapping[str, Any]) -> str:
     """Say how many events are left for another run."""
     return f"{counters['pending']:,} events wait"
 
 
-def _unreachable(answer: Response, waits: str, service: TrackerEndpoint) -> ConfigurationError | UnfinishedError:
+def _explain_unreachable(
+    answer: Response, pending: str, service: TrackerEndpoint
+) -> ConfigurationError | UnfinishedError:
     """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
-    why = _SILENCES.get(answer.errorCode or "", _said(answer))
-    nobody = f"nobody answers at {_address(service)} ({why}): {waits}"
+    why = _SILENCES.get(answer.errorCode or "", _describe_response(answer))
+    nobody = f"nobody answers at {_address(service)} ({why}): {pending}"
     if not service.regional:
         return ConfigurationError(f"{nobody}; check {_WRITTEN} and {_WAYS}, then run this again")
     return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
 
 
-def _strange(answer: Response, waits: str, service: TrackerEndpoint) -> ConfigurationError:
+def _explain_stranger(answer: Response, pending: str, service: TrackerEndpoint) -> ConfigurationError:
     return ConfigurationError(
-        f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {waits}; "
+        f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {pending}; "
         f"check {_WRITTEN} and the proxy, then run this again"
     )
 
@@ -172,42 +174,42 @@ def _address(service: TrackerEndpoint) -> str:
     return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
 
 
-def _refused(answer: Response, waits: str, calls: CallStatistics) -> ConfigurationError:
+def _explain_refusal(answer: Response, pending: str, calls: CallStatistics) -> ConfigurationError:
     """Say that nothing shows that the service takes any event: it, not the events, is likely to be at fault."""
     which = f"every call since it last acknowledged one, of {calls.attempts:,}" if calls.acknowledged else "every call"
     words = f": {answer.errorMessage}" if answer.errorMessage else ""
     return ConfigurationError(
-        f"the service refused {which}: {_said(answer)}{words}",
-        f"{waits}; no dead letter was written for them; check the tracking id, the region and the dataset's schema,"
+        f"the service refused {which}: {_describe_response(answer)}{words}",
+        f"{pending}; no dead letter was written for them; check the tracking id, the region and the dataset's schema,"
         " then run this again; if the events themselves are at fault, --accept-failures makes dead letters of them",
     )
 
 
-def _ended(answer: Response, waits: str) -> ConfigurationError | UnfinishedError:
-    said = _said(answer)
+def _explain_ending(answer: Response, pending: str) -> ConfigurationError | UnfinishedError:
+    response = _describe_response(answer)
     what = interpret_response(answer)
     if what in (ResponseMeaning.STOP, ResponseMeaning.EXPIRED):
         suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
         who = "the service answered" if answer.httpStatus else "the executors cannot call the service:"
-        return ConfigurationError(f"{who} {said}: {waits}; check {suspect}, then run this again")
+        return ConfigurationError(f"{who} {response}: {pending}; check {suspect}, then run this again")
     if answer.errorCode == "CredentialRetrievalError":
         return UnfinishedError(
-            f"the executors' source of AWS credentials gave none for too long: {waits}; run this again, it resumes"
+            f"the executors' source of AWS credentials gave none for too long: {pending}; run this again, it resumes"
         )
-    return UnfinishedError(f"out of retries after {said}: {waits}; run this again, it resumes")
+    return UnfinishedError(f"out of retries after {response}: {pending}; run this again, it resumes")
 
 
-def _said(answer: Response) -> str:
+def _describe_response(answer: Response) -> str:
     return f"{answer.errorCode} (HTTP {answer.httpStatus})" if answer.httpStatus else str(answer.errorCode)
 
 
-def _failed(failure: Exception, waits: str) -> Exception:
+def _explain_failure(failure: Exception, pending: str) -> Exception:
     for cause in _CAUSES:
         if found := cause.sign.search(str(failure)):
             why = cause.words.format(*found.groups())
             if cause.mend is not None:
-                return ConfigurationError(f"{why}: {waits}; {cause.mend}, and run this again")
-            return UnfinishedError(f"{why}: {waits}; run this again, it resumes")
+                return ConfigurationError(f"{why}: {pending}; {cause.mend}, and run this again")
+            return UnfinishedError(f"{why}: {pending}; run this again, it resumes")
     if type(failure).__name__ == "PythonException":
         return failure  # code of ours that raised
-    return UnfinishedError(f"Spark's job failed ({type(failure).__name__}): {waits}; run this again, it resumes")
+    return UnfinishedError(f"Spark's job failed ({type(failure).__name__}): {pending}; run this again, it resumes")

@@ -30,13 +30,11 @@ class ProgressGoal:
     Attributes:
         events: to be sent, all runs together.
         before: of them, ended before this sending began.
-        limit: calls a second, never passed.
         what: is being sent, where that is not plain.
     """
 
     events: int
     before: int
-    limit: float
     what: str = ""
 
 
@@ -112,7 +110,7 @@ def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: fl
     what = f"{goal.what} " if goal.what else ""
     pieces = [
         f"{what}[{'#' * full}{'.' * (_BAR - full)}] {done:,} of {goal.events:,} events",
-        f"{calls:,.0f} of {goal.limit:,.0f} calls/s",
+        f"{calls:,.0f} of {progress.max_rate:,.0f} calls/s",
         f"{_throttled(progress):.1f} % throttled",
         _left(goal, progress, events),
     ]
@@ -127,7 +125,7 @@ def line(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: f
         return f"{what}{_done(goal, progress):,} of {goal.events:,} events ended; starting tasks"
     return (
         f"{what}{_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
-        f"limit {goal.limit:,g}/s, target {progress.target:,.0f}/s ({progress.why}), achieved {calls:,.0f}/s; "
+        f"limit {progress.max_rate:,g}/s, target {progress.target:,.0f}/s ({progress.why}), achieved {calls:,.0f}/s; "
         f"{_throttled(progress):.1f} % throttled, {progress.calls.retried:,} retried, "
         f"latency {latency:,.0f} ms, {progress.calls.attempts - progress.calls.ended:,} in flight in "
         f"{progress.tasks} tasks; {_left(goal, progress, events)}"

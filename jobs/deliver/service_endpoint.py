@@ -53,15 +53,15 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
         raise ConfigurationError(_NO_REGION, *_glance_at_credentials())
     service = locate_service(trackingId, region, endpoint_url)
     try:
-        wait_for(lambda: find_credentials(Session()), RETRY)
+        wait_for_credentials(lambda: find_credentials(Session()), RETRY)
     except NoCredentialsError:
         raise ConfigurationError(_NO_CREDENTIALS) from None
     except BotoCoreError as error:
-        raise _wrong(error) from None
+        raise _explain_setup(error) from None
     try:
-        wait_for(lambda: resolve(service), RETRY)
+        wait_for_credentials(lambda: resolve(service), RETRY)
     except BotoCoreError as error:
-        raise _not_right(service.region, error) from None
+        raise _explain_address(service.region, error) from None
     return service
 
 
@@ -79,7 +79,7 @@ def locate_service(trackingId: str, region: str | None, endpoint_url: str | None
     try:
         service = find_tracker_endpoint(trackingId, region, endpoint_url)
     except BotoCoreError as error:
-        raise _not_right(region, error) from None
+        raise _explain_address(region, error) from None
     fault = check_region(Session(), service.region, service.endpoint)
     if fault is not None:
         raise ConfigurationError(fault)
@@ -91,35 +91,35 @@ def name_tracker(service: TrackerEndpoint) -> dict[str, str | None]:
     return dict(zip(TRACKER, (service.region, service.endpoint), strict=True))
 
 
-def wait_for(find: Callable[[], _T], retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> _T:
+def wait_for_credentials(find: Callable[[], _T], retry: RetryPolicy) -> _T:
     """Ask for credentials until they are there, as often and as long as may be; one look may take all that time.
 
     Raises:
         BotoCoreError: somebody must mend something first.
         UnfinishedError: their source gave none all the while.
     """
-    until, asked, why = time.monotonic() + retry.budget, 0, "their source does not answer"
-    while (left := until - time.monotonic()) > 0:
-        look = run_beside(find)
-        if wait([look], min(_QUIET, left)).not_done:
-            if not asked:
-                _tell_of_waiting(why, retry)
-            wait([look], until - time.monotonic())
-        if not look.done():
+    until, attempts, why = time.monotonic() + retry.budget, 0, "their source does not answer"
+    while (remaining := until - time.monotonic()) > 0:
+        search = run_beside(find)
+        if wait([search], min(_QUIET, remaining)).not_done:
+            if not attempts:
+                _log_waiting(why, retry)
+            wait([search], until - time.monotonic())
+        if not search.done():
             break
-        error = look.exception()
+        error = search.exception()
         if error is None:
-            return look.result()
+            return search.result()
         if not isinstance(error, BotoCoreError) or not may_come(error):
             raise error
-        asked, why = asked + 1, str(error)
-        if asked == 1:
-            _tell_of_waiting(why, retry)
-        sleep(min(retry.pause(asked, random.uniform(0.5, 1.0)), max(until - time.monotonic(), 0.0)))  # noqa: S311 - no secret
+        attempts, why = attempts + 1, str(error)
+        if attempts == 1:
+            _log_waiting(why, retry)
+        time.sleep(min(retry.pause(attempts, random.uniform(0.5, 1.0)), max(until - time.monotonic(), 0.0)))  # noqa: S311 - no secret
     raise UnfinishedError(f"no AWS credentials yet, after {retry.budget:,.0f} s: {why}; nothing was sent; run it again")
 
 
-def _tell_of_waiting(why: str, retry: RetryPolicy) -> None:
+def _log_waiting(why: str, retry: RetryPolicy) -> None:
     log.warning("no AWS credentials yet: %s; asking again for up to %.0f s", why, retry.budget)
 
 
@@ -129,15 +129,15 @@ def _glance_at_credentials() -> list[str]:
     Raises:
         ConfigurationError: their set-up is wrong.
     """
-    wait([look := run_beside(lambda: find_credentials(Session()))], _GLANCE)
+    wait([search := run_beside(lambda: find_credentials(Session()))], _GLANCE)
     try:
-        if look.done():
-            look.result()
+        if search.done():
+            search.result()
     except NoCredentialsError:
         return [_NO_CREDENTIALS]
     except BotoCoreError as error:
         if not may_come(error):
-            raise _wrong(error) from None
+            raise _explain_setup(error) from None
     return []
 
 
@@ -145,14 +145,14 @@ def _configured_region() -> str | None:
     try:
         return Session().get_config_variable("region")  # type: ignore[no-any-return]
     except BotoCoreError as error:  # a profile that is not there
-        raise _wrong(error) from None
+        raise _explain_setup(error) from None
 
 
-def _wrong(error: BotoCoreError) -> ConfigurationError:
+def _explain_setup(error: BotoCoreError) -> ConfigurationError:
     return ConfigurationError(f"the AWS set-up is not right: {error}")
 
 
-def _not_right(region: str, error: BotoCoreError) -> ConfigurationError:
+def _explain_address(region: str, error: BotoCoreError) -> ConfigurationError:
     if isinstance(error, ProxySettingError):
         return ConfigurationError(f"the way to the service: {error}")
     what = f"--region {region}, --endpoint-url, or a variable or profile of AWS"
@@ -185,8 +185,8 @@ def check_region(session: Session, region: str, url: str, resolves: Callable[[st
         return None
     if (resolves or has_address)(host):
         return None
-    meant = get_close_matches(region, sorted(known), 1)
-    hint = f"did you mean {meant[0]}?" if meant else f"choose one of {', '.join(sorted(known))}."
+    similar = get_close_matches(region, sorted(known), 1)
+    hint = f"did you mean {similar[0]}?" if similar else f"choose one of {', '.join(sorted(known))}."
     return (
         f"region {region}: Amazon Personalize is not known to be there, and its endpoint has no address ({url}): "
         f"{hint} {_SET_BY}"

@@ -29,6 +29,7 @@ from jobs.lake.filesystem import FileSystem, in_a_thread, literal
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.store_errors import cannot_write, explain_unreadable
 from jobs.spark_internals.catalyst import input_bytes
+from transforms.schemas import EVENTS, QUARANTINE, VISITS
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Lake:
         """List the folders below a batch's, e.g. `deliveryId=...`."""
         return [name for name in self.files.children(self.folder(table, batch)) if "=" in name]
 
-    def published_events(self, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
+    def published_events(self, manifests: Sequence[Manifest]) -> DataFrame:
         """Read the events of published batches.
 
         Raises:
@@ -105,7 +106,7 @@ class Lake:
             ConfigurationError: files of them are gone.
         """
         # An object store keeps no empty folder.
-        return self._published("events", [manifest for manifest in manifests if manifest.events], schema)
+        return self._published("events", [manifest for manifest in manifests if manifest.events], EVENTS)
 
     def check_kept(self, manifests: Iterable[Manifest]) -> None:
         """See that publications hold their events which count only since a later manifest is not whole.
@@ -179,7 +180,7 @@ class Lake:
 
     @contextmanager
     def unpublished(
-        self, batch: str, run_id: str, before: Manifest | None, upon: Iterable[Manifest] = ()
+        self, batch: str, run_id: str, before: Manifest | None, others: Iterable[Manifest] = ()
     ) -> Iterator[None]:
         """Delete what a run wrote of a batch if it ends before it has published it.
 
@@ -187,7 +188,7 @@ class Lake:
             batch: the label.
             run_id: the run's.
             before: the batch's newest manifest when the run began.
-            upon: other batches' publications that it reads.
+            others: other batches' publications that it reads.
 
         Raises:
             UnfinishedError: another run has published one of these since, and so swept what this one needed.
@@ -201,10 +202,10 @@ class Lake:
                 raise
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
                 newest = self._discard_unpublished(batch, run_id)
-            theirs = isinstance(error, ConfigurationError) and self.root not in str(error)  # a fault of the input's
-            said = theirs or isinstance(error, GateFailedError | UnfinishedError)
-            mine = newest is None or newest.runId == run_id or newest == before
-            rebuilt = None if said else (batch if not mine else self._rebuilt(upon))
+            is_input_fault = isinstance(error, ConfigurationError) and self.root not in str(error)
+            is_explained = is_input_fault or isinstance(error, GateFailedError | UnfinishedError)
+            is_current = newest is None or newest.runId == run_id or newest == before
+            rebuilt = None if is_explained else (batch if not is_current else self._rebuilt(others))
             if rebuilt is not None:
                 raise UnfinishedError(
                     f"batch {rebuilt}: another run published it meanwhile; nothing was changed: run this again"
@@ -218,9 +219,9 @@ class Lake:
             self.discard(batch, run_id)
         return newest
 
-    def _rebuilt(self, read: Iterable[Manifest]) -> str | None:
+    def _rebuilt(self, publications: Iterable[Manifest]) -> str | None:
         with suppress(Exception):  # the lake cannot be read: the error that ended the run says more
-            return next((one.batch for one in read if self.manifests.current(one.batch) != one), None)
+            return next((one.batch for one in publications if self.manifests.current(one.batch) != one), None)
         return None
 
     def discard(self, batch: str, run_id: str) -> None:
@@ -228,14 +229,14 @@ class Lake:
         for table in REBUILT_TABLES:
             self._forget(self.folder(table, batch, f"runId={run_id}"))
 
-    def published_quarantine(self, manifest: Manifest, schema: StructType) -> DataFrame:
+    def published_quarantine(self, manifest: Manifest) -> DataFrame:
         """Read the quarantine of a published batch.
 
         Raises:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of it are gone.
         """
-        return self._published("quarantine", [manifest], schema)
+        return self._published("quarantine", [manifest], QUARANTINE)
 
     def has_quarantine(self, manifest: Manifest) -> bool:
         """Whether the rows of a published batch's quarantine are there.
@@ -248,14 +249,14 @@ class Lake:
         except OSError as error:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
-    def published_visits(self, manifest: Manifest, schema: StructType) -> DataFrame:
+    def published_visits(self, manifest: Manifest) -> DataFrame:
         """Read the visits that a published batch leaves for those after it.
 
         Raises:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of them are gone.
         """
-        return self._published(VISITS_TABLE, [manifest], schema)
+        return self._published(VISITS_TABLE, [manifest], VISITS)
 
     def _published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
         """Read rows that manifests name, and see that all their files are there: Spark reads what is left of a folder.
@@ -268,8 +269,8 @@ class Lake:
         except AnalysisException as error:
             if "PATH_NOT_FOUND" not in str(error):
                 raise
-            gone = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
-            raise self._explain_gone(gone, folders[gone], 0) from None
+            missing = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
+            raise self._explain_gone(missing, folders[missing], 0) from None
         counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
         if counted and (len(counted) < len(folders) or input_bytes(rows) != sum(counted.values())):
             for folder, size in counted.items():
@@ -278,14 +279,14 @@ class Lake:
                     raise self._explain_gone(folder, folders[folder], there)
         return rows
 
-    def _explain_gone(self, folder: str, manifest: Manifest, there: int) -> JobError:
+    def _explain_gone(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
         if self._rebuilt([manifest]) is not None:
             return UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again")
         wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
         what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
         return ConfigurationError(
-            f"batch {manifest.batch}: {folder} holds {there:,} bytes of data, and {what}: files were deleted, cut "
-            "short or added since; build the batch again, from its --input"
+            f"batch {manifest.batch}: {folder} holds {found_bytes:,} bytes of data, and {what}: files were deleted, "
+            "cut short or added since; build the batch again, from its --input"
         )
 
     def explain(self, error: BaseException) -> JobError | None:

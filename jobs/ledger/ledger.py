@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from delivery.http.endpoint import TrackerEndpoint
+from jobs.errors import CountsError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.plans import DeliveryTotals, Kind, Plan, TimeSpan
@@ -29,6 +30,10 @@ from transforms.packing import pack_requests
 from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUESTS
 
 log = logging.getLogger(__name__)
+
+Account = dict[str, int]
+"""A batch's events by what became of them, as the summary names it; and requestsMinimum."""
+EVENT_COUNTERS: Final = ("events", "alreadyDelivered", "delivered", "deadLettered", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +58,52 @@ class EventTotals:
         return self.delivered + self.refused + self.pending
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """A plan, and how far it is.
+
+    Attributes:
+        plan: it.
+        totals: its events by what has become of them.
+        account: of the batch, in this run.
+        requests: those that have not ended, whole or in part: `ended` names the parts that have. None where nothing is
+            pending.
+    """
+
+    plan: Plan
+    totals: EventTotals
+    account: Account
+    requests: DataFrame | None
+
+
 class Ledger:
     """What the service has taken and refused of a batch, for one tracker.
 
     Args:
         lake: where it all lies.
-        batch: the label.
+        manifest: the batch's publication.
         service: the tracker.
 
     Attributes:
         tracker: the tracker's name, by which its one lock is held while a plan is made and sent.
     """
 
-    def __init__(self, lake: Lake, batch: str, service: TrackerEndpoint) -> None:
+    def __init__(self, lake: Lake, manifest: Manifest, service: TrackerEndpoint) -> None:
         self._lake = lake
-        self._batch = batch
+        self._manifest = manifest
+        self._batch = manifest.batch
         self._tracker = TrackerLedger(lake, service)
         self._plans = self._tracker.plans
-        self._receipts = self._tracker.receipts(batch)
+        self._receipts = self._tracker.receipts(self._batch)
         self._epoch = 0
         self.tracker = self._tracker.name
 
-    def balance(self, manifest: Manifest) -> DeliveryTotals | None:
+    def find_totals(self) -> DeliveryTotals | None:
         """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
-        found = self._plans.standings({self._batch: manifest.runId}).get(self._batch)
+        found = self._plans.delivery_states({self._batch: self._manifest.runId}).get(self._batch)
         return found if isinstance(found, DeliveryTotals) else None
 
-    def plan(self, kind: Kind, manifest: Manifest, run: str, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
+    def plan(self, kind: Kind, run: str, ensure: Callable[[], None]) -> PlannedDelivery:
         """Take up the plain plan that an earlier run left, or make a plan; say what has become of its events.
 
         A plan that was left is taken up if nothing else was sent since that may hold its events, and none of its
@@ -89,35 +113,40 @@ class Ledger:
 
         Args:
             kind: which events are to be sent.
-            manifest: the batch's.
             run: the run's id.
             ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
         """
         self._epoch = self._tracker.next_epoch()
         self._receipts.sweep(ensure)
-        left = self._plans.find_open(self._batch)
-        kept = [each for each in left if each.kind == "batch" and each.source == manifest.runId][-1:]
-        taken_up = None
+        open_plans = self._plans.find_open(self._batch)
+        kept = [each for each in open_plans if each.kind == "batch" and each.source == self._manifest.runId][-1:]
+        resumed = None
         if kind == "batch":
             kept = [each for each in kept if not self._tracker.has_others_since(each)]
-            taken_up = next(((each, tally) for each in kept if (tally := self._whole_tally(each)) is not None), None)
-            kept = [taken_up[0]] if taken_up is not None else []
-        again = _again(kind, left, self._epoch)
-        plan, tally = taken_up or self._made(kind, manifest, run, again, ensure)
+            resumed = next(((each, tally) for each in kept if (tally := self._tally_if_whole(each)) is not None), None)
+            kept = [resumed[0]] if resumed is not None else []
+        again = _epoch_to_begin_from(kind, open_plans, self._epoch)
+        plan, tally = resumed or self._make_plan(kind, run, again, ensure)
         ensure()
-        for each in left:
+        for each in open_plans:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
-        return plan, tally
+        requests = self._unfinished_requests(plan) if tally.pending else None
+        return PlannedDelivery(plan, tally, account_for_plan(self._manifest, plan, tally, tally), requests)
 
-    def remaining(self, plan: Plan) -> DataFrame:
-        """Give the requests of a plan that have not ended, whole or in part: `ended` names the parts that have."""
+    def _unfinished_requests(self, plan: Plan) -> DataFrame:
         requests = self._requests(plan)
         paths = self._receipts.paths(plan.runId)
         if not paths:
-            return _with(requests, "ended", "array<string>")
+            return _add_null_column(requests, "ended", "array<string>")
         return unfinished_requests(requests, read_receipts(self._lake, paths))
+
+    def recount(self, planned: PlannedDelivery) -> PlannedDelivery:
+        """Count anew what has become of a plan's events, now that it was sent."""
+        totals = self.tally(planned.plan)
+        account = account_for_plan(self._manifest, planned.plan, planned.totals, totals)
+        return PlannedDelivery(planned.plan, totals, account, None)
 
     def tally(self, plan: Plan) -> EventTotals:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
@@ -140,24 +169,35 @@ class Ledger:
         """
         self._receipts.write(self._epoch, plan.runId, run, rows)
 
-    def settle(self, plan: Plan, refused: int, manifest: Manifest, run: str, ensure: Callable[[], None]) -> None:
-        """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else.
+    def conclude(self, planned: PlannedDelivery, run: str, ensure: Callable[[], None]) -> None:
+        """Write the batch's dead letters; check its account; end a plan of which nothing is pending.
 
         Args:
-            plan: of the delivery.
-            refused: how many events that are, by its account.
-            manifest: the batch's.
+            planned: how far the plan is.
             run: the run's id.
             ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
+
+        Raises:
+            CountsError: the account does not add up.
         """
+        plan, account = planned.plan, planned.account
+        self._write_dead_letters(plan, account["deadLettered"], run, ensure)
+        check_counts(f"batch {self._batch}", account, planned.totals.unplanned)
+        if not planned.totals.pending:
+            ensure()
+            delivered = account["alreadyDelivered"] + account["delivered"]
+            self._plans.end(plan, DeliveryTotals(delivered, account["deadLettered"]))
+
+    def _write_dead_letters(self, plan: Plan, refused: int, run: str, ensure: Callable[[], None]) -> None:
+        """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else."""
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
         if not refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
-        around = [self._batch], plan.span
+        batch_and_span = [self._batch], plan.span
         rows = dead_letter_rows(
-            self._events(manifest),
-            read_receipts(self._lake, self._tracker.paths(*around)),
-            _with_epoch(self._lake, self._tracker.refusals(*around), REFUSALS),
+            self._events(),
+            read_receipts(self._lake, self._tracker.paths(*batch_and_span)),
+            _with_epoch(self._lake, self._tracker.refusals(*batch_and_span), REFUSALS),
         ).select(*DEAD_LETTERS.names)
         rows.write.mode("overwrite").parquet(f"{folder}/runId={run}")
         older = [name for name in self._lake.files.children(folder) if name != f"runId={run}"]
@@ -165,11 +205,7 @@ class Ledger:
         for name in older:
             self._lake.files.delete(f"{folder}/{name}")
 
-    def end(self, plan: Plan, balance: DeliveryTotals) -> None:
-        """Note that nothing of a plan is left to do, and what came of the batch."""
-        self._plans.end(plan, balance)
-
-    def _whole_tally(self, plan: Plan) -> EventTotals | None:
+    def _tally_if_whole(self, plan: Plan) -> EventTotals | None:
         """Count the events of a plan; None where requests were lost, as by a power loss: it has to be made anew."""
         tally = self.tally(plan)
         if tally.planned == plan.events:
@@ -181,13 +217,11 @@ class Ledger:
         )
         return None
 
-    def _made(
-        self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]
-    ) -> tuple[Plan, EventTotals]:
+    def _make_plan(self, kind: Kind, run: str, again: int, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
         """Choose events, pack them, and fix the plan."""
         log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
-        events = self._events(manifest)
-        span = _span(events)
+        events = self._events()
+        span = _find_span(events)
         paths = self._tracker.paths([self._batch], span)
         # Without receipts there is no join, which would shuffle every event to find nothing.
         joined = with_states(self._lake, events, paths)
@@ -201,7 +235,7 @@ class Ledger:
         plan = Plan(
             batch=self._batch,
             kind=kind,
-            source=manifest.runId,
+            source=self._manifest.runId,
             epoch=self._epoch,
             runId=run,
             delivered=others.get("delivered", 0),
@@ -221,8 +255,65 @@ class Ledger:
         folder = self._plans.requests(plan.batch, plan.epoch)
         return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
-    def _events(self, manifest: Manifest) -> DataFrame:
-        return self._lake.published_events([manifest], EVENTS)
+    def _events(self) -> DataFrame:
+        return self._lake.published_events([self._manifest])
+
+
+def account_for_plan(manifest: Manifest, plan: Plan, before: EventTotals, after: EventTotals) -> Account:
+    """Account for every event of the batch, from its manifest, the plan and the receipts.
+
+    Args:
+        manifest: says how many events the build counted.
+        plan: the delivery's.
+        before: its events as they were when the run began.
+        after: as they are now.
+
+    Examples:
+        >>> from jobs.ledger.plans import TimeSpan
+        >>> counts = {"delivered": 5, "refused": 1, "waiting": 0, "span": TimeSpan(1, 9)}
+        >>> plan = Plan("b", "batch", "run-1", 2, "run-2", 10, 1, **counts)
+        >>> manifest = Manifest("b", 1, "run-1", "passed", 16, 0)
+        >>> account_for_plan(manifest, plan, EventTotals(4, 0, 6), EventTotals(7, 1, 2))
+        {'events': 16, 'alreadyDelivered': 9, 'delivered': 3, 'deadLettered': 2, 'pending': 2}
+    """
+    return {
+        "events": manifest.events,
+        "alreadyDelivered": plan.delivered + before.delivered,
+        "delivered": after.delivered - before.delivered,
+        "deadLettered": plan.refused + after.refused,
+        "pending": plan.waiting + after.pending,
+    }
+
+
+def account_for_totals(manifest: Manifest, balance: DeliveryTotals) -> Account:
+    """Account for a batch of which nothing is left to send."""
+    done = {"alreadyDelivered": balance.delivered, "delivered": 0, "deadLettered": balance.refused, "pending": 0}
+    return {"events": manifest.events, **done}
+
+
+def check_counts(what: str, counts: Mapping[str, int], unplanned: int = 0) -> None:
+    """Check that every event is accounted for, once.
+
+    Args:
+        what: the batch, or the batches, that the counts are of.
+        counts: events by what became of them.
+        unplanned: events that have receipts, and that nobody had planned to send.
+
+    Raises:
+        CountsError: they do not add up.
+    """
+    ends = sum(counts[name] for name in EVENT_COUNTERS[1:])
+    if ends != counts["events"]:
+        parts = " + ".join(f"{counts[name]:,} {name}" for name in EVENT_COUNTERS[1:])
+        wrong = f"it has {counts['events']:,} events, but {parts} are {ends:,}"
+    elif unplanned:
+        wrong = f"receipts name {unplanned:,} events that its plan does not hold"
+    else:
+        return
+    raise CountsError(
+        f"{what}: its counts do not add up: {wrong}. Somebody else has deleted, changed or added files of the lake, "
+        "or this program is at fault: leave the lake as it is, and report it with this line"
+    )
 
 
 def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
@@ -233,15 +324,15 @@ def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
 def with_states(lake: Lake, events: DataFrame, paths: list[str]) -> DataFrame:
     """Say of events how they ended, by receipts: columns `status` and `epoch` of the last word, null of none."""
     if not paths:
-        return _with(_with(events, "status", "string"), "epoch", "bigint")
+        return _add_null_column(_add_null_column(events, "status", "string"), "epoch", "bigint")
     return events.join(final_statuses(read_receipts(lake, paths)), "eventId", "left")
 
 
-def _again(kind: Kind, left: list[Plan], epoch: int) -> int:
+def _epoch_to_begin_from(kind: Kind, open_plans: list[Plan], epoch: int) -> int:
     """Say from which epoch on words count: for an interrupted `resend` that goes on, from its beginning."""
     if kind != "resend":
         return 0
-    return next((plan.again for plan in reversed(left) if plan.kind == "resend"), epoch)
+    return next((plan.again for plan in reversed(open_plans) if plan.kind == "resend"), epoch)
 
 
 def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
@@ -250,7 +341,7 @@ def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
     return rows.withColumn("epoch", epoch_in(F.col("_metadata.file_name")) if paths else F.lit(0).cast("bigint"))
 
 
-def _with(rows: DataFrame, name: str, kind: str) -> DataFrame:
+def _add_null_column(rows: DataFrame, name: str, kind: str) -> DataFrame:
     return rows.withColumn(name, F.lit(None).cast(kind))
 
 
@@ -258,6 +349,6 @@ def _by_status(events: DataFrame) -> dict[str | None, int]:
     return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
 
 
-def _span(events: DataFrame) -> TimeSpan:
+def _find_span(events: DataFrame) -> TimeSpan:
     found = sent_span(events).collect()[0]
     return TimeSpan(found["since"], found["until"]) if found["derived"] else TimeSpan(None, None)

@@ -49,7 +49,7 @@ class TimeSpan:
             >>> TimeSpan(1, 5).meets(TimeSpan(None, None))
             True
         """
-        return _before(self.since, other.until) and _before(other.since, self.until)
+        return _is_before(self.since, other.until) and _is_before(other.since, self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,35 +137,35 @@ class Plans:
         """Find the plans of a batch that are neither done nor given up, in order."""
         names = self._names()
         done = {name.epoch for name in names if name.batch == batch and name.is_done}
-        mine = (name for name in names if name.batch == batch and name.epoch not in done)
-        return [plan for name in mine if (plan := self._read(name)) is not None]
+        own = (name for name in names if name.batch == batch and name.epoch not in done)
+        return [plan for name in own if (plan := self._read_plan(name)) is not None]
 
     def fix(self, plan: Plan) -> None:
         """Fix a plan whose requests have been written."""
         self._files.create(f"{self._folder}/{_name(plan).text}", json.dumps(asdict(plan)))
 
-    def end(self, plan: Plan, balance: DeliveryTotals) -> None:
+    def end(self, plan: Plan, totals: DeliveryTotals) -> None:
         """Note that nothing of a plan is left to do, and what came of its batch."""
-        self._close(plan, json.dumps(asdict(balance)))
+        self._close(plan, json.dumps(asdict(totals)))
 
     def give_up(self, plan: Plan) -> None:
         """Note that a plan is not gone on with: what it had left is found again in the batch itself."""
         self._close(plan, "")
 
-    def sweep(self, batch: str, kept: Iterable[Plan], epoch: int) -> None:
+    def sweep(self, batch: str, needed_plans: Iterable[Plan], epoch: int) -> None:
         """Delete the requests that killed runs had begun to plan.
 
         Args:
             batch: the label.
-            kept: plans whose requests are still needed.
+            needed_plans: plans whose requests are still needed.
             epoch: of the run that sweeps: what is of a later one is another's that has taken over.
         """
-        needed = {each.epoch for each in kept}
+        needed = {each.epoch for each in needed_plans}
         for name in self._files.children(f"{self._folder}/{batch}"):
             if not name.isdigit() or (int(name) < epoch and int(name) not in needed):
                 self._files.delete(f"{self._folder}/{batch}/{name}")
 
-    def standings(self, sources: Mapping[str, str]) -> dict[str, DeliveryTotals | Plan]:
+    def delivery_states(self, sources: Mapping[str, str]) -> dict[str, DeliveryTotals | Plan]:
         """Say how far batches are, by one listing: what came of a batch, or its plan that is not done.
 
         The newest plain plan of a batch tells it. After it nothing may have been sent again that may be the batch's:
@@ -182,14 +182,14 @@ class Plans:
         again = [name for name in names if name.kind != "batch"]
         found = {}
         for batch, name in newest.items():
-            standing = self._balance(name) if name.is_done else self._read(name)
+            standing = self._read_totals(name) if name.is_done else self._read_plan(name)
             later = {each.kind for each in again if each.epoch > name.epoch and each.span.meets(name.span)}
             may_be_mended = not isinstance(standing, DeliveryTotals) or standing.refused > 0
             if standing is not None and "resend" not in later and not (later and may_be_mended):
                 found[batch] = standing
         return found
 
-    def meeting(self, span: TimeSpan) -> list[str]:
+    def batches_meeting(self, span: TimeSpan) -> list[str]:
         """Name the batches of which plans, done or not, may hold events of a time."""
         return sorted({name.batch for name in self._names() if span.meets(name.span)})
 
@@ -198,18 +198,18 @@ class Plans:
         names = filter(None, map(_parsed, self._files.children(self._folder)))
         return sorted(names, key=lambda name: (name.epoch, name.is_done))
 
-    def _close(self, plan: Plan, balance: str) -> None:
-        self._files.replace(f"{self._folder}/{_name(plan)._replace(is_done=True).text}", balance)
+    def _close(self, plan: Plan, totals: str) -> None:
+        self._files.replace(f"{self._folder}/{_name(plan)._replace(is_done=True).text}", totals)
         self._files.delete(self.requests(plan.batch, plan.epoch))
 
-    def _balance(self, name: _Name) -> DeliveryTotals | None:
+    def _read_totals(self, name: _Name) -> DeliveryTotals | None:
         """Read what came of a batch; None where its plan was given up, or a crash left half of the words."""
         try:
             return DeliveryTotals(**json.loads(self._files.read(f"{self._folder}/{name.text}")))
         except _NOT_WHOLE:
             return None
 
-    def _read(self, name: _Name) -> Plan | None:
+    def _read_plan(self, name: _Name) -> Plan | None:
         """Read a plan; None where a crash left half of one."""
         try:
             values = json.loads(self._files.read(f"{self._folder}/{name.text}"))
@@ -236,5 +236,5 @@ def _parsed(text: str) -> _Name | None:
         return None
 
 
-def _before(one: int | None, other: int | None) -> bool:
+def _is_before(one: int | None, other: int | None) -> bool:
     return one is None or other is None or one <= other

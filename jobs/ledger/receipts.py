@@ -92,11 +92,11 @@ class Receipts:
 
     def paths(self, plan: str | None = None) -> list[str]:
         """Name what can be read: whole files, those of one plan, or of all; a folder in which all is whole, itself."""
-        return _whole(self._files, self._folder, plan)
+        return _list_whole_files(self._files, self._folder, plan)
 
     def refusals(self) -> list[str]:
         """Name what can be read of the words."""
-        return _whole(self._files, self._refusals, None)
+        return _list_whole_files(self._files, self._refusals, None)
 
     def plans_since(self, epoch: int) -> set[str]:
         """Name the plans of which there are receipts from an epoch on."""
@@ -123,12 +123,12 @@ class Receipts:
         self._files.replace(f"{folder}/{prefix}-{self._number:06d}-{len(data)}.parquet", data)
 
 
-def _whole(files: FileSystem, folder: str, plan: str | None) -> list[str]:
+def _list_whole_files(files: FileSystem, folder: str, plan: str | None) -> list[str]:
     sizes = {name: size for name, size in files.sizes(folder).items() if not name.startswith((".", "_"))}
-    kept = [name for name, size in sizes.items() if not _is_cut(name, size) and plan in (None, _plan_of(name))]
-    if kept and len(kept) == len(sizes):
+    whole_files = [name for name, size in sizes.items() if not _is_cut(name, size) and plan in (None, _plan_of(name))]
+    if whole_files and len(whole_files) == len(sizes):
         return [folder]
-    return [f"{folder}/{name}" for name in sorted(kept)]
+    return [f"{folder}/{name}" for name in sorted(whole_files)]
 
 
 def _is_cut(name: str, size: int) -> bool:

@@ -52,8 +52,8 @@ class TrackerLedger:
             UnfinishedError: another run has taken it, so that one holds the lock.
         """
         folder, files = f"{self._lake.root}/_epochs/{self.name}", self._lake.files
-        taken = sorted(int(name) for name in files.children(folder) if name.isdigit())
-        epoch = taken[-1] + 1 if taken else 1
+        epochs = sorted(int(name) for name in files.children(folder) if name.isdigit())
+        epoch = epochs[-1] + 1 if epochs else 1
         try:
             files.create(f"{folder}/{epoch}", "")
         except OSError as error:
@@ -62,7 +62,7 @@ class TrackerLedger:
             raise UnfinishedError(
                 f"tracker {self.name}: another run sends to it now ({error}); run this again once that one has ended"
             ) from None
-        for earlier in taken:
+        for earlier in epochs:
             files.delete(f"{folder}/{earlier}")
         return epoch
 
@@ -86,7 +86,7 @@ class TrackerLedger:
         return any(self.receipts(batch).plans_since(plan.epoch) - {plan.runId} for batch in batches)
 
     def _batches(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
-        return sorted({*self.plans.meeting(span), *batches})
+        return sorted({*self.plans.batches_meeting(span), *batches})
 
 
 def _digest(text: str) -> str:

@@ -74,7 +74,7 @@ _CLOCK: Final = LockClock()
 
 
 @contextmanager
-def held(files: FileSystem, root: str, name: str, runId: str, clock: LockClock = _CLOCK) -> Iterator[Lock]:
+def hold_lock(files: FileSystem, root: str, name: str, runId: str, clock: LockClock = _CLOCK) -> Iterator[Lock]:
     """Hold a lock while the block runs; a thread of its own beats meanwhile.
 
     Args:

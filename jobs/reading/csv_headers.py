@@ -24,7 +24,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
-from jobs.reading.inputs import first_of, shown
+from jobs.reading.inputs import escape_path, first_of
 from transforms.columns import HEADER
 from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of
 from transforms.parsing import CORRUPT, parse_csv
@@ -87,13 +87,15 @@ def read_headers(spark: SparkSession, files: Sequence[str], schema: StructType, 
     faults = []
     for file, line in zip(files, lines, strict=True):
         if isinstance(line, OSError):
-            faults.append(f"--input {shown(file)}: cannot be read: is it whole, and of the mapping's format? ({line})")
+            faults.append(
+                f"--input {escape_path(file)}: cannot be read: is it whole, and of the mapping's format? ({line})"
+            )
         elif line is not None:
             by_header.setdefault(line, []).append(file)
     cells = _cells(spark, list(by_header), schema, source)
     for (header, its_files), (names, whole) in zip(by_header.items(), cells, strict=True):
         if fault := _fault(names, schema.names, _Shape(_split(header, source), whole, _separator(source))):
-            faults += [f"--input {shown(file)}: {fault}" for file in its_files]
+            faults += [f"--input {escape_path(file)}: {fault}" for file in its_files]
     if faults:
         raise ConfigurationError(*first_of(faults))
     _tell_other_names([names for names, _ in cells], schema.names)
@@ -251,13 +253,13 @@ def _count_fault(names: Sequence[str], missing: Sequence[str], shape: _Shape) ->
     is_header = 2 * len(extra) <= len(shape.cells) and all(_COLUMN.fullmatch(cell) for cell in extra)
     parts = [f"the schema does not have {_list(extra)}"] if extra and is_header else []
     parts += [f"the header does not have {_list(missing)}"] if missing else []
-    told = f"its header has {len(shape.cells)} columns, the mapping's schema has {len(names)}"
-    return f"{told}: {'; '.join(parts)}" if parts else told
+    fault = f"its header has {len(shape.cells)} columns, the mapping's schema has {len(names)}"
+    return f"{fault}: {'; '.join(parts)}" if parts else fault
 
 
 def _tell_other_names(headers: Iterable[Sequence[str | None]], names: Sequence[str]) -> None:
-    named = {_name(cell) for cells in headers for cell in cells if cell}
-    if named and (missing := [name for name in names if name.lower() not in named]):
+    header_names = {_name(cell) for cells in headers for cell in cells if cell}
+    if header_names and (missing := [name for name in names if name.lower() not in header_names]):
         log.info("--input: no header names %s of the mapping's schema: columns go by place", _list(missing))
 
 

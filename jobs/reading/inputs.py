@@ -96,9 +96,11 @@ def require_all_found(frame: DataFrame, inputs: Inputs, source: Source) -> None:
     if FILE_FILTERS & {key.lower() for key in source.options}:
         log.info("--input: %d files are left out by [source] options", len(missing))
         missing = []
-    faults = [f"--input {shown(path)}: Spark does not find it, though it is there: name it alone" for path in missing]
+    faults = [
+        f"--input {escape_path(path)}: Spark does not find it, though it is there: name it alone" for path in missing
+    ]
     faults += [
-        f"--input {shown(path)}: came while the files were listed: run again when all of them are there"
+        f"--input {escape_path(path)}: came while the files were listed: run again when all of them are there"
         for path in sorted(seen.difference(inputs.files))
     ]
     if faults:
@@ -121,7 +123,7 @@ def is_hidden(name: str) -> bool:
     return (name.startswith("_") and "=" not in name) or name.startswith(".") or name.endswith("._COPYING_")
 
 
-def shown(path: str) -> str:
+def escape_path(path: str) -> str:
     """Write a path for a message: without the scheme of local files, and with escapes for bytes that are no text."""
     return path.removeprefix("file:").encode("utf-8", "backslashreplace").decode()
 
@@ -275,7 +277,7 @@ class _Search:
             self.found.append(path)
 
     def _note(self, path: str, problem: str) -> None:
-        self.faults.append(f"--input {shown(path)}: {problem}")
+        self.faults.append(f"--input {escape_path(path)}: {problem}")
 
 
 def _has_blocks(start: bytes) -> bool:

@@ -38,15 +38,15 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
             "the order of time, build them with --interval",
             *numbered,
         )
-    chosen = within(order, first, last)
+    chosen = choose_labels(order, first, last)
     found = [one for label in chosen if (one := manifests.current(label)) is not None]
     if not found:
         raise ConfigurationError(
             f"--from {first} --to {last}: an empty range; is --to before --from, or was none of it ever published?"
         )
     _check_gates(found)
-    _tell_gaps(order, [manifest.batch for manifest in found])
-    _tell_left_out(order, chosen)
+    _warn_of_gaps(order, [manifest.batch for manifest in found])
+    _warn_of_left_out(order, chosen)
     return found
 
 
@@ -89,16 +89,16 @@ class RangeBound:
         return self.interval.start <= interval.start < self.interval.end
 
 
-def within(order: BatchOrder, first: str, last: str) -> list[str]:
+def choose_labels(order: BatchOrder, first: str, last: str) -> list[str]:
     """Choose labels: from what the first stands for to what the last stands for, in the order of batches.
 
     A batch whose interval goes on after that of the last batch is left out.
 
     Examples:
         >>> days = BatchOrder(("2023-12-31", "2024-01-01", "2024-01-02", "2024-01-02T03", "2024-01-03"))
-        >>> within(days, "2024-01", "2024-01-02")
+        >>> choose_labels(days, "2024-01", "2024-01-02")
         ['2024-01-01', '2024-01-02', '2024-01-02T03']
-        >>> within(BatchOrder(("day-1", "day-10", "day-1-b", "day-2")), "day-1", "day-1")
+        >>> choose_labels(BatchOrder(("day-1", "day-10", "day-1-b", "day-2")), "day-1", "day-1")
         ['day-1', 'day-1-b']
     """
     begin, end = RangeBound.find(order, first), RangeBound.find(order, last)
@@ -120,9 +120,9 @@ def text_before_numbers(order: BatchOrder) -> tuple[str, str] | None:
 
 
 def _is_after(one: Sequence[int | str], other: Sequence[int | str]) -> bool:
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            return isinstance(mine, int) and isinstance(theirs, int) and mine > theirs
+    for piece, other_piece in zip(one, other, strict=False):
+        if piece != other_piece:
+            return isinstance(piece, int) and isinstance(other_piece, int) and piece > other_piece
     return False
 
 
@@ -176,12 +176,12 @@ def _check_gates(manifests: Sequence[Manifest]) -> None:
     failed = [manifest.batch for manifest in manifests if manifest.gate == "failed"]
     if failed:
         raise GateFailedError(
-            f"{_named(failed)} failed the gate: nothing is sent of the range; mend what broke and build again, "
+            f"{_list_batches(failed)} failed the gate: nothing is sent of the range; mend what broke and build again, "
             "or choose ranges around"
         )
 
 
-def _tell_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
+def _warn_of_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
     """Warn where batches leave a time out: a day that was never built is history that is missing."""
     until, gaps = None, []
     for label in labels:
@@ -192,22 +192,22 @@ def _tell_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
             gaps.append(label)
         until = interval.end if until is None else max(until, interval.end)
     if gaps:
-        log.warning("the range is not without gaps: there is nothing just before %s", _named(gaps))
+        log.warning("the range is not without gaps: there is nothing just before %s", _list_batches(gaps))
 
 
-def _tell_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
+def _warn_of_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
     """Warn of batches that lie among those chosen, and are not: they go on after the range's end."""
     in_order = order.in_order()
     among = in_order[in_order.index(chosen[0]) : in_order.index(chosen[-1])]
     if left_out := [label for label in among if label not in set(chosen) and order.interval(label) is not None]:
-        log.warning("not in the range, since they go on after its end: %s", _named(left_out))
+        log.warning("not in the range, since they go on after its end: %s", _list_batches(left_out))
 
 
-def _named(labels: Sequence[str]) -> str:
+def _list_batches(labels: Sequence[str]) -> str:
     """Name some batches.
 
     Examples:
-        >>> _named(["a", "b"]), _named([str(number) for number in range(12)])
+        >>> _list_batches(["a", "b"]), _list_batches([str(number) for number in range(12)])
         ('batches a, b', 'batches 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
     """
     more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""

@@ -68,8 +68,8 @@ def estimate_replay(waiting: PendingEvents, trackingId: str) -> ReplayEstimate:
     )
 
 
-def words(found: ReplayEstimate, rate: float) -> list[str]:
-    """Say it to a person."""
+def describe_estimate(found: ReplayEstimate, max_rate: float) -> list[str]:
+    """Say it to a person, a line each."""
     rows = [
         ("batches", f"{found.batches:,}, {_still(found.waitingBatches)}"),
         ("events", f"{found.delivered + found.refused + found.waiting:,}"),
@@ -78,7 +78,7 @@ def words(found: ReplayEstimate, rate: float) -> list[str]:
         ("  to be sent", f"{found.waiting:,}"),
         ("requests", f"{found.requests:,}"),
         ("bytes", size(found.bytes)),
-        (f"at {rate:,g}/s", f"{duration(found.seconds(rate))} (--max-rate)"),
+        (f"at {max_rate:,g}/s", f"{duration(found.seconds(max_rate))} (--max-rate)"),
         (
             f"at {CALLS_PER_SECOND:,}/s",
             f"{duration(found.seconds(CALLS_PER_SECOND))} (the quota, if nobody else used it)",
@@ -87,14 +87,14 @@ def words(found: ReplayEstimate, rate: float) -> list[str]:
             "  without calls",
             f"{duration(found.beside)} of both times: some {BATCH_SECONDS:g} s for each batch to be sent",
         ),
-        ("bulk import", _advice(found, rate)),
+        ("bulk import", _advice(found, max_rate)),
     ]
     return [f"{name:<20} {value}" for name, value in rows]
 
 
-def bulk_serves_better(found: ReplayEstimate, rate: float) -> bool:
+def bulk_serves_better(found: ReplayEstimate, max_rate: float) -> bool:
     """Whether an import does in an hour or so what would take more than a night."""
-    return found.seconds(rate) > _NIGHT
+    return found.seconds(max_rate) > _NIGHT
 
 
 def _still(batches: tuple[str, ...]) -> str:
@@ -103,10 +103,10 @@ def _still(batches: tuple[str, ...]) -> str:
     return f"{len(batches):,} of them to be looked at, the first is {batches[0]}"
 
 
-def _advice(found: ReplayEstimate, rate: float) -> str:
+def _advice(found: ReplayEstimate, max_rate: float) -> str:
     which = "all" if found.unimportable == found.waiting else f"{found.unimportable:,} of the"
     without = f"{which} events have no userId or no itemId of their own"
-    if bulk_serves_better(found, rate):
+    if bulk_serves_better(found, max_rate):
         left = f"; {without}" if found.unimportable else ""
         return f"would serve better: it needs no quota (--bulk-export DIR writes its CSV{left})"
     left = f" ({without}, which an import would not take)" if found.unimportable else ""

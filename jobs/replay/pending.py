@@ -14,7 +14,6 @@ from jobs.lake.tables import Lake
 from jobs.ledger.ledger import with_states
 from jobs.ledger.plans import DeliveryTotals, TimeSpan
 from jobs.ledger.tracker_ledger import TrackerLedger
-from transforms.schemas import EVENTS
 
 _BATCH = r"/batch=([^/]+)/runId="
 
@@ -44,7 +43,7 @@ def find_pending_events(lake: Lake, service: TrackerEndpoint, manifests: Sequenc
     Of a batch without events nothing is left, though no delivery has said so.
     """
     tracker = TrackerLedger(lake, service)
-    known = tracker.plans.standings({manifest.batch: manifest.runId for manifest in manifests})
+    known = tracker.plans.delivery_states({manifest.batch: manifest.runId for manifest in manifests})
     settled = {manifest.batch: DeliveryTotals(0, 0) for manifest in manifests if not manifest.events}
     settled |= {batch: each for batch, each in known.items() if isinstance(each, DeliveryTotals)}
     done = [manifest for manifest in manifests if manifest.batch in settled]
@@ -53,7 +52,7 @@ def find_pending_events(lake: Lake, service: TrackerEndpoint, manifests: Sequenc
     paths = tracker.paths(batches, TimeSpan(None, None)) if rest else []
     # The file's name is asked for right above the scan: further up nobody knows it any more.
     label = F.regexp_extract(F.input_file_name(), _BATCH, 1)
-    events = lake.published_events(rest, EVENTS).withColumn("batch", label)
+    events = lake.published_events(rest).withColumn("batch", label)
     joined = with_states(lake, events, paths).drop("epoch")
     total = sum(manifest.events for manifest in manifests)
-    return PendingEvents(tuple(settled.values()), batches, joined, lake.published_events(done, EVENTS), total)
+    return PendingEvents(tuple(settled.values()), batches, joined, lake.published_events(done), total)

@@ -11,14 +11,13 @@ from typing import Any, Final
 from delivery.http.endpoint import TrackerEndpoint
 from jobs.deliver.call_rate import FullSeconds
 from jobs.deliver.delivery_monitor import DeliveryResult
-from jobs.deliver.delivery_run import DeliveryHooks, DeliveryRun, calls, deliver, repeat_warnings, sendable
-from jobs.deliver.event_accounts import EVENTS, Account, account, check_counts, settled
-from jobs.deliver.exit_status import exit_of, pending_in_words
+from jobs.deliver.delivery_run import DeliveryHooks, DeliveryRun, calls, deliver, find_sendable, repeat_warnings
+from jobs.deliver.exit_status import describe_pending, exit_of
 from jobs.deliver.progress import ProgressGoal
 from jobs.errors import JobError, UnfinishedError
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from jobs.ledger.ledger import Ledger
+from jobs.ledger.ledger import EVENT_COUNTERS, Account, Ledger, account_for_plan, account_for_totals, check_counts
 from jobs.ledger.plans import DeliveryTotals, Plan
 from jobs.ledger.tracker_ledger import TrackerLedger
 
@@ -54,12 +53,14 @@ class ReplayRunner:
                 continue
             self._check_whether_to_go_on()
             # As it is now: a long replay may meet a batch that was built again since it began.
-            manifest = sendable(self._delivery_run.lake, batch)
+            manifest = find_sendable(self._delivery_run.lake, batch)
             repeat_warnings(manifest)
-            ready = partial(self._ready, f"{batch} ({number} of {len(self._batches)})")
-            hooks = DeliveryHooks(account=partial(self._tell, batch), ready=ready, sent=self._add)
-            sent = deliver(self._delivery_run, manifest, "batch", hooks)
-            self._check_end(batch, sent)
+            make_goal = partial(self._make_goal, f"{batch} ({number} of {len(self._batches)})")
+            hooks = DeliveryHooks(
+                on_account=partial(self._update_account, batch), make_goal=make_goal, on_result=self._add_result
+            )
+            result = deliver(self._delivery_run, manifest, "batch", hooks)
+            self._check_end(batch, result)
         check_counts(f"batches {self._batches[0]} to {self._batches[-1]}", self._delivery_run.run.counters)
 
     @property
@@ -70,7 +71,7 @@ class ReplayRunner:
     def _check_whether_to_go_on(self) -> None:
         if self._delivery_run.run.interruption.came:
             raise UnfinishedError(
-                f"interrupted: {pending_in_words(self._delivery_run.run.counters)}; run this again, it resumes"
+                f"interrupted: {describe_pending(self._delivery_run.run.counters)}; run this again, it resumes"
             )
         self._check_deadline()
 
@@ -78,25 +79,25 @@ class ReplayRunner:
         deadline = self._delivery_run.deadline
         if deadline.came:
             raise UnfinishedError(
-                f"{deadline.because}: {pending_in_words(self._delivery_run.run.counters)}; run this again, it goes on"
+                f"{deadline.because}: {describe_pending(self._delivery_run.run.counters)}; run this again, it goes on"
             )
 
-    def _check_end(self, batch: str, sent: DeliveryResult | None) -> None:
+    def _check_end(self, batch: str, result: DeliveryResult | None) -> None:
         """End where something is left of a batch: the next ones come after it."""
         counters, interrupted = self._delivery_run.run.counters, self._delivery_run.run.interruption.came
         if self._accounts[batch]["pending"]:
-            if not interrupted and (sent is None or sent.ending is None):
+            if not interrupted and (result is None or result.ending is None):
                 self._check_deadline()
-            exit_of(sent, counters, self._delivery_run.service, interrupted=interrupted)
+            exit_of(result, counters, self._delivery_run.service, interrupted=interrupted)
 
-    def _tell(self, batch: str, change: Account) -> None:
+    def _update_account(self, batch: str, change: Account) -> None:
         self._accounts[batch].update(change)
         self._sum_up()
 
-    def _add(self, sent: DeliveryResult) -> None:
-        self._calls.update(calls(sent))
-        if sent.progress.calls.answered:
-            self._full += sent.full
+    def _add_result(self, result: DeliveryResult) -> None:
+        self._calls.update(calls(result))
+        if result.progress.calls.answered:
+            self._full += result.full
         self._rested_at = time.monotonic() + _SECOND
         self._delivery_run.run.counters.update(self._calls, achievedRate=self._full.rate)
 
@@ -107,13 +108,11 @@ class ReplayRunner:
         done = sum(not each["pending"] for each in self._accounts.values())
         self._delivery_run.run.counters.update(sums, batches=len(self._batches), batchesDone=done)
 
-    def _ready(self, what: str) -> ProgressGoal:
+    def _make_goal(self, what: str) -> ProgressGoal:
         """Let the last batch's last second pass: its calls and the first of this one would share a second."""
         time.sleep(max(self._rested_at - time.monotonic(), 0.0))
         counters: dict[str, Any] = self._delivery_run.run.counters
-        return ProgressGoal(
-            counters["events"], counters["events"] - counters["pending"], self._delivery_run.pace.max_rate, what
-        )
+        return ProgressGoal(counters["events"], counters["events"] - counters["pending"], what)
 
 
 def accounts(
@@ -131,13 +130,13 @@ def accounts(
         UnfinishedError: another run has ended a plan while it was read.
     """
     plans, sources = TrackerLedger(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
-    known = plans.standings(sources)
+    known = plans.delivery_states(sources)
     try:
         found = {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
     except JobError:
         raise
     except Exception:
-        now = plans.standings(sources)
+        now = plans.delivery_states(sources)
         changed = next((batch for batch in sources if now.get(batch) != known.get(batch)), None)
         if changed is None:
             raise
@@ -148,12 +147,12 @@ def accounts(
 
 def _account(lake: Lake, service: TrackerEndpoint, manifest: Manifest, known: DeliveryTotals | Plan | None) -> Account:
     if isinstance(known, DeliveryTotals):
-        counts = settled(manifest, known)
+        counts = account_for_totals(manifest, known)
         check_counts(f"batch {manifest.batch}", counts)
         return counts
-    tally = Ledger(lake, manifest.batch, service).tally(known) if known is not None else None
+    tally = Ledger(lake, manifest, service).tally(known) if known is not None else None
     if known is None or tally is None or tally.planned != known.events:  # it is planned anew
-        return {**dict.fromkeys(EVENTS, 0), "events": manifest.events, "pending": manifest.events}
-    counts = account(manifest, known, tally, tally)
+        return {**dict.fromkeys(EVENT_COUNTERS, 0), "events": manifest.events, "pending": manifest.events}
+    counts = account_for_plan(manifest, known, tally, tally)
     check_counts(f"batch {manifest.batch}", counts, tally.unplanned)
     return counts

@@ -66,7 +66,7 @@ class Driver:
     def keep(self) -> None:
         """Take what came, as the driver does about once a second: where it does not, no task may call any more."""
         self.kept += self.server.call(self.dispatcher.take)
-        self.server.call(self.dispatcher.kept)
+        self.server.call(self.dispatcher.confirm_durable)
 
     def wait_for(self, tasks: int) -> None:
         """Wait until so many attempts are heard."""
@@ -89,7 +89,7 @@ class Driver:
 @contextmanager
 def driving(limit: float = 2_000.0, trust: ServiceHistory = UNKNOWN) -> Iterator[Driver]:
     """Have a driver for as long as the context lasts; what it was told is complete then."""
-    dispatcher = Dispatcher(AimdRateController(limit), trust=trust)
+    dispatcher = Dispatcher(AimdRateController(limit), service_history=trust)
     ended = threading.Event()
     with serving_tasks(dispatcher, "127.0.0.1", "127.0.0.1", 0) as (server, address):
         driver = Driver(server, dispatcher, address)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from delivery.http.connections import ConnectionPool, Timeouts
 from delivery.http.endpoint import Endpoint
-from delivery.http.pool import ConnectionPool, Timeouts
 from delivery.http.response_parser import HttpResponse
 from delivery.responses import NoResponseError
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 
 from delivery.model import Outcome, Request, Response
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestBuffer
 from delivery.sender.sender import Sender
 from tests.delivery import virtual
 
@@ -181,7 +181,7 @@ class Sending:
 
     def hear(self, rate: float) -> None:
         """The driver is heard, which says nothing new: calls that are refused do not go on for ever without it."""
-        if self.rate_lease.held:
+        if self.rate_lease.is_held:
             self.own(rate)
 
     def disown(self) -> None:
@@ -207,7 +207,7 @@ def start(
     time = WallClock(lambda: START + timedelta(seconds=loop.time() - service.begun), loop.time, chance)
     sending = Sending(Sender(service, rate_lease, retry, time, in_flight), rate_lease, buffer or closed_feed(source))
     sending.own(rate)
-    sending.sender.when_news = lambda: loop.call_soon(sending.hear, rate)
+    sending.sender.on_news = lambda: loop.call_soon(sending.hear, rate)
     loop.stall(1.0)
     service.begun = loop.time()
     sending.task = loop.create_task(_send(sending, service, ended or sending.outcomes.append))

@@ -18,8 +18,8 @@ from delivery.control.wire import Message
 from delivery.model import OutcomeRow, Request, Response
 from delivery.rate.aimd import AimdRateController
 from delivery.rate.rate_lease import RateLease
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy, WallClock
+from delivery.sender.request_queue import RequestBuffer
 from delivery.sender.sender import Sender
 from delivery.task import row
 
@@ -112,7 +112,7 @@ class Task:
         time = WallClock(lambda: datetime.now(UTC), self.loop.time, random.Random(part).random)
         self.sender = Sender(delivery.service, self.rate_lease, RetryPolicy(), time, delivery.in_flight(part))
         self.talk = TaskSession(self.rate_lease, self.sender, self.loop.time)
-        self.sender.when_news = self.ask
+        self.sender.on_news = self.ask
         self.requests = [_request(part, number) for number in range(size)]
         self.connected = True
         self._arrivals = {"to driver": 0.0, "to task": 0.0}
@@ -135,7 +135,7 @@ class Task:
             beat.cancel()
 
     def ask(self) -> None:
-        question = self.talk.question()
+        question = self.talk.make_question()
         if self.connected:
             self._bring("to driver", self.delivery.hear, self, question)
 
@@ -160,7 +160,7 @@ class Task:
 
     def _obey(self, answer: Message) -> None:
         if self.connected:
-            self.talk.obey(answer)
+            self.talk.apply_answer(answer)
 
 
 class Delivery:
@@ -229,18 +229,18 @@ class Delivery:
 
     def keep(self) -> None:
         self.kept += self.dispatcher.take()
-        self.dispatcher.kept()
+        self.dispatcher.confirm_durable()
 
     def come(self, task: Task) -> None:
         self.tasks[task.name] = task
-        self.dispatcher.come(task.name, task.part)
+        self.dispatcher.add_attempt(task.name, task.part)
 
     def hear(self, task: Task, question: Message) -> None:
-        task.hear({**self.dispatcher.hear(task.name, question), "to": question["number"]})
+        task.hear({**self.dispatcher.handle_message(task.name, question), "to": question["number"]})
         self._tell_more()
 
     def _tell_more(self) -> None:
-        for name in self.dispatcher.short():
+        for name in self.dispatcher.attempts_to_inform():
             self.tasks[name].hear(self.dispatcher.answer(name))
         if self._next_look is not None:
             self._next_look.cancel()

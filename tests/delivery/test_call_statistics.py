@@ -7,6 +7,7 @@ import pytest
 
 from delivery.call_statistics import CallStatistics
 from delivery.model import Response
+from delivery.responses import interpret_response
 
 DELIVERED, THROTTLED, REFUSED, NOBODY = (
     Response(200, awsRequestId="aws"),
@@ -21,30 +22,30 @@ def test_calls_are_counted_by_what_became_of_them() -> None:
     for again in (False, True, True, False):
         calls.begin(again=again, at=100.0)
     for answer in (THROTTLED, NOBODY, DELIVERED):
-        calls.end(answer, 0.1)
+        calls.end(answer, interpret_response(answer), 0.1)
     assert calls == CallStatistics(2, 4, 2, 3, 1, 2, pytest.approx(0.1), acknowledged=1)
 
 
 def test_refusals_in_a_row_begin_anew_with_each_call_that_is_acknowledged() -> None:
     calls, in_a_row = CallStatistics(), []
     for answer in (REFUSED, THROTTLED, REFUSED, DELIVERED, REFUSED, NOBODY):
-        calls.end(answer, 0.1)
+        calls.end(answer, interpret_response(answer), 0.1)
         in_a_row.append(calls.refusedInARow)
     assert (in_a_row, calls.refused, calls.acknowledged) == ([1, 1, 2, 0, 1, 1], 3, 1)
 
 
 def test_the_latency_follows_the_newest_calls_by_a_tenth_each() -> None:
     calls = CallStatistics()
-    calls.end(DELIVERED, 1.0)
+    calls.end(DELIVERED, interpret_response(DELIVERED), 1.0)
     assert calls.latency == 1.0
-    calls.end(DELIVERED, 2.0)
+    calls.end(DELIVERED, interpret_response(DELIVERED), 2.0)
     assert calls.latency == pytest.approx(1.1)
 
 
 def test_a_call_that_nobody_answered_tells_nothing_of_the_latency() -> None:
     calls = CallStatistics()
-    calls.end(NOBODY, 30.0)
-    calls.end(DELIVERED, 0.05)
+    calls.end(NOBODY, interpret_response(NOBODY), 30.0)
+    calls.end(DELIVERED, interpret_response(DELIVERED), 0.05)
     assert calls.latency == 0.05
 
 

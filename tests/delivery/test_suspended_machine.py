@@ -30,15 +30,15 @@ class Attempt:
         self.sender = Sender(in_flight=0)
         self.talk = TaskSession(self.rate_lease, self.sender, self.clock)  # type: ignore[arg-type]
         self.dispatcher = dispatcher
-        dispatcher.come(name, 0)
+        dispatcher.add_attempt(name, 0)
 
     def ask(self) -> dict[str, Any]:
-        question = self.talk.question()
-        return {**self.dispatcher.hear(self.name, question), "to": question["number"]}
+        question = self.talk.make_question()
+        return {**self.dispatcher.handle_message(self.name, question), "to": question["number"]}
 
     def converse(self, times: int = 1) -> None:
         for _ in range(times):
-            self.talk.obey(self.ask())
+            self.talk.apply_answer(self.ask())
 
     def report(self, number: int) -> None:
         row: OutcomeRow = {"requestId": f"{number:064x}", "status": "delivered", "eventIds": [f"e{number}"]}
@@ -57,13 +57,13 @@ def test_the_first_word_after_the_pause_takes_the_part_from_a_task_that_lost_it_
     dispatcher, clock = driver
     suspended = Attempt("suspended", dispatcher)
     suspended.converse(3)
-    assert (suspended.rate_lease.owned, suspended.rate_lease.rate) == (True, LIMIT)
+    assert (suspended.rate_lease.is_owned, suspended.rate_lease.rate) == (True, LIMIT)
     other = Attempt("other", dispatcher)
     clock.move(60.0)  # its own clock has stood still
     other.converse(2)
-    assert (other.rate_lease.owned, other.rate_lease.rate) == (True, LIMIT)
+    assert (other.rate_lease.is_owned, other.rate_lease.rate) == (True, LIMIT)
     suspended.converse()
-    assert (suspended.rate_lease.owned, suspended.rate_lease.rate) == (False, 0.0)
+    assert (suspended.rate_lease.is_owned, suspended.rate_lease.rate) == (False, 0.0)
 
 
 def test_an_answer_from_before_the_pause_gives_nothing_after_it_and_the_next_one_says_what_others_did(
@@ -75,8 +75,8 @@ def test_an_answer_from_before_the_pause_gives_nothing_after_it_and_the_next_one
     before = suspended.ask()
     clock.move(60.0)
     suspended.clock.move(60.0)  # it goes on while the machine is suspended
-    suspended.talk.obey(before)
-    assert (suspended.rate_lease.owned, suspended.rate_lease.wait()) == (False, float("inf"))
+    suspended.talk.apply_answer(before)
+    assert (suspended.rate_lease.is_owned, suspended.rate_lease.wait()) == (False, float("inf"))
     other = Attempt("other", dispatcher)
     other.converse(2)
     other.report(7)
@@ -84,7 +84,7 @@ def test_an_answer_from_before_the_pause_gives_nothing_after_it_and_the_next_one
     other.talk.leave(complete=False)
     other.converse()
     suspended.converse(2)
-    assert (suspended.rate_lease.owned, suspended.rate_lease.rate) == (True, LIMIT)
+    assert (suspended.rate_lease.is_owned, suspended.rate_lease.rate) == (True, LIMIT)
     assert suspended.rate_lease.done.has(f"{7:064x}")
 
 
@@ -94,9 +94,9 @@ def test_where_the_clock_stood_still_the_drivers_word_ends_the_lease(driver: tup
     suspended = Attempt("suspended", dispatcher)
     suspended.converse(3)
     clock.move(60.0)
-    assert suspended.rate_lease.owned
-    suspended.talk.hung_up()
-    assert (suspended.rate_lease.owned, suspended.rate_lease.wait()) == (False, float("inf"))
+    assert suspended.rate_lease.is_owned
+    suspended.talk.handle_hang_up()
+    assert (suspended.rate_lease.is_owned, suspended.rate_lease.wait()) == (False, float("inf"))
 
 
 def test_leases_are_counted_by_a_clock_that_goes_on_while_the_machine_is_suspended() -> None:

@@ -223,7 +223,7 @@ def test_an_exception_of_spark_surfaces(monkeypatch: pytest.MonkeyPatch) -> None
 TERMS = TaskConfig(
     service=TrackerEndpoint("t-1", "eu-west-1", "http://127.0.0.1:9"),
     address=DriverAddress("127.0.0.1", 9, "secret-of-the-delivery"),
-    in_flight=3,
+    max_in_flight=3,
     retry=RetryPolicy(budget=7.0),
 )
 
@@ -231,8 +231,8 @@ TERMS = TaskConfig(
 def test_a_task_goes_to_the_executors_as_plain_values() -> None:
     text = pickle.dumps(TaskDelivery(TERMS))
     copy = pickle.loads(text)
-    assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, in_flight=4))
-    assert (copy.task_config.in_flight, copy.task_config.retry.budget) == (3, 7.0)
+    assert copy == TaskDelivery(TERMS) != TaskDelivery(replace(TERMS, max_in_flight=4))
+    assert (copy.task_config.max_in_flight, copy.task_config.retry.budget) == (3, 7.0)
     assert copy.task_config.address.secret == "secret-of-the-delivery"
     assert b"emulator-secret" not in text and b"AKIDEMULATOR" not in text
 

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from delivery.http.body import read_answer
+from delivery.http.client import read_answer
 from delivery.http.response_parser import HttpResponse
 from delivery.responses import ResponseMeaning, interpret_response
 from delivery.text import sanitize

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from expectations.rules import RULES
 from expectations.verdict import reasons
 from jobs import build_events
-from jobs.building.batch_rows import BuildConfig, judged_candidates
+from jobs.building.batch_rows import BuildConfig, judge_records
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
 from transforms.columns import BROKEN, EVENT, FATE, FIRST, RAW, REFUSAL, SESSION, Fate
@@ -95,7 +95,7 @@ def write(example: Example, spark: SparkSession, log: Path) -> Path:
 def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
     mapping = checked_mapping(MappingText("page.toml", example.mapping), spark)
     records = read_records(spark, [str(log)], mapping)
-    rows = judged_candidates(records, BuildConfig(mapping, LIMITS, LATEST))
+    rows = judge_records(records, BuildConfig(mapping, LIMITS, LATEST))
     micros = F.unix_micros("sentAt")
     codes = reasons(F.col(REFUSAL)[BROKEN])["code"]
     fields = {"sessionId": F.coalesce(SESSION, "sessionId"), "sentAt": F.col("sentAt").cast("string")}

@@ -195,4 +195,4 @@ def test_the_dag_sends_at_the_rate_that_put_events_takes_by_itself() -> None:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "max_rate" and node.value is not None
     ]
     argv = ["--lake", "lake", "--batch", "2024-01-02", "--tracking-id", "t"]
-    assert rate == put_events.parse(argv).pace.max_rate
+    assert rate == put_events.parse(argv).config.max_rate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.replay.estimate import ReplayEstimate, words
+from jobs.replay.estimate import ReplayEstimate, describe_estimate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "replay.md").read_text("utf-8")
 FOUND = ReplayEstimate(
@@ -24,17 +24,17 @@ FOUND = ReplayEstimate(
 
 def test_the_plan_that_is_shown_is_what_is_said() -> None:
     (shown,) = re.findall(r"^```\n(batches.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
-    assert shown == "\n".join(words(FOUND, 300.0))
+    assert shown == "\n".join(describe_estimate(FOUND, 300.0))
 
 
 @pytest.mark.parametrize("rate", [300.0, 3.0])
 def test_what_no_event_lacks_is_not_spoken_of(rate: float) -> None:
     whole = ReplayEstimate(1, ("2024-01",), 0, 0, 1_000_000, 100_000, 1, unimportable=0)
-    advice = words(whole, rate)[-1]
+    advice = describe_estimate(whole, rate)[-1]
     assert "userId" not in advice and not advice.endswith("()")
     assert ("would serve better" in advice) == (rate == 3.0)
 
 
 def test_where_every_event_lacks_something_it_says_all() -> None:
-    advice = words(ReplayEstimate(1, ("2024-01",), 0, 0, 1_837, 200, 1, unimportable=1_837), 300.0)[-1]
+    advice = describe_estimate(ReplayEstimate(1, ("2024-01",), 0, 0, 1_837, 200, 1, unimportable=1_837), 300.0)[-1]
     assert "(all events have no userId or no itemId of their own, which" in advice

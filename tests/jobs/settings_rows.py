@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.verdict import reasons, stage
-from jobs.building.batch_rows import BuildConfig, judged_candidates
+from jobs.building.batch_rows import BuildConfig, judge_records
 from jobs.lake.tables import Lake
 from jobs.reading.mapping_check import check_mapping
 from jobs.reading.sources import read_records
@@ -293,7 +293,7 @@ def rows(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], folde
 
 def _lines(spark: SparkSession, inputs: dict[str, tuple[EventMapping, str]], folder: Path) -> Iterator[str]:
     judged = {
-        name: judged_candidates(read_records(spark, [file], mapping), BuildConfig(mapping, *RECIPE))
+        name: judge_records(read_records(spark, [file], mapping), BuildConfig(mapping, *RECIPE))
         for name, (mapping, file) in inputs.items()
     }
     yield from (f"fate {row}" for row in _union([_fates(rows, name) for name, rows in judged.items()]).collect())

@@ -21,7 +21,7 @@ from emulator import EmulatorSettings, Faults, Server, is_poison
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.tables import Lake
 from jobs.ledger.tracker_ledger import TrackerLedger
-from jobs.locking.locks import held
+from jobs.locking.locks import hold_lock
 
 Serve = Callable[..., Server]
 BATCH = "2024-01-02"
@@ -167,7 +167,7 @@ def test_the_second_of_two_runs_says_who_holds_the_tracker_and_leaves(
     server, _ = serve(), built()
     service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
     tracker = TrackerLedger(Lake(spark, str(lake)), service).name
-    with held(FileSystem(spark), str(lake), tracker, "run-of-another"):
+    with hold_lock(FileSystem(spark), str(lake), tracker, "run-of-another"):
         ended = put(server.endpoint_url)
     assert ended.code == 5
     assert "run-of-another" in ended.said[0] and str(os.getpid()) in ended.said[0]

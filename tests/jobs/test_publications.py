@@ -26,7 +26,7 @@ from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.tables import Lake
 from jobs.locking.claims import Claims, batch_lock
 from jobs.locking.holders import this_process
-from jobs.locking.locks import held
+from jobs.locking.locks import hold_lock
 from tests.jobs.conftest import Ended, Job
 from tests.jobs.lakes import DAY_ONE, day, days, lay
 from tests.jobs.processes import PATIENCE, ROOT, end, environment, last_summary, start, wait_for
@@ -330,7 +330,7 @@ def test_the_second_build_is_told_at_its_start_who_holds_the_batch_and_since_whe
 ) -> None:
     shop(2)
     before = runs_of(lake)
-    with held(FileSystem(spark), str(lake), batch_lock(BATCH), "run-of-another"):
+    with hold_lock(FileSystem(spark), str(lake), batch_lock(BATCH), "run-of-another"):
         ended = shop(3)
         assert shop(4, batch="2024-01-03").code == 0, "another batch is nobody's yet"
     assert ended.code == 5

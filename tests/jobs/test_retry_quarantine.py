@@ -16,7 +16,6 @@ from emulator import EmulatorSettings, running
 from jobs import build_events
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from transforms.schemas import EVENTS
 
 BROKEN = """
 [source]
@@ -326,7 +325,7 @@ def test_of_a_retry_and_a_rebuild_at_once_the_younger_wins_and_no_rows_are_lost(
     assert between[0].code == 0 and ended.code == 5 and "another run published it meanwhile" in ended.said[0]
     newest = Lake(spark, str(lake)).manifests.newest("2024-01-02")
     assert newest is not None and newest.runId == between[0].summary["runId"]
-    assert Lake(spark, str(lake)).published_events([newest], EVENTS).count() == 2
+    assert Lake(spark, str(lake)).published_events([newest]).count() == 2
 
 
 @pytest.mark.long
@@ -335,15 +334,15 @@ def test_a_retry_whose_rows_another_run_swept_says_so(
 ) -> None:
     folder = raw(tmp_path, record(iso(0)), record(epoch(1)))
     build(folder, mapping=mapping(BROKEN))
-    mended, take = mapping(MENDED), build_events.take
+    mended, take = mapping(MENDED), build_events.take_records
 
     def rebuilt_just_before(*arguments: Any) -> Any:
-        monkeypatch.setattr(build_events, "take", take)
+        monkeypatch.setattr(build_events, "take_records", take)
         take_for_dead(lake)
         assert build(folder, mapping=mended).code == 0
         return take(*arguments)
 
-    monkeypatch.setattr(build_events, "take", rebuilt_just_before)
+    monkeypatch.setattr(build_events, "take_records", rebuilt_just_before)
     ended = retry(mended)
     assert ended.code == 5 and "it was rebuilt just now: run this again" in ended.said[0]
 

@@ -14,12 +14,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 import emulator
+from delivery.control.dispatcher import Dispatcher
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.rate.aimd import AimdRateController
 from emulator import EmulatorSettings, Server
 from jobs.cli.job_guard import JobGuard
+from jobs.deliver.delivery_config import DeliveryConfig
 from jobs.deliver.delivery_monitor import MonitorHooks
-from jobs.deliver.spark_job import PacingState, send
+from jobs.deliver.spark_job import send
 from jobs.errors import UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.ledger import ledger
@@ -76,8 +78,8 @@ def test_a_sending_that_waits_for_executors_ends_before_it_has_any_and_no_other_
         sent = send(
             frame,
             TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
-            PacingState(50.0, 8, 0),
-            AimdRateController(50.0),
+            DeliveryConfig(50.0, 8),
+            Dispatcher(AimdRateController(50.0)),
             watch,
         )
         assert rows == [], "the job that has the slots goes on"
@@ -110,15 +112,15 @@ def test_what_ends_a_sending_without_executors_is_told_by_5_and_a_summary(
 ) -> None:
     """The slots are taken when the sending begins; its deadline passes; what comes after it has no slots either."""
     lay(spark, lake, days(1, 2, 4))
-    server, original = serve(), Ledger.remaining
+    server, original = serve(), Ledger.plan
     with ExitStack() as stack:
 
-        def remaining(ledger: Ledger, plan: Any) -> Any:
-            found = original(ledger, plan)
+        def plan(ledger: Ledger, *arguments: Any) -> Any:
+            planned = original(ledger, *arguments)
             stack.enter_context(every_slot_taken(spark, tmp_path))
-            return found
+            return planned
 
-        monkeypatch.setattr(Ledger, "remaining", remaining)
+        monkeypatch.setattr(Ledger, "plan", plan)
         ended = replay(lake, day(0), day(0), "--max-duration", "20s", url=server.endpoint_url)
     assert (ended.code, ended.summary["exitCode"], ended.summary["pending"]) == (5, 5, 8)
     assert ended.said[0].startswith("--max-duration: ")
@@ -145,7 +147,7 @@ def test_a_terminal_that_goes_away_in_mid_delivery_ends_nothing(
     built: Any, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server, terminal, _ = serve(latency_ms=20.0), GoneTerminal(), built(each=200)
-    monkeypatch.setattr("jobs.put_events.find_terminal", lambda: terminal)
+    monkeypatch.setattr("jobs.deliver.delivery_run.find_terminal", lambda: terminal)
     ended = put(server.endpoint_url, more=("--max-rate", "20"))
     assert (ended.code, ended.summary["delivered"], ended.said) == (0, 600, [])
     assert terminal.lines == 3
@@ -165,7 +167,7 @@ def test_a_viewer_that_fails_ends_nothing_and_costs_no_receipt(
     with emulator.running() as server:
         watch = MonitorHooks(kept.extend, lambda: None, threading.Event(), **viewers)
         service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
-        sent = send(parts(spark, [40]), service, PacingState(400.0, 8, 0), AimdRateController(400.0), watch)
+        sent = send(parts(spark, [40]), service, DeliveryConfig(400.0, 8), Dispatcher(AimdRateController(400.0)), watch)
     assert sent.error is None and sent.failure is None and len(kept) == 40
     assert sum("not all of it is shown" in record.getMessage() for record in caplog.records) == 1
 
@@ -181,7 +183,9 @@ def test_a_mistake_of_ours_in_mid_delivery_costs_no_receipt(spark: SparkSession,
 
         watch = MonitorHooks(kept.extend, check, threading.Event())
         service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
-        sent = send(parts(spark, [200, 200]), service, PacingState(50.0, 8, 0), AimdRateController(50.0), watch)
+        sent = send(
+            parts(spark, [200, 200]), service, DeliveryConfig(50.0, 8), Dispatcher(AimdRateController(50.0)), watch
+        )
         accepted = server.summary()["accepted"]
     assert sent.error is error and len(kept) == accepted < 400
 

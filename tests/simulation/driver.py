@@ -48,7 +48,7 @@ class _Server(ControlServer):
     def hang_up(self) -> None:
         assert self._listener is not None
         self._listener.close()
-        for talk in self._talks:
+        for talk in self._conversations:
             talk.cancel()
 
 
@@ -84,7 +84,7 @@ class Driver:
         watch = MonitorHooks(self.store.keep, self._check, self.asked)
 
         def work() -> None:
-            self.sent = DeliveryMonitor(self.dispatcher, self.server, watch).through(job)  # type: ignore[arg-type]
+            self.sent = DeliveryMonitor(self.dispatcher, self.server, watch).watch(job)  # type: ignore[arg-type]
             self.error = self.sent.error
             self.over, self.ended_at = True, self.world.now
             self.server.hang_up()
@@ -117,7 +117,7 @@ def replaced(world: World) -> Iterator[None]:
 
     clock = SimpleNamespace(monotonic=world.time, sleep=world.sleep)
     with (
-        patch.multiple(delivery_monitor, time=clock, wait=wait, _beside=lambda run: run()),
+        patch.multiple(delivery_monitor, time=clock, wait=wait, _run_in_thread=lambda run: run()),
         patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world), _seconds=world.boot_time),
         _quiet(delivery_monitor.log),
     ):

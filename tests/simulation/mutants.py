@@ -27,7 +27,7 @@ Mutant = Callable[[], AbstractContextManager[Any]]
 
 
 def _accept_any_number(self: Any, name: str, number: int, row: Any) -> None:
-    self._attempts[name].got = number
+    self._attempts[name].outcomes = number
     _ACCEPT(self, name, number, row)
 
 
@@ -42,7 +42,7 @@ def _split_in_one(self: Any, pending: Any) -> None:
 
 
 def _never_resend(self: Any) -> None:
-    self._asked.clear()
+    self._question_times.clear()
 
 
 def _wait_for_rate_alone(self: Any) -> float:
@@ -54,7 +54,7 @@ _SPLIT = RequestQueue.split
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "a task counts with its newest lease, though it may use an older one": lambda: patch.object(
-        _Holder, "held", property(lambda self: self.newest)
+        _Holder, "largest_rate", property(lambda self: self.newest_rate)
     ),
     "a lost connection gives its lease back at once": lambda: patch.object(
         LeaseBudget, "lose", lambda self, task: self._holders.pop(task, None)
@@ -69,7 +69,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "an outcome counts as often as it is told": lambda: patch.object(Dispatcher, "accept", _accept_any_number),
     "a receipt is dropped now and then": lambda: patch.object(Dispatcher, "take", _take_less),
     "what the store refuses is forgotten": lambda: patch.object(
-        Dispatcher, "give_back", lambda self, rows: self.kept()
+        Dispatcher, "give_back", lambda self, rows: self.confirm_durable()
     ),
     "what others have ended is sent again": lambda: patch.object(EndedRequestSet, "has", lambda self, requestId: False),
     "what was told on a lost connection is not told again": lambda: patch.object(TaskSession, "start", _never_resend),

@@ -13,7 +13,7 @@ from typing import Any, Final
 from delivery import task
 from delivery.control.task_connection import TaskAttempt
 from delivery.model import OutcomeRow, Request
-from delivery.sender.request_buffer import RequestBuffer
+from delivery.sender.request_queue import RequestBuffer
 from delivery.task import TaskConfig
 from tests.simulation.network import Network
 from tests.simulation.service import Client, Service

@@ -40,7 +40,7 @@ class Sender:
     ready: bool = False
     failing: tuple[int, int] = (0, 0)
     has_others: bool = True
-    when_news: Callable[[], None] = lambda: None
+    on_news: Callable[[], None] = lambda: None
 
     @property
     def in_flight(self) -> int:
@@ -51,7 +51,7 @@ class Sender:
 
     def start(self) -> str | None:
         """Start a call, if one may start and there is one to make."""
-        while self.rate_lease.owned and not self.rate_lease.stopped and self.left:
+        while self.rate_lease.is_owned and not self.rate_lease.stopped and self.left:
             request = self.left.popleft()
             if not self.rate_lease.done.has(request):
                 self.under_way.append(request)
@@ -74,7 +74,7 @@ class Attempt:
         self.to_task: deque[str] = deque()
 
     def ask(self) -> None:
-        self.to_driver.append(json.dumps(self.task_session.question()))
+        self.to_driver.append(json.dumps(self.task_session.make_question()))
 
     def end_call(self) -> None:
         row = {"requestId": self.sender.under_way.pop(0), "status": "delivered", "eventIds": [self.name]}
@@ -113,7 +113,7 @@ class Conversation:
 
     def check(self) -> None:
         """See that at most one attempt believes that it owns the part."""
-        assert sum(attempt.rate_lease.owned for attempt in self.everybody) <= 1
+        assert sum(attempt.rate_lease.is_owned for attempt in self.everybody) <= 1
 
     # What may happen.
 
@@ -130,7 +130,7 @@ class Conversation:
         """Deliver a question."""
         if attempt.to_driver:
             question = json.loads(attempt.to_driver.popleft())
-            self.say(attempt, {**self.dispatcher.hear(attempt.name, question), "to": question["number"]})
+            self.say(attempt, {**self.dispatcher.handle_message(attempt.name, question), "to": question["number"]})
 
     def tell_unasked(self, attempt: Attempt) -> None:
         self.say(attempt, self.dispatcher.answer(attempt.name))
@@ -140,7 +140,7 @@ class Conversation:
         if attempt.to_task:
             answer = json.loads(attempt.to_task.popleft())
             attempt.known.update(answer["known"])
-            attempt.task_session.obey(answer)
+            attempt.task_session.apply_answer(answer)
 
     def start(self, attempt: Attempt) -> None:
         """Start a call."""
@@ -193,7 +193,7 @@ class Conversation:
     def come_back_through_spark(self) -> None:
         """What living attempts could not tell, the driver takes from what they give back."""
         for attempt in self.attempts:
-            for number, row in attempt.task_session.untold():
+            for number, row in attempt.task_session.unacknowledged():
                 self.dispatcher.accept(attempt.name, number, row)
 
     def outcomes(self) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -205,7 +205,7 @@ class Conversation:
     # Beside.
 
     def connect(self, attempt: Attempt) -> None:
-        self.dispatcher.come(attempt.name, 0)
+        self.dispatcher.add_attempt(attempt.name, 0)
         attempt.task_session.start()
 
     def say(self, attempt: Attempt, answer: Message) -> None:
@@ -221,7 +221,7 @@ class Conversation:
 
     def make_durable(self) -> None:
         self.told += self.dispatcher.take()
-        self.dispatcher.kept()
+        self.dispatcher.confirm_durable()
 
     def lives(self, attempt: Attempt) -> bool:
         return attempt in self.attempts or attempt.task_session.over

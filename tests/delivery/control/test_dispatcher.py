@@ -44,7 +44,7 @@ class Driver:
 
     def come(self, *attempts: str, part: int = 0) -> None:
         for attempt in attempts:
-            self.dispatcher.come(attempt, part)
+            self.dispatcher.add_attempt(attempt, part)
 
     def ask(self, attempt: str, *, hears: bool = True, **said: Any) -> Message:
         number = self.numbers[attempt] = self.numbers.get(attempt, 0) + 1
@@ -66,7 +66,7 @@ class Driver:
             "failing": [0, 0],
             "others": True,
         }
-        answer = self.dispatcher.hear(attempt, {**question, **said})
+        answer = self.dispatcher.handle_message(attempt, {**question, **said})
         if hears and "number" in answer:
             self.heard[attempt] = answer["number"]
         return json.loads(json.dumps(answer))
@@ -112,12 +112,12 @@ def test_attempts_at_different_parts_share_the_limit(pair: Driver) -> None:
 
 def test_who_wants_less_leaves_it_to_the_others_who_are_told_when_it_has_confirmed(pair: Driver) -> None:
     pair.ask("a", wants=10.0)
-    assert pair.dispatcher.short() == []
+    assert pair.dispatcher.attempts_to_inform() == []
     pair.ask("a", wants=10.0)
     pair.clock.move(ONE_CALL)
-    assert pair.dispatcher.short() == ["b"]
+    assert pair.dispatcher.attempts_to_inform() == ["b"]
     assert pair.dispatcher.answer("b")["rate"] == 80.0
-    assert pair.dispatcher.short() == []
+    assert pair.dispatcher.attempts_to_inform() == []
 
 
 def test_who_is_told_unasked_gets_no_more_than_it_said_that_it_wants(pair: Driver) -> None:
@@ -247,11 +247,11 @@ def test_no_call_starts_while_an_outcome_has_not_been_durable_for_a_second_and_a
         pair.clock.move(0.1)
     pair.clock.move(0.01)
     assert pair.rates("a", "b") == [0.0, 0.0]
-    assert pair.dispatcher.short() == []
+    assert pair.dispatcher.attempts_to_inform() == []
     assert pair.dispatcher.progress().target == 0.0
     pair.dispatcher.take()
     assert pair.rates("a", "b") == [0.0, 0.0], "it is written now, and not durable yet"
-    pair.dispatcher.kept()
+    pair.dispatcher.confirm_durable()
     assert pair.rates("a", "b") == [60.0, 30.0]
 
 
@@ -271,7 +271,7 @@ def test_outcomes_that_are_being_written_count_since_they_were_heard(driver: Dri
     assert driver.ask("a", **{"from": number})["rate"] == LIMIT
     number = told_until(driver, begin + 1.6, number)
     assert driver.ask("a", **{"from": number})["rate"] == 0.0
-    driver.dispatcher.kept()
+    driver.dispatcher.confirm_durable()
     assert driver.ask("a", **{"from": number})["rate"] == LIMIT, "the oldest that is left came at 1.0"
     driver.clock.move(0.8)
     assert driver.ask("a", **{"from": number})["rate"] == LIMIT
@@ -393,7 +393,7 @@ def test_a_long_list_is_told_in_pieces_and_nothing_is_sent_before_it_is_complete
     driver.come("a", "b")
     driver.ask("a")
     for number in range(40_000):
-        driver.dispatcher._parts.ended(0).add(f"{number:064x}"[::-1])
+        driver.dispatcher._parts.ended_log(0).add(f"{number:064x}"[::-1])
     driver.ask("a", gone=True)
     answers = [driver.ask("b") for _ in range(4)]
     assert [len(answer.get("done", "")) for answer in answers] == [174_764, 174_764, 77_144, 0]
@@ -494,7 +494,7 @@ def test_who_stops_the_delivery_stops_all(pair: Driver) -> None:
     pair.dispatcher.stop()
     assert [pair.dispatcher.answer(attempt)["stop"] for attempt in "ab"] == [True, True]
     assert [pair.ask(attempt)["rate"] for attempt in "ab"] == [0.0, 0.0]
-    assert pair.dispatcher.short() == []
+    assert pair.dispatcher.attempts_to_inform() == []
     assert pair.dispatcher.ending is None
 
 
@@ -557,9 +557,9 @@ def test_when_calls_began_is_handed_over_once_however_often_it_is_told(pair: Dri
     pair.ask("a", calls=asdict(CallStatistics(begun={1000: 3, 1001: 2})))
     pair.ask("b", calls=asdict(CallStatistics(begun={1001: 5})))
     pair.ask("a", calls=asdict(CallStatistics(begun={1000: 3, 1001: 4, 1002: 1})))
-    assert pair.dispatcher.take_begun() == {1000: 3, 1001: 9, 1002: 1}
+    assert pair.dispatcher.take_call_starts() == {1000: 3, 1001: 9, 1002: 1}
     pair.ask("a", calls=asdict(CallStatistics(begun={1001: 4, 1002: 2})))
-    assert pair.dispatcher.take_begun() == {1002: 1, 1001: 0}
+    assert pair.dispatcher.take_call_starts() == {1002: 1, 1001: 0}
 
 
 # Refusals, and requests without an answer.

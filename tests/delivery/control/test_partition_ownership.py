@@ -35,27 +35,27 @@ def parts(clock: Clock) -> PartitionOwnership:
 
 
 def test_who_comes_first_owns_a_part(parts: PartitionOwnership) -> None:
-    parts.come(PART, "a")
-    assert parts.heard(PART, "a")
+    parts.add_attempt(PART, "a")
+    assert parts.renew(PART, "a")
     assert parts.owns(PART, "a")
 
 
 def test_nobody_owns_a_part_before_it_has_asked(parts: PartitionOwnership) -> None:
-    parts.come(PART, "a")
+    parts.add_attempt(PART, "a")
     assert not parts.owns(PART, "a")
 
 
 def test_parts_have_owners_each(parts: PartitionOwnership) -> None:
     for number in range(3):
-        parts.come(number, f"attempt-{number}")
-    assert all(parts.heard(number, f"attempt-{number}") for number in range(3))
+        parts.add_attempt(number, f"attempt-{number}")
+    assert all(parts.renew(number, f"attempt-{number}") for number in range(3))
 
 
 def test_who_was_silent_for_long_goes_on_if_nobody_came_meanwhile(parts: PartitionOwnership, clock: Clock) -> None:
-    parts.come(PART, "a")
-    parts.heard(PART, "a")
+    parts.add_attempt(PART, "a")
+    parts.renew(PART, "a")
     clock.move(100 * GRACE)
-    assert parts.heard(PART, "a")
+    assert parts.renew(PART, "a")
 
 
 # And of one at which several do.
@@ -64,22 +64,22 @@ def test_who_was_silent_for_long_goes_on_if_nobody_came_meanwhile(parts: Partiti
 @pytest.fixture
 def contended(parts: PartitionOwnership) -> PartitionOwnership:
     """A part that a owns, and b is to have."""
-    parts.come(PART, "a")
-    parts.heard(PART, "a")
-    parts.come(PART, "b")
+    parts.add_attempt(PART, "a")
+    parts.renew(PART, "a")
+    parts.add_attempt(PART, "b")
     return parts
 
 
 def test_a_later_attempt_has_to_wait_and_the_earlier_is_to_stop(contended: PartitionOwnership) -> None:
-    assert not contended.heard(PART, "b")
-    assert not contended.heard(PART, "a")
+    assert not contended.renew(PART, "b")
+    assert not contended.renew(PART, "a")
 
 
 def test_a_later_attempt_owns_the_part_when_the_earlier_has_left_it(contended: PartitionOwnership) -> None:
     contended.leave(PART, "a")
-    assert not contended.heard(PART, "a")
-    assert contended.heard(PART, "b")
-    assert not contended.heard(PART, "a")
+    assert not contended.renew(PART, "a")
+    assert contended.renew(PART, "b")
+    assert not contended.renew(PART, "a")
 
 
 def test_an_earlier_attempt_that_still_calls_keeps_the_later_waiting(
@@ -87,53 +87,53 @@ def test_an_earlier_attempt_that_still_calls_keeps_the_later_waiting(
 ) -> None:
     for _ in range(20):
         clock.move(GRACE / 2)
-        assert not contended.heard(PART, "a")
-        assert not contended.heard(PART, "b")
+        assert not contended.renew(PART, "a")
+        assert not contended.renew(PART, "b")
 
 
 def test_a_later_attempt_owns_the_part_when_the_earlier_was_silent_for_the_grace(
     contended: PartitionOwnership, clock: Clock
 ) -> None:
     clock.move(GRACE - 0.1)
-    assert not contended.heard(PART, "b")
+    assert not contended.renew(PART, "b")
     clock.move(0.1)
-    assert contended.heard(PART, "b")
-    assert not contended.heard(PART, "a")
+    assert contended.renew(PART, "b")
+    assert not contended.renew(PART, "a")
 
 
 def test_who_leaves_what_is_not_its_own_takes_nothing_from_anybody(contended: PartitionOwnership) -> None:
     contended.leave(PART, "b")
-    assert not contended.heard(PART, "b")
+    assert not contended.renew(PART, "b")
 
 
 def test_of_three_attempts_the_last_is_to_have_the_part(contended: PartitionOwnership) -> None:
-    contended.come(PART, "c")
+    contended.add_attempt(PART, "c")
     contended.leave(PART, "a")
-    assert not contended.heard(PART, "b")
-    assert contended.heard(PART, "c")
+    assert not contended.renew(PART, "b")
+    assert contended.renew(PART, "c")
 
 
 def test_a_part_whose_heir_has_gone_goes_back_to_who_still_asks(contended: PartitionOwnership) -> None:
-    contended.heard(PART, "a")
+    contended.renew(PART, "a")
     contended.leave(PART, "a")
-    contended.heard(PART, "b")
-    contended.gone(PART, "b")
-    assert contended.heard(PART, "a")
+    contended.renew(PART, "b")
+    contended.remove_attempt(PART, "b")
+    assert contended.renew(PART, "a")
 
 
 def test_a_part_whose_heir_has_gone_before_it_was_handed_over_stays_its_owners(contended: PartitionOwnership) -> None:
-    contended.gone(PART, "b")
-    assert contended.heard(PART, "a")
+    contended.remove_attempt(PART, "b")
+    assert contended.renew(PART, "a")
 
 
 def test_a_part_whose_heir_fell_silent_goes_back_to_who_still_asks(contended: PartitionOwnership, clock: Clock) -> None:
     contended.leave(PART, "a")
-    contended.heard(PART, "b")
+    contended.renew(PART, "b")
     clock.move(GRACE - 0.1)
-    assert not contended.heard(PART, "a")
+    assert not contended.renew(PART, "a")
     clock.move(0.1)
-    assert contended.heard(PART, "a")
-    assert not contended.heard(PART, "b")
+    assert contended.renew(PART, "a")
+    assert not contended.renew(PART, "b")
 
 
 def test_a_part_whose_heir_came_and_never_asked_goes_back_to_who_still_asks(
@@ -141,22 +141,22 @@ def test_a_part_whose_heir_came_and_never_asked_goes_back_to_who_still_asks(
 ) -> None:
     contended.leave(PART, "a")
     clock.move(GRACE / 2)
-    assert not contended.heard(PART, "a")
+    assert not contended.renew(PART, "a")
     clock.move(GRACE / 2)
-    assert contended.heard(PART, "a")
+    assert contended.renew(PART, "a")
 
 
 def test_of_a_complete_part_nobody_owns_anything(contended: PartitionOwnership) -> None:
-    contended.complete(PART)
-    contended.gone(PART, "a")
+    contended.mark_complete(PART)
+    contended.remove_attempt(PART, "a")
     assert contended.is_complete(PART)
-    assert not contended.heard(PART, "b")
+    assert not contended.renew(PART, "b")
 
 
 def test_a_part_that_was_left_is_not_complete(contended: PartitionOwnership) -> None:
-    contended.gone(PART, "a")
+    contended.remove_attempt(PART, "a")
     assert not contended.is_complete(PART)
-    assert contended.heard(PART, "b")
+    assert contended.renew(PART, "b")
 
 
 # The laws.
@@ -180,14 +180,14 @@ class Contention(RuleBasedStateMachine):
         attempt = f"attempt-{len(self.owns_until)}"
         self.owns_until[attempt] = NEVER
         self.asking.append(attempt)
-        self.parts.come(PART, attempt)
+        self.parts.add_attempt(PART, attempt)
 
     @rule(data=st.data(), under_way=st.sampled_from([0.0, 0.3, 2.9, 4.0]), heard=st.booleans())
     @precondition(lambda self: self.asking)
     def ask(self, data: st.DataObject, under_way: float, heard: bool) -> None:
         attempt, asked = self.one_of_them(data), self.clock.now
         self.clock.move(under_way)
-        owns = self.parts.heard(PART, attempt)
+        owns = self.parts.renew(PART, attempt)
         if heard:
             self.obey(attempt, owns, asked)
 
@@ -206,7 +206,7 @@ class Contention(RuleBasedStateMachine):
     def go(self, data: st.DataObject) -> None:
         attempt = self.one_of_them(data)
         self.asking.remove(attempt)
-        self.parts.gone(PART, attempt)
+        self.parts.remove_attempt(PART, attempt)
         self.owns_until[attempt] = NEVER
 
     @rule(seconds=st.sampled_from([0.1, 1.0, GRACE]))
@@ -233,7 +233,7 @@ class Contention(RuleBasedStateMachine):
         """Let everybody who is there ask for a while."""
         for _ in range(30):
             for attempt in self.asking:
-                self.obey(attempt, self.parts.heard(PART, attempt), self.clock.now)
+                self.obey(attempt, self.parts.renew(PART, attempt), self.clock.now)
                 self.at_most_one_believes_that_it_owns_the_part()
             self.clock.move(0.2)
 
@@ -282,10 +282,10 @@ def test_nothing_has_ended_at_first() -> None:
 
 def test_parts_keep_what_has_ended_of_each(parts: PartitionOwnership) -> None:
     for part in (1, 2):
-        parts.come(part, "a")
-        parts.ended(part).add(name(part))
-    assert told(parts.ended(1)).has(name(1))
-    assert not told(parts.ended(1)).has(name(2))
+        parts.add_attempt(part, "a")
+        parts.ended_log(part).add(name(part))
+    assert told(parts.ended_log(1)).has(name(1))
+    assert not told(parts.ended_log(1)).has(name(2))
 
 
 def test_an_id_counts_with_its_first_64_bits() -> None:

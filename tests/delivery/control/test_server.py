@@ -61,7 +61,7 @@ class Sender:
     in_flight: int = 0
     starved: bool = True
     exhausted: bool = False
-    when_news: Callable[[], None] = lambda: None
+    on_news: Callable[[], None] = lambda: None
 
     def pump(self) -> None:
         pass
@@ -75,7 +75,7 @@ class Task:
         self.name = name
         self.rate_lease = RateLease(loop.time)
         self.task_session = TaskSession(self.rate_lease, Sender(), loop.time)  # type: ignore[arg-type]
-        self.task_session._wants = lambda: None  # type: ignore[method-assign] - as much as there is
+        self.task_session._wanted_rate = lambda: None  # type: ignore[method-assign] - as much as there is
         self.line = TaskConnection(address, TaskAttempt(name, part), self.task_session, loop.time)
         self.reported = 0
         self.holding = loop.create_task(self.line.hold())
@@ -93,7 +93,7 @@ class Task:
     @property
     def told(self) -> bool:
         """Whether the driver has said to have everything."""
-        return not list(self.task_session.untold())
+        return not list(self.task_session.unacknowledged())
 
     async def go(self) -> None:
         self.line.leave(complete=True)
@@ -204,7 +204,7 @@ async def ask_no_more(patch: pytest.MonkeyPatch, *some: Task) -> None:
         patch.setattr(module, "_SILENT", NEVER)
     for task in some:
         task.line.ask()
-    await until(lambda: not any(task.task_session._asked for task in some))
+    await until(lambda: not any(task.task_session._question_times for task in some))
 
 
 # Lines that break.
@@ -233,7 +233,7 @@ def test_a_line_that_is_frozen_is_given_up_by_both_ends_and_made_anew() -> None:
         async with relaying(address) as relay, tasks(relay.address, 0) as (task,):
             await until(lambda: task.rate_lease.rate == LIMIT)
             relay.freeze()
-            await until(lambda: server.call(lambda: not server._ways))
+            await until(lambda: server.call(lambda: not server._connections))
             await until(lambda: relay.connections > 1)
             task.report(10)
             relay.thaw()
@@ -252,8 +252,8 @@ def test_a_task_that_the_driver_hangs_up_on_makes_no_call_until_it_is_heard_agai
     async def scenario(server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
         async with tasks(address, 0) as (task,):
             await until(lambda: task.rate_lease.rate == LIMIT)
-            await until(lambda: server.call(lambda: [way[0].close() for way in server._ways.values()]))
-            await until(lambda: not task.rate_lease.owned)
+            await until(lambda: server.call(lambda: [way[0].close() for way in server._connections.values()]))
+            await until(lambda: not task.rate_lease.is_owned)
             assert (task.rate_lease.rate, task.rate_lease.stopped) == (0.0, False)
 
     run(scenario)
@@ -319,7 +319,7 @@ def test_a_driver_that_is_silent_for_long_is_given_up(hasty: pytest.MonkeyPatch)
             relay.freeze()
             await until(lambda: task.rate_lease.stopped)
             await task.go()
-            assert len(list(task.task_session.untold())) == 3
+            assert len(list(task.task_session.unacknowledged())) == 3
 
     run(scenario)
 
@@ -336,7 +336,7 @@ def test_a_driver_that_is_dead_is_given_up_at_once(hasty: pytest.MonkeyPatch) ->
         task.report(3)
         await until(lambda: task.rate_lease.stopped)
         await task.go()
-        assert len(list(task.task_session.untold())) == 3
+        assert len(list(task.task_session.unacknowledged())) == 3
 
     asyncio.run(scenario())
 
@@ -348,7 +348,7 @@ def test_what_takes_long_to_come_is_no_silence() -> None:
         tell_of(dispatcher, 0, 1_000_000)
         async with tasks(address, 0, 1) as (successor, other):
             await until(lambda: successor.rate_lease.done.has(f"{999_999:016x}"))
-            await until(lambda: successor.rate_lease.owned and other.rate_lease.owned)
+            await until(lambda: successor.rate_lease.is_owned and other.rate_lease.is_owned)
             assert not successor.rate_lease.done.has(f"{1_000_000:016x}")
 
     run(scenario)
@@ -369,7 +369,7 @@ def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.Monk
             for _ in range(3):
                 relay.cut()
                 before = relay.connections
-                await until(lambda before=before: relay.connections > before and task.rate_lease.owned)
+                await until(lambda before=before: relay.connections > before and task.rate_lease.is_owned)
                 await until(lambda: task.rate_lease.rate == LIMIT)
             assert len(relay.to_task[0]) > 2_000_000
             assert all(len(said) < 20_000 for said in relay.to_task[1:])
@@ -381,9 +381,9 @@ def test_a_line_that_comes_again_brings_nothing_that_is_known(hasty: pytest.Monk
 
 def tell_of(dispatcher: Dispatcher, part: int, count: int) -> None:
     """Have so many of a part's requests ended before."""
-    dispatcher.come("before", part)
+    dispatcher.add_attempt("before", part)
     for number in range(count):
-        dispatcher._parts.ended(part).add(f"{number:016x}")
+        dispatcher._parts.ended_log(part).add(f"{number:016x}")
 
 
 # Strangers.
@@ -400,7 +400,7 @@ class Spoken:
         self.reader, self.writer = await asyncio.open_connection(self._address.host, self._address.port)
         mine, theirs = nonce(), await self.reader.readline()
         self._to_driver, self._to_task = message_macs(self._address.secret, theirs, mine)
-        self.writer.write(mine + self._to_driver.close(self._hello))
+        self.writer.write(mine + self._to_driver.sign(self._hello))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -424,12 +424,12 @@ class Spoken:
             "failing": (0, 0),
             "others": False,
         }
-        self.writer.write(self._to_driver.close({**question, **said}))
+        self.writer.write(self._to_driver.sign({**question, **said}))
         await self.writer.drain()
 
     async def hear(self) -> dict[str, Any]:
         async with asyncio.timeout(SOON):
-            return self._to_task.open(await self.reader.readline())
+            return self._to_task.verify(await self.reader.readline())
 
     async def is_hung_up(self) -> bool:
         return await hangs_up(self.reader)
@@ -516,7 +516,7 @@ def test_what_was_overheard_can_be_said_to_nobody_again(hasty: pytest.MonkeyPatc
             await task.go()
             overheard = relay
         dispatcher.take()
-        dispatcher.kept()
+        dispatcher.confirm_durable()
         reader, writer = await asyncio.open_connection(address.host, address.port)
         await reader.readline()
         writer.write(bytes(overheard.to_driver[0]))
@@ -541,7 +541,7 @@ async def expect_no_driver(overheard: Relay) -> None:
         task = Task(replace(overheard.address, port=listener.sockets[0].getsockname()[1]), "a")
         with pytest.raises(DriverNotReachedError) as error:
             await task.holding
-    assert not task.rate_lease.owned
+    assert not task.rate_lease.is_owned
     assert overheard.address.secret not in str(error.value)
 
 
@@ -559,7 +559,7 @@ def test_many_silent_strangers_keep_nobody_out() -> None:
 
 
 def test_of_many_strangers_at_once_the_oldest_are_closed_and_tasks_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("delivery.control.server._MOST_STRANGERS", 20)
+    monkeypatch.setattr("delivery.control.server._MOST_UNAUTHENTICATED", 20)
     monkeypatch.setattr("delivery.control.server._SILENT", 10 * SOON)
 
     async def scenario(_server: ControlServer, _dispatcher: Dispatcher, address: DriverAddress) -> None:
@@ -616,7 +616,7 @@ def test_a_server_that_is_closed_leaves_nothing_behind(caplog: pytest.LogCapture
                 await deaf.say(number=number)
             some = [Task(address, f"task-{number}", number) for number in range(5)]
             await until(lambda: all(task.line._reached for task in some))
-            await until(lambda: server.call(server._ways["deaf"][0].transport.get_write_buffer_size))
+            await until(lambda: server.call(server._connections["deaf"][0].transport.get_write_buffer_size))
             connections = [await asyncio.open_connection(address.host, address.port) for _ in range(5)]
         for reader, writer in connections:
             await reader.readline()

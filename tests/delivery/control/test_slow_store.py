@@ -50,7 +50,7 @@ async def kept(seconds: float, takes: float, fails_until: float = 0.0) -> Kept:
                     delivery.dispatcher.give_back(rows)
                 else:
                     delivery.kept += rows
-                    delivery.dispatcher.kept()
+                    delivery.dispatcher.confirm_durable()
 
     async def count() -> None:
         while True:

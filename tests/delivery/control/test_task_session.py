@@ -9,7 +9,7 @@ import pytest
 from delivery.call_statistics import CallStatistics
 from delivery.control.task_session import TaskSession
 from delivery.control.wire import LONGEST_LINE, Message, MessageMac
-from delivery.http.body import LONGEST_MESSAGE
+from delivery.http.client import LONGEST_MESSAGE
 from delivery.model import Outcome, OutcomeRow, Request, Response
 from delivery.rate.rate_lease import LEASE_SECONDS, RateLease
 from delivery.task import row as outcome_row
@@ -33,7 +33,7 @@ class Sender:
     pumped: int = 0
     news: int = 0
 
-    def when_news(self) -> None:
+    def on_news(self) -> None:
         self.news += 1
 
     def pump(self) -> None:
@@ -51,12 +51,12 @@ class Task:
         self.task_session = TaskSession(self.rate_lease, self.sender, self.clock)  # type: ignore[arg-type]
 
     def ask(self) -> Message:
-        return json.loads(json.dumps(self.task_session.question()))
+        return json.loads(json.dumps(self.task_session.make_question()))
 
     def hear(self, **said: object) -> None:
         self.answers += 1
         usual = {"number": self.answers, "rate": 100.0, "owns": True, "got": 0, "stop": False, "finishing": False}
-        self.task_session.obey({**usual, **said})
+        self.task_session.apply_answer({**usual, **said})
 
     def report(self, *numbers: int) -> None:
         for number in numbers:
@@ -103,11 +103,11 @@ def test_an_outcome_is_told_with_the_next_question_and_only_there(task: Task) ->
 def test_until_the_driver_says_to_have_it_an_outcome_is_kept(task: Task) -> None:
     task.report(0, 1, 2)
     task.ask()
-    assert list(task.task_session.untold()) == [(0, row(0)), (1, row(1)), (2, row(2))]
+    assert list(task.task_session.unacknowledged()) == [(0, row(0)), (1, row(1)), (2, row(2))]
     task.hear(got=2)
-    assert list(task.task_session.untold()) == [(2, row(2))]
+    assert list(task.task_session.unacknowledged()) == [(2, row(2))]
     task.hear(got=3)
-    assert list(task.task_session.untold()) == []
+    assert list(task.task_session.unacknowledged()) == []
 
 
 def test_on_another_line_all_is_told_again_that_the_driver_has_not_said_to_have(task: Task) -> None:
@@ -140,9 +140,9 @@ def test_an_answer_gives_a_lease_and_the_part_from_its_question_on(task: Task) -
     number = task.ask()["number"]
     task.clock.move(0.6)
     task.hear(to=number)
-    assert (task.rate_lease.rate, task.rate_lease.owned, task.sender.pumped) == (100.0, True, 1)
+    assert (task.rate_lease.rate, task.rate_lease.is_owned, task.sender.pumped) == (100.0, True, 1)
     task.clock.move(LEASE_SECONDS - 0.6)
-    assert (task.rate_lease.rate, task.rate_lease.owned) == (0.0, False)
+    assert (task.rate_lease.rate, task.rate_lease.is_owned) == (0.0, False)
 
 
 def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task) -> None:
@@ -150,9 +150,9 @@ def test_a_late_answer_gives_what_is_left_of_it_and_a_later_one_more(task: Task)
     task.clock.move(LEASE_SECONDS)
     second = task.ask()["number"]
     task.hear(to=first)
-    assert not task.rate_lease.owned
+    assert not task.rate_lease.is_owned
     task.hear(to=second)
-    assert task.rate_lease.owned
+    assert task.rate_lease.is_owned
 
 
 def test_word_without_a_question_and_answers_to_another_lines_questions_give_no_time(task: Task) -> None:
@@ -160,7 +160,7 @@ def test_word_without_a_question_and_answers_to_another_lines_questions_give_no_
     task.task_session.start()
     task.hear()
     task.hear(to=number)
-    assert not task.rate_lease.owned
+    assert not task.rate_lease.is_owned
 
 
 def test_an_answer_is_good_once(task: Task) -> None:
@@ -168,7 +168,7 @@ def test_an_answer_is_good_once(task: Task) -> None:
     task.hear(to=number)
     task.clock.move(LEASE_SECONDS)
     task.hear(to=number)
-    assert not task.rate_lease.owned
+    assert not task.rate_lease.is_owned
 
 
 def test_the_driver_learns_which_answer_was_heard_last(task: Task) -> None:
@@ -213,7 +213,7 @@ def test_many_outcomes_are_told_in_questions_of_bounded_length_one_after_the_oth
     sizes, count = [], 2_000
     for number in range(count):
         task.task_session.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
-    while list(task.task_session.untold()):
+    while list(task.task_session.unacknowledged()):
         before = task.sender.news
         question = task.ask()
         sizes.append(len(json.dumps(question)))
@@ -229,10 +229,10 @@ def test_who_has_more_to_tell_than_a_question_holds_is_neither_idle_nor_gone_bef
         task.task_session.report({**row(number), "eventIds": [f"{number:064x}"] * 10})
     task.task_session.leave(complete=True)
     said = []
-    while list(task.task_session.untold()):
+    while list(task.task_session.unacknowledged()):
         question = task.ask()
         said.append((question["idle"], question["gone"]))
-        task.task_session.obey({"got": question["from"] + len(question["ended"])})
+        task.task_session.apply_answer({"got": question["from"] + len(question["ended"])})
     assert len(said) > 2 and said == [(False, False)] * (len(said) - 1) + [(True, True)]
     assert task.task_session.over
 
@@ -245,7 +245,7 @@ def test_the_longest_question_fits_a_line(task: Task) -> None:
     for _ in range(200):
         task.task_session.report(outcome_row(Outcome(request, "refused", refusal, 3, datetime.now(UTC), 7)))
     task.sender.refusal = refusal
-    line = MessageMac(b"key").close(task.task_session.question())
+    line = MessageMac(b"key").sign(task.task_session.make_question())
     assert 1_000_000 < len(line) <= LONGEST_LINE
 
 
@@ -257,8 +257,8 @@ def test_who_is_told_to_stop_does_not_start_again(task: Task) -> None:
 
 def test_who_was_hung_up_on_makes_no_call_until_the_driver_is_heard_again(task: Task) -> None:
     task.lease(100.0)
-    task.task_session.hung_up()
-    assert (task.rate_lease.owned, task.rate_lease.rate, task.rate_lease.stopped, task.sender.pumped) == (
+    task.task_session.handle_hang_up()
+    assert (task.rate_lease.is_owned, task.rate_lease.rate, task.rate_lease.stopped, task.sender.pumped) == (
         False,
         0.0,
         False,
@@ -266,7 +266,7 @@ def test_who_was_hung_up_on_makes_no_call_until_the_driver_is_heard_again(task: 
     )
     task.task_session.start()
     task.lease(100.0)
-    assert (task.rate_lease.owned, task.rate_lease.rate) == (True, 100.0)
+    assert (task.rate_lease.is_owned, task.rate_lease.rate) == (True, 100.0)
 
 
 def test_who_gives_the_driver_up_stops(task: Task) -> None:
@@ -285,9 +285,9 @@ def test_who_leaves_says_so_until_the_driver_has_everything(task: Task) -> None:
     assert (question["gone"], question["complete"]) == (True, True)
     task.hear(got=1)  # the answer to an earlier question
     assert not task.task_session.over
-    task.task_session.obey({"got": 1})
+    task.task_session.apply_answer({"got": 1})
     assert not task.task_session.over
-    task.task_session.obey({"got": 2})
+    task.task_session.apply_answer({"got": 2})
     assert task.task_session.over
 
 
@@ -295,7 +295,7 @@ def test_who_leaves_takes_no_more_orders(task: Task) -> None:
     task.task_session.leave(complete=False)
     question = task.ask()
     task.hear(to=question["number"])
-    assert (question["complete"], task.rate_lease.owned, task.sender.pumped) == (False, False, 0)
+    assert (question["complete"], task.rate_lease.is_owned, task.sender.pumped) == (False, False, 0)
 
 
 # What is told of the calls.

@@ -39,10 +39,10 @@ class Ends:
         self.at_task = message_macs(secret, drivers, tasks)
 
     def to_driver(self) -> tuple[Callable[[Message], bytes], Callable[[bytes], Message]]:
-        return self.at_task[0].close, self.at_driver[0].open
+        return self.at_task[0].sign, self.at_driver[0].verify
 
     def to_task(self) -> tuple[Callable[[Message], bytes], Callable[[bytes], Message]]:
-        return self.at_driver[1].close, self.at_task[1].open
+        return self.at_driver[1].sign, self.at_task[1].verify
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def test_messages_arrive_as_they_were_sealed_in_both_directions(ends: Ends) -> N
 def test_any_json_object_arrives_and_is_one_line(messages: list[Message]) -> None:
     to, from_ = MessageMac(b"key"), MessageMac(b"key")
     for message in messages:
-        line = to.close(message)
+        line = to.sign(message)
         assert line.count(b"\n") == 1 and line.endswith(b"\n")
-        assert from_.open(line) == message
+        assert from_.verify(line) == message
 
 
 # What does not.
@@ -82,23 +82,23 @@ def test_any_json_object_arrives_and_is_one_line(messages: list[Message]) -> Non
 
 @given(st.data())
 def test_a_message_of_which_a_bit_was_changed_does_not_open(data: st.DataObject) -> None:
-    line = bytearray(MessageMac(b"key").close(MESSAGE))
+    line = bytearray(MessageMac(b"key").sign(MESSAGE))
     place = data.draw(st.integers(0, len(line) - 1))
     line[place] ^= 1 << data.draw(st.integers(0, 7))
-    assert not opens(MessageMac(b"key").open, bytes(line))
+    assert not opens(MessageMac(b"key").verify, bytes(line))
 
 
 @given(st.data())
 def test_a_message_that_was_cut_or_lengthened_does_not_open(data: st.DataObject) -> None:
-    line = MessageMac(b"key").close(MESSAGE)
+    line = MessageMac(b"key").sign(MESSAGE)
     place = data.draw(st.integers(0, len(line)))
     other = line[:place] + data.draw(st.binary(max_size=3)) + line[data.draw(st.integers(place, len(line))) :]
-    assert opens(MessageMac(b"key").open, other) == (other == line)
+    assert opens(MessageMac(b"key").verify, other) == (other == line)
 
 
 @given(st.binary(max_size=200))
 def test_garbage_does_not_open(garbage: bytes) -> None:
-    assert not opens(MessageMac(b"key").open, garbage)
+    assert not opens(MessageMac(b"key").verify, garbage)
 
 
 def test_a_message_does_not_open_twice(ends: Ends) -> None:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.http.body import read_answer, render_body
+from delivery.http.client import read_answer, render_body
 from delivery.http.response_parser import HttpResponse
 from delivery.model import Request, Response
 from delivery.responses import ResponseMeaning, interpret_response

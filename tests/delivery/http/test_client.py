@@ -14,8 +14,8 @@ import pytest
 
 import emulator
 from delivery.http.client import PutEventsClient, connect
+from delivery.http.connections import Timeouts
 from delivery.http.endpoint import TrackerEndpoint
-from delivery.http.pool import Timeouts
 from delivery.model import Request, Response
 from delivery.responses import UNREACHABLE, ResponseMeaning, interpret_response
 from emulator import EmulatorClock, EmulatorSettings, Faults

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from delivery.http.pool import Timeouts
+from delivery.http.connections import Timeouts
 from delivery.responses import UNREACHABLE, NoResponseError
 from tests.delivery.listeners import OK, POST, answering, code, jump, listening, pool, read_call, run, silence
 

@@ -14,8 +14,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-from delivery.http.ca_bundle import find_ca_bundle
-from delivery.http.endpoint import Endpoint, TrackerEndpoint, comparable, find_tracker_endpoint, resolve
+from delivery.http.endpoint import Endpoint, TrackerEndpoint, comparable, find_ca_bundle, find_tracker_endpoint, resolve
 from delivery.http.proxy import Proxy, ProxySettingError, find_proxy
 
 HOST = "https://personalize-events.eu-west-1.amazonaws.com"

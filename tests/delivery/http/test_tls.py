@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from delivery.http.ca_bundle import open_trust
+from delivery.http.endpoint import open_trust
 from delivery.http.proxy import Proxy
 from delivery.responses import NoResponseError
 from tests.delivery.listeners import OK, POST, Handler, answering, code, jump, listening, pool, read_call, run, silence

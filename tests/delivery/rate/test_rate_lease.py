@@ -33,13 +33,13 @@ def calls(rate_lease: RateLease, clock: Clock, seconds: float) -> int:
 
 
 def test_nothing_may_start_before_the_driver_has_said_so(rate_lease: RateLease, clock: Clock) -> None:
-    assert (rate_lease.wait(), rate_lease.owned, rate_lease.rate) == (NEVER, False, 0.0)
+    assert (rate_lease.wait(), rate_lease.is_owned, rate_lease.rate) == (NEVER, False, 0.0)
     assert calls(rate_lease, clock, 3.0) == 0
 
 
 def test_an_answer_to_no_question_gives_nothing(rate_lease: RateLease, clock: Clock) -> None:
     rate_lease.grant(100.0, owns=True, asked=None)
-    assert (rate_lease.wait(), rate_lease.owned) == (NEVER, False)
+    assert (rate_lease.wait(), rate_lease.is_owned) == (NEVER, False)
 
 
 def test_a_lease_of_a_part_that_is_another_attempts_gives_nothing(rate_lease: RateLease, clock: Clock) -> None:
@@ -67,7 +67,7 @@ def test_a_lease_holds_from_the_question_on_not_from_the_answer(rate_lease: Rate
     rate_lease.grant(100.0, owns=True, asked=clock.now - 0.7)
     assert rate_lease.rate == 100.0
     clock.move(LEASE_SECONDS - 0.7)
-    assert (rate_lease.rate, rate_lease.owned) == (0.0, False)
+    assert (rate_lease.rate, rate_lease.is_owned) == (0.0, False)
 
 
 def test_word_without_a_question_changes_the_rate_and_not_how_long_it_holds(
@@ -78,7 +78,7 @@ def test_word_without_a_question_changes_the_rate_and_not_how_long_it_holds(
     rate_lease.grant(100.0, owns=True, asked=None)
     assert rate_lease.rate == 100.0
     clock.move(LEASE_SECONDS - 0.5)
-    assert (rate_lease.rate, rate_lease.owned) == (0.0, False)
+    assert (rate_lease.rate, rate_lease.is_owned) == (0.0, False)
 
 
 def test_word_that_comes_when_the_lease_has_ended_revives_nothing(rate_lease: RateLease, clock: Clock) -> None:
@@ -90,7 +90,7 @@ def test_word_that_comes_when_the_lease_has_ended_revives_nothing(rate_lease: Ra
 
 def test_an_answer_that_comes_when_its_lease_has_ended_gives_nothing(rate_lease: RateLease, clock: Clock) -> None:
     rate_lease.grant(50.0, owns=True, asked=clock.now - LEASE_SECONDS)
-    assert (rate_lease.owned, rate_lease.rate, calls(rate_lease, clock, 1.0)) == (False, 0.0, 0)
+    assert (rate_lease.is_owned, rate_lease.rate, calls(rate_lease, clock, 1.0)) == (False, 0.0, 0)
 
 
 def test_calls_that_are_due_are_those_earned_and_granted(rate_lease: RateLease, clock: Clock) -> None:
@@ -119,7 +119,7 @@ def test_a_part_that_is_anothers_now_is_not_sent_on(rate_lease: RateLease, clock
     rate_lease.grant(100.0, owns=True, asked=clock.now)
     calls(rate_lease, clock, 0.5)
     rate_lease.grant(0.0, owns=False, asked=clock.now if answered else None)
-    assert (rate_lease.owned, calls(rate_lease, clock, 5.0)) == (False, 0)
+    assert (rate_lease.is_owned, calls(rate_lease, clock, 5.0)) == (False, 0)
 
 
 def test_a_part_that_comes_back_is_sent_on(rate_lease: RateLease, clock: Clock) -> None:

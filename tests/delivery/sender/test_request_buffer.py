@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from delivery.model import Request
-from delivery.sender import request_buffer
-from delivery.sender.request_buffer import RequestBuffer
+from delivery.sender import request_queue
+from delivery.sender.request_queue import RequestBuffer
 
 SOON = 30.0
 """Seconds that a test waits for what must happen, before it fails."""
@@ -128,7 +128,7 @@ def test_a_reader_waits_while_there_is_no_room() -> None:
 @pytest.fixture
 def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers that go on when they are told to only, not by looking again by themselves."""
-    monkeypatch.setattr(request_buffer, "_PATIENCE", 100 * SOON)
+    monkeypatch.setattr(request_queue, "_PATIENCE", 100 * SOON)
 
 
 @pytest.mark.usefixtures("_no_second_look")

@@ -17,8 +17,8 @@ from delivery.ended_requests import EndedRequestSet
 from delivery.model import Outcome, Request, Response
 from delivery.rate.rate_lease import LEASE_SECONDS
 from delivery.responses import ResponseMeaning, SourceSilentError, interpret_response
-from delivery.sender.request_buffer import RequestBuffer
 from delivery.sender.request_executor import RetryPolicy
+from delivery.sender.request_queue import RequestBuffer
 from tests.delivery import virtual
 from tests.delivery.sendings import (
     DELIVERED,

@@ -272,10 +272,10 @@ def test_a_batch_that_another_rests_on_is_rebuilt_meanwhile(
     build(first, mapping=mapping, batch="2024-01-01")
     read = Lake.published_visits
 
-    def rebuilt_just_before(self: Lake, manifest: Manifest, schema: Any) -> Any:
+    def rebuilt_just_before(self: Lake, manifest: Manifest) -> Any:
         monkeypatch.setattr(Lake, "published_visits", read)
         assert build(first, mapping=mapping, batch="2024-01-01").code == 0
-        return read(self, manifest, schema)
+        return read(self, manifest)
 
     monkeypatch.setattr(Lake, "published_visits", rebuilt_just_before)
     ended = build(log("2", view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
@@ -356,15 +356,15 @@ def test_what_a_later_batch_has_got_is_its_own_when_an_earlier_one_is_retried(
 def test_a_missing_input_is_told_also_where_another_batch_was_rebuilt_meanwhile(
     build: Any, log: Any, mapping: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, take = log("1", view("2024-01-01T23:50")), build_events.take
+    first, take = log("1", view("2024-01-01T23:50")), build_events.take_records
     build(first, mapping=mapping, batch="2024-01-01")
 
     def rebuilt_just_before(*arguments: Any) -> Any:
-        monkeypatch.setattr(build_events, "take", take)
+        monkeypatch.setattr(build_events, "take_records", take)
         assert build(first, mapping=mapping, batch="2024-01-01").code == 0
         return take(*arguments)
 
-    monkeypatch.setattr(build_events, "take", rebuilt_just_before)
+    monkeypatch.setattr(build_events, "take_records", rebuilt_just_before)
     ended = build("/nowhere/to/be/found.jsonl", mapping=mapping, batch="2024-01-02")
     assert ended.code == 2 and "/nowhere/to/be/found.jsonl" in ended.said[0]
 

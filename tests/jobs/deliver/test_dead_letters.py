@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from delivery.control.dispatcher import ServiceHistory
 from delivery.http.endpoint import TrackerEndpoint
 from emulator import Faults, Server
 from jobs.deliver.dead_letters import look_command, retry_command
-from jobs.deliver.spark_job import PacingState
+from jobs.deliver.delivery_config import DeliveryConfig
 from jobs.put_events import parse
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
-USUAL = PacingState(500, 256, 0)
+USUAL = DeliveryConfig(500.0)
 Serve = Callable[..., Server]
 
 
@@ -94,26 +93,26 @@ def test_the_regions_own_endpoint_is_not_named_and_any_other_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pace", "options"),
+    ("config", "options"),
     [
         (USUAL, []),
-        (PacingState(300, 256, 0), ["--max-rate", "300"]),
-        (PacingState(0.5, 8, 40_000), ["--max-rate", "0.5", "--max-in-flight", "8", "--channel-port", "40000"]),
-        (PacingState(500, 256, 0, ServiceHistory(working=True)), ["--accept-failures"]),
-        (PacingState(1_000_000.0, 256, 0), ["--max-rate", "1000000"]),
+        (DeliveryConfig(300.0), ["--max-rate", "300"]),
+        (DeliveryConfig(0.5, 8, 40_000), ["--max-rate", "0.5", "--max-in-flight", "8", "--channel-port", "40000"]),
+        (DeliveryConfig(500.0, accept_failures=True), ["--accept-failures"]),
+        (DeliveryConfig(1_000_000.0), ["--max-rate", "1000000"]),
     ],
 )
-def test_a_retry_goes_no_faster_than_what_it_repeats(pace: PacingState, options: list[str]) -> None:
+def test_a_retry_goes_no_faster_than_what_it_repeats(config: DeliveryConfig, options: list[str]) -> None:
     words = shlex.split(
         retry_command(
             "/lake",
             TrackerEndpoint("t", "eu-west-1", "https://personalize-events.eu-west-1.amazonaws.com"),
             ["b"],
-            pace,
+            config,
         )
     )
     assert words[words.index("eu-west-1") + 1 : -1] == options
-    assert parse(words[2:]).pace == pace
+    assert parse(words[2:]).config == config
 
 
 @pytest.mark.parametrize("root", ["/a b", "/it's", "s3a://bucket/lake", "/back`tick", '/dollar$HOME"'])

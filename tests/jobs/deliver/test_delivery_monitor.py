@@ -57,7 +57,7 @@ def driver() -> Iterator[tuple[Dispatcher, ControlServer]]:
 
 def attend(driver: tuple[Dispatcher, ControlServer], job: WaitingJob, **watch: Any) -> DeliveryResult:
     hooks: dict[str, Any] = {"keep": lambda _: None, "check": lambda: None, "asked": threading.Event(), **watch}
-    return DeliveryMonitor(*driver, MonitorHooks(**hooks)).through(job)
+    return DeliveryMonitor(*driver, MonitorHooks(**hooks)).watch(job)
 
 
 def asked_after(seconds: float) -> threading.Event:
@@ -74,7 +74,7 @@ def test_a_job_that_nobody_asks_to_end_is_left_alone(driver: tuple[Dispatcher, C
 
 def test_a_job_that_waits_for_executors_is_cancelled_after_a_grace(driver: tuple[Dispatcher, ControlServer]) -> None:
     job, started = WaitingJob(), time.monotonic()
-    sent = attend(driver, job, asked=asked_after(0.5))
+    sent = attend(driver, job, end_requested=asked_after(0.5))
     assert job.cancelled_at is not None and job.cancelled_at - started >= 1.0
     assert isinstance(sent.failure, RuntimeError) and sent.error is None
 
@@ -85,7 +85,7 @@ def test_a_job_that_ends_within_the_grace_is_not_cancelled(
     monkeypatch.setattr("jobs.deliver.delivery_monitor._IDLE_SECONDS", 60.0)
     monkeypatch.setattr("jobs.deliver.delivery_monitor._END_SECONDS", 60.0)
     job = WaitingJob(0.9)
-    sent = attend(driver, job, asked=asked_after(0.6))
+    sent = attend(driver, job, end_requested=asked_after(0.6))
     assert job.cancelled_at is None and sent.failure is None
 
 
@@ -102,18 +102,18 @@ def test_tasks_that_go_on_telling_something_are_not_waited_for_for_ever(
     driver: tuple[Dispatcher, ControlServer],
 ) -> None:
     dispatcher, server = driver
-    server.call(lambda: dispatcher.come("attempt", 0))
+    server.call(lambda: dispatcher.add_attempt("attempt", 0))
     over = threading.Event()
 
     def talk() -> None:
         while not over.wait(0.1):
-            server.call(lambda: setattr(dispatcher._attempts["attempt"], "heard", time.monotonic()))
+            server.call(lambda: setattr(dispatcher._attempts["attempt"], "last_heard", time.monotonic()))
 
     thread = threading.Thread(target=talk)
     thread.start()
     job, started = WaitingJob(), time.monotonic()
     try:
-        attend(driver, job, asked=asked_after(0.0))
+        attend(driver, job, end_requested=asked_after(0.0))
     finally:
         over.set()
         thread.join()
@@ -140,7 +140,7 @@ def outcome(number: int, status: str = "delivered") -> Row:
 @pytest.mark.parametrize("failing", ["check", "show", "begun", "kept"])
 def test_whatever_fails_beside_it_the_receipts_are_kept(driver: tuple[Dispatcher, ControlServer], failing: str) -> None:
     dispatcher, server = driver
-    server.call(lambda: dispatcher.come("attempt", 0))
+    server.call(lambda: dispatcher.add_attempt("attempt", 0))
     for number in range(5):
         server.call(lambda number=number: dispatcher.accept("attempt", number, outcome(number)))
     kept: list[Row] = []
@@ -151,13 +151,13 @@ def test_whatever_fails_beside_it_the_receipts_are_kept(driver: tuple[Dispatcher
     viewer: Callable[..., None] | tuple[Callable[..., None], ...] = (fail,) if failing == "show" else fail
     sent = attend(driver, WaitingJob(1.5), keep=kept.extend, **{failing: viewer})
     assert [row["requestId"] for row in kept] == [outcome(number)["requestId"] for number in range(5)]
-    assert sent.kept == {"delivered": 10}
+    assert sent.events_by_status == {"delivered": 10}
     assert (sent.error is None) == (failing != "check")
 
 
 def test_receipts_that_could_not_be_kept_are_counted_when_they_are(driver: tuple[Dispatcher, ControlServer]) -> None:
     dispatcher, server = driver
-    server.call(lambda: dispatcher.come("attempt", 0))
+    server.call(lambda: dispatcher.add_attempt("attempt", 0))
     server.call(lambda: dispatcher.accept("attempt", 0, outcome(0)))
     refusals, kept, told = iter([OSError("no"), OSError("no")]), [], []
 
@@ -166,5 +166,5 @@ def test_receipts_that_could_not_be_kept_are_counted_when_they_are(driver: tuple
             raise error
         kept.extend(rows)
 
-    sent = attend(driver, WaitingJob(1.5), keep=keep, kept=told.extend)
-    assert len(kept) == len(told) == 1 and sent.kept == {"delivered": 2}
+    sent = attend(driver, WaitingJob(1.5), keep=keep, on_receipts=told.extend)
+    assert len(kept) == len(told) == 1 and sent.events_by_status == {"delivered": 2}

@@ -38,7 +38,7 @@ def timeline(clock: Clock) -> TimelineRecorder:
 
 def at(calls: int, throttled: int = 0, target: float = 100.0) -> DeliveryProgress:
     made = CallStatistics(attempts=calls, retried=throttled, ended=calls, throttled=throttled, answered=calls)
-    return DeliveryProgress(calls * 8, calls, target=target, why="", calls=made, tasks=1)
+    return DeliveryProgress(calls * 8, calls, 100.0, target=target, why="", calls=made, tasks=1)
 
 
 def run_output(seconds: float) -> int:

@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 
 from emulator import Server
 from jobs.deliver.delivery_monitor import DeliveryResult
-from jobs.deliver.event_accounts import EVENTS, check_counts
 from jobs.errors import CountsError, Exit, UnfinishedError
+from jobs.ledger.ledger import EVENT_COUNTERS, check_counts
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
 
@@ -37,7 +37,7 @@ class Planned(NamedTuple):
 
 
 def counts(*numbers: int) -> dict[str, int]:
-    return dict(zip(EVENTS, numbers, strict=True))
+    return dict(zip(EVENT_COUNTERS, numbers, strict=True))
 
 
 @pytest.mark.parametrize("numbers", [(10, 1, 2, 3, 4), (0, 0, 0, 0, 0), (7, 0, 7, 0, 0)])

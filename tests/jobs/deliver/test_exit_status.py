@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from delivery.call_statistics import CallStatistics
@@ -13,6 +15,7 @@ from jobs.deliver.call_rate import FullSeconds
 from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.deliver.exit_status import exit_of
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
+from tests.jobs.processes import ROOT
 
 
 class PythonException(Exception):  # noqa: N818 - as pyspark names what a task's own code raised
@@ -34,7 +37,7 @@ def lacks(what: str) -> str:
 
 def sent(answer: Response | None = None, failure: Exception | None = None, answered: int = 7) -> DeliveryResult:
     return DeliveryResult(
-        DeliveryProgress(0, 0, 1.0, "", CallStatistics(answered=answered), 1), answer, failure, FullSeconds()
+        DeliveryProgress(0, 0, 1.0, 1.0, "", CallStatistics(answered=answered), 1), answer, failure, FullSeconds()
     )
 
 
@@ -195,3 +198,11 @@ def test_what_a_retry_of_dead_letters_leaves_a_plain_run_sends() -> None:
         exit_of(sent(), counters(), AMAZON, interrupted=False, kind="dead-letters")
     with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
         exit_of(sent(), counters(), AMAZON, interrupted=True, kind="dead-letters")
+
+
+def test_the_dag_knows_the_exit_codes_by_the_jobs_numbers() -> None:
+    tree = ast.parse((ROOT / "dags" / "clickstream_job.py").read_text())
+    codes = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ExitCode")
+    named = {ast.unparse(line.targets[0]): line.value for line in codes.body if isinstance(line, ast.Assign)}
+    assert {name: ast.literal_eval(value) for name, value in named.items()}.items() <= Exit.__members__.items()
+    assert named

@@ -11,14 +11,16 @@ from delivery.call_statistics import CallStatistics
 from delivery.control.dispatcher import DeliveryProgress
 from jobs.deliver.progress import ProgressDisplay, ProgressGoal, bar, line
 
-GOAL = ProgressGoal(events=10_000, before=1_000, limit=500.0)
+GOAL = ProgressGoal(events=10_000, before=1_000)
 
 
 def at(delivered: int, attempts: int = 0, refused: int = 0) -> DeliveryProgress:
     calls = CallStatistics(
         attempts=attempts, ended=attempts - 15, throttled=3, retried=31, answered=attempts, latency=0.0514
     )
-    return DeliveryProgress(delivered, refused, target=294.4, why="throttled at 300/s 12 s ago", calls=calls, tasks=4)
+    return DeliveryProgress(
+        delivered, refused, 500.0, target=294.4, why="throttled at 300/s 12 s ago", calls=calls, tasks=4
+    )
 
 
 class Clock:
@@ -47,7 +49,7 @@ def test_before_anything_was_sent_nobody_knows_how_long_it_takes() -> None:
 
 
 def test_before_a_task_is_there_it_says_what_is_waited_for() -> None:
-    nothing = DeliveryProgress(0, 0, 500.0, "the limit", CallStatistics(), 0)
+    nothing = DeliveryProgress(0, 0, 500.0, 500.0, "the limit", CallStatistics(), 0)
     assert line(GOAL, nothing, calls=0.0, events=0.0) == "1,000 of 10,000 events ended; starting tasks"
     assert bar(GOAL, nothing, calls=0.0, events=0.0).endswith(" | starting tasks")
 

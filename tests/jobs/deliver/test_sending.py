@@ -12,12 +12,13 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import emulator
+from delivery.control.dispatcher import Dispatcher
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.rate.aimd import AimdRateController
 from emulator import EmulatorSettings, Server
+from jobs.deliver.delivery_config import DeliveryConfig
 from jobs.deliver.delivery_monitor import DeliveryResult, MonitorHooks
-from jobs.deliver.spark_job import PacingState, send
-from jobs.deliver.spark_job import part as divided
+from jobs.deliver.spark_job import divide_requests, send
 from jobs.errors import UnfinishedError
 
 Rows = list[dict[str, Any]]
@@ -42,8 +43,8 @@ def deliver(frame: DataFrame, server: Server, keep: Callable[[Rows], None], rate
     return send(
         frame,
         TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
-        PacingState(rate, 64, 0),
-        AimdRateController(rate),
+        DeliveryConfig(rate, 64),
+        Dispatcher(AimdRateController(rate)),
         watch,
     )
 
@@ -106,23 +107,23 @@ def test_a_lost_lock_ends_the_sending_with_what_was_sent_kept(spark: SparkSessio
                 raise UnfinishedError("lost")
 
         watch = MonitorHooks(kept.extend, check, threading.Event())
-        pace = PacingState(50.0, 64, 0)
+        config = DeliveryConfig(50.0, 64)
         sent = send(
             parts(spark, [300, 300]),
             TrackerEndpoint("t", "eu-west-1", server.endpoint_url),
-            pace,
-            AimdRateController(50.0),
+            config,
+            Dispatcher(AimdRateController(50.0)),
             watch,
         )
         accepted = server.summary()["accepted"]
     assert 20 < accepted < 600
     assert len(kept) == accepted
     assert isinstance(sent.error, UnfinishedError) and str(sent.error) == "lost"
-    assert sent.kept == {"delivered": 2 * accepted}
+    assert sent.events_by_status == {"delivered": 2 * accepted}
 
 
 def test_tasks_are_as_many_as_the_rate_needs_and_the_cluster_has_slots_for(spark: SparkSession) -> None:
     requests = parts(spark, [300]).drop("part").selectExpr("*", "0 AS number")
     assert spark.sparkContext.defaultParallelism == 2
-    assert divided(requests, 1000.0).select("part").distinct().count() == 2
-    assert divided(requests, 100.0).select("part").distinct().count() == 1
+    assert divide_requests(requests, 1000.0).select("part").distinct().count() == 2
+    assert divide_requests(requests, 100.0).select("part").distinct().count() == 1

@@ -13,7 +13,13 @@ from botocore.session import Session
 import emulator
 from delivery.sender.request_executor import RetryPolicy
 from emulator import EmulatorSettings, Server
-from jobs.deliver.service_endpoint import check_region, check_spelling, known_regions, resolve_service, wait_for
+from jobs.deliver.service_endpoint import (
+    check_region,
+    check_spelling,
+    known_regions,
+    resolve_service,
+    wait_for_credentials,
+)
 from jobs.errors import ConfigurationError, JobError, UnfinishedError
 from jobs.put_events import main
 
@@ -87,7 +93,7 @@ SILENT = CredentialRetrievalError(provider="the instance metadata service", erro
 
 def test_a_source_that_answers_in_the_end_has_been_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     find, asked = source(SILENT, SILENT)
-    wait_for(find, RetryPolicy(base=0.01))
+    wait_for_credentials(find, RetryPolicy(base=0.01))
     assert len(asked) == 3
     assert [record.getMessage() for record in caplog.records] == [
         f"no AWS credentials yet: {SILENT}; asking again for up to 120 s"
@@ -97,14 +103,14 @@ def test_a_source_that_answers_in_the_end_has_been_waited_for(caplog: pytest.Log
 def test_a_source_that_never_answers_ends_the_run_for_another_try() -> None:
     find, asked = source(*[SILENT] * 1000)
     with pytest.raises(UnfinishedError, match=r"no AWS credentials yet, after 0 s: .*answers 429; nothing was sent"):
-        wait_for(find, RetryPolicy(base=0.01, budget=0.2))
+        wait_for_credentials(find, RetryPolicy(base=0.01, budget=0.2))
     assert len(asked) > 2
 
 
 def test_a_chain_without_a_source_is_not_waited_for() -> None:
     find, asked = source(NoCredentialsError(), NoCredentialsError())
     with pytest.raises(NoCredentialsError):
-        wait_for(find, RetryPolicy())
+        wait_for_credentials(find, RetryPolicy())
     assert len(asked) == 1
 
 

@@ -22,7 +22,7 @@ from jobs.lake.batch_order import BatchOrder, IntervalNotes
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
-from jobs.replay.batch_range import find_batches, within
+from jobs.replay.batch_range import choose_labels, find_batches
 from tests.jobs.conftest import Ended, Job
 
 MAPPING = """
@@ -82,7 +82,7 @@ def test_any_cutting_of_time_is_put_in_order_under_any_names() -> None:
         assert order.before(names[middle]) == names[:middle][::-1]
         assert order.after(names[middle]) == names[middle + 1 :]
         first, last = sorted(dice.choices(range(len(names)), k=2))
-        assert within(order, names[first], names[last]) == names[first : last + 1]
+        assert choose_labels(order, names[first], names[last]) == names[first : last + 1]
 
 
 def test_what_a_label_names_and_what_a_batch_was_given_are_ordered_together() -> None:

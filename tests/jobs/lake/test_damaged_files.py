@@ -20,7 +20,6 @@ from jobs.lake.tables import Lake
 from jobs.ledger.ledger import Ledger
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import day, days, lay
-from transforms.schemas import EVENTS, QUARANTINE, VISITS
 
 BATCH = "2024-01-02"
 NEXT = "next"
@@ -170,9 +169,9 @@ def test_whoever_reads_less_or_more_than_was_published_is_told(
         shutil.copytree(lake, root)
         store = Lake(spark, str(root))
         reads: dict[str, Callable[[], DataFrame]] = {
-            "events": lambda store=store: store.published_events([manifest], EVENTS),
-            "quarantine": lambda store=store: store.published_quarantine(manifest, QUARANTINE),
-            "_visits": lambda store=store: store.published_visits(manifest, VISITS),
+            "events": lambda store=store: store.published_events([manifest]),
+            "quarantine": lambda store=store: store.published_quarantine(manifest),
+            "_visits": lambda store=store: store.published_visits(manifest),
         }
         for table, read in reads.items():
             assert read().count() == {"events": 12, "quarantine": 0, "_visits": 3}[table]

@@ -96,10 +96,10 @@ def test_batches_are_found_by_the_time_of_their_events_done_or_not(plans: Plans)
     plans.end(PLAN, BALANCE)
     lay_down(plans, replace(PLAN, batch="2024-01-03", epoch=2, runId="run-2", span=TimeSpan(3 * DAY, 4 * DAY)))
     lay_down(plans, replace(PLAN, batch="given", epoch=3, runId="run-3", span=TimeSpan(None, None)))
-    assert plans.meeting(TimeSpan(2 * DAY, 2 * DAY)) == ["2024-01-02", "given"]
-    assert plans.meeting(TimeSpan(3 * DAY, 9 * DAY)) == ["2024-01-03", "given"]
-    assert plans.meeting(TimeSpan(3 * DAY - 1, 3 * DAY)) == ["2024-01-02", "2024-01-03", "given"]
-    assert plans.meeting(TimeSpan(None, None)) == ["2024-01-02", "2024-01-03", "given"]
+    assert plans.batches_meeting(TimeSpan(2 * DAY, 2 * DAY)) == ["2024-01-02", "given"]
+    assert plans.batches_meeting(TimeSpan(3 * DAY, 9 * DAY)) == ["2024-01-03", "given"]
+    assert plans.batches_meeting(TimeSpan(3 * DAY - 1, 3 * DAY)) == ["2024-01-02", "2024-01-03", "given"]
+    assert plans.batches_meeting(TimeSpan(None, None)) == ["2024-01-02", "2024-01-03", "given"]
 
 
 def test_a_batch_whose_label_begins_like_another_is_another(plans: Plans) -> None:
@@ -113,21 +113,21 @@ def test_a_batch_whose_label_begins_like_another_is_another(plans: Plans) -> Non
 
 def test_what_came_of_a_batch_is_known_when_its_plan_is_done(plans: Plans) -> None:
     lay_down(plans, PLAN)
-    assert plans.standings({"2024-01-02": "built-1"}) == {"2024-01-02": PLAN}
+    assert plans.delivery_states({"2024-01-02": "built-1"}) == {"2024-01-02": PLAN}
     plans.end(PLAN, BALANCE)
-    assert plans.standings({"2024-01-02": "built-1", "2024-01-03": "built-1"}) == {"2024-01-02": BALANCE}
+    assert plans.delivery_states({"2024-01-02": "built-1", "2024-01-03": "built-1"}) == {"2024-01-02": BALANCE}
 
 
 def test_of_a_batch_that_was_rebuilt_nothing_is_known(plans: Plans) -> None:
     lay_down(plans, PLAN)
     plans.end(PLAN, BALANCE)
-    assert plans.standings({"2024-01-02": "built-2"}) == {}
+    assert plans.delivery_states({"2024-01-02": "built-2"}) == {}
 
 
 def test_of_a_batch_whose_plan_was_given_up_nothing_is_known(plans: Plans) -> None:
     lay_down(plans, PLAN)
     plans.give_up(PLAN)
-    assert plans.standings({"2024-01-02": "built-1"}) == {}
+    assert plans.delivery_states({"2024-01-02": "built-1"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_after_events_were_sent_again_a_batch_has_to_be_looked_at_again(
     balance = DeliveryTotals(77, refused)
     plans.end(PLAN, balance)
     plans.end(replace(PLAN, batch="2024-01-03", kind=kind, epoch=2, runId="a-run-of-a-slow-clock", span=span), balance)
-    assert plans.standings({"2024-01-02": "built-1"}) == ({"2024-01-02": balance} if known else {})
+    assert plans.delivery_states({"2024-01-02": "built-1"}) == ({"2024-01-02": balance} if known else {})
     plans.end(replace(PLAN, epoch=3, runId="run-3"), balance)
-    assert plans.standings({"2024-01-02": "built-1"}) == {"2024-01-02": balance}
+    assert plans.delivery_states({"2024-01-02": "built-1"}) == {"2024-01-02": balance}
 
 
 def test_of_a_balance_that_a_crash_tore_nothing_is_known(plans: Plans) -> None:
@@ -159,4 +159,4 @@ def test_of_a_balance_that_a_crash_tore_nothing_is_known(plans: Plans) -> None:
     (done,) = Path(plans.requests("2024-01-02", 1)).parents[1].glob("*.done")
     (done.parent / f".{done.name}.crc").unlink()
     done.write_text(done.read_text()[:9])
-    assert plans.standings({"2024-01-02": "built-1"}) == {}
+    assert plans.delivery_states({"2024-01-02": "built-1"}) == {}

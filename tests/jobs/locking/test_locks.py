@@ -23,7 +23,7 @@ from jobs.errors import ConfigurationError, UnfinishedError
 from jobs.lake.filesystem import FileSystem
 from jobs.locking.claims import Claims
 from jobs.locking.holders import Holder, is_gone, this_process
-from jobs.locking.locks import Lock, LockClock, LockLostError, held
+from jobs.locking.locks import Lock, LockClock, LockLostError, hold_lock
 
 
 @dataclass
@@ -229,7 +229,7 @@ def test_a_run_that_could_not_delete_its_lock_has_still_ended_well(
 def test_a_lake_that_cannot_be_written_is_told(store: Store) -> None:
     store.is_down = True
     said = r"--lake lake: cannot be written \(slow down\); give a folder or URI that can"
-    with pytest.raises(ConfigurationError, match=said), held(store, "lake", "d", "run-1"):  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=said), hold_lock(store, "lake", "d", "run-1"):  # type: ignore[arg-type]
         pytest.fail("it went on")
 
 
@@ -243,7 +243,7 @@ def test_while_it_is_held_a_thread_beats_and_ends_with_it(store: Store, monkeypa
             beaten.set()
 
     store.pause = pass_a_second
-    with held(store, "lake", "d", "run-1"):  # type: ignore[arg-type]
+    with hold_lock(store, "lake", "d", "run-1"):  # type: ignore[arg-type]
         assert beaten.wait(60)
         (thread,) = [thread for thread in threading.enumerate() if thread.name == "lock"]
     assert not thread.is_alive()
@@ -291,17 +291,17 @@ def test_in_a_real_lake_the_second_leaves_and_the_next_after_the_first_goes_on(
 ) -> None:
     files, root = FileSystem(spark), str(tmp_path / "lake")
     folder = tmp_path / "lake" / "_locks" / "d"
-    with held(files, root, "d", "run-1") as first:
+    with hold_lock(files, root, "d", "run-1") as first:
         sleep = lambda _seconds: first.beat()  # noqa: E731
         with (
             pytest.raises(UnfinishedError, match=r"run run-1 \(.*\) holds it"),
-            held(files, root, "d", "run-2", LockClock(sleep=sleep)),
+            hold_lock(files, root, "d", "run-2", LockClock(sleep=sleep)),
         ):
             pytest.fail("it went on")
         first.check()
         assert {path.name for path in folder.iterdir() if path.suffix != ".crc"} == {"run-1.claim", "run-1.alive"}
     assert list(folder.iterdir()) == []
-    with held(files, root, "d", "run-3"):
+    with hold_lock(files, root, "d", "run-3"):
         pass
 
 
@@ -312,7 +312,7 @@ def test_in_a_real_lake_a_killed_runs_lock_is_taken_over(
     Claims(files, root, "d").write(holder_of(process))
     process.kill()
     process.wait()
-    with held(files, root, "d", "run-1", LockClock(sleep=lambda _seconds: pytest.fail("it waited"))):
+    with hold_lock(files, root, "d", "run-1", LockClock(sleep=lambda _seconds: pytest.fail("it waited"))):
         assert "run-0.claim" not in files.children(f"{root}/_locks/d")
 
 

@@ -19,7 +19,7 @@ from emulator import EmulatorSettings, Faults, Server
 from jobs.errors import UnfinishedError
 from jobs.lake.batch_order import BatchOrder
 from jobs.ledger.ledger import Ledger
-from jobs.replay.batch_range import within
+from jobs.replay.batch_range import choose_labels
 from tests.jobs.conftest import Job
 from tests.jobs.lakes import DAY_ONE, day, days, event, lay
 
@@ -145,7 +145,7 @@ def test_a_plan_says_what_is_left_and_calls_nobody(month: Path, server: Server, 
     ],
 )
 def test_a_label_takes_what_is_finer_and_a_beginning_all_that_begins_so(labels: str, last: str, taken: str) -> None:
-    assert within(BatchOrder(tuple(labels.split())), last, last) == taken.split()
+    assert choose_labels(BatchOrder(tuple(labels.split())), last, last) == taken.split()
 
 
 def failing(spark: SparkSession, root: Path) -> Path:
