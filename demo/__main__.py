@@ -71,7 +71,7 @@ def _verdict(rows: Sequence[funnel.FunnelRow], expected: ExpectedCounts, receive
         more = f", the first {_TOLD} of them above" if len(differences) > _TOLD else ""
         print(f"demo: FAILED: {len(differences):,} differences{more}")
         return 1
-    told = f"{received.event_ids:,} of {len(expected.events):,} event ids received, once each"
+    told = f"{received.event_ids:,} of {len(expected.events):,} event ids received, none twice"
     print(f"demo: every event accounted for ({told}) in {seconds:.0f} s")
     return 0
 
