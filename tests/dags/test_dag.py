@@ -257,7 +257,7 @@ def test_what_a_run_sets_must_fit(
 
 
 def test_each_param_has_its_key_in_the_settings_and_its_row_on_the_page(dag: ModuleType) -> None:
-    table = PAGE[PAGE.index("## What may be set") : PAGE.index("## In order")]
+    table = PAGE[PAGE.index("## Settings") : PAGE.index("## Order")]
     documented = {
         name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
