@@ -1,4 +1,4 @@
-"""What a call says and what its answer says, in JSON."""
+"""The JSON of a call and of its answer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from delivery.text import sanitize
 _REQUEST_ID: Final = b"x-amzn-requestid"
 _PARSER: Final = create_parser("rest-json")
 _NO_SHAPE: Final[Any] = None
-"""Of PutEvents' result: there is none."""
+"""The result of PutEvents, which is empty."""
 _CODE_MAX: Final = 128
 LONGEST_MESSAGE: Final = 4_096
 _REQUEST_ID_MAX: Final = 128
-"""Characters of the service's words that are kept. Its own are shorter."""
+"""Characters of the service's message that are kept. Its own messages are shorter."""
 _quote: Final = json.JSONEncoder().encode
 
 
 def render_body(trackingId: str, request: Request) -> bytes:
-    """Return the JSON of a call. Events are taken as they are; half a surrogate pair is escaped, as boto3 does it.
+    """Return the JSON of a call. Events stay as they are; half a surrogate pair is escaped, as in boto3.
 
     Examples:
         >>> event = '{"eventId":"e1","eventType":"view","sentAt":1704067200.125}'
@@ -37,7 +37,7 @@ def render_body(trackingId: str, request: Request) -> bytes:
 
 
 def read_answer(answer: HttpResponse) -> Response:
-    """Say what the service said. Whatever bytes it sends, the words can be stored, sent on and printed.
+    """Read the answer of the service. Its message can be stored, sent on and printed, whatever its bytes are.
 
     Examples:
         >>> read_answer(HttpResponse(400, {b"x-amzn-errortype": b"ThrottlingException:"}, b"{}", True)).errorCode
@@ -46,20 +46,20 @@ def read_answer(answer: HttpResponse) -> Response:
     request_id = sanitize(answer.headers.get(_REQUEST_ID, b"").decode("latin-1"), _REQUEST_ID_MAX) or None
     if answer.status >= 300:
         return Response(answer.status, *_read_error(answer), request_id)
-    if request_id is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
-        return Response(answer.status, NOT_THE_SERVICE, "the answer bears no request id")
+    if request_id is None:  # a 200 of another server, e.g. the page of a proxy: it acknowledges nothing
+        return Response(answer.status, NOT_THE_SERVICE, "the answer has no request id")
     return Response(answer.status, awsRequestId=request_id)
 
 
 def local_fault(code: str, error: Exception) -> Response:
-    """Say why a call had no answer of the service; what boto3 says may quote a setting, so any bytes too."""
+    """Say why a call got no answer of the service. boto3 may quote a setting, so any bytes can occur."""
     return Response(None, code, sanitize(str(error), LONGEST_MESSAGE))
 
 
 def _read_error(answer: HttpResponse) -> tuple[str, str | None]:
-    """Return boto3's code and message; the status for a code where the answer names none."""
+    """Return boto3's code and message; the status is the code if the answer has none."""
     sound = answer.body.decode("utf-8", "replace").encode()
-    # Where the body cannot be read, a header may name the code.
+    # If the body cannot be read, a header may have the code.
     error = _parse_error(answer, sound) or _parse_error(answer, b"{}")
     code, message = error.get("Code"), error.get("Message")
     return (
@@ -74,7 +74,7 @@ def _parse_error(answer: HttpResponse, body: bytes) -> dict[str, str]:
     try:
         error = _PARSER.parse(told, _NO_SHAPE).get("Error", {})
         return {name: _as_text(error[name]) for name in ("Code", "Message") if error.get(name) is not None}
-    except Exception:  # botocore chokes on a body that is JSON but no object, in many ways
+    except Exception:  # botocore fails in many ways on a body that is JSON but not an object
         return {}
 
 

@@ -1,4 +1,4 @@
-"""The way to the service: TCP, a proxy, TLS."""
+"""Connects to the service: TCP, a proxy, TLS."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from delivery.responses import NOT_LET_THROUGH, NOT_REACHED, NOT_REACHED_IN_TIME
 
 
 async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds: float) -> Connection:
-    """Open a connection that calls can be sent over.
+    """Open a connection for calls.
 
     Args:
-        endpoint: where to, and by what way.
-        timeout: for all of it; not entered yet.
-        seconds: for each answer that comes over it.
+        endpoint: where to connect, and how.
+        timeout: for the whole connection; not entered yet.
+        seconds: for each answer on the connection.
 
     Raises:
-        NoResponseError: it cannot be opened; the code is one of UNREACHABLE.
+        NoResponseError: it cannot be opened; its code is in UNREACHABLE.
     """
     try:
         async with timeout:
@@ -32,7 +32,7 @@ async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds:
         raise NoResponseError(NOT_REACHED_IN_TIME, "no connection in time") from None
     except ssl.SSLError as error:
         raise NoResponseError(NOT_TRUSTED, f"TLS cannot be agreed: {error}") from None
-    except (OSError, UnicodeError) as error:  # a name that cannot be looked up at all is the latter
+    except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be looked up at all
         raise NoResponseError(NOT_REACHED, f"no connection: {error}") from None
 
 
@@ -61,7 +61,7 @@ async def _connect_to_proxy(new: Callable[[], Connection], proxy: Proxy, trust: 
 
 
 async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> None:
-    """Have the proxy connect to the service."""
+    """Make the proxy connect to the service."""
     host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
     target = f"{host}:{url.port or PORTS[url.scheme]}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
@@ -78,7 +78,7 @@ async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> Non
 
 async def _lay_tls(connection: Connection, trust: ssl.SSLContext, host: str | None) -> None:
     loop = asyncio.get_running_loop()
-    # Python before 3.11.8 and 3.12.2 does not tell that TLS in TLS cannot be agreed: the timeout does.
+    # Python before 3.11.8 and 3.12.2 does not report that TLS in TLS cannot be agreed: the timeout does.
     transport = await loop.start_tls(connection.transport, connection, trust, server_hostname=host)
     assert transport is not None
     connection.transport = transport

@@ -1,4 +1,4 @@
-"""One kept-alive connection to the service: a request out, an answer in."""
+"""One kept-alive connection to the service: it sends a request and receives an answer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from delivery.responses import BAD_ANSWER, CLOSED, NOT_ANSWERED_IN_TIME, NoRespo
 
 
 class Connection(asyncio.Protocol):
-    """Bears one call at a time.
+    """Carries one call at a time.
 
     Args:
-        seconds: that an answer may take to its end.
+        seconds: the time limit of a whole answer.
 
     Attributes:
-        transport: to the other side; whoever opens the connection may lay TLS over it.
-        open: whether it may bear another call.
+        transport: to the other side; the opener may put TLS over it.
+        open: whether it can carry another call.
         idle_since: when the last call ended, in the event loop's time.
-        lost: done once it is closed.
+        lost: done when the connection is closed.
     """
 
     transport: asyncio.Transport
@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def was_used(self) -> bool:
-        """Whether it ever bore a call."""
+        """Whether it ever carried a call."""
         return self._answer is not None
 
     async def exchange(self, message: bytes, *, to_connect: bool = False) -> HttpResponse:
@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
             to_connect: whether it is CONNECT.
 
         Raises:
-            NoResponseError: no answer came, or none that is HTTP.
+            NoResponseError: no answer came, or it is not HTTP.
         """
         self._reader = ResponseParser(to_connect=to_connect)
         self._answer = self._loop.create_future()
@@ -58,23 +58,23 @@ class Connection(asyncio.Protocol):
         try:
             return await self._answer
         except asyncio.CancelledError:
-            self.abort()  # what may come yet would answer the next call
+            self.abort()  # a late answer would look like that of the next call
             raise
 
     def begin_anew(self) -> None:
-        """Go on as one that bore no call: a tunnel is there, and what the proxy said of its own connection is past.
+        """Reset to a connection without calls: the tunnel exists, and the proxy's answer no longer matters.
 
-        Many a proxy answers CONNECT by HTTP/1.0, or says `close`: that is no word about the tunnel.
+        Many proxies answer CONNECT with HTTP/1.0 or with `close`. That says nothing about the tunnel.
         """
         self._answer = None
         self._reader = ResponseParser()
         self.open = not self.transport.is_closing()
 
     def abort(self) -> None:
-        """Close at once; a call under way gets no answer."""
+        """Close at once; a call in flight gets no answer."""
         self._fail(CLOSED, "it was given up")
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin. asyncio has set TCP_NODELAY."""
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         if self._answer is None or self._answer.done():
-            self.abort()  # nobody asked: what else may come is not to be trusted
+            self.abort()  # data without a request: do not trust this connection
             return
         try:
             answer = self._reader.feed(data)
@@ -96,22 +96,22 @@ class Connection(asyncio.Protocol):
             self._end(answer)
 
     def eof_received(self) -> None:
-        """See whether that ends the answer; asyncio closes the connection next."""
+        """Check whether this ends the answer; asyncio closes the connection next."""
         answer = self._reader.end() if self._is_waiting() else None
         self.open = False
         if answer is not None:
             self._end(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell a call under way."""
+        """Report the loss to a call in flight."""
         how = "closed" if error is None else "reset"
-        when = "in the midst of" if self._reader.began else "before"
+        when = "during" if self._reader.began else "before"
         self._fail(CLOSED, f"the connection was {how} {when} the answer")
         self.lost.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
 
-    # Inside.
+    # Internal.
 
     def _is_waiting(self) -> bool:
         return self._answer is not None and not self._answer.done()
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(NoResponseError(code, message))
 
     def _set_deadline(self) -> None:
-        """Have the call end in time. A timer is not set for each call, but only when the last one has gone off."""
+        """Limit the time of the call. A new timer is set only when the last one has fired, not for each call."""
         self._deadline = self._loop.time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._look)
@@ -141,4 +141,4 @@ class Connection(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._look)
         else:
-            self._fail(NOT_ANSWERED_IN_TIME, "the answer was not there in time")
+            self._fail(NOT_ANSWERED_IN_TIME, "the answer did not come in time")

@@ -19,9 +19,9 @@ class Timeouts:
     Attributes:
         connect: seconds for a connection, proxy and TLS included.
         answer: seconds for an answer, to its last byte.
-        idle: seconds that a connection may have been idle for to bear another call. Services close idle ones after 5
-            to 60 s, and a call that meets with that is lost.
-        credentials: seconds for boto3 to find them, and the endpoint; sources of its own chain give up sooner.
+        idle: a connection that was idle for longer (seconds) carries no other call. Services close idle ones after 5
+            to 60 s, and a call at that moment is lost.
+        credentials: seconds for boto3 to find them and the endpoint; the sources of its chain give up sooner.
     """
 
     connect: float = 5.0
@@ -31,14 +31,14 @@ class Timeouts:
 
 
 class ConnectionPool:
-    """Kept-alive connections: a call takes the one used last, or opens another. Lives in one event loop.
+    """Kept-alive connections: a call takes the one used last, or opens another. It belongs to one event loop.
 
-    Who starts a call only where `ready` says so, and takes a connection for it at once, never waits for one.
+    A caller that starts a call only if `ready`, and takes a connection for it at once, never waits for one.
 
     Args:
         endpoint: where they go.
-        size: of them at the most; calls beyond it wait.
-        patience: how long to wait for what.
+        size: the maximum number of connections; further calls wait.
+        patience: how long to wait for each thing.
     """
 
     def __init__(self, endpoint: Endpoint, size: int, patience: Timeouts) -> None:
@@ -49,12 +49,12 @@ class ConnectionPool:
         self._connections: set[Connection] = set()
         self._openings: set[asyncio.Timeout] = set()
         self._lost_unused = 0
-        """Connections that the other side closed before a call: each is yet to be told."""
+        """Connections that the other side closed before a call, and that are not reported yet."""
         self._aborted = False
 
     @property
     def ready(self) -> bool:
-        """Whether a connection is at hand."""
+        """Whether a connection is free."""
         oldest = asyncio.get_running_loop().time() - self._patience.idle
         while self._idle and not (self._idle[-1].open and self._idle[-1].idle_since >= oldest):
             connection = self._idle.pop()
@@ -63,15 +63,15 @@ class ConnectionPool:
         return bool(self._idle)
 
     def take(self) -> Connection | None:
-        """Take the connection that was used last, for a call; None if none is at hand."""
+        """Take the connection that was used last, for a call; None if none is free."""
         return self._idle.pop() if self.ready else None
 
     async def open(self) -> None:
-        """Open a connection, for a call to come.
+        """Open a connection for a later call.
 
         Raises:
-            NoResponseError: it cannot be opened, or the last one was closed before it had a call: who opens connections
-                and closes them at once is not to be asked for more of them than calls may be made.
+            NoResponseError: it cannot be opened, or the last one was closed before it had a call. If a server closes
+                connections at once, the task must not open more of them than calls are allowed.
         """
         if self._lost_unused:
             self._lost_unused -= 1
@@ -85,10 +85,10 @@ class ConnectionPool:
 
         Args:
             message: the whole request.
-            connection: that was taken for it.
+            connection: taken for this call.
 
         Raises:
-            NoResponseError: there is none.
+            NoResponseError: no answer came.
         """
         async with self._free:
             connection = connection or self.take() or await self._open()
@@ -100,7 +100,7 @@ class ConnectionPool:
             return answer
 
     def abort(self) -> None:
-        """Close all connections at once, for good; calls under way get no answer."""
+        """Close all connections at once, for good; calls in flight get no answer."""
         self._aborted = True
         now = asyncio.get_running_loop().time()
         for opening in self._openings:
@@ -110,7 +110,7 @@ class ConnectionPool:
             connection.abort()
 
     async def close(self) -> None:
-        """Close all connections at once, for good, and wait until they are."""
+        """Close all connections at once, for good, and wait until they are closed."""
         self.abort()
         if self._connections:
             await asyncio.wait([connection.lost for connection in self._connections])

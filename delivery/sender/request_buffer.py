@@ -12,18 +12,18 @@ from delivery.model import Request
 _FULL: Final = 400
 _LOW: Final = 200
 _PATIENCE: Final = 0.5
-"""Seconds after which a waiting reader looks again whether anybody still takes."""
+"""Seconds after which a waiting reader checks again whether the sender still takes requests."""
 
 
 class RequestBuffer:
-    """A queue with room for some hundred requests: a partition never lies in memory whole.
+    """A queue with room for some hundred requests, so that a partition is never in memory as a whole.
 
     Args:
-        wake: called in the reader's thread when there is something new for the loop to see.
+        wake: called in the reader's thread when the loop must look again.
 
     Attributes:
-        closed: no request comes any more.
-        failed: because the rest could not be read.
+        closed: no more requests come.
+        failed: no more come because the rest could not be read.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ class RequestBuffer:
         self.failed = False
 
     def put(self, requests: Iterable[Request]) -> bool:
-        """Add requests as soon as there is room; False if nobody takes them any more."""
+        """Add requests as soon as there is room; False if the sender takes no more."""
         with self._room:
             while len(self._waiting) >= _FULL and not self._cut:
                 self._room.wait(_PATIENCE)
@@ -45,17 +45,17 @@ class RequestBuffer:
         return not self._cut
 
     def close(self) -> None:
-        """Say that no request comes any more."""
+        """Say that no more requests come."""
         self.closed = True
         self._wake()
 
     def fail(self) -> None:
-        """Say that the rest cannot be read: what was not begun is not to be."""
+        """Say that the rest cannot be read: no further request may begin."""
         self.failed = True
         self.close()
 
     def take(self) -> Request | None:
-        """Take the next request; None if there is none now, or if none comes any more."""
+        """Take the next request; None if there is none now, or if no more come."""
         if not self._waiting:
             return None
         request = self._waiting.popleft()
@@ -65,16 +65,16 @@ class RequestBuffer:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to take now."""
+        """Whether there is a request to take now."""
         return bool(self._waiting)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to take, and nothing comes any more."""
+        """Whether there is no request to take, and no more come."""
         return self.closed and not self._waiting
 
     def cut(self) -> None:
-        """Say that nobody takes requests any more."""
+        """Say that the sender takes no more requests."""
         self._cut = True
         self._notify()
 

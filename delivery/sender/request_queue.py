@@ -1,4 +1,4 @@
-"""The requests that a task has begun, or is to begin: which is called next, and when."""
+"""The requests of a task that have begun or may begin: which is called next, and when."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from delivery.model import Outcome, Request, Response, Status
 from delivery.sender.request_buffer import RequestBuffer
 
 _MOST_WAITING: Final = 1_000
-"""Requests that wait to be called again while new ones are taken: a task holds no more through an outage."""
+"""Requests that wait for a retry while new ones are taken: a task holds no more in an outage."""
 
 
 @dataclass(slots=True, order=True)
 class PendingRequest:
-    """A request on its way to its end.
+    """A request that has no outcome yet.
 
     Attributes:
         due: when it may be called next; seconds of the clock.
         request: what is called.
         made: its calls so far.
-        before: calls of the whole that it is the first part of.
-        begun: when its first call started, or that of the whole that it is a part of and that got no answer; seconds of
-            the clock, None while there was none.
-        since: when its own first call started, since it was last set aside.
-        failed: when a call of it, or of that whole, first had no answer; None while none has.
-        aside: whether it, or that whole, was set aside.
-        expired: when the service first said that the credentials have expired; None while it has not.
-        startedAt: of the last call, aware.
+        before: calls of the split request, if this is its first part.
+        begun: when its first call started; for a part of a request without an answer, when that one started. Seconds
+            of the clock, None before the first call.
+        since: when its own first call started, after it was last set aside.
+        failed: when a call of it, or of the split request, first got no answer; None if none did.
+        aside: whether it, or the split request, was set aside.
+        expired: when the service first said that the credentials have expired; None if it has not.
+        startedAt: of the last call, with its time zone.
         latency: of the last call, in seconds.
     """
 
@@ -49,27 +49,27 @@ class PendingRequest:
     latency: float = field(default=0.0, compare=False)
 
     def begin(self, clock: float, now: datetime) -> None:
-        """Note that a call of it starts."""
+        """Note that a call of this request starts."""
         self.begun = clock if self.begun is None else self.begun
         self.since = clock if self.since is None else self.since
         self.startedAt = now
         self.made += 1
 
     def outcome(self, status: Status, answer: Response) -> Outcome:
-        """Say how it ended, after a call."""
+        """Return its outcome, after a call."""
         assert self.startedAt is not None
         attempts = self.before + self.made
         return Outcome(self.request, status, answer, attempts, self.startedAt, round(self.latency * 1000))
 
 
 class RequestQueue:
-    """Says which request is next: parts of split ones, then retries that are due, then new ones, then those set aside.
+    """Decides which request is next: parts of split ones, then due retries, then new ones, then those set aside.
 
-    Where calls are to be single events of different requests, parts come after new ones: one request that is refused
-    event by event would tell nothing about the others.
+    If calls must be single events of different requests, parts come after new ones, because one request that is refused
+    event by event says nothing about the others.
 
     Args:
-        buffer: of new ones; taken one at a time, as they are next.
+        buffer: new requests; taken one at a time, when they are next.
         clock: seconds, monotonic.
     """
 
@@ -80,11 +80,11 @@ class RequestQueue:
         self._again: list[PendingRequest] = []
         self._aside: list[PendingRequest] = []
         self._failing: dict[str, float] = {}
-        """When requests that got no answer so far first had none, by id."""
+        """When requests without an answer so far first failed, by id."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is next, now or later, unless a call under way adds to it."""
+        """Whether no request is next, now or later, unless a call in flight adds one."""
         return self._buffer.empty and not self._waiting
 
     @property
@@ -92,7 +92,7 @@ class RequestQueue:
         return len(self._parts) + len(self._again) + len(self._aside)
 
     def wait(self, *, singly: bool = False) -> float:
-        """Seconds until one is due: 0 now, infinity if another must first be fed."""
+        """Seconds until one is due: 0 now, infinity if the buffer must first get another."""
         if self._may_feed and self._buffer.ready:
             return 0.0
         if self._parts and (not singly or self._buffer.empty):
@@ -104,8 +104,8 @@ class RequestQueue:
         """Take the next one; None if none is due.
 
         Args:
-            done: what others have ended: it is left out, and of a request that they split only what is left is taken.
-            singly: take single events of new ones, before the parts of others.
+            done: requests that others have ended: they are left out, and of a split one only its open parts are taken.
+            singly: take single events of new requests, before the parts of others.
         """
         while (pending := self._due(singly)) is not None:
             name = pending.request.requestId
@@ -122,17 +122,17 @@ class RequestQueue:
         self._parts.extendleft((second, first))
 
     def again(self, pending: PendingRequest, due: float) -> None:
-        """Put a request back, to be called again."""
+        """Put a request back for a retry."""
         pending.due = due
         heapq.heappush(self._again, pending)
 
     def set_aside(self, pending: PendingRequest, due: float) -> None:
-        """Put a request back, to be called again when there is nothing else to call."""
+        """Put a request back for a retry when there is nothing else to call."""
         pending.due, pending.begun, pending.since, pending.aside = due, None, None, True
         heapq.heappush(self._aside, pending)
 
     def note(self, pending: PendingRequest, *, failed: bool) -> None:
-        """Note whether a call of a request got no answer; another request's part or call says nothing about it."""
+        """Note whether a call of a request got no answer; calls of other requests do not count."""
         if failed:
             pending.failed = self._clock() if pending.failed is None else pending.failed
             self._failing[pending.request.requestId] = pending.failed
@@ -141,24 +141,24 @@ class RequestQueue:
             self._failing.pop(pending.request.requestId, None)
 
     def failing(self, answered: float) -> tuple[int, int]:
-        """Count the requests that got no answer so far.
+        """Count the requests without an answer so far.
 
         Args:
-            answered: when the latest call that was acknowledged started: who failed before has seen another succeed.
+            answered: when the latest acknowledged call started: requests that failed before have seen it succeed.
 
         Returns:
-            Those that failed before, those that did not.
+            Those that failed before, and the others.
         """
         seen = sum(failed < answered for failed in self._failing.values())
         return seen, len(self._failing) - seen
 
     def has_others(self, under_way: int) -> bool:
-        """Whether there is, with so many calls under way, any request that has not failed."""
+        """Whether any request has not failed, with so many calls in flight."""
         return not self._buffer.empty or under_way + self._waiting > len(self._failing)
 
     @property
     def _may_feed(self) -> bool:
-        """Whether new ones may be taken: there are some, and not too many wait to be called again."""
+        """Whether new requests may be taken: there are some, and not too many wait for a retry."""
         return not self._buffer.empty and len(self._again) + len(self._aside) < _MOST_WAITING
 
     def _due(self, singly: bool) -> PendingRequest | None:
@@ -177,7 +177,7 @@ class RequestQueue:
         return None
 
     def _single_out(self, pending: PendingRequest) -> PendingRequest:
-        """Leave the rest of a new request for later."""
+        """Keep the rest of a new request for later."""
         if pending.made or len(pending.request.events) == 1 or "." in pending.request.requestId:
             return pending
         single, rest = pending.request.single_out()
@@ -186,7 +186,7 @@ class RequestQueue:
         return first
 
     def _parts_of(self, pending: PendingRequest, parts: Iterable[Request]) -> list[PendingRequest]:
-        """Make ways of a request's parts; where it got no answer, they go on where it was."""
+        """Make pending requests of the parts; if the request got no answer, they continue with its times."""
         self._failing.pop(pending.request.requestId, None)
         made = [PendingRequest(pending.due, part, failed=pending.failed) for part in parts]
         for part in made:
