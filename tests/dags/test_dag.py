@@ -200,7 +200,9 @@ def test_an_interval_that_is_none_of_the_schedules_is_refused_in_words(
 ) -> None:
     dag = load_with(f'schedule = "{schedule}"')
     own = run(datetime.fromisoformat(start).replace(tzinfo=UTC), timedelta(hours=hours))
-    with pytest.raises(AirflowFailException, match=rf"^this run's interval, {start}:00Z/.*, does not belong to .*'{schedule}'"):
+    with pytest.raises(
+        AirflowFailException, match=rf"^this run's interval, {start}:00Z/.*, does not belong to .*'{schedule}'"
+    ):
         dag.check({"dag_run": own})
 
 
