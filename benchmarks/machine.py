@@ -23,8 +23,8 @@ def describe(plan: Plan, command: str) -> str:
         [
             f"{run} `{command}`: {pairs} of each unless it says otherwise, in turn, with the order reversed every",
             "round. A ratio is the median of the ratios of the pairs. Builds and deliveries are whole processes with",
-            "their start-up: `spark-submit --master local[2] --driver-memory 4g`. Processor seconds (CPU s) are those of",
-            "all processes of a contestant. The counts and the written rows were compared: all agree.",
+            "their start-up: `spark-submit --master local[2] --driver-memory 4g`. Processor seconds (CPU s) are those",
+            "of all processes of a contestant. The counts and the written rows were compared: all agree.",
             "",
             "| | |",
             "|---|---|",
