@@ -122,7 +122,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     source.add_argument(
         "--retry-quarantine",
         action="store_true",
-        help="take the batch's quarantine through again, e.g. a mended mapping",
+        help="process the batch's quarantine again, e.g. with a corrected mapping",
     )
     parser.add_argument(
         "--mapping", required=True, type=filled, metavar="NAME_OR_FILE", help="how a record becomes events"
@@ -148,9 +148,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--interval",
         type=interval,
         metavar="START/END",
-        help="the time that the batch is of, its end exclusive, e.g. 2024-01-02T12:00/2024-01-03 (the label's)",
+        help="the time of the batch, its end exclusive, e.g. 2024-01-02T12:00/2024-01-03 (the label's)",
     )
-    parser.add_argument("--allow-empty", action="store_true", help="a batch without events is as it should be")
+    parser.add_argument("--allow-empty", action="store_true", help="a batch without events may pass")
     parser.add_argument(
         "--rekey", action="store_true", help="let events that were delivered get other eventIds: they are sent again"
     )
@@ -204,7 +204,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             warn_of_changed(lake.manifests, arguments.batch)
             docs.show(judged)
     if judged.gate == FAILED:
-        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; mend what broke, build it again")
+        raise GateFailedError(*failure(judged), f"{docs.page(judged.batch)} shows why; correct it, build it again")
     return Exit.DONE
 
 
@@ -268,7 +268,7 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
             lambda: find_event_timeline(result.events, judged, history.interval)
         )
         if before is not None and judged.gate == FAILED:
-            raise GateFailedError(*failure(judged), f"batch {judged.batch}: is left as it was; nothing was added to it")
+            raise GateFailedError(*failure(judged), f"batch {judged.batch}: was not changed")
         check_history(lake.manifests, history)
         context.lock.confirm()
         run.interruption.check(run.if_interrupted)
@@ -314,19 +314,19 @@ def retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: B
     if manifest.gate == FAILED:
         raise ConfigurationError(
             f"batch {batch}: failed its gate (run {manifest.runId}), so its events were not kept: "
-            "build all of it again, from its --input, with what you have mended"
+            "build all of it again, from its --input, with your corrections"
         )
     if manifest.quarantined and not lake.has_quarantine(manifest):
         raise ConfigurationError(
             f"batch {batch}: its quarantine is gone: files of the lake were deleted or damaged, or an earlier version "
             "of this project deleted it when a later build failed its gate: build all of it again, from its "
-            "--input, with what you have mended"
+            "--input, with your corrections"
         )
     if manifest.explode != build_config.mapping.explode:
         candidates = lake.published_quarantine(manifest, QUARANTINE).where("stage = 'validate'")
         if not candidates.isEmpty():
             raise ConfigurationError(
-                f"batch {batch}: [record] explode has changed since it was built, so that the refused elements cannot "
+                f"batch {batch}: [record] explode has changed since it was built, so the refused elements cannot "
                 "be found again: build all of it again, from its --input"
             )
     return manifest
@@ -413,19 +413,19 @@ def failure(judged: GateReport) -> list[str]:
     lines = [f"batch {judged.batch}: failed its gate: {finding.describe()}" for finding in failed]
     if any(finding.check.name == REKEYED for finding in failed):
         lines.append(
-            f"batch {judged.batch}: what changes an event's content changes its eventId, so the service would take "
-            "what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
+            f"batch {judged.batch}: a change of an event's content changes its eventId, so the service would take "
+            "delivered events as new: build it with the earlier mapping, or give --rekey to send them again"
         )
     if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
         more = " ..." if len(permitted) > _MOST_PERMITTED else ""
         lines.append(
-            f"batch {judged.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
+            f"batch {judged.batch}: if the batch is correct, a --thresholds file with these lines lets it pass: "
             f"{', '.join(permitted[:_MOST_PERMITTED])}{more}"
         )
     if judged.kept is not None:
         lines.append(
             f"batch {judged.batch}: keeps what run {judged.kept.runId} published ({judged.kept.gate}, "
-            f"{judged.kept.events:,} events); put_events goes on with that"
+            f"{judged.kept.events:,} events); put_events uses that"
         )
     return lines
 

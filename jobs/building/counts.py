@@ -155,10 +155,10 @@ def conserve_retried(counters: dict[str, Any], quarantined: int) -> None:
     Examples:
         >>> conserve_retried({"read": 3}, 4)
         Traceback (most recent call last):
-        RuntimeError: not every quarantined row was taken through again, once
+        RuntimeError: some quarantined rows were not retried exactly once
     """
     if counters["read"] != quarantined:
-        raise RuntimeError("not every quarantined row was taken through again, once")
+        raise RuntimeError("some quarantined rows were not retried exactly once")
 
 
 def conserve_headers(headers: int, files: int) -> int:
@@ -175,7 +175,7 @@ def conserve_headers(headers: int, files: int) -> int:
         2
     """
     if headers < files:
-        raise RuntimeError("not every file's header was found again among its lines")
+        raise RuntimeError("the header of some file was not found among its lines")
     return headers - files
 
 

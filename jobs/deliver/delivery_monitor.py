@@ -228,7 +228,7 @@ class DeliveryMonitor:
             viewer(news)
         except Exception as failure:
             self._blind.append(viewer)
-            log.warning("the delivery goes on, but not all of it is shown any more: %s", type(failure).__name__)
+            log.warning("the delivery continues, but its progress is not shown completely: %s", type(failure).__name__)
 
 
 def _beside(job: Callable[[], list[UnreportedRow]]) -> Future[list[UnreportedRow]]:

@@ -63,10 +63,10 @@ def check_counts(what: str, counts: Mapping[str, int], unplanned: int = 0) -> No
         parts = " + ".join(f"{counts[name]:,} {name}" for name in EVENTS[1:])
         wrong = f"it has {counts['events']:,} events, but {parts} are {ends:,}"
     elif unplanned:
-        wrong = f"receipts name {unplanned:,} events that its plan does not hold"
+        wrong = f"receipts name {unplanned:,} events that its plan does not have"
     else:
         return
     raise CountsError(
         f"{what}: its counts do not add up: {wrong}. Somebody else has deleted, changed or added files of the lake, "
-        "or this program is at fault: leave the lake as it is, and report it with this line"
+        "or this program has a fault: change nothing in the lake, and report this line"
     )

@@ -176,7 +176,7 @@ class Ledger:
             return tally
         log.warning(
             "batch %s: the plan of run %s holds %s events, and the files of its requests %s: they were lost, as by a "
-            "power loss; the batch is planned anew, and what has a receipt is not sent again",
+            "power loss; the batch is planned again, and what has a receipt is not sent again",
             *(plan.batch, plan.runId, f"{plan.events:,}", f"{tally.planned:,}"),
         )
         return None
@@ -185,7 +185,7 @@ class Ledger:
         self, kind: Kind, manifest: Manifest, run: str, again: int, ensure: Callable[[], None]
     ) -> tuple[Plan, EventTotals]:
         """Choose events, pack them, and fix the plan."""
-        log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
+        log.info("batch %s: finding the events to send, from the existing receipts", self._batch)
         events = self._events(manifest)
         span = _span(events)
         paths = self._tracker.paths([self._batch], span)

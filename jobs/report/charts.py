@@ -80,7 +80,7 @@ def latency_chart(timeline: DeliveryTimeline) -> str:
     edges = _edges(timeline)
     median, p95 = ([percentile(point.latencies, share) or nan for point in timeline.points] for share in (0.5, 0.95))
     top = max((value for value in p95 if value == value), default=0.0)  # noqa: PLR0124 - all but nan
-    text = f"The 95th percentile is {top:,.0f} ms at the most."
+    text = f"The 95th percentile is at most {top:,.0f} ms."
     with drawing("latency", "Latency over time", text) as drawn:
         drawn.axes.stairs(p95, edges, baseline=None, edgecolor=colour("c1"), linewidth=1.6)
         drawn.axes.stairs(median, edges, baseline=None, edgecolor=colour("c0"), linewidth=1.6)

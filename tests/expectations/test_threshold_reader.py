@@ -72,7 +72,7 @@ warn_from = 10
         f"t.toml:7: [sentAt_missing] fail_above: {UNKNOWN} warn_share, fail_share, warn_count, fail_count",
         "t.toml:9: [batch_size] batches: must be a whole number, 3 or more",
         f"t.toml:10: [batch_size] fail_share: {UNKNOWN} warn_below, fail_below, warn_above, fail_above, batches",
-        "t.toml:12: [sentAt_outside_interval] tolerance: 'a while' is no duration: write e.g. 90s, 30m, 24h or 2d",
+        "t.toml:12: [sentAt_outside_interval] tolerance: 'a while' is not a duration: write e.g. 90s, 30m, 24h or 2d",
         "t.toml:17: [itemId_too_long] warn_share: 0.5 is beyond fail_share, 0.4: nothing would warn",
         f"t.toml:19: [shares]: {GONE}",
         "t.toml:14: [eventValue_out_of_range] minimum: is above the maximum",

@@ -66,7 +66,7 @@ def test_an_interrupted_delivery_ends_cleanly_and_is_taken_up_where_it_was_left(
     with when(lambda: server.summary()["accepted"] >= 15, interrupt):
         first = put(server.endpoint_url, more=("--max-rate", "20"))
     assert first.code == 5
-    assert first.said == [f"interrupted: {first.summary['pending']:,} events wait; run this again, it resumes"]
+    assert first.said == [f"interrupted: {first.summary['pending']:,} events are pending; run this again, it resumes"]
     assert first.summary["delivered"] == len(received(server))  # every call that was under way was waited for
     assert first.summary["delivered"] + first.summary["pending"] == 600
     second = put(server.endpoint_url)
@@ -199,7 +199,7 @@ def test_an_endpoint_that_is_not_there_is_told_and_marks_nothing(built: Any, put
     assert (ended.code, ended.summary["pending"]) == (2, 75)
     assert ended.said[0].startswith(f"nobody answers at {gone.endpoint_url} (connection refused")
     assert ended.summary["achievedRate"] is None
-    assert "75 events wait; check --endpoint-url" in ended.said[0]
+    assert "75 events are pending; check --endpoint-url" in ended.said[0]
 
 
 def test_a_port_that_is_taken_is_told(built: Any, put: Any, serve: Serve) -> None:

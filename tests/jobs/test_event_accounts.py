@@ -100,7 +100,7 @@ def test_a_plan_of_which_requests_got_lost_is_made_anew(
     url = planned.server.endpoint_url
     ended = put(url) if job == "put" else replay(lake, "2024-01-02", "2024-01-02", url=url)
     assert (ended.code, ended.summary["delivered"], ended.summary["pending"]) == (0, 75, 0)
-    (told,) = [line for line in caplog.messages if "planned anew" in line]
+    (told,) = [line for line in caplog.messages if "planned again" in line]
     left = 0 if loss == "gone with its folder" else 75 - held[lost]
     assert f"holds 75 events, and the files of its requests {left}" in told
     assert planned.server.summary()["events"] == 75
