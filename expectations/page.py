@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from expectations.facts import SAMPLE_RECORDS, RefusedSample
 from expectations.gate import FAILED, PASSED, WARNED, Finding, percent
 
-OVERRULED: Final = "failed its gate, and was let pass by --on-gate-failure warn"
+OVERRULED: Final = "failed its gate, and passed because of --on-gate-failure warn"
 _ORDER: Final = {FAILED: 0, WARNED: 1, PASSED: 2}
 
 

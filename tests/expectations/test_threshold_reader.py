@@ -150,7 +150,7 @@ fail_share = 0.1
         "t.toml:1: [empty.userid]: there is no such field; did you mean userId?",
         f"t.toml:3: [empty.sentAt]: there is no such field; there are {FIELDS}",
         "t.toml:5: [empty.properties] coupon: must be a table of limits",
-        "t.toml:6: [empty.properties.Coupon]: is no property's key: keys are camelCase",
+        "t.toml:6: [empty.properties.Coupon]: is not a key of a property: keys are camelCase",
         "t.toml:9: [empty.properties.device] warn_share: must be a share, 0 to 1, or false for no limit",
         f"t.toml:8: [empty.properties.device] fail_below: {UNKNOWN} warn_share, fail_share, warn_count, fail_count",
         f"t.toml:11: [filled] fail_share: {UNKNOWN} warn_below, fail_below, warn_above, fail_above",

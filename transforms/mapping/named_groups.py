@@ -33,7 +33,7 @@ def _compile(pattern: str, spark: SparkSession) -> Any:
         return jvm.java.util.regex.Pattern.compile(pattern)
     except PySparkException as error:  # pyspark's name for Java's IllegalArgumentException
         cause = str(error).split("\n")[0]
-        raise ValueError(f"is no Java regular expression: {cause}") from None
+        raise ValueError(f"is not a Java regular expression: {cause}") from None
 
 
 def _scan(pattern: str) -> tuple[dict[str, int], int]:
