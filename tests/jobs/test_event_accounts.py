@@ -54,7 +54,7 @@ def test_counts_that_add_up_are_taken(numbers: tuple[int, ...]) -> None:
             "it has 11 events, but 1 alreadyDelivered + 2 delivered + 3 deadLettered + 4 pending are 10",
         ),
         ((9, 1, 2, 3, 4), 0, "it has 9 events, but 1 alreadyDelivered"),
-        ((10, 1, 2, 3, 4), 2, "receipts name 2 events that its plan does not hold"),
+        ((10, 1, 2, 3, 4), 2, "receipts name 2 events that its plan does not have"),
     ],
 )
 def test_a_difference_is_a_fault_and_says_which(numbers: tuple[int, ...], unplanned: int, words: str) -> None:
@@ -117,7 +117,7 @@ def test_receipts_of_events_that_nobody_planned_are_found_out(planned: Planned, 
     (folder / "made").rename(folder / f"00000001.{planned.run}.{planned.run}-000001-{size}.parquet")
     ended = put(planned.server.endpoint_url)
     assert ended.code == 1
-    assert "receipts name 3 events that its plan does not hold" in ended.said[0]
+    assert "receipts name 3 events that its plan does not have" in ended.said[0]
 
 
 def test_what_became_of_a_batch_is_held_against_what_its_build_counted(
