@@ -1,1 +1,1 @@
-"""What this costs and what it saves, against peers and floors run in turn with it: `python -m benchmarks`."""
+"""The cost and the savings, against peers and floors that run in turn: `python -m benchmarks`."""

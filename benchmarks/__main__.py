@@ -29,8 +29,8 @@ QUICK_FOLDER: Final = ROOT / "build"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure what is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What this costs, against its peers.")
+    """Measure the chosen groups."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The cost, against peers.")
     parser.add_argument("--quick", action="store_true", help="few records, one pair; writes build/bench-quick.*")
     parser.add_argument(
         "--only", type=groups, default=list(GROUPS), metavar="GROUPS", help=f"some of {', '.join(GROUPS)}"

@@ -1,4 +1,4 @@
-"""Who builds: each contestant reads a shop's log, and is held to the counts and the rows of the others."""
+"""The contestants that build: each reads the log of a shop, and must have the counts and rows of the others."""
 
 from __future__ import annotations
 
@@ -38,20 +38,22 @@ FROM read_parquet('%s/quarantine/**/*.parquet', hive_partitioning = false)"""
 
 
 class Judge:
-    """Holds contestants to one another: one that does less is no peer."""
+    """Compares contestants with one another: one that does less is not a peer."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Path, str], tuple[str, object]] = {}
 
     def hold(self, who: str, shop: Path, what: str, found: object) -> None:
-        """Hold what was found against what others have found of the same log.
+        """Compare a result with those of others for the same log.
 
         Raises:
-            SystemExit: they differ.
+            SystemExit: they are different.
         """
         first, known = self._known.setdefault((shop, what), (who, found))
         if known != found:
-            raise SystemExit(f"{what} of {shop.name}: {who} has {found}, but {first} has {known}: they are no peers")
+            raise SystemExit(
+                f"{what} of {shop.name}: {who} has {found}, but {first} has {known}, so they are not peers"
+            )
 
 
 class Builders:
@@ -62,7 +64,7 @@ class Builders:
         self._judge = Judge()
 
     def floor(self, shop: Path) -> Cost:
-        """Read, shuffle, sort and write by Spark, and nothing else."""
+        """Read, shuffle, sort and write with Spark, and nothing else."""
         out = self._folder / "floor"
         ended = run(submitted("benchmarks/peers/floor.py", str(shop / "raw"), SCHEMA, str(out)))
         ((rows,),) = _asked(f"SELECT count(*) FROM '{out}/events/*.parquet'")
@@ -70,7 +72,7 @@ class Builders:
         return self._cleared(out, ended.cost)
 
     def ours(self, shop: Path, script: str = GATED, cores: int = 2) -> Cost:
-        """Build by build_events, with or without its gate."""
+        """Build with build_events, with or without its gate."""
         lake = self._folder / "lake"
         cost, counters = build(shop, lake, script, cores)
         self._hold(script, shop, lake, counters)
@@ -81,7 +83,7 @@ class Builders:
         return self._peer(shop, submitted("benchmarks/peers/rows_in_python.py"))
 
     def duckdb(self, shop: Path) -> Cost:
-        """Build by DuckDB."""
+        """Build with DuckDB."""
         return self._peer(shop, [sys.executable, str(ROOT / "benchmarks/peers/duckdb_build.py")])
 
     def _peer(self, shop: Path, command: Sequence[str]) -> Cost:
@@ -103,7 +105,7 @@ class Builders:
 
 
 def build(shop: Path, lake: Path, script: str = GATED, cores: int = 2) -> tuple[Cost, dict[str, Any]]:
-    """Build a batch into a lake."""
+    """Build a batch in a lake."""
     where = ["--input", str(shop / "raw"), "--mapping", str(shop / "shop.toml"), "--lake", str(lake)]
     ended = run(submitted(script, *where, "--batch", BATCH, "--as-of", AS_OF, cores=cores))
     return ended.cost, json.loads(ended.output[-1])

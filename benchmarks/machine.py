@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describes the machine and the run of the figures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmarks.shop_log import ABOUT
 
 def describe(plan: Plan, command: str) -> str:
     """Describe the run, the machine and the data."""
-    run = "A quick run, whose figures say little, of" if plan.quick else "A run of"
+    run = "A quick run, whose figures prove little, of" if plan.quick else "A run of"
     pairs = "one pair" if plan.pairs == 1 else f"{plan.pairs} pairs"
     load = ", ".join(f"{each:.2f}" for each in os.getloadavg())
     return "\n".join(
         [
-            f"{run} `{command}`: {pairs} of each unless said, in turn, the order reversed every round; a ratio is",
-            "the median of the pairs' ratios. Builds and deliveries are whole processes, start-up and all, started by",
-            "`spark-submit --master local[2] --driver-memory 4g`; processor seconds (CPU s) are those of all the",
-            "processes of a contestant. Counts, and the rows written, were held against one another: all agree.",
+            f"{run} `{command}`: {pairs} of each unless it says otherwise, in turn, with the order reversed every",
+            "round. A ratio is the median of the ratios of the pairs. Builds and deliveries are whole processes with",
+            "their start-up: `spark-submit --master local[2] --driver-memory 4g`. Processor seconds (CPU s) are those",
+            "of all processes of a contestant. The counts and the written rows were compared: all agree.",
             "",
             "| | |",
             "|---|---|",

@@ -1,4 +1,4 @@
-"""How much is measured: everything, or enough to see that the bench itself works."""
+"""The amount of measurements: everything, or enough to see that the benchmark works."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Plan:
     """Sizes and rounds.
 
     Attributes:
-        quick: whether the figures say little, and are not kept.
+        quick: whether the figures prove little, and are not kept.
         pairs: rounds of each group.
         records: of a build.
         small: a tenth of `records`.
-        aside: rounds of the builds with a large visitor, and on one core, of `small` records; 0 to leave them out.
-        large: ten times `records`; 0 to leave it out, since it takes minutes.
+        aside: rounds of the builds of `small` records with a large visitor, and on one core; 0 to leave them out.
+        large: ten times `records`; 0 to leave it out, because it takes minutes.
         sent: records that put_events sends; its figures are scaled, like those of the plain script.
         batching: records that the plain script sends, ten events a call.
         singly: records that it sends one event a call.
         calls: of a round of sending.
-        seconds: that each limit is kept.
+        seconds: how long each limit is used.
     """
 
     quick: bool
@@ -47,12 +47,12 @@ QUICK: Final = Plan(True, 1, 8_000, 800, 0, 0, 8_000, 8_000, 4_000, 1_000, 6)
 
 @dataclass
 class Bench:
-    """A run of the bench.
+    """A run of the benchmark.
 
     Attributes:
-        plan: how much.
-        folder: for data and lakes; removed when it ends.
-        builds: what builds with the gate of `plan.records` took, for groups that look at them again.
+        plan: the amount.
+        folder: for data and lakes; removed at the end.
+        builds: times of builds with the gate of `plan.records`, which several groups use.
     """
 
     plan: Plan
@@ -60,7 +60,7 @@ class Bench:
     builds: list[Cost] = field(default_factory=list)
 
     def shop(self, records: int, share: float = 0.0) -> Path:
-        """Give the folder of a shop's log, written when it is first asked for."""
+        """Return the folder of the log of a shop; it is written at the first call."""
         folder = self.folder / f"shop-{records}-{share:g}"
         if not folder.exists():
             say(f"writing {records:,} records")

@@ -1,4 +1,4 @@
-"""A row of results, and how rows are kept and shown."""
+"""The rows of results: how they are kept and shown."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GROUPS: Final = {
 }
 
 _HEAD: Final = """\
-What this costs and what it saves, each figure against a peer or a floor that ran in turn with it on the same data.
-Written by `make bench`; do not edit."""
+What this project costs and saves. Each figure is compared with a peer or a floor that ran in turn on the same data.
+`make bench` writes this page: do not edit it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Row:
     Attributes:
         group: one of GROUPS.
         row: its name.
-        ours: what is measured of ours, the median.
-        peer: of the peer or floor, the median.
-        ratio: the median of the pairs' ratios.
-        of: which ratio it is; one of "ours / peer" is to be small, one of "peer / ours" large.
-        goal: what the ratio is held against: the most or the least that it may be; None where it is only told.
+        ours: the median of this project.
+        peer: the median of the peer or floor.
+        ratio: the median of the ratios of the pairs.
+        of: which ratio it is; "ours / peer" should be small, "peer / ours" large.
+        goal: the maximum or minimum of the ratio; None if there is no goal.
         unit: of `ours` and `peer`.
         pairs: how many there were.
         note: what is compared, in a sentence.
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met, None where there is none.
+        """Whether the goal is met; None if there is none.
 
         Examples:
             >>> row = compare("build", "a", [3.0], [2.0], "s", "", goal=1.5)
@@ -75,7 +75,7 @@ def compare(  # noqa: PLR0913 - a row has as many
     of: Of = "ours / peer",
     goal: float | None = None,
 ) -> Row:
-    """Make a row of pairs: the first of ours and the first of the peer, and so on.
+    """Make a row from pairs: the first of ours and the first of the peer, and so on.
 
     Examples:
         >>> row = compare("build", "a", [1.0, 2.0, 9.0], [1.0, 1.0, 3.0], "s", "")
@@ -93,25 +93,25 @@ def as_json(rows: Iterable[Row]) -> str:
 
 
 def from_json(text: str) -> list[Row]:
-    """Read what `as_json` wrote."""
+    """Read the output of `as_json`."""
     read: list[dict[str, Any]] = json.loads(text)
     return [Row(**{name: value for name, value in row.items() if name != "met"}) for row in read]
 
 
 def merged(before: Iterable[Row], rows: Sequence[Row]) -> list[Row]:
-    """Put rows in the place of all those of their groups that there were before, in the order of GROUPS."""
+    """Replace all earlier rows of the groups of the new rows, in the order of GROUPS."""
     measured = {row.group for row in rows}
     kept = [row for row in before if row.group not in measured]
     return sorted([*kept, *rows], key=lambda row: list(GROUPS).index(row.group))
 
 
 def read_rows(file: Path) -> list[Row]:
-    """Read the rows of a file; none, if it is not there."""
+    """Read the rows of a file; none if it does not exist."""
     return from_json(file.read_text()) if file.exists() else []
 
 
 def as_markdown(rows: Sequence[Row], conditions: str) -> str:
-    """Write the page: under which conditions, then a table a group, and below it what each row compares."""
+    """Write the page: the conditions, a table for each group, and below it what each row compares."""
     parts = [
         "# Benchmarks",
         _HEAD,
@@ -143,7 +143,7 @@ def _met(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number for people: three digits that count, and no fewer than the whole part.
+    """Write a number for people: three significant digits, and always the whole part.
 
     Examples:
         >>> [number(value) for value in (0.0, 0.01234, 1.0, 12.345, 123456.7)]

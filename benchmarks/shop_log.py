@@ -1,4 +1,4 @@
-"""A day of a shop's clicks, for whatever is measured."""
+"""A day of clicks of a shop, the data of all measurements."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ eventValue = "price"
 device = "device"
 """
 ABOUT: Final = """\
-The log is a day of a shop, JSON lines of about 123 bytes in 8 files, the same on every machine: 20 lines for each
-visitor (a third of them logged in), a quarter of the lines pings that the mapping filters, 1.2 % refused for three
-reasons (torn JSON, no time, an item id of 300 characters), 0.5 % exact repeats of the line before. A visitor comes four
-times a day and clicks five times in twenty minutes, more or less, so that a call holds 3.7 events on average."""
+The log is a day of a shop: JSON lines of about 123 bytes in 8 files, the same on every machine. Each visitor has 20
+lines, and a third of the visitors is logged in. A quarter of the lines are pings that the mapping filters. 1.2 % are
+refused for three reasons (torn JSON, no time, an item id of 300 characters). 0.5 % repeat the line before exactly. A
+visitor comes about four times a day and clicks about five times in twenty minutes. So a call has 3.7 events on
+average."""
 
 
 def write_shop(folder: Path, records: int, share: float = 0.0) -> Path:
-    """Write the mapping `shop.toml` and the log `raw/`: JSON lines of which about 1 % is refused, for three reasons.
+    """Write the mapping `shop.toml` and the log `raw/`: JSON lines, about 1 % of them refused, for three reasons.
 
     Args:
-        folder: where they go; it must be there.
-        records: how many lines, of one visitor for every 20, and 0.5 % of them repeats of the line before.
-        share: how much of them is one visitor's.
+        folder: where they go; it must exist.
+        records: the number of lines; every 20 have one visitor, and 0.5 % repeat the line before.
+        share: the share of one visitor.
 
     Returns:
         The folder.
@@ -57,7 +58,7 @@ def write_shop(folder: Path, records: int, share: float = 0.0) -> Path:
         with (folder / "raw" / f"log{number}.jsonl").open("w") as file:
             line = ""
             for place in range(records // FILES):
-                # No draw is made for a repeat, so the lines are those of a log without any.
+                # A repeat draws no random number, so the other lines are those of a log without repeats.
                 line = line if place % 200 == 199 else _line(chance, visitors, share)
                 file.write(line)
     return folder

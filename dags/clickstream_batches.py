@@ -1,4 +1,4 @@
-"""Which interval a run's batch is of, and what the batch is called: one form of label for all batches of a schedule."""
+"""The interval and the label of a run's batch: all batches of a schedule have one form of label."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _HOUR = f"{_DAY}T%H"
 _MINUTE = f"{_HOUR}-%M"
 
 _RANDOM = re.compile(r"r(\(.*\))?(/.*)?", re.IGNORECASE)
-"""What croniter takes for another number each time that it reads it."""
+"""What croniter replaces by another number each time."""
 
 
 class ScheduleError(ValueError):
-    """The schedule is not one that batches can be cut by."""
+    """The schedule cannot define batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What a batch holds: from `start`, which belongs to it, to `end`, which does not. Both are in UTC."""
+    """The time of a batch: from `start`, inclusive, to `end`, exclusive, both in UTC."""
 
     start: datetime
     end: datetime
 
     def __str__(self) -> str:
-        """Write it in ISO 8601, as the jobs take it.
+        """Write it in ISO 8601, the form of the jobs.
 
         Examples:
             >>> str(Interval(datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 3, tzinfo=UTC)))
@@ -47,7 +47,7 @@ class Interval:
 def interval_of(run: DagRunProtocol) -> Interval:
     """Find the interval of a run's batch.
 
-    Airflow leaves it out of the templates' names where there is none, and would retry a task that lacks it.
+    Without an interval, Airflow leaves it out of the template variables, and would retry a task that uses it.
 
     Raises:
         AirflowFailException: the run has no interval, because it was triggered without a date.
@@ -55,23 +55,23 @@ def interval_of(run: DagRunProtocol) -> Interval:
     if run.data_interval_start is None or run.data_interval_end is None:
         raise AirflowFailException(
             "this run has no interval: trigger it with --logical-date, "
-            "a moment within the day (or what else the schedule's interval is) after the batch"
+            "a moment within the day (or other interval of the schedule) after the batch"
         )
-    # Labels and paths are in UTC, whatever zone the times come in: a zone's clock shows one hour a year twice.
+    # Labels and paths are in UTC, whatever the zone of the times is: a local clock shows one hour a year twice.
     return Interval(run.data_interval_start.astimezone(UTC), run.data_interval_end.astimezone(UTC))
 
 
 class BatchSchedule:
-    """The batches of a cron schedule in UTC, each with a label of its own.
+    """The batches of a cron schedule in UTC, each with its own label.
 
-    All labels of a schedule have one form, so that they sort in time order: a date if no day starts two batches, else
-    the date and the hour if no hour does, else the minute too.
+    All labels of a schedule have one form, so that they sort in time order. It is a date if no day starts two batches,
+    the date and the hour if no hour does, and otherwise the minute too.
 
     Args:
         schedule: a cron expression, or one of Airflow's presets.
 
     Raises:
-        ScheduleError: it is neither, or names no moment, or starts two batches in one minute.
+        ScheduleError: it is neither, or has random moments, or starts two batches in one minute.
 
     Examples:
         >>> BatchSchedule("0 3 * * 1-5").label_format
@@ -81,7 +81,7 @@ class BatchSchedule:
     def __init__(self, schedule: str) -> None:
         try:
             timetable = CronDataIntervalTimetable(schedule, timezone="UTC")
-            self._cron: str = timetable.expression  # a preset's, written out
+            self._cron: str = timetable.expression  # the expression of a preset
             timetable.validate()
             croniter(self._cron).get_next()
         except (AirflowTimetableInvalid, CroniterError) as error:
@@ -91,13 +91,13 @@ class BatchSchedule:
             ) from None
         if any(_RANDOM.fullmatch(item) for item in re.split(r"[\s,]+", self._cron)):
             raise ScheduleError(
-                f"schedule must name its moments, which {schedule!r} leaves to chance: put a number in the place of R"
+                f"schedule must have fixed moments, but those of {schedule!r} are random: write a number instead of R"
             )
         minutes, hours, seconds = _time_fields(self._cron)
         if not _is_one(seconds):
             raise ScheduleError(
-                f"schedule must start no two batches in one minute, as {schedule!r} does: "
-                "a batch is named after the minute that it starts in; leave the sixth field out"
+                f"schedule must not start two batches in one minute, but {schedule!r} does: "
+                "the label of a batch is the minute of its start; remove the sixth field"
             )
         self.label_format = _MINUTE if not _is_one(minutes) else _DAY if _is_one(hours) else _HOUR
 
@@ -106,7 +106,7 @@ class BatchSchedule:
         return interval.start.strftime(self.label_format)
 
     def has(self, interval: Interval) -> bool:
-        """Whether an interval is one of the schedule's: two of its moments, and none between them."""
+        """Whether an interval belongs to the schedule: two of its moments, and none between them."""
         after = croniter(self._cron, interval.start).get_next(datetime)
         before = croniter(self._cron, interval.end).get_prev(datetime)
         return (before, after) == (interval.start, interval.end)

@@ -1,4 +1,4 @@
-"""An operator for the clickstream jobs: spark-submit, with their exit codes and summaries told to Airflow."""
+"""An operator for the clickstream jobs: it runs spark-submit and gives Airflow their exit codes and summaries."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ class ExitCode(IntEnum):
 
 DONE = (ExitCode.DONE, ExitCode.DEAD_LETTERS)
 HOPELESS = (ExitCode.CONFIGURATION, ExitCode.GATE_FAILED)
-"""After these somebody must mend something first. After any other a run sends and builds only what is missing, so it is
-tried again: also after a fault of ours or a driver that died, whose cause may be a store or a host that comes back."""
+"""After these codes somebody must correct something first. After any other code the task tries again, because a run
+does only what is missing. This includes a fault of this project or a dead driver: a store or a host may come back."""
 
 
 class JobHook(SparkSubmitHook):
-    """Submits a job, catches its summary, and asks it to end instead of killing it."""
+    """Submits a job, keeps its summary, and asks it to end instead of killing it."""
 
     summary: dict[str, Any] | None = None
     _asked_to_end = False
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code of spark-submit, which in client mode is the job's; None before it has ended."""
+        """The exit code of spark-submit, which in client mode is that of the job; None before the end."""
         return self._submit_sp.poll() if self._submit_sp else None
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
-        """Submit in a session of its own.
+        """Submit in a new session.
 
-        Airflow signals a task's whole process group. The job's Python workers would die of that in mid-call, and five
-        seconds later the job too, while it is writing its receipts.
+        Airflow signals the whole process group of a task. The job's Python workers would die during a call, and five
+        seconds later the job too, while it writes its receipts.
         """
         driver: str | None = super().submit(application, start_new_session=True, **kwargs)
         return driver
 
     def on_kill(self) -> None:
-        """Send one SIGTERM: the job finishes the calls under way and writes receipts; a second would cut that short."""
+        """Send one SIGTERM: the job finishes calls in flight and writes receipts; a second signal would stop that."""
         if self.exit_code is None and self._submit_sp and not self._asked_to_end:
             self._asked_to_end = True
             self.log.warning("asking the job to end")
@@ -69,9 +69,9 @@ class JobHook(SparkSubmitHook):
 
 
 def read_summary(line: str) -> dict[str, Any] | None:
-    """Read a job's summary, which stands among the lines of its log.
+    """Read the summary of a job, which is a line of its log.
 
-    Airflow reads standard output and standard error as one, so the summary may follow what had no end of line.
+    Airflow reads standard output and standard error as one, so the summary may follow text without an end of line.
 
     Examples:
         >>> read_summary('{"job": "put_events", "exitCode": 0}')
@@ -88,14 +88,14 @@ def read_summary(line: str) -> dict[str, Any] | None:
 
 
 class ClickstreamJobOperator(SparkSubmitOperator):
-    """Run a clickstream job in Spark's client mode; its summary is the task's XCom, also when it failed.
+    """Run a clickstream job in Spark's client mode; its summary is the task's XCom, even if it failed.
 
     Args:
         home: folder or URI that holds the release's `jobs/` and `dist/`.
         job: its name, e.g. `build_events`.
         options: its command line; an option whose value renders to nothing is left out. (templated)
-        flags: options that take no value: each is given if its text renders to something. (templated)
-        max_dead_letter_share: how much of a batch the service may refuse for good, 0 to 1. (templated)
+        flags: options without a value; each is given if its text renders to something. (templated)
+        max_dead_letter_share: the share of a batch that the service may refuse for good, 0 to 1. (templated)
         kwargs: SparkSubmitOperator's own.
     """
 
@@ -120,7 +120,7 @@ class ClickstreamJobOperator(SparkSubmitOperator):
             application=f"{home}/jobs/{job}.py",
             py_files=f"{home}/dist/clickstream_events.zip",
             name=f"{job} {options['--batch']}",
-            deploy_mode="client",  # in cluster mode neither the exit code nor the summary comes back
+            deploy_mode="client",  # cluster mode returns neither the exit code nor the summary
             **kwargs,
         )
         self.job = job
@@ -129,11 +129,11 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         self.max_dead_letter_share = max_dead_letter_share
 
     def execute(self, context: Context) -> None:
-        """Run the job to its end, and leave its summary in XCom.
+        """Run the job to its end, and put its summary into XCom.
 
         Raises:
-            AirflowFailException: it makes no sense to try again before something is mended.
-            AirflowException: it does.
+            AirflowFailException: another try is useless before somebody corrects something.
+            AirflowException: another try may succeed.
         """
         allowed = read_share(self.max_dead_letter_share)
         self._check_release()
@@ -146,20 +146,20 @@ class ClickstreamJobOperator(SparkSubmitOperator):
         except FileNotFoundError:
             raise AirflowFailException("there is no spark-submit on this worker's PATH") from None
         except AirflowException:
-            if not hook.exit_code:  # it never came to spark-submit
+            if not hook.exit_code:  # spark-submit never started
                 raise
         summary = {"job": self.job, **(hook.summary or {}), "exitCode": hook.exit_code}
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=summary)
         check_ending(summary, allowed)
 
     def _check_release(self) -> None:
-        """Look for the job and the zip where they are local: without them Spark ends in a stack trace."""
+        """Check that local paths of the job and the zip exist: without them Spark ends with a stack trace."""
         files = [file for file in (self.application, self.py_files) if file and "://" not in file]
         if missing := [file for file in files if not Path(file).is_file()]:
             raise AirflowFailException(f"missing on this worker: {', '.join(missing)}; `make zip` makes the zip")
 
     def _check_connection(self) -> None:
-        """Look for the connection to Spark: the hook would take one that is not there for YARN."""
+        """Check that the connection to Spark exists: without it the hook would use YARN."""
         try:
             SparkSubmitHook.get_connection(self._conn_id)
         except AirflowNotFoundException:
@@ -168,20 +168,20 @@ class ClickstreamJobOperator(SparkSubmitOperator):
 
     def _get_hook(self) -> JobHook:
         hook = super()._get_hook()
-        hook.__class__ = JobHook  # the operator lets nobody name its hook's class; so all of its arguments stay
+        hook.__class__ = JobHook  # the operator has no argument for this class; its others stay
         return cast("JobHook", hook)
 
 
 def check_ending(summary: dict[str, Any], max_dead_letter_share: float) -> None:
-    """Say what an ending means to Airflow.
+    """Raise what the end of a job means to Airflow.
 
     Args:
-        summary: the job's own, and its exit code.
-        max_dead_letter_share: how much of a batch the service may refuse for good, 0 to 1.
+        summary: of the job, with its exit code.
+        max_dead_letter_share: the share of a batch that the service may refuse for good, 0 to 1.
 
     Raises:
-        AirflowFailException: it makes no sense to try again before something is mended.
-        AirflowException: it does.
+        AirflowFailException: another try is useless before somebody corrects something.
+        AirflowException: another try may succeed.
     """
     code = summary["exitCode"]
     ended = f"{summary['job']} ended with exit code {code}"
@@ -189,12 +189,12 @@ def check_ending(summary: dict[str, Any], max_dead_letter_share: float) -> None:
         kind = AirflowFailException if code in HOPELESS else AirflowException
         raise kind(f"{ended}: {summary.get('error', 'see the log')}")
     if "runId" not in summary:
-        raise AirflowException(f"{ended}, but its log holds no summary: nobody knows what was done; see the log")
+        raise AirflowException(f"{ended}, but its log has no summary, so nobody knows what was done; see the log")
     if code != ExitCode.DEAD_LETTERS:
         return
     if not {"batch", "events", "deadLettered"} <= summary.keys():
         raise AirflowException(f"{ended}, but its summary does not say how many events were refused; see the log")
-    if not dead_letter_share(summary) <= max_dead_letter_share:  # nan, too, allows nothing
+    if not dead_letter_share(summary) <= max_dead_letter_share:  # nan allows nothing either
         raise AirflowFailException(
             f"{describe_dead_letters(summary)}, more than max_dead_letter_share ({percent(max_dead_letter_share)}); "
             "docs/operations.md says how to look at them and how to send them again"
@@ -202,7 +202,7 @@ def check_ending(summary: dict[str, Any], max_dead_letter_share: float) -> None:
 
 
 def describe_dead_letters(summary: dict[str, Any]) -> str:
-    """Say how much of a batch the service refused for good.
+    """Describe how much of a batch the service refused for good.
 
     Examples:
         >>> describe_dead_letters({"batch": "2024-01-02", "events": 6000, "deadLettered": 90})
@@ -213,7 +213,7 @@ def describe_dead_letters(summary: dict[str, Any]) -> str:
 
 
 def dead_letter_share(summary: dict[str, Any]) -> float:
-    """Give the share of a batch that the service refused for good; of a batch that says to have no events, all.
+    """Return the share of a batch that the service refused for good; 1 for a batch that reports no events.
 
     Examples:
         >>> dead_letter_share({"events": 6, "deadLettered": 3}), dead_letter_share({"events": 0, "deadLettered": 3})
@@ -224,10 +224,10 @@ def dead_letter_share(summary: dict[str, Any]) -> float:
 
 
 def read_share(text: str) -> float:
-    """Read a share, 0 to 1, as a template has written it.
+    """Read a share, 0 to 1, from the text of a template.
 
     Raises:
-        AirflowFailException: it is none.
+        AirflowFailException: it is not a share.
     """
     try:
         share = float(text)

@@ -1,4 +1,4 @@
-"""What a user writes in `clickstream.toml`, beside the DAG: five lines, and what else may be set."""
+"""The settings that a user writes in `clickstream.toml`, beside the DAG: five required keys and the optional ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from clickstream_batches import BatchSchedule, ScheduleError
 
 _RELEASE = Path(__file__).resolve().parents[1]
-"""Where this file belongs, also when Airflow finds it through a link."""
+"""The folder of this file, even if Airflow finds it through a link."""
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "start_date": (date,),
@@ -23,13 +23,13 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "rekey": (bool,),
     "spark": (dict,),
 }
-"""TOML's types of the keys that are no strings."""
+"""The TOML types of the keys that are not strings."""
 MAX_CALLS = 1_000_000
-"""A second: the most that `put_events` takes."""
+"""Calls a second: the maximum of `put_events`."""
 
 
 class SettingsError(ValueError):
-    """The file is not right; Airflow shows the message as the DAG's import error."""
+    """The file has mistakes; Airflow shows the message as the DAG's import error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +37,22 @@ class DagSettings:
     """One feed of logs into one event tracker.
 
     Attributes:
-        start_date: of the first batch, aware; all since then are caught up with, in order.
+        start_date: of the first batch, with its time zone; all later batches are processed, in order.
         input: path or glob of a batch's raw logs, with strftime's codes for the start of its interval, in UTC.
         mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         tracking_id: of the event tracker.
-        schedule: cron expression or preset, in UTC; a batch is what lies between two of its moments.
+        schedule: cron expression or preset, in UTC; a batch lies between two of its moments.
         home: folder or URI that holds `jobs/` and `dist/`.
         spark_conn_id: Airflow's connection to Spark.
-        max_rate: PutEvents calls a second; by default as many as `put_events` makes by itself.
-        max_dead_letter_share: how much of a batch the service may refuse for good before its delivery counts as failed.
+        max_rate: PutEvents calls a second; the default is that of `put_events`.
+        max_dead_letter_share: the share of a batch that the service may refuse for good before its delivery fails.
         region: None for the AWS default chain's.
         endpoint_url: None for the region's own.
         thresholds: path of the gate's thresholds; None for the defaults.
         on_gate_failure: `fail` or `warn`.
         allow_empty: whether a batch may have no events.
-        rekey: whether a delivered batch may be built anew with other eventIds, under which its events are sent again.
+        rekey: whether a delivered batch may be built again with other eventIds, so that its events are sent again.
         spark: Spark's configuration properties, as spark-submit takes them.
     """
 
@@ -79,15 +79,15 @@ def read_settings(file: Path) -> DagSettings:
     """Read the file.
 
     Raises:
-        SettingsError: it is missing or not right; every fault is named.
+        SettingsError: it is missing or has mistakes; the message names every mistake.
     """
     try:
         given = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"{file} is missing: write into it {', '.join(_required())}") from None
-    except OSError as error:  # a folder, or a file of somebody else's
+        raise SettingsError(f"{file} is missing: create it with {', '.join(_required())}") from None
+    except OSError as error:  # a folder, or a file of another user
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # TOML's own, and UTF-8's
+    except ValueError as error:  # of TOML, or of UTF-8
         raise SettingsError(f"{file}: {error}") from None
     if faults := _faults(given):
         raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
@@ -104,20 +104,20 @@ def _faults(given: Mapping[str, Any]) -> list[str]:
     spark = _flattened(given["spark"]) if isinstance(given.get("spark"), dict) else {}
     below = [name for name in known if name in spark]
     missing = [f"{name} is missing" for name in _required() if name not in given and name not in below]
-    unknown = [f"{name} is no key; there are {', '.join(known)}" for name in given if name not in known]
+    unknown = [f"{name} is not a key; the keys are {', '.join(known)}" for name in given if name not in known]
     wrong = [fault for name in known if name in given and (fault := _fault(name, given[name]))]
     if "home" not in given and "home" not in below and not (_RELEASE / "jobs").is_dir():
-        missing.append("home is missing: this DAG is not in its release's folder, so say where jobs/ and dist/ are")
+        missing.append("home is missing, and this DAG is not in its release: set home to the folder of jobs/ and dist/")
     if below:
-        # TOML gives a table all that follows it.
-        missing.append(f"under [spark] stand the keys {', '.join(below)}: put them above it")
+        # TOML adds all following keys to a table.
+        missing.append(f"below [spark] are the keys {', '.join(below)}: move them above it")
     properties = [fault for name in spark if name not in below and (fault := _property_fault(name, spark[name]))]
     return [*missing, *unknown, *wrong, *properties]
 
 
 def _fault(name: str, value: object) -> str | None:
     kinds = _KINDS.get(name, (str,))
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):  # a bool is an int to Python
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):  # a bool is an int in Python
         return f"{name} must be {_named(kinds)}"
     if isinstance(value, str) and not value.strip():
         return f"{name} must not be empty"
@@ -135,12 +135,12 @@ def _named(kinds: tuple[type, ...]) -> str:
 
 
 def _rate_fault(value: float) -> str | None:
-    """Refuse what the job would: also TOML's nan, which is neither more nor less than anything, and inf."""
-    return None if 0 < value <= MAX_CALLS else f"max_rate must be more than 0, and {MAX_CALLS:,} at the most"
+    """Refuse what the job would refuse: also TOML's nan, which no comparison finds, and inf."""
+    return None if 0 < value <= MAX_CALLS else f"max_rate must be more than 0 and at most {MAX_CALLS:,}"
 
 
 def _share_fault(value: float) -> str | None:
-    """Refuse what is no share, also TOML's nan."""
+    """Refuse what is not a share, also TOML's nan."""
     return None if 0 <= value <= 1 else "max_dead_letter_share must be from 0 to 1: 0.01 is 1 %"
 
 
@@ -154,7 +154,7 @@ def _schedule_fault(value: str) -> str | None:
 
 def _endpoint_fault(value: str) -> str | None:
     fits = re.match(r"https?://[^/]", value)
-    return None if fits else "endpoint_url must begin with http:// or https://, and go on with a host"
+    return None if fits else "endpoint_url must begin with http:// or https:// and a host"
 
 
 def _gate_fault(value: str) -> str | None:
@@ -168,17 +168,17 @@ _CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "endpoint_url": _endpoint_fault,
     "on_gate_failure": _gate_fault,
 }
-"""What else is looked at where the type is right."""
+"""Further checks of values that have the right type."""
 
 
 def _property_fault(name: str, value: object) -> str | None:
-    if not name.startswith("spark."):  # spark-submit would leave it out
-        return f"under [spark] stands {name}, but Spark's properties begin with spark."
+    if not name.startswith("spark."):  # spark-submit would ignore it
+        return f"[spark] has {name}, but Spark's properties begin with spark."
     return None if isinstance(value, (str, int, float)) else f"{name} must be a string, a number, true or false"
 
 
 def _flattened(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Take tables in tables, which TOML makes of dots outside of quotes, for the properties that they name.
+    """Turn nested tables, which TOML makes from dots outside quotes, into the properties that they name.
 
     Examples:
         >>> _flattened({"spark": {"ui": {"enabled": False}}, "spark.executor.memory": "4g"})
@@ -191,7 +191,7 @@ def _flattened(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _written(value: object) -> str:
-    """Write a value of TOML's as Spark reads it.
+    """Write a TOML value as Spark reads it.
 
     Examples:
         >>> _written(False), _written(4), _written("4g")
@@ -201,7 +201,7 @@ def _written(value: object) -> str:
 
 
 def _moment(day: date) -> datetime:
-    """Take a date for its midnight, and a time without an offset for UTC.
+    """Read a date as its midnight, and a time without an offset as UTC.
 
     Examples:
         >>> _moment(date(2024, 1, 2)).isoformat()

@@ -1,6 +1,6 @@
 """Raw clickstream logs to Amazon Personalize, a batch for each interval of the schedule: docs/airflow.md.
 
-`clickstream.toml`, beside this file, says which logs, how they become events, and where they go.
+`clickstream.toml`, beside this file, names the logs, their mapping, and where the events go.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARAMS = {
     "input": Param(settings.input, type="string", description="Raw logs; strftime's codes for the batch's start"),
     "mapping": Param(settings.mapping, type="string", description="Name or path of the mapping"),
     "lake": Param(settings.lake, type="string", description="Root of the tables"),
-    "tracking_id": Param(settings.tracking_id, type="string", description="The event tracker's"),
+    "tracking_id": Param(settings.tracking_id, type="string", description="Id of the event tracker"),
     "max_rate": Param(
         settings.max_rate,
         type="number",
@@ -42,30 +42,30 @@ PARAMS = {
         type="number",
         minimum=0,
         maximum=1,
-        description="Of a batch's events, how many the service may refuse for good: 0.01 is 1 %",
+        description="Share of a batch that the service may refuse for good: 0.01 is 1 %",
     ),
     "region": Param(settings.region, type=["null", "string"], description="AWS region, if not the default chain's"),
-    "endpoint_url": Param(settings.endpoint_url, type=["null", "string"], description="If not the region's own"),
-    "thresholds": Param(settings.thresholds, type=["null", "string"], description="The gate's, if not the defaults"),
-    "on_gate_failure": Param(settings.on_gate_failure, enum=["fail", "warn"], description="warn lets it pass"),
+    "endpoint_url": Param(settings.endpoint_url, type=["null", "string"], description="URL, if not the region's own"),
+    "thresholds": Param(settings.thresholds, type=["null", "string"], description="Path, if not the defaults"),
+    "on_gate_failure": Param(settings.on_gate_failure, enum=["fail", "warn"], description="warn lets the batch pass"),
     "allow_empty": Param(settings.allow_empty, type="boolean", description="The batch may have no events"),
     "rekey": Param(settings.rekey, type="boolean", description="Delivered events may be sent again under new ids"),
 }
-"""What may be set for a single run."""
+"""The settings that a single run may change."""
 
 
 def batch(run: DagRunProtocol) -> str:
-    """Name a run's batch after the start of its interval."""
+    """Return the label of a run's batch: the start of its interval."""
     return schedule.label(interval_of(run))
 
 
 def interval(run: DagRunProtocol) -> str:
-    """Write down the interval of a run's batch, as `build_events` takes it."""
+    """Return the interval of a run's batch, in the form of `build_events`."""
     return str(interval_of(run))
 
 
 def logs(run: DagRunProtocol, pattern: str) -> str:
-    """Fill in where a run's batch has its raw logs."""
+    """Return the path of the raw logs of a run's batch."""
     return interval_of(run).start.strftime(pattern)
 
 
@@ -73,38 +73,38 @@ def check(context: Context) -> None:
     """Refuse a run that would not do what its user meant.
 
     Raises:
-        AirflowFailException: it is from before `start_date`, where Airflow holds no run back for the one before it; or
-            it sets something that there is not, which Airflow lets pass; or its interval is none of the schedule's,
-            so that its batch would replace another's under the same label.
+        AirflowFailException: it is before `start_date`, where Airflow does not keep runs in order; or it sets an
+            unknown key, which Airflow accepts; or its interval does not belong to the schedule, so that its batch would
+            replace another with the same label.
     """
     run = context["dag_run"]
     if unknown := [name for name in run.conf or {} if name not in PARAMS]:
         raise AirflowFailException(f"--conf: there is no {', '.join(unknown)}; there are {', '.join(PARAMS)}")
     own = interval_of(run)
     if own.start < settings.start_date:
-        raise AirflowFailException("this batch is from before start_date: set that to the first batch of all")
+        raise AirflowFailException("this batch is before start_date: set start_date to the first batch")
     if not schedule.has(own):
         raise AirflowFailException(
-            f"this run's interval, {own}, is none of the schedule {settings.schedule!r}: it was set by hand, or the "
-            "schedule has changed since; give the run a date alone, or build the batch by spark-submit"
+            f"this run's interval, {own}, does not belong to the schedule {settings.schedule!r}: it was set by hand, "
+            "or the schedule has changed; give the run only a date, or build the batch with spark-submit"
         )
 
 
 with DAG(
     "clickstream_to_personalize",
-    description="Raw clickstream logs, validated and sent through PutEvents",
+    description="Raw clickstream logs, validated and sent with PutEvents",
     doc_md=__doc__,
-    # Airflow 3's own cron schedules have no intervals: `@daily` as a string would give a batch of no length.
+    # Airflow 3's own cron schedules have no intervals: `@daily` as a string would give a batch without length.
     schedule=CronDataIntervalTimetable(settings.schedule, timezone="UTC"),
     start_date=settings.start_date,
-    catchup=True,  # a batch that was not built while Airflow stood still is missing for good
-    # Runs wait for the one before them, task by task. More than one may be active: were it one, a run that waits would
-    # keep the failed one that it waits for from being started again.
+    catchup=True,  # otherwise a batch is never built if Airflow stood still at its time
+    # Runs wait for the one before them, task by task. With max_active_runs=1, a run that waits would prevent the failed
+    # run before it from starting again.
     max_active_runs=50,
     default_args={
-        # Sessions go on over the border of batches, so builds go in order; so do deliveries, each with the whole rate.
+        # Sessions continue in the next batch, so builds run in order; so do deliveries, each with the whole rate.
         "depends_on_past": True,
-        "max_active_tis_per_dag": 1,  # a backfill beside the schedule does not double the rate
+        "max_active_tis_per_dag": 1,  # so a backfill beside the schedule does not double the rate
         "pre_execute": check,
         "retries": 3,
         "retry_exponential_backoff": 2.0,
@@ -150,10 +150,10 @@ with DAG(
 
     @task(depends_on_past=False)
     def all_accepted(summary: dict[str, Any]) -> None:
-        """Be skipped, which is pink in the grid, where the service refused events for good: still a success."""
+        """Be skipped (pink in the grid) if the service refused events for good: the run is still a success."""
         if summary["exitCode"] == ExitCode.DEAD_LETTERS:
             refused = describe_dead_letters(summary)
-            logging.getLogger(__name__).warning("%s; they are in the lake's dead_letters, with its words", refused)
+            logging.getLogger(__name__).warning("%s; dead_letters has them, with the messages of the service", refused)
             raise AirflowSkipException(refused)
 
     build_events >> put_events

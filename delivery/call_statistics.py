@@ -1,4 +1,4 @@
-"""The calls of a task, counted."""
+"""Counts the calls of a task."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from delivery.responses import ResponseMeaning
 _SMOOTH: Final = 0.1
 """The weight of the newest call in the mean latency."""
 SLOTS: Final = 10
-"""Parts of a second by which it is counted when calls began."""
+"""Slots in a second: calls are counted by the slot in which they began."""
 _KEPT: Final = 5 * SLOTS
-"""Slots that are told; the driver hears of each long before it is forgotten."""
+"""Slots that a message holds; the driver gets each long before it is forgotten."""
 
 
 @dataclass(slots=True)
@@ -21,17 +21,17 @@ class CallStatistics:
     """What a task, or a delivery, has called so far.
 
     Attributes:
-        requests: requests for which a call was made, the parts of split ones each.
+        requests: requests for which a call was made; each part of a split request counts.
         attempts: calls, retries included.
         retried: how many of them repeated a call of the same request.
         ended: how many of them have ended.
         throttled: how many of them the service throttled.
-        answered: how many of them were answered at all, in whatever way.
+        answered: how many of them got any answer.
         acknowledged: how many of them the service acknowledged.
-        refused: how many of them the service refused for what they hold.
-        refusedInARow: how many of them it refused since it last acknowledged one.
-        latency: seconds, a moving mean over those that were answered.
-        begun: how many of them began in each of the last slots of Unix time, by the slot's number, `SLOTS` a second.
+        refused: how many of them the service refused because of their content.
+        refusedInARow: how many of them it has refused since its last acknowledgement.
+        latency: seconds, a moving mean over the answered calls.
+        begun: how many of them began in each of the last slots of Unix time, by slot number, `SLOTS` a second.
     """
 
     requests: int = 0
@@ -47,10 +47,10 @@ class CallStatistics:
     begun: dict[int, int] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        self.begun = {int(slot): count for slot, count in self.begun.items()}  # JSON has made texts of the numbers
+        self.begun = {int(slot): count for slot, count in self.begun.items()}  # JSON turns the keys into text
 
     def values(self) -> dict[str, Any]:
-        """Give its fields by their names. `asdict` would copy each number deeply, with every question."""
+        """Return the fields by name. `asdict` would make a deep copy of each number for every question."""
         return {**{one.name: getattr(self, one.name) for one in fields(self)}, "begun": dict(self.begun)}
 
     def begin(self, *, again: bool, at: float) -> None:
@@ -84,7 +84,7 @@ class CallStatistics:
             self.latency += (seconds - self.latency) * (_SMOOTH if self.answered > 1 else 1.0)
 
     def add(self, other: CallStatistics) -> None:
-        """Add another's counts; the latency, the refusals in a row, and when calls began, stay one's own."""
+        """Add the counts of another task. Latency, refusals in a row and begin times do not change."""
         self.requests += other.requests
         self.attempts += other.attempts
         self.retried += other.retried

@@ -1,4 +1,4 @@
-"""Which requests have ended: 8 bytes each, told piece by piece by the driver, looked up by the tasks."""
+"""Which requests have ended: 8 bytes each. The driver sends them in pieces, and the tasks look them up."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from collections.abc import Iterable
 from typing import Final
 
 _PIECE: Final = 16_384
-"""Keys that are told at once: 175 KB."""
+"""Keys in one message: 175 KB."""
 _LONGEST_RUN: Final = 16 * _PIECE
-"""Keys that are sorted at once, in some hundredths of a second: the event loop waits for it."""
+"""Keys that are sorted at once, in a few hundredths of a second, while the event loop waits."""
 
 
 class EndedRequestLog:
-    """Which requests of a part have ended, in the order in which they did, in 8 bytes each: the list only grows.
+    """The ended requests of a part, in the order of their end, 8 bytes each. The list only grows.
 
-    Where a part of a split request has ended, so are the wholes that it belongs to noted as begun, each by a key of its
-    own.
+    If a part of a split request has ended, the requests that it belongs to are noted as begun, each with its own key.
 
     Attributes:
-        keys: of all that have ended, in this order.
+        keys: of all ended requests, in this order.
     """
 
     def __init__(self) -> None:
@@ -32,22 +31,22 @@ class EndedRequestLog:
         return len(self.keys)
 
     def add(self, requestId: str) -> None:
-        """Note one."""
+        """Add an ended request."""
         self.keys.append(request_key(requestId))
         self.keys.extend(map(_begun, _above(requestId)))
 
     def piece(self, start: int) -> tuple[str, int]:
-        """Write some for a message, from a place in the list on; both ends' machines are of one byte order.
+        """Write a piece for a message, from a position in the list. Both machines must have the same byte order.
 
         Returns:
-            What to write, and the place where the next piece starts.
+            The piece, and the position where the next piece starts.
         """
         keys = self.keys[start : start + _PIECE]
         return b64encode(keys.tobytes()).decode(), start + len(keys)
 
 
 def request_key(requestId: str) -> int:
-    """64 bits that stand for a request or a part of one: an id is a SHA-256 in hexadecimal, a part's has its path too.
+    """64 bits for a request or a part of one. An id is a SHA-256 in hexadecimal; the id of a part has its path too.
 
     Examples:
         >>> request_key("00000000000000ff" + "e" * 48)
@@ -57,10 +56,10 @@ def request_key(requestId: str) -> int:
 
 
 class EndedRequestSet:
-    """What a task is not to send: requests that have ended. It grows piece by piece, and takes 8 bytes a request.
+    """The ended requests, which a task must not send. It grows piece by piece, and takes 8 bytes a request.
 
     Args:
-        requestIds: of those that have ended so far.
+        requestIds: of the requests that have ended so far.
 
     Examples:
         >>> done = EndedRequestSet(["00000000000000ff" + "e" * 48, "1" * 64 + ".2"])
@@ -75,10 +74,10 @@ class EndedRequestSet:
         for each in requestIds:
             ended.add(each)
         self._runs = [array("Q", sorted(ended.keys))] if ended.keys else []
-        """Each is sorted, and longer than the next or as long as a run may be."""
+        """Each run is sorted, and longer than the next one or of maximum length."""
 
     def add(self, piece: str) -> None:
-        """Take in what Ended wrote for a message."""
+        """Add the piece of a message."""
         run = array("Q")
         run.frombytes(b64decode(piece))
         while self._runs and len(self._runs[-1]) <= len(run) <= _LONGEST_RUN - len(self._runs[-1]):
@@ -86,7 +85,7 @@ class EndedRequestSet:
         self._runs.append(array("Q", sorted(run)))
 
     def has(self, requestId: str) -> bool:
-        """Whether this very request, or part, has ended."""
+        """Whether exactly this request, or part, has ended."""
         return self._holds(request_key(requestId))
 
     def has_part_of(self, requestId: str) -> bool:
@@ -103,11 +102,11 @@ def _hash(text: str) -> int:
 
 
 def _begun(requestId: str) -> int:
-    """The key of a request of which a part has ended."""
+    """The key of a request with an ended part."""
     return _hash(f"{requestId}.")
 
 
 def _above(part: str) -> list[str]:
-    """Name the wholes that a part belongs to: `a.1.2` to `a.1` and `a`."""
+    """Name the requests that a part belongs to: for `a.1.2`, `a.1` and `a`."""
     pieces = part.split(".")
     return [".".join(pieces[:count]) for count in range(1, len(pieces))]

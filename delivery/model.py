@@ -1,4 +1,4 @@
-"""What goes through delivery: requests in, outcomes out."""
+"""Requests and outcomes: the data of a delivery."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Final, Literal
 
 Status = Literal["delivered", "refused"]
 OutcomeRow = dict[str, Any]
-"""An outcome as it travels: the columns of a receipt, and errorMessage."""
+"""An outcome in messages: the columns of a receipt, and errorMessage."""
 
 UNANSWERED: Final = "unanswered"
-"""The errorCode of a dead letter that the service never answered, while it answered others."""
+"""The errorCode of an event that the service never answered, while it answered others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One PutEvents call to be: 1 to 10 events of one userId and sessionId.
+    """The content of one PutEvents call: 1 to 10 events of one userId and sessionId.
 
     Attributes:
-        requestId: the same on every run.
+        requestId: the same in every run.
         userId: None for an anonymous visitor.
         sessionId: 1 to 256 characters.
-        eventIds: the events' ids, in order.
+        eventIds: the ids of the events, in order.
         events: each event as the JSON of a member of `eventList`, in the same order.
     """
 
@@ -41,7 +41,7 @@ class Request:
     def single_out(self) -> tuple[Request, list[Request]]:
         """Split a request of several events into one of a single event and parts of the others.
 
-        The id decides which event it is: were it always the first, one that sessions begin with could not be avoided.
+        The id decides which event it is. If it were always the first, it would always be one that begins sessions.
         """
         path, single, rest = zlib.crc32(self.requestId.encode()), self, []
         while len(single.events) > 1:
@@ -61,12 +61,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What one call came back with.
+    """The answer of one call.
 
     Attributes:
-        httpStatus: None where the connection failed before an answer.
-        errorCode: None on success; else the service's code, or the name of the connection fault.
-        errorMessage: the service's words; may quote values, so it goes to tables, never to a log.
+        httpStatus: None if the connection failed before an answer.
+        errorCode: None on success; otherwise the service's code, or the name of the connection fault.
+        errorMessage: the service's message; it may quote values, so it goes to tables, never to a log.
         awsRequestId: the service's own id for the call, if it gave one.
     """
 
@@ -78,14 +78,14 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended. One that has not ended in a run has none: the next run sends it.
+    """How a request ended. A request that has not ended in a run has no outcome, and the next run sends it.
 
     Attributes:
-        request: the request, or the part of it that a split left.
-        status: `delivered`, or `refused` for good; unanswered ones are refused, with a code of their own.
-        answer: the last call's.
-        attempts: calls made, retries included; the calls of a refused whole are its first part's.
-        startedAt: of the last call, aware.
+        request: the request, or a part of it after a split.
+        status: `delivered`, or `refused` for good; unanswered ones are refused, with their own code.
+        answer: of the last call.
+        attempts: calls made, retries included; the calls before a split count for the first part.
+        startedAt: of the last call, with its time zone.
         latencyMs: of the last call.
     """
 

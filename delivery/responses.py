@@ -1,4 +1,4 @@
-"""What each response means: the one table that says what is retried, what is refused and what stops the delivery."""
+"""What each response means: the one table of what is retried, what is refused and what stops the delivery."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from botocore.exceptions import (
 from delivery.model import Response
 
 NOT_REACHED: Final = "EndpointConnectionError"
-"""Refused, no route, no such name, or closed before TLS was agreed."""
+"""The connection was refused, or closed before TLS was agreed; or there is no route, or no such name."""
 NOT_REACHED_IN_TIME: Final = "ConnectTimeoutError"
 NOT_TRUSTED: Final = "SSLError"
 """The certificate is not valid, or TLS cannot be agreed."""
 NOT_LET_THROUGH: Final = "ProxyConnectionError"
-"""The proxy is not there, or refuses."""
+"""The proxy cannot be reached, or refuses."""
 UNREACHABLE: Final = frozenset({NOT_REACHED, NOT_REACHED_IN_TIME, NOT_TRUSTED, NOT_LET_THROUGH})
-"""Nothing of the call was sent; of any other fault nobody knows whether the service had the call."""
+"""Faults before anything was sent. After any other fault the service may have got the call."""
 
 CLOSED: Final = "ConnectionClosedError"
 """Closed or reset before the answer was whole."""
 NOT_ANSWERED_IN_TIME: Final = "ReadTimeoutError"
 BAD_ANSWER: Final = "BadAnswer"
-"""What came is not HTTP, or larger than any answer of the service."""
+"""The answer is not HTTP, or larger than any answer of the service."""
 NO_ANSWER: Final = UNREACHABLE | {CLOSED, NOT_ANSWERED_IN_TIME, BAD_ANSWER}
-"""All of them: where no call ever had an answer, the endpoint may be wrong."""
+"""All faults without an answer: if no call was ever answered, the endpoint may be wrong."""
 
 NOT_THE_SERVICE: Final = "NotTheService"
-"""Whoever answers is somebody else, e.g. a web server at an endpoint's wrong port."""
+"""Another server answers, e.g. a web server at a wrong port."""
 
 
 class NoResponseError(Exception):
     """A call that ended without an answer.
 
     Attributes:
-        code: one of this module's names.
+        code: a name of this module.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -52,7 +52,7 @@ class NoResponseError(Exception):
 
 
 class SourceSilentError(Exception):
-    """The source of the credentials in use gave none when it was asked again: it is down, or asked too often."""
+    """The source of the credentials gave none when asked again: it is down, or throttles."""
 
 
 class ResponseMeaning(Enum):
@@ -60,11 +60,11 @@ class ResponseMeaning(Enum):
 
     DELIVERED = "the events are acknowledged"
     THROTTLED = "the quota is used up: back off and call again"
-    FAULT = "the service or the way to it failed: back off and call again"
-    REFUSED = "the request is not valid: alone it goes to dead_letters, with others it is split"
+    FAULT = "the service or the network failed: back off and call again"
+    REFUSED = "the request is not valid: a single event goes to dead_letters, several are split"
     EXPIRED = "the credentials are too old: find new ones and call again"
-    UNREACHABLE = "nobody is there to call: call again, unless nobody ever was"
-    STOP = "no request can succeed until somebody mends the set-up"
+    UNREACHABLE = "nobody answers: call again, unless nobody ever answered"
+    STOP = "no request can succeed until somebody corrects the configuration"
 
 
 _BY_CODE: Final = {
@@ -103,7 +103,7 @@ _BY_CODE: Final = {
     **dict.fromkeys(UNREACHABLE, ResponseMeaning.UNREACHABLE),
 }
 _NEVER: Final = frozenset({501, 505})
-"""Whoever answers so knows neither the method nor the protocol: it is not the service, and will not be."""
+"""A server with these answers knows neither the method nor the protocol, so it is not the service."""
 _MAY_PASS: Final = (
     CredentialRetrievalError,
     HTTPClientError,
@@ -112,13 +112,13 @@ _MAY_PASS: Final = (
     TokenRetrievalError,
     botocore.exceptions.ConnectionError,
 )
-"""boto3's own errors that may pass without anybody's doing, e.g. a metadata service that does not answer."""
+"""boto3's own temporary errors, e.g. a metadata service that does not answer."""
 _SET_UP: Final = frozenset(
     name
     for name, error in vars(botocore.exceptions).items()
     if isinstance(error, type) and issubclass(error, BotoCoreError) and not issubclass(error, _MAY_PASS)
 )
-"""The names of all its others: before anything is sent, they are about the set-up."""
+"""The names of all its other errors: before anything is sent, they are about the configuration."""
 
 
 def interpret_response(answer: Response) -> ResponseMeaning:
@@ -134,7 +134,7 @@ def interpret_response(answer: Response) -> ResponseMeaning:
     """
     if answer.errorCode is None:
         return ResponseMeaning.DELIVERED
-    has_code = not answer.errorCode.isdigit()  # boto3 gives the status for a code where the answer names none
+    has_code = not answer.errorCode.isdigit()  # boto3 uses the status as the code if the answer has none
     if answer.httpStatus is None and answer.errorCode in _SET_UP:
         return ResponseMeaning.STOP
     return _BY_CODE.get(answer.errorCode) or _by_status(answer.httpStatus, has_code)
@@ -147,5 +147,5 @@ def _by_status(status: int | None, has_code: bool) -> ResponseMeaning:
         return ResponseMeaning.FAULT
     if status == 429:
         return ResponseMeaning.THROTTLED
-    # Only these can be about what a request holds. A redirect, a proxy's 407 or a nameless 400 refuses no event.
+    # Only these can be about the content of a request. A redirect, a proxy's 407 or a 400 without a code cannot.
     return ResponseMeaning.REFUSED if status == 413 or (status == 400 and has_code) else ResponseMeaning.STOP

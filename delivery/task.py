@@ -1,4 +1,4 @@
-"""One attempt at one partition: Arrow batches of requests in, sent by an event loop in a thread of its own."""
+"""One attempt at one partition: it gets Arrow batches of requests, and an event loop in its own thread sends them."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from delivery.sender.sender import Sender
 
 _MICROSECONDS: Final = 1_000_000
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine is suspended: a lease ends meanwhile. Linux names it so; macOS's monotonic one does so."""
+"""Continues while the machine is suspended, so a lease ends meanwhile. On macOS the monotonic clock does so."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskConfig:
-    """What every task of a delivery goes by. Pickled to the executors: it holds plain values only.
+    """The configuration of every task of a delivery. It is pickled to the executors, so it has plain values only.
 
     Attributes:
         service: where requests go.
         address: of the driver.
-        max_in_flight: calls under way at once, at the most, in each task.
+        max_in_flight: the maximum number of calls in flight in each task.
         retry: when to call again.
     """
 
@@ -53,10 +53,10 @@ class TaskConfig:
 
 @dataclass(frozen=True, slots=True)
 class UnreportedOutcomes:
-    """Outcomes that the driver has not said to have.
+    """Outcomes that the driver has not confirmed.
 
     Attributes:
-        attempt: whose they are.
+        attempt: the attempt that made them.
         rows: each with its number.
     """
 
@@ -65,15 +65,15 @@ class UnreportedOutcomes:
 
 
 def deliver(task_config: TaskConfig, part: int, pieces: Iterable[list[Request]]) -> UnreportedOutcomes:
-    """Send a part's requests; return when they have ended, or when the delivery is to end.
+    """Send the requests of a part; return when they have ended, or when the delivery must end.
 
     Args:
         task_config: of the delivery.
-        part: the part's number.
+        part: the number of the part.
         pieces: its requests, some at a time, always in the same order.
 
     Raises:
-        DriverNotReachedError: the driver was never reached; nothing was sent.
+        DriverNotReachedError: the driver was never reached, and nothing was sent.
     """
     attempt = TaskAttempt(uuid.uuid4().hex, part)
     started: Future[RequestBuffer] = Future()
@@ -88,7 +88,7 @@ def deliver(task_config: TaskConfig, part: int, pieces: Iterable[list[Request]])
             _read(pieces, buffer)
             return UnreportedOutcomes(attempt.name, tuple(work.result()))
         except BaseException:
-            buffer.fail()  # leaving the pool waits for its thread: it is not to go on sending
+            buffer.fail()  # leaving the pool waits for its thread, which must not continue to send
             raise
 
 
@@ -124,7 +124,7 @@ async def _send(
         if not sending.done():
             sending.cancel()
             await asyncio.wait([sending])
-            holding.result()  # it raises: the line does not end before the sending, unless it never was
+            holding.result()  # it raises: the connection ends before the sending only if it never existed
         line.leave(complete=not rate_lease.stopped)
         await holding
         sending.result()
@@ -134,7 +134,7 @@ async def _send(
 
 
 def row(outcome: Outcome) -> OutcomeRow:
-    """Write an outcome as it travels: a receipt's columns, startedAt in microseconds of Unix time, and errorMessage."""
+    """Write an outcome for a message: the columns of a receipt, startedAt as Unix microseconds, and errorMessage."""
     request, answer = outcome.request, outcome.answer
     return {
         "requestId": request.requestId,
@@ -153,20 +153,20 @@ def row(outcome: Outcome) -> OutcomeRow:
 
 
 def _seconds() -> float:
-    """Tell the time that leases are counted by."""
+    """Return the time that leases are counted by."""
     return time.clock_gettime(_CLOCK)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
-    """Do something in a loop, from another thread; one that has ended needs nothing more."""
+    """Call a function in a loop, from another thread; a loop that has ended needs nothing."""
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(work)
 
 
 UNREPORTED_SCHEMA: Final = pa.schema([("attempt", pa.string()), ("number", pa.int64()), ("outcome", pa.string())])
-"""What a task gives back: outcomes, as JSON, that the channel did not bring to the driver. Usually none."""
+"""The output of a task: outcomes, as JSON, that the channel did not bring to the driver. Usually none."""
 _PIECE: Final = 50
-"""Rows that are read at once: the event loop waits for the interpreter so long."""
+"""Rows that are read at once: meanwhile the event loop waits for the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +180,12 @@ class TaskDelivery:
     task_config: TaskConfig
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Send what the batches hold: part (one and the same), requestId, userId, sessionId, eventIds, events, ended.
+        """Send the requests of the batches.
+
+        Their columns are part (always the same), requestId, userId, sessionId, eventIds, events, ended.
 
         Raises:
-            DriverNotReachedError: the driver was never reached; nothing was sent.
+            DriverNotReachedError: the driver was never reached, and nothing was sent.
         """
         filled = (batch for batch in batches if batch.num_rows)
         first = next(filled, None)
@@ -193,14 +195,14 @@ class TaskDelivery:
 
 
 def pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[list[Request]]:
-    """Read batches' rows as requests, some at a time; of one that was split before, the parts that have not ended."""
+    """Read the rows of batches as requests, some at a time; of a split request, the parts that have not ended."""
     for batch in batches:
         for start in range(0, batch.num_rows, _PIECE):
             yield [request for row in batch.slice(start, _PIECE).to_pylist() for request in _requests(row)]
 
 
 def unreported_outcomes(what: UnreportedOutcomes) -> Iterator[pa.RecordBatch]:
-    """Write what the driver does not know as rows of `UNREPORTED_SCHEMA`."""
+    """Write outcomes that the driver does not have as rows of `UNREPORTED_SCHEMA`."""
     rows = [{"attempt": what.attempt, "number": number, "outcome": json.dumps(row)} for number, row in what.rows]
     if rows:
         yield pa.RecordBatch.from_pylist(rows, schema=UNREPORTED_SCHEMA)
@@ -213,7 +215,7 @@ def _requests(row: dict[str, Any]) -> list[Request]:
 
 
 def unfinished_parts(request: Request, done: EndedRequestSet) -> Iterator[Request]:
-    """Give a request, or the parts of it that have not ended."""
+    """Return a request, or its parts that have not ended."""
     if done.has_part_of(request.requestId):
         for half in request.halves():
             yield from unfinished_parts(half, done)

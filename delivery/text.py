@@ -1,4 +1,4 @@
-"""Text of the service and of other outsiders: safe to store and to print, and without what it quotes of a request."""
+"""Text from outside: made safe to store and to print, and without values of a request."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _SPACES: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _UNSAFE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-"""Control characters steer a terminal, marks of direction turn a line around, half a surrogate pair is no UTF-8."""
+"""Control characters change a terminal, direction marks reverse a line, half a surrogate pair is not UTF-8."""
 
 
 def sanitize(text: str, longest: int) -> str:
-    """Replace what cannot be stored or printed as it is, and cut off what is too much.
+    """Replace characters that cannot be stored or printed, and cut a text that is too long.
 
     Args:
         text: from outside.
-        longest: characters that are kept at the most.
+        longest: the maximum number of characters.
 
     Examples:
         >>> sanitize("half a pair: \\ud83d,\\na colour: \\x1b[31m", 100)
@@ -36,12 +36,12 @@ def sanitize(text: str, longest: int) -> str:
 
 _HIDDEN: Final = "…"
 _LONGEST: Final = 300
-"""Characters of the service's words that are kept."""
+"""Characters that are kept of the service's message."""
 _QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*"|\[[^\]]*\]""")
 _PLACE: Final = re.compile(r"""(['"]?)([A-Za-z]+(?:\.(?:[A-Za-z]+|\d{1,2}))*)\1""")
 """A path into the request, quoted or not, e.g. `'eventList.1.member.itemId'`."""
 _CLOSING: Final = "),.:;!?"
-"""Punctuation behind a word."""
+"""Punctuation after a word."""
 _LIMIT: Final = re.compile(r"\d{1,5}")
 _BEFORE_LIMIT: Final = frozenset(["exceed", "exceeds", "least", "maximum", "minimum", "most", "of", "than", "to"])
 FIELDS: Final = frozenset(
@@ -84,13 +84,13 @@ type types unable unexpected unique unknown unsupported until update updated use
 validate validation value values was we were when where which while will with within without wrong you your
 """
 _WORDS: Final = frozenset(_SENTENCES.split())
-"""Words of which the service's sentences are made. Whatever is none of them may be somebody's, in whatever spelling."""
+"""Words of the service's own sentences. Any other word may be a value of the request, in any spelling."""
 
 
 def redact(message: str | None, request: Request) -> str | None:
-    """Keep of the service's words what is certainly its own: known words, names of fields, limits.
+    """Keep only words that are certainly the service's own: known words, names of fields, limits.
 
-    A service may spell a value otherwise, escape it or cut it off, so values cannot be searched for alone.
+    A service may spell, escape or cut a value differently, so a search for the values is not enough.
 
     Examples:
         >>> request = Request("r", "ann", "s-1", ("e-1",), ('{"eventType": "view", "itemId": "shoe 7"}',))
@@ -101,7 +101,7 @@ def redact(message: str | None, request: Request) -> str | None:
     """
     if message is None:
         return None
-    # A request may hold a thousand values, and the event loop waits: most are not in the words at all.
+    # A request may have a thousand values, and the event loop waits: most do not occur in the message.
     folded = message.casefold()
     values = {value for value in _values(request) if value and value not in FIELDS and value.casefold() in folded}
     hidden = message
@@ -121,7 +121,7 @@ def _hide(quoted: re.Match[str]) -> str:
 
 
 def _keep(token: str, before: str) -> str:
-    """Return what stands between two blanks if all of it is known."""
+    """Return a word between two blanks if all of it is known."""
     after = token.lstrip("(")
     core = after.rstrip(_CLOSING)
     if not core:
@@ -161,9 +161,9 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _parsed(text: str) -> Iterator[str]:
-    """Give the values of properties, which travel as JSON in a string."""
+    """Return the values of properties, which are JSON in a string."""
     if text.startswith("{"):
         try:
             yield from _leaves(json.loads(text))
-        except (ValueError, RecursionError):  # no JSON after all, or nested to annoy
+        except (ValueError, RecursionError):  # not JSON, or nested too deep
             return

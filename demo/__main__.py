@@ -71,20 +71,20 @@ def _verdict(rows: Sequence[funnel.FunnelRow], expected: ExpectedCounts, receive
         more = f", the first {_TOLD} of them above" if len(differences) > _TOLD else ""
         print(f"demo: FAILED: {len(differences):,} differences{more}")
         return 1
-    told = f"{received.event_ids:,} of {len(expected.events):,} event ids received, once each"
+    told = f"{received.event_ids:,} of {len(expected.events):,} event ids received, none twice"
     print(f"demo: every event accounted for ({told}) in {seconds:.0f} s")
     return 0
 
 
 @contextmanager
 def _step(what: str) -> Iterator[None]:
-    """Tell what is being done, and how long it took."""
+    """Print what is being done, and how long it took."""
     print(f"{what:<62}", end="", flush=True)
     started = time.perf_counter()
     try:
         yield
     except BaseException:
-        print(flush=True)  # what went wrong goes on a line of its own
+        print(flush=True)  # the error gets its own line
         raise
     print(f"{time.perf_counter() - started:6.1f} s", flush=True)
 
@@ -103,7 +103,7 @@ def _at_least(fewest: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be {fewest:,} or more")
         return number
 
-    parse.__name__ = "number"  # what argparse calls it in its message
+    parse.__name__ = "number"  # the name in argparse's message
     return parse
 
 
@@ -112,7 +112,7 @@ def _leave(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    # Leave by way of an exception, so that the emulator is stopped on the way out.
+    # Leave by an exception, so that the emulator is stopped.
     signal.signal(signal.SIGTERM, _leave)
     # A terminal that has no check mark gets a question mark, not a stack trace.
     if isinstance(sys.stdout, TextIOWrapper):

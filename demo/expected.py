@@ -1,4 +1,4 @@
-"""What the writer of the log knows must come out: reckoned in plain Python, by the documentation alone."""
+"""The results that the writer of the log expects: computed in plain Python, from the documentation alone."""
 
 import json
 from collections import Counter
@@ -15,16 +15,16 @@ EVENTS_A_REQUEST = 10
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCounts:
-    """What must come of a log.
+    """The expected results of a log.
 
     Attributes:
         read: lines.
-        filtered: lines that are no interactions.
+        filtered: lines that are not interactions.
         quarantined: records refused.
-        reasons: of these, how many bear each reason code; one may bear several.
-        duplicates: records whose event was there already.
-        events: what was done, by event id.
-        sessions: the session of each event, by event id: the client's own id, or our name for one cut.
+        reasons: how many of these have each reason code; one record can have several.
+        duplicates: records that repeat an event.
+        events: the hits, by event id.
+        sessions: the session of each event, by event id: the client's own id, or our name for a derived one.
     """
 
     read: int
@@ -42,12 +42,12 @@ class ExpectedCounts:
 
     @property
     def users(self) -> int:
-        """Accounts that at least one event is of."""
+        """Accounts with at least one event."""
         return len({hit.user for hit in self.events.values()} - {None})
 
     @property
     def requests(self) -> int:
-        """The fewest calls that can carry the events: one user, one session and at most ten events each."""
+        """The fewest calls for the events: each has one user, one session and at most ten events."""
         groups = Counter((hit.user, self.sessions[event_id]) for event_id, hit in self.events.items())
         return sum(-(-size // EVENTS_A_REQUEST) for size in groups.values())
 
@@ -64,7 +64,7 @@ class EventTally:
         self._events: dict[str, Hit] = {}
 
     def filter(self) -> None:
-        """Count a line that is no interaction."""
+        """Count a line that is not an interaction."""
         self._filtered += 1
 
     def refuse(self, reasons: Iterable[str]) -> None:
@@ -73,13 +73,13 @@ class EventTally:
         self._reasons.update(reasons)
 
     def accept(self, hit: Hit) -> None:
-        """Count a sound record: an event, or a duplicate of one."""
+        """Count a valid record: an event, or a duplicate of one."""
         event_id = hit.event_id or derived_id(hit)
         self._duplicates += event_id in self._events
         self._events[event_id] = hit
 
     def expected(self) -> ExpectedCounts:
-        """Tell what must come of the lines counted."""
+        """Return the expected results of the counted lines."""
         return ExpectedCounts(
             read=self._filtered + self._quarantined + self._duplicates + len(self._events),
             filtered=self._filtered,
@@ -92,7 +92,7 @@ class EventTally:
 
 
 def cut_sessions(events: Mapping[str, Hit]) -> dict[str, str]:
-    """Name the session of each event: the client's own, or cut at long pauses by visitor, else by user."""
+    """Name the session of each event: the client's own, or cut at long pauses, by visitor or else by user."""
     own = {event_id: hit.session for event_id, hit in events.items() if hit.session}
     others = ((event_id, hit) for event_id, hit in events.items() if not hit.session)
     timeline = sorted((hit.visitor or hit.user or "", hit.at, event_id) for event_id, hit in others)
@@ -104,7 +104,7 @@ def cut_sessions(events: Mapping[str, Hit]) -> dict[str, str]:
 
 
 def derived_id(hit: Hit) -> str:
-    """Derive the id of an event that bears none: SHA-256 over its parts, each with its name and length."""
+    """Derive the id of an event that has none: SHA-256 over its parts, each with its name and length."""
     parts = {
         "visitorId": hit.visitor,
         "userId": hit.user,

@@ -1,4 +1,4 @@
-"""What goes wrong on a record's way into the log, and the reasons for which it must be refused."""
+"""Faults of records in the log, and the reasons for which they must be refused."""
 
 import json
 from collections.abc import Callable
@@ -15,9 +15,9 @@ class LogFault:
     """One way to spoil a record.
 
     Attributes:
-        share: the share of all records that suffer it.
-        reasons: the reason codes that its row in quarantine bears.
-        write: makes the line in the log out of a sound record.
+        share: the share of all records with this fault.
+        reasons: the reason codes of its row in quarantine.
+        write: makes the line of the log from a valid record.
     """
 
     share: float
@@ -31,7 +31,7 @@ def to_line(raw: Raw) -> str:
 
 
 def _fault(share: float, *changes_by_reason: tuple[str, Change]) -> LogFault:
-    """Spoil a record by each of the changes, for which it is refused with each of the reasons."""
+    """Spoil a record with all changes, so that it is refused with all reasons."""
 
     def write(raw: Raw, rng: Random) -> str:
         for _, change in changes_by_reason:
@@ -42,7 +42,7 @@ def _fault(share: float, *changes_by_reason: tuple[str, Change]) -> LogFault:
 
 
 def _torn(raw: Raw, rng: Random) -> str:
-    """The collector died while it wrote: the line's end is lost, of some lines the last brace alone."""
+    """The collector died while it wrote: the end of the line is lost, sometimes only the last brace."""
     line = to_line(raw)
     return line[: rng.choice((len(line) - 1, rng.randrange(1, len(line))))]
 
@@ -123,7 +123,7 @@ FAULTS = (
     _fault(0.0003, ("recommendationId_too_long", _long_recommendation)),
     _fault(0.0005, ("impression_too_many", _whole_shelf)),
     _fault(0.0002, ("properties_too_long", _pasted_text)),
-    # Two faults at once: both reasons are told.
+    # Two faults at once give both reasons.
     _fault(0.0004, _NO_TYPE, _LONG_ITEM),
     _fault(0.0003, _NO_TIME, _NOBODY),
     _fault(0.0002, _LONG_USER, _LONG_ITEM),

@@ -1,4 +1,4 @@
-"""The way of the records as a table: what the jobs and the service counted, beside what had to come out."""
+"""The counts of the jobs and the service as a table, beside the expected ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class FunnelRow:
     Attributes:
         place: who counted.
         label: what was counted.
-        counted: how many; None if it was not told.
+        counted: how many; None if it was not reported.
         expected: how many there must be.
     """
 
@@ -29,7 +29,7 @@ class FunnelRow:
 
     @property
     def agrees(self) -> bool:
-        """Whether the count is what it must be."""
+        """Whether the count is as expected."""
         return self.counted == self.expected
 
 
@@ -60,7 +60,7 @@ def put_rows(expected: ExpectedCounts, summary: _Summary) -> list[FunnelRow]:
 
 
 def received_rows(expected: ExpectedCounts, received: Received) -> list[FunnelRow]:
-    """Check the numbers of what the service received."""
+    """Check the numbers that the service received."""
     events = len(expected.events)
     counts = (
         ("events", received.events, events),
@@ -73,19 +73,19 @@ def received_rows(expected: ExpectedCounts, received: Received) -> list[FunnelRo
 
 
 def table(rows: Sequence[FunnelRow]) -> Iterable[str]:
-    """Lay the rows out, aligned, under one heading a place."""
+    """Format the rows, aligned, under one heading for each place."""
     yield f"{'':38}{'counted':>12}{'expected':>12}"
     place = ""
     for row in rows:
         if row.place != place:
             place = row.place
             yield f"  {place}"
-        counted = "not told" if row.counted is None else f"{row.counted:,}"
+        counted = "missing" if row.counted is None else f"{row.counted:,}"
         yield f"    {row.label:<34}{counted:>12}{row.expected:>12,}  {'✓' if row.agrees else '✗ differs'}"
 
 
 def _reason_rows(expected: ExpectedCounts, summary: _Summary) -> list[FunnelRow]:
-    """One row a reason, the most frequent first; a record may bear several."""
+    """One row for each reason, the most frequent first; a record may have several."""
     counted: Mapping[str, int] = summary.get("reasons", {})
     wanted = {**dict.fromkeys(counted, 0), **expected.reasons}
     ranked = sorted(wanted.items(), key=lambda reason: (-reason[1], reason[0]))

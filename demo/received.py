@@ -11,7 +11,7 @@ from demo.expected import EVENTS_A_REQUEST, ExpectedCounts
 from demo.shop import Hit
 
 Wire = Mapping[str, Any]
-"""An event as the service got it, with the userId and sessionId of its request, and the request's id."""
+"""An event that the service received, with the userId, the sessionId and the id of its request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Received:
         requests: calls that brought them.
         sessions: different session ids.
         users: different user ids.
-        differences: what is not as it should be, a sentence each, in which no value is quoted.
+        differences: one sentence for each difference, without values.
     """
 
     events: int
@@ -69,19 +69,19 @@ class _Comparison:
             self.users.add(wire["userId"])
         hit = self._expected.events.get(event_id)
         if hit is None:
-            yield f"event {event_id} is none that was written"
+            yield f"event {event_id} was never written"
             return
         if fields := _differing(hit, wire):
             yield f"event {event_id} arrived with another {', '.join(fields)}"
         yield from self._misplaced(event_id, wire["sessionId"])
 
     def _misplaced(self, event_id: str, session_id: str) -> Iterator[str]:
-        """Tell whether session ids on the wire and sessions that we know of go together one to one."""
+        """Check that received session ids and known sessions correspond one to one."""
         name = self._expected.sessions[event_id]
         if self._session_names.setdefault(session_id, name) != name:
-            yield f"event {event_id} arrived in a session that is not its own"
+            yield f"event {event_id} arrived in a session that belongs to other events"
         elif self._session_ids.setdefault(name, session_id) != session_id:
-            yield f"event {event_id} arrived in another session than the events before it"
+            yield f"event {event_id} arrived in another session than the earlier events of its session"
 
 
 def _miscounted(expected: ExpectedCounts, arrivals: Counter[str]) -> Iterator[str]:
@@ -95,9 +95,9 @@ def _overfull(requests: Counter[str]) -> Iterator[str]:
 
 
 def _differing(hit: Hit, wire: Wire) -> list[str]:
-    """Name the fields in which an event differs from what was written."""
+    """Name the fields in which an event differs from the written one."""
     written, arrived = _written(hit), _arrived(wire)
-    # A session that was cut is compared by what is in it: the log's writer has no say in what it is called.
+    # A derived session is compared by its events, because the writer of the log does not know its id.
     names = written.keys() - (set() if hit.session else {"sessionId"})
     return sorted(name for name in names if written[name] != arrived[name])
 

@@ -1,4 +1,4 @@
-"""The processes of the demonstration: a local PutEvents service, and the two jobs by spark-submit."""
+"""The processes of the demo: a local PutEvents service, and the two jobs with spark-submit."""
 
 import json
 import os
@@ -17,12 +17,12 @@ _PROJECT = Path(__file__).resolve().parent.parent
 _READY = re.compile(r"^emulator ready on (http://\S+)$", re.MULTILINE)
 _READY_WITHIN = 30.0
 _DEAD_LETTERS = 4
-# Made up: nothing but the emulator knows them.
+# Invented: only the emulator accepts them.
 _ACCESS_KEY, _SECRET_KEY = "AKIDEMULATOR", "emulator-secret"
 
 
 class StepFailedError(Exception):
-    """A process did not do its part; the message says which, and what it last said."""
+    """A process failed; the message says which, and ends with its last output."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def emulator(folder: Path) -> Iterator[str]:
         folder: where `emulator.log` is written.
 
     Raises:
-        StepFailedError: it did not come up.
+        StepFailedError: it did not start.
     """
     log = folder / "emulator.log"
     keys = ["--access-key", _ACCESS_KEY, "--secret-key", _SECRET_KEY]
@@ -47,12 +47,12 @@ def emulator(folder: Path) -> Iterator[str]:
 
 
 def run_job(name: str, arguments: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Run a job by the spark-submit of this Python's environment, and return its run summary.
+    """Run a job with the spark-submit of this Python environment, and return its summary.
 
     Args:
         name: the job's script in jobs/, without its ending.
         arguments: its command line.
-        folder: where the job runs, and where what it says goes: `<name>.log`.
+        folder: where the job runs, and where its output goes: `<name>.log`.
 
     Raises:
         StepFailedError: it failed, or printed no summary.
@@ -62,9 +62,9 @@ def run_job(name: str, arguments: Sequence[str], folder: Path) -> dict[str, Any]
     command = [_spark_submit(), str(_PROJECT / "jobs" / f"{name}.py"), *arguments]
     with log.open("wb") as said:
         run = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=said, check=False)
-        # spark-submit gives on all that a Python program prints, its stack trace too, on its standard output.
+        # spark-submit prints all output of a Python program, its stack trace too, on its standard output.
         said.write(run.stdout)
-    # With events in dead_letters the job is done too: what is amiss is told by the comparison.
+    # With events in dead_letters the job has succeeded too: the comparison shows what is wrong.
     if run.returncode not in (0, _DEAD_LETTERS):
         ending = f"{name} ended with exit code {run.returncode}"
         raise StepFailedError(f"{ending}; the end of {log}:\n{_tail(log)}")
@@ -78,7 +78,7 @@ def received_events(url: str) -> Iterator[dict[str, Any]]:
 
 
 def job_environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Make a job's environment out of ours: this Python, its Spark, and no way to a real account."""
+    """Make the environment of a job: this Python, its Spark, and no access to a real account."""
     foreign = ("AWS_", "SPARK_HOME", "PYSPARK_")
     kept = {name: value for name, value in ours.items() if not name.startswith(foreign)}
     return {
@@ -90,14 +90,14 @@ def job_environment(ours: Mapping[str, str]) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # The emulator is on this machine, whatever proxy leads out of it.
+        # The emulator is on this machine, so no proxy is needed.
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
 
 
 def _spark_home() -> dict[str, str]:
-    """Say where Spark is: the script that spark-submit would look for it with fails in a path that holds a blank."""
+    """Return the home of Spark: spark-submit's own script for it fails in a path with a blank."""
     found = find_spec("pyspark")
     return {} if found is None or found.origin is None else {"SPARK_HOME": str(Path(found.origin).parent)}
 

@@ -1,4 +1,4 @@
-"""What happens in the shop: each visit is a walk from page to page, all of them told in order of time."""
+"""What happens in the shop: each visit is a walk from page to page, and all hits are in order of time."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from demo.visitors import Device, Visit, plan_visits
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One thing that a visitor did: the truth, however badly it gets written down.
+    """One action of a visitor: the true one, even if its record is wrong.
 
     Attributes:
         at: milliseconds since 1970.
         client: the program that reports it.
         event_id: the id that the client gave it.
-        kind: what was done.
-        visitor: the cookie's id.
-        user: the account, once logged in.
+        kind: the type of the action.
+        visitor: the id of the cookie.
+        user: the account, after the login.
         session: the client's own session.
-        item: what it was done to.
+        item: the item of the action.
         value: the price paid.
         shown: the items on the page.
         reco: the recommendation that chose them.
         campaign: what brought the visitor here.
-        properties: device, page and, of a search, the words searched for.
+        properties: device, page, and the words of a search.
     """
 
     at: int
@@ -46,7 +46,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Where a visitor is: what they did, to which item, and the items before their eyes."""
+    """The page of a visitor: their action, its item, and the items on the page."""
 
     kind: str
     item: str | None = None
@@ -54,7 +54,7 @@ class _Page:
     reco: str | None = None
 
 
-# What is done next, and how likely.
+# The next actions and their probabilities.
 _NEXT = {
     "arrive": {"browse": 5, "view": 4, "search": 1},
     "browse": {"browse": 3, "search": 1, "view": 6},
@@ -64,9 +64,9 @@ _NEXT = {
     "purchase": {"browse": 1},
 }
 _PAGES = {"browse": "home", "search": "results", "view": "item", "add_to_cart": "item", "purchase": "till"}
-# Quotes, accents and a character outside the Basic Multilingual Plane: lengths and escapes must hold for all.
+# Quotes, accents and a character outside the Basic Multilingual Plane, to test lengths and escapes.
 _QUERIES = ("running shoes", "café crème", '27" screen', "grün \\ blau", "noise cancelling 🎧", "пальто")
-# The id of one well-sold item is as long as ids may be: 256 characters.
+# The id of one popular item has the maximum length: 256 characters.
 _ITEMS = tuple(f"SKU-{n:05d}" if n != 40 else f"SKU-{n:0252d}" for n in range(4000))
 
 
@@ -85,7 +85,7 @@ def _walk(visit: Visit, rng: Random) -> Iterator[Hit]:
 
 
 def _turn(page: _Page, kind: str, rng: Random) -> _Page:
-    """Go on from `page` by doing `kind`."""
+    """Continue from `page` with the action `kind`."""
     if kind in ("browse", "search"):
         shown = tuple(dict.fromkeys(_popular_item(rng) for _ in range(rng.choice((4, 8, 25)))))
         return _Page(kind, shown=shown, reco=_recommendation(rng) if kind == "browse" else None)
@@ -93,7 +93,7 @@ def _turn(page: _Page, kind: str, rng: Random) -> _Page:
         return _Page(kind, rng.choice(page.shown), page.shown, page.reco)
     if kind == "view":
         return _Page(kind, _popular_item(rng))
-    return _Page(kind, page.item)  # what is put into the cart, and paid for, is what was looked at
+    return _Page(kind, page.item)  # the item in the cart, and the bought item, is the viewed one
 
 
 def _hit(visit: Visit, at: int, page: _Page, user: str | None, rng: Random) -> Hit:
@@ -123,7 +123,7 @@ def _pick(chances: Mapping[str, int], rng: Random) -> str:
 
 
 def _popular_item(rng: Random) -> str:
-    """Few items are much looked at, most hardly ever: a long tail over the catalogue."""
+    """A few items are viewed often, most rarely: a long tail over the catalogue."""
     return _ITEMS[int(rng.paretovariate(0.5)) % len(_ITEMS)]
 
 

@@ -1,4 +1,4 @@
-"""Who comes to the shop on the day, how often, and for how long."""
+"""The visitors of the day: who comes, how often, and for how long."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class Device:
     """A program that reports what visitors do.
 
     Attributes:
-        name: as in the record's `sdk`.
+        name: the `sdk` of its records.
         share: the share of visitors who use it.
         sends_id: whether it gives each event an id.
         has_cookie: whether it knows a visitor id.
-        has_sessions: whether it keeps sessions of its own.
+        has_sessions: whether it has its own sessions.
         needs_login: whether its visitors are always logged in.
         utc_offset: hours of the local time that it writes.
         nothing: what it writes for a value that it does not have; "absent" leaves the key out.
@@ -35,7 +35,7 @@ class Device:
 
 CLIENTS = (
     Device("web-4", 0.70, nothing=("absent", None)),
-    # The first tag ever shipped: concatenated strings, no ids. Somebody's pages still carry it.
+    # The oldest tag: concatenated strings, no ids. Some pages still use it.
     Device("tag-1", 0.12, sends_id=False, nothing=("undefined", "null", "", "NaN", " None ", "absent")),
     Device("app-2", 0.13, has_cookie=False, has_sessions=True, utc_offset=1),
     Device("tv-1", 0.05, has_cookie=False, needs_login=True, nothing=(None,)),
@@ -57,11 +57,11 @@ class Visit:
     """One stay in the shop.
 
     Attributes:
-        number: counts the visits, over all visitors.
-        visitor: whose it is.
+        number: counts the visits of all visitors.
+        visitor: the visitor.
         start: milliseconds since 1970.
         pauses: milliseconds before each hit; the first is 0.
-        login_step: the first hit of which the user is known; beyond the last, the visitor stays anonymous.
+        login_step: the first hit with a known user; after the last hit, the visitor stays anonymous.
         campaign: what brought the visitor here, if it is known.
     """
 
@@ -90,14 +90,14 @@ def _visitors(rng: Random) -> Iterator[Visitor]:
     for number in count(1):
         client = rng.choices(CLIENTS, shares)[0]
         device = "tv" if client.needs_login else rng.choice(("phone", "phone", "tablet", "desktop"))
-        # One visitor in ten uses an account that an earlier one uses too: a second device, a household.
+        # One visitor in ten shares an account with an earlier one: a second device, a household.
         account = number if rng.random() < 0.9 else rng.randint(1, number)
         has_account = client.needs_login or rng.random() < 0.6
         yield Visitor(number, client, device, f"u-{account:06d}" if has_account else None)
 
 
 def _visits_a_day(rng: Random) -> int:
-    """Most come once; a few come again and again (a long tail, cut at 40)."""
+    """Most come once, and a few come many times (a long tail, cut at 40)."""
     return min(int(rng.paretovariate(1.3)), 40)
 
 
@@ -113,7 +113,7 @@ def _visit(number: int, visitor: Visitor, returning: bool, most: int, rng: Rando
 
 
 def _pause(rng: Random) -> int:
-    """Half a minute as a rule; now and then a long break, some of them just at the session's limit."""
+    """Usually half a minute; sometimes a long pause, some of them exactly at the limit of a session."""
     dice = rng.random()
     if dice < 0.97:
         return min(int(rng.lognormvariate(10.2, 1.0)), SESSION_GAP // 2)

@@ -1,4 +1,4 @@
-"""The folder that the demonstration works in, and may empty."""
+"""The folder of the demo, which the demo may empty."""
 
 import shutil
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ _MARKER = ".clickstream-demo"
 
 
 class NotOursError(Exception):
-    """The folder holds what the demonstration did not put there."""
+    """The folder has files that the demo did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Workspace:
     """The places of one run.
 
     Attributes:
-        root: the folder itself, absolute; logs go there.
+        root: the absolute path of the folder; logs go there.
     """
 
     root: Path
@@ -36,13 +36,13 @@ def prepare(folder: Path) -> Workspace:
     """Make the folder, or empty it if it is from an earlier run.
 
     Raises:
-        NotOursError: there is something in it, and it is not from an earlier run.
+        NotOursError: it has files, and they are not from an earlier run.
     """
     root = folder.resolve()
     if not _may_be_emptied(root):
-        raise NotOursError(f"{folder} is not from an earlier run of the demo, so it stays: give another --dir")
+        raise NotOursError(f"{folder} has files that are not from an earlier run of the demo: choose another --dir")
     root.mkdir(parents=True, exist_ok=True)
-    # First of all, so that a run that is broken off can be followed by another.
+    # First, so that another run can follow an interrupted one.
     (root / _MARKER).touch()
     for entry in root.iterdir():
         if entry.is_dir() and not entry.is_symlink():

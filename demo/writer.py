@@ -1,4 +1,4 @@
-"""The raw log: what happened in the shop as its clients write it down, faults, repeats and all."""
+"""The raw log: what happened in the shop, as its clients write it, with faults and repeats."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,35 +16,35 @@ from demo.shop import Hit, hits
 
 FILES = 6
 FEWEST_RECORDS = 1000
-"""With fewer, not every kind of line would be among them."""
+"""With fewer records, some kinds of line would be missing."""
 
 
 class Plain(Enum):
-    """Lines in which nothing is wrong."""
+    """Lines without faults."""
 
     EVENT = "an event"
-    HEARTBEAT = "a sign of life, filtered by the mapping"
-    REPEAT = "an event that the collector was sent again"
+    HEARTBEAT = "a heartbeat, filtered by the mapping"
+    REPEAT = "an event that a client sent again"
     BLANK = "an empty line, left by log rotation"
 
 
 _SHARES = {Plain.HEARTBEAT: 0.05, Plain.REPEAT: 0.015, Plain.BLANK: 0.0001}
-# A client that got no answer sends the event again soon after: this many events later at most.
+# A client without an answer sends the event again soon: at most this many events later.
 _RESEND_WITHIN = 500
 
 
 def write_log(folder: Path, records: int, seed: int) -> ExpectedCounts:
-    """Write a day's raw records into `folder`, and tell what must become of them.
+    """Write the raw records of a day to `folder`, and return the expected results.
 
     Args:
-        folder: an existing, empty folder; one file a collector is written into it, all over the same hours.
+        folder: an existing, empty folder; each collector writes one file, all over the same hours.
         records: the number of lines, at least `FEWEST_RECORDS`.
         seed: the same seed gives the same files, byte for byte.
     """
     with ExitStack() as stack:
         names = [folder / f"collector-{number}.jsonl" for number in range(1, FILES + 1)]
         files = [stack.enter_context(name.open("w", encoding="utf-8", newline="\n")) for name in names]
-        # A stream of chance each: what happens in the shop does not hang on how it is written down.
+        # Separate random streams: what happens in the shop does not depend on how it is written.
         writer = _Writer(files, Random(f"{seed} lines"))
         plan = _plan(records, Random(f"{seed} plan"))
         needed = sum(line not in (Plain.REPEAT, Plain.BLANK) for line in plan)
@@ -53,7 +53,7 @@ def write_log(folder: Path, records: int, seed: int) -> ExpectedCounts:
 
 
 def _plan(records: int, rng: Random) -> list[Plain | LogFault]:
-    """Say of each line what it is to be: every kind in its exact number, at least once, in random order."""
+    """Plan the kind of each line: every kind in its exact number, at least once, in random order."""
     shares: list[tuple[Plain | LogFault, float]] = [
         *_SHARES.items(),
         *((fault, fault.share) for fault in FAULTS),
@@ -97,7 +97,7 @@ class _Writer:
         return to_line(self._raw(hit))
 
     def _raw(self, hit: Hit) -> Raw:
-        """Write a hit down as its client does; a value that it does not have, in one of the client's ways."""
+        """Write a hit as its client does; a missing value has one of the client's forms."""
         raw: Raw = {"at": _iso(hit.at, hit.client.utc_offset), "type": hit.kind, "sdk": hit.client.name}
         ids = {"id": hit.event_id, "visitor": hit.visitor, "user": hit.user, "session": hit.session}
         for key, value in {**ids, "item": hit.item, "reco": hit.reco}.items():

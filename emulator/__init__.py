@@ -1,11 +1,11 @@
 """A local Amazon Personalize PutEvents service for tests, demonstrations and benchmarks.
 
-Run it by `python -m emulator`, or within a test:
+Run it with `python -m emulator`, or in a test:
 
     with emulator.running(Settings(quota=100)) as server:
         client = boto3.client("personalize-events", endpoint_url=server.endpoint_url, ...)
 
-It needs nothing of the other packages: it judges by botocore's model of the service, not by our idea of it.
+It uses none of the other packages: it checks calls with botocore's model of the service, not with this project's code.
 """
 
 from emulator.faults import Faults, is_poison

@@ -16,13 +16,13 @@ from emulator.settings import EmulatorClock, EmulatorSettings
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve as the command line says, and return the exit status.
+    """Serve with the options of the command line, and return the exit status.
 
-    It is 0 when told to stop, and 2 if the address cannot be listened on or the parser is not installed.
+    It is 0 after a signal to stop, and 2 if the address cannot be listened on or the parser is not installed.
     """
     settings = parse_settings(arguments)
     if find_spec("httptools") is None:
-        sys.stderr.write("emulator: httptools is lacking: pip install 'clickstream-events[emulator]'\n")
+        sys.stderr.write("emulator: httptools is missing: pip install 'clickstream-events[emulator]'\n")
         return 2
     raise_file_limit()
     try:

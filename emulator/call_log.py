@@ -1,4 +1,4 @@
-"""What the emulator has received: counters, and every accepted request as it came."""
+"""What the emulator has received: counters, and every accepted request."""
 
 import itertools
 import json
@@ -9,8 +9,8 @@ from typing import Any
 from emulator.faults import InjectedFault
 from emulator.quota import SlidingSecond
 
-# Received at (Unix seconds), request id, body. A bare tuple: the garbage collector stops tracking it, so that
-# millions of them cost it nothing, and a body is parsed only when somebody asks for it.
+# Time of receipt (Unix seconds), request id, body. A plain tuple: the garbage collector stops tracking it, so
+# millions of them cost nothing. A body is parsed only when a client asks for the events.
 Accepted = tuple[float, str, bytes]
 
 
@@ -18,7 +18,7 @@ class CallLog:
     """Every request since the start or the last reset.
 
     Each call counts in exactly one of `accepted`, `throttled`, `refused` and the faults before accepting
-    (an error, RESET_BEFORE or HANG_BEFORE); `calls` is their sum. What was answered with an error and is no call
+    (an error, RESET_BEFORE or HANG_BEFORE); `calls` is their sum. A request that got an error and is not a call
     counts in `bad_requests`.
     """
 
@@ -37,7 +37,7 @@ class CallLog:
         self.last_call_at: float | None = None
 
     def arrive(self, now: float, steady: float) -> None:
-        """Count a call, whatever becomes of it; `now` is Unix time, `steady` never goes back, both in seconds."""
+        """Count a call with any result; `now` is Unix time, `steady` never goes back, both in seconds."""
         self.calls += 1
         self.arrivals.add(steady)
         self.arrivals_per_second[int(now)] += 1
@@ -47,7 +47,7 @@ class CallLog:
 
 
 def read_events(accepted: Iterable[Accepted], tracking_id: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield accepted events in order of arrival, each as it was received.
+    """Yield accepted events, unchanged, in order of arrival.
 
     Added to each are the request's trackingId, userId (if it had one) and sessionId, receivedAt (Unix time
     in seconds) and requestId. With `tracking_id`, only the events sent to it.
@@ -62,7 +62,7 @@ def read_events(accepted: Iterable[Accepted], tracking_id: str | None = None) ->
 
 
 class CallCounts:
-    """Counts over the accepted requests of a book, kept up to date piece by piece."""
+    """Counts over the accepted requests of a log, updated piece by piece."""
 
     def __init__(self) -> None:
         """Start with nothing counted."""
@@ -81,7 +81,7 @@ class CallCounts:
         return self._counted < len(accepted)
 
     def counts(self) -> dict[str, Any]:
-        """Return the part of the summary that is told from the events."""
+        """Return the part of the summary that comes from the events."""
         return {
             "events": self._events.total(),
             "distinctEventIds": sum(map(len, self._event_ids.values())),

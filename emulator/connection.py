@@ -16,14 +16,14 @@ from emulator.listener import listening, most_connections
 from emulator.messages import HttpReply, HttpRequest, Refusal, refuse, render_head
 from emulator.request_parser import RequestParser, new_request_id
 
-# How long a client that was refused in the midst of a request may go on sending. Closing at once would reset
+# How long a client may continue to send after a refusal during its request. Closing at once would reset
 # the connection, and the client might never see the answer.
 _LINGER_SECONDS = 2.0
 # How long a request may take from its first byte to its last.
 REQUEST_SECONDS = 60.0
-# A connection that has been idle for so long may be closed to make room: its client has had time to use it.
+# A connection that was idle for so long may be closed to make room for another.
 _IDLE_SECONDS = 1.0
-# Linger on, for no time: closing then sends a reset.
+# SO_LINGER with time 0: closing then sends a reset.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _BUSY_SERVER = Refusal("ServiceUnavailable", "The service has no room for another connection.")
@@ -39,12 +39,12 @@ class RequestHandler(Protocol):
         """Return the reply to a request."""
 
     def refuse(self, refusal: Refusal) -> HttpReply:
-        """Return the reply to what is no whole request."""
+        """Return the reply to an incomplete request."""
 
 
 @asynccontextmanager
 async def serving_connections(host: str, port: int, site: RequestHandler) -> AsyncIterator[str]:
-    """Serve a site in the running event loop for as long as the context lasts; give its URL.
+    """Serve a site in the running event loop while the context lasts; return its URL.
 
     Raises:
         OSError: if the address, its `filename`, cannot be listened on.
@@ -61,9 +61,9 @@ async def serving_connections(host: str, port: int, site: RequestHandler) -> Asy
 
 
 class ClientConnection(asyncio.Protocol):
-    """Answers one client's requests one after the other, as HTTP/1.1 wants it.
+    """Answers the requests of one client one after another, as HTTP/1.1 requires.
 
-    Whatever a request holds, it has an answer: also one that never ends, or that `respond` fails at.
+    Every request gets an answer: also one that never ends, or that makes `respond` fail.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class ClientConnection(asyncio.Protocol):
         Args:
             respond: makes the answer to a whole request.
             open_connections: those of all clients.
-            refuse: makes the answer to what is no whole request.
-            most: connections that there may be; the client of one more is told that the service is busy.
+            refuse: makes the answer to an incomplete request.
+            most: the maximum number of connections; the next client gets the answer that the service is busy.
         """
         self._respond = respond
         self._refuse = refuse
@@ -101,11 +101,11 @@ class ClientConnection(asyncio.Protocol):
         self._idle_since = self._loop.time()
 
     def close(self) -> None:
-        """End the connection now, whatever is under way."""
+        """End the connection now, even during a request."""
         self._transport.abort()
 
     def is_idle(self) -> bool:
-        """Whether nothing is under way, and nothing was for a while."""
+        """Whether the connection has been idle for a while."""
         busy = self._busy or self._waiting or self._deaf or self._reader.is_midway
         return (
             not busy
@@ -113,7 +113,7 @@ class ClientConnection(asyncio.Protocol):
             and self._loop.time() - self._idle_since >= _IDLE_SECONDS
         )
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start, if there is room."""
@@ -123,7 +123,7 @@ class ClientConnection(asyncio.Protocol):
         self._open_connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Drop what is under way."""
+        """Drop the present request."""
         self._open_connections.discard(self)
         self._waiting.clear()
         self._stop_deadline()
@@ -131,7 +131,7 @@ class ClientConnection(asyncio.Protocol):
             self._stream.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and answer what is complete."""
+        """Read the next bytes, and answer complete requests."""
         if self._deaf:
             return
         if self._turned_away:
@@ -149,22 +149,22 @@ class ClientConnection(asyncio.Protocol):
             self._stop_deadline()
 
     def eof_received(self) -> bool:
-        """Go on only if answers are owed: a client may say that it has sent all, and still read."""
+        """Continue only if answers are open: a client may close its sending side and still read."""
         self._ended = True
         if self._reader.is_midway and not self._deaf:
             self._refuse_rest(_HALF)
         return (self._busy and not self._hangs) or bool(self._waiting)
 
     def pause_writing(self) -> None:
-        """Hold answers back: the client does not keep up."""
+        """Pause the answers, because the client reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Let answers go on."""
+        """Continue the answers."""
         self._writable.set()
         self._answer_waiting()
 
-    # What the reader calls.
+    # Called by the reader.
 
     def _receive(self, request: HttpRequest) -> None:
         self._waiting.append((request, None))
@@ -175,7 +175,7 @@ class ClientConnection(asyncio.Protocol):
     # Refusing.
 
     def _make_room(self) -> None:
-        """Close a connection that nobody uses; if there is none, turn this client away."""
+        """Close an idle connection; if there is none, refuse this client."""
         idle = next((each for each in self._open_connections if each.is_idle()), None)
         if idle is not None:
             self._open_connections.discard(idle)
@@ -197,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _pass_deadline(self) -> None:
         self._deadline = None
-        if self._busy or self._waiting:  # We have not read on ourselves.
+        if self._busy or self._waiting:  # We have paused the reading ourselves.
             self._start_deadline()
         else:
             self._refuse_rest(_LATE)
@@ -214,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
         while self._waiting and not self._busy and self._writable.is_set() and not transport.is_closing():
             request, refusal = self._waiting.popleft()
             self._answer(request, self._make_reply(request) if refusal is None else self._refuse(refusal))
-        # Who sends faster than the answers go out must wait.
+        # A client that sends faster than the answers go out must wait.
         if self._waiting and transport.is_reading():
             transport.pause_reading()
         elif not self._waiting and not transport.is_reading():
@@ -274,7 +274,7 @@ class ClientConnection(asyncio.Protocol):
                 await self._send_drops(request, reply, reply.body)
             else:
                 request = await self._send_stream(request, reply, reply.body)
-        except Exception:  # The head has gone out: only the end of the connection can say that this is no answer.
+        except Exception:  # The head is sent: only the end of the connection can show that the answer failed.
             traceback.print_exc()
             self._reset()
             return
@@ -289,7 +289,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(bytes((byte,)))
 
     async def _send_stream(self, request: HttpRequest, reply: HttpReply, pieces: AsyncIterator[bytes]) -> HttpRequest:
-        """Return the request as answered: the connection may have to end where it was to be kept alive."""
+        """Return the request for its answer: the connection may have to end although it was kept alive."""
         chunked = request.chunked_reply
         keep_alive = request.keep_alive and chunked
         self._transport.write(render_head(reply, request.request_id, keep_alive, chunked))
@@ -308,5 +308,5 @@ class ClientConnection(asyncio.Protocol):
 
 
 def _unread_request() -> HttpRequest:
-    """Return what stands for a request that could not be read: its answer is the last."""
+    """Return a placeholder for a request that could not be read: its answer is the last."""
     return HttpRequest(b"", b"", b"", {}, b"", new_request_id(), keep_alive=False)

@@ -1,4 +1,4 @@
-"""Faults on purpose, and latency: which there are, which one a call meets, what it does to the response."""
+"""Injected faults and latency: their kinds, which call gets which, and what they do to the response."""
 
 import math
 import random
@@ -14,7 +14,7 @@ from emulator.messages import HttpReply, Refusal, refuse
 
 
 class InjectedFault(StrEnum):
-    """What can go wrong with a call, by the name that the summary counts it under."""
+    """The faults of a call, by their names in the summary."""
 
     INTERNAL_ERROR = "internal-error"
     UNAVAILABLE = "service-unavailable"
@@ -27,7 +27,7 @@ class InjectedFault(StrEnum):
     REFUSE_ALL = "refuse-all"
 
 
-# What becomes of a call that holds an event of a given item, or of a given share of the events.
+# What happens to a call with an event of a given item, or of a given share of the events.
 FAILURES = {
     "error": InjectedFault.INTERNAL_ERROR,
     "reset": InjectedFault.RESET_BEFORE,
@@ -37,7 +37,7 @@ FAILURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """The faults to inject. Rates are shares (0 to 1) of the admitted calls; a call meets one fault at most.
+    """The faults to inject. Rates are shares (0 to 1) of the admitted calls; a call gets at most one fault.
 
     Attributes:
         error_rate: answered with a 500 or, as often, a 503, nothing accepted.
@@ -45,17 +45,16 @@ class Faults:
         reset_after_rate: connection reset although the events were accepted.
         hang_before_rate: never answered, nothing accepted; the connection stays open until the client closes it.
         hang_after_rate: never answered although the events were accepted.
-        slow_body_rate: accepted, and the answer's head comes at once, but its body byte by byte.
-        slow_body_ms: milliseconds from a slow answer's head to its end.
-        poison_items: item ids; a call with an event of such an item is refused whole, not saying which event.
-        poison_rate: share of the *events* that are as poison, told by their eventId (`emulator.is_poison`).
-        fail_items: item ids; a call with an event of such an item never gets an answer that ends it.
-        fail_rate: share of the *events* that do the same to their calls, told by their eventId; others than the poison.
-        fail_by: what becomes of those calls: `error` (500), `reset` or `hang`, always with nothing accepted.
-        refuse_after: calls that came as far as the quota, after which each is refused as if its events were all poison;
-            0 refuses every call, None none.
-        seed: makes the run of faults repeatable: the same calls in the same order meet the same faults, and
-            the same latencies.
+        slow_body_rate: accepted; the head of the answer comes at once, but its body byte by byte.
+        slow_body_ms: milliseconds from the head of a slow answer to its end.
+        poison_items: item ids; a call with an event of such an item is refused whole, without naming the event.
+        poison_rate: share of the *events* that act like poison, chosen by their eventId (`emulator.is_poison`).
+        fail_items: item ids; a call with an event of such an item never gets a final answer.
+        fail_rate: share of the *events* that act like that, chosen by their eventId; other events than the poison.
+        fail_by: what happens to those calls: `error` (500), `reset` or `hang`, always with nothing accepted.
+        refuse_after: number of calls that the quota admits; each later call is refused as if its events were all
+            poison. 0 refuses every call, None none.
+        seed: makes faults and latencies repeatable: the same calls in the same order get the same ones.
     """
 
     error_rate: float = 0.0
@@ -77,7 +76,7 @@ class Faults:
         """Check the rates and the time.
 
         Raises:
-            ValueError: if a rate is not within 0 and 1, those of calls together pass 1, or the time is not one.
+            ValueError: if a rate is not within 0 and 1, the rates of calls together exceed 1, or the time is not valid.
         """
         rates = [rate for _, rate in _rates(self)]
         if not all(0.0 <= rate <= 1.0 for rate in (*rates, self.error_rate, self.poison_rate, self.fail_rate)):
@@ -92,12 +91,12 @@ class Faults:
             raise ValueError("a slow body must take 0 ms or more")
 
 
-# Upper edges of ranges that lie end to end from 0 on, each with its fault.
+# Upper ends of adjacent ranges from 0, each with its fault.
 Ranges = tuple[tuple[float, InjectedFault], ...]
 
 
 def lay_out(faults: Faults) -> Ranges:
-    """Lay the rates end to end, so that each fault has exactly its share of [0, 1) and none hides another."""
+    """Put the rates into adjacent ranges, so that each fault has exactly its share of [0, 1)."""
     ranges, edge = [], 0.0
     for fault, rate in _rates(faults):
         if rate:
@@ -107,7 +106,7 @@ def lay_out(faults: Faults) -> Ranges:
 
 
 def draw_fault(ranges: Ranges, draw: float) -> InjectedFault | None:
-    """Return the fault that `draw`, uniform in [0, 1), falls on, or None."""
+    """Return the fault for `draw`, uniform in [0, 1), or None."""
     for edge, fault in ranges:
         if draw < edge:
             return fault
@@ -126,14 +125,14 @@ def _rates(faults: Faults) -> tuple[tuple[InjectedFault, float], ...]:
     )
 
 
-# Events that decide what becomes of their whole call: poison gets it refused, others never get an answer.
+# Events that decide about their whole call: poison makes it refused, others leave it without an answer.
 
 
 def is_poison(event_id: str, rate: float) -> bool:
-    """Tell whether an event of this id is poison at a `poison_rate` of `rate` (0 to 1).
+    """Whether an event with this id is poison at a `poison_rate` of `rate` (0 to 1).
 
-    The id alone decides, so an event is poison in every call, retry, run and emulator, whatever the seed; and
-    what is poison at one rate is so at every higher one. The first 8 bytes of the id's SHA-256, as a big-endian
+    The id alone decides, so an event is poison in every call, retry, run and emulator, with every seed. Poison
+    at one rate is poison at every higher rate. The first 8 bytes of the id's SHA-256, as a big-endian
     number of 0 to 2**64 - 1, must be less than rate * 2**64.
 
     Examples:
@@ -144,12 +143,12 @@ def is_poison(event_id: str, rate: float) -> bool:
 
 
 def is_poisoned(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether one of the events (as the API spells them) is poison, by its itemId or by its eventId."""
+    """Whether one of the events (in the form of the API) is poison, by its itemId or by its eventId."""
     return _holds(events, faults.poison_items, faults.poison_rate)
 
 
 def is_failing(faults: Faults, events: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether one of the events keeps its call from ever being answered, by its itemId or by its eventId."""
+    """Whether one of the events leaves its call without an answer, by its itemId or by its eventId."""
     return _holds(events, faults.fail_items, faults.fail_rate, salt="fail:")
 
 
@@ -164,7 +163,7 @@ def _is_one(event: Mapping[str, Any], items: frozenset[str], rate: float, salt: 
     return event.get("itemId") in items or (event_id is not None and is_poison(salt + event_id, rate))
 
 
-# What a fault does to a call's answer.
+# The effect of a fault on the answer of a call.
 
 _ERRORS: Final = {
     InjectedFault.INTERNAL_ERROR: Refusal("InternalServerException", "An internal error occurred."),
@@ -172,20 +171,20 @@ _ERRORS: Final = {
 }
 _DONE: Final = HttpReply()
 BEFORE: Final = frozenset({*_ERRORS, InjectedFault.RESET_BEFORE, InjectedFault.HANG_BEFORE})
-"""The faults that strike before anything is accepted."""
+"""The faults before anything is accepted."""
 
-# A real success has no body, so a client may think that it need not read one. If it does not, this comes before
-# the next answer. If it does, it is held for as long as that takes: with a byte now and then, no read times out.
+# A real success has no body, so a client may not read one. If it does not read this body, the body comes before
+# the next answer. If it does, it waits for the whole time: some bytes come, so no read times out.
 _SLOW_BODY: Final = b"{}".rjust(20)
 
 
 def inject(fault: InjectedFault | None, delay: float, slow_body_ms: float) -> HttpReply:
-    """Return the answer to a good call that meets a fault, or none.
+    """Return the answer to a valid call, with or without a fault.
 
     Args:
-        fault: what the call meets.
-        delay: seconds before it does.
-        slow_body_ms: milliseconds that the body takes, if that is the fault.
+        fault: the fault of the call, or None.
+        delay: seconds before the answer.
+        slow_body_ms: milliseconds of the body, if that is the fault.
     """
     if fault is None:
         return HttpReply(delay=delay) if delay else _DONE
@@ -197,14 +196,14 @@ def inject(fault: InjectedFault | None, delay: float, slow_body_ms: float) -> Ht
     return HttpReply(delay=delay, hang=hangs, reset=not hangs)
 
 
-# Of a standard normal distribution.
+# The 99th percentile of a standard normal distribution.
 _PERCENTILE_99 = NormalDist().inv_cdf(0.99)
 
 
 def draw_latencies(median_ms: float, p99_ms: float | None, seed: int) -> Iterator[float]:
-    """Return latencies without end, in seconds, the same for the same seed.
+    """Return an endless series of latencies in seconds, the same for the same seed.
 
-    With a 99th percentile they are log-normal, as latencies of services mostly are: none is below 0, and a few
+    With a 99th percentile they are log-normal, like most latencies of services: none is below 0, and a few
     are long. Without one, each is the median.
 
     Args:
@@ -220,7 +219,7 @@ def draw_latencies(median_ms: float, p99_ms: float | None, seed: int) -> Iterato
     """
     if p99_ms is None:
         return repeat(median_ms / 1000.0)
-    # Its own dice, thrown apart from those for faults: else slow calls would be those that fail.
+    # A separate random stream: with that of the faults, slow calls would be those that fail.
     dice = random.Random(f"latency {seed}")  # noqa: S311 - latencies must be repeatable
     return _draw_log_normal(dice, math.log(median_ms / 1000.0), math.log(p99_ms / median_ms) / _PERCENTILE_99)
 

@@ -1,4 +1,4 @@
-"""The socket that clients connect to: no more of them at once than the process has file descriptors for."""
+"""The socket for clients: it accepts no more of them than the process has file descriptors for."""
 
 import asyncio
 import os
@@ -9,23 +9,23 @@ from contextlib import contextmanager, suppress
 
 # Clients that may wait in the kernel until they are accepted.
 _BACKLOG = 1024
-# Clients accepted before the others are looked at again.
+# Clients accepted in a row before the event loop serves the others.
 _TURN = 16
-# Descriptors left to those who are told that there is no room, and to the rest of the process.
+# Descriptors kept for clients that are refused, and for the rest of the process.
 _FOR_REFUSED, _FOR_OTHERS = 8, 16
-# How long nobody is accepted when there is no room even for that.
+# How long nobody is accepted if there is no room even for a refusal.
 _PAUSE_SECONDS = 0.05
 
 
 def raise_file_limit() -> None:
-    """Let the process open as many files, and so connections, as it may."""
+    """Let the process open as many files, and so connections, as its hard limit allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # Some systems say that there is no limit, and have one.
+    with suppress(ValueError, OSError):  # Some systems report no limit, but have one.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def most_connections() -> int:
-    """Return how many connections the process has file descriptors for, beside the files that it has open."""
+    """Return how many connections the process has file descriptors for, in addition to its open files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         soft = 1 << 20
@@ -38,14 +38,14 @@ def most_connections() -> int:
 def listening(
     host: str, port: int, new_connection: Callable[[], asyncio.Protocol], connections: Collection[object], most: int
 ) -> Iterator[int]:
-    """Accept clients in the running event loop for as long as the context lasts; give the port.
+    """Accept clients in the running event loop while the context lasts; return the port.
 
     Args:
         host: the address to listen on, or a name for it.
         port: 0 takes any free one.
         new_connection: makes the protocol of a client.
-        connections: the protocols that live.
-        most: how many of these there may be, but for some that are about to end.
+        connections: the living protocols.
+        most: the maximum number of these, except some that are about to end.
 
     Raises:
         OSError: if the address, its `filename`, cannot be listened on.
@@ -98,7 +98,7 @@ class _Acceptor:
                 client, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return None
-            except OSError:  # Somebody else in this process has taken the last descriptors.
+            except OSError:  # Another part of this process has taken the last descriptors.
                 return self._rest()
             client.setblocking(False)
             opening = self._loop.create_task(self._loop.connect_accepted_socket(self._new_connection, client))
@@ -107,6 +107,6 @@ class _Acceptor:
         return None
 
     def _rest(self) -> None:
-        """Leave those who knock in the kernel's queue for a moment: the socket would be ready again at once."""
+        """Leave new clients in the kernel's queue for a moment: the socket would be ready again at once."""
         self._loop.remove_reader(self._listener)
         self._pause = self._loop.call_later(_PAUSE_SECONDS, self.resume)

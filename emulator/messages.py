@@ -1,4 +1,4 @@
-"""What travels over a connection: a request as parsed, a reply before it is rendered, the errors, JSON."""
+"""The data of a connection: a parsed request, a reply before it is rendered, the errors, JSON."""
 
 import json
 import re
@@ -37,7 +37,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not an error
 
     Attributes:
         code: the error code as boto3 reports it, one of the common or modelled codes of the service.
-        message: what the client is told; it never quotes a value of the request.
+        message: for the client; it never quotes a value of the request.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -48,7 +48,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not an error
 
     @property
     def status(self) -> int:
-        """The HTTP status that goes with the code."""
+        """The HTTP status of the code."""
         return _STATUS[self.code]
 
 
@@ -61,8 +61,8 @@ class HttpRequest:
         path: the target's path as sent, still percent-encoded.
         query: the target's query as sent, without the question mark; empty when there is none.
         headers: lower-case names to values; repeated headers are joined by commas.
-        body: the payload, any transfer coding removed.
-        request_id: the id that the answer bears in `x-amzn-RequestId`.
+        body: the payload, without transfer coding.
+        request_id: the id in `x-amzn-RequestId` of the answer.
         keep_alive: whether the connection stays open after the answer.
         chunked_reply: whether the client understands chunked answers (HTTP/1.1).
     """
@@ -79,13 +79,13 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What becomes of a request.
+    """The reply to a request.
 
     Attributes:
         status: the HTTP status.
         error: the code for `x-amzn-ErrorType`, empty for a success.
         body: the payload, or a stream of its pieces.
-        delay: seconds to wait before anything is done.
+        delay: seconds to wait first.
         reset: reset the connection instead of answering.
         hang: do not answer, and leave the connection open.
         drip: seconds that the payload takes after the head, a byte at a time; not for a stream.
@@ -109,7 +109,7 @@ def refuse(refusal: Refusal, delay: float = 0.0) -> HttpReply:
 def render_head(reply: HttpReply, request_id: str, keep_alive: bool, chunked: bool = False) -> bytes:
     """Return the status line and headers of a reply.
 
-    The length of a body is told by `Content-Length`, that of a stream by its chunks or the connection's end.
+    `Content-Length` gives the length of a body. A stream ends with its last chunk or with the connection.
     """
     head = f"{_status_line(reply.status)}\r\nx-amzn-RequestId: {request_id}\r\nContent-Type: application/json\r\n"
     if reply.error:
@@ -128,10 +128,10 @@ def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
 
 
-# What the service allows is ours to guess: its own requests are 5 deep. Python's decoder has a limit too, but that
-# depends on how deep the program itself is: what it once took, it might not take the next time.
+# The limit of the service is unknown: its own requests are 5 deep. Python's decoder has a limit too, but that
+# depends on the depth of the program's own stack, so it can differ from call to call.
 MAX_DEPTH = 100
-# A string that does not end is no JSON, however it goes on.
+# A string that does not end is not JSON.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
@@ -143,7 +143,7 @@ def decode_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode()
-    # Nothing is deeper than it has brackets: that is counted much faster than the depth.
+    # The depth is at most the number of brackets, and counting these is much faster.
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(text, MAX_DEPTH):
         raise ValueError("nested too deep")
     return _decode(text)

@@ -1,7 +1,7 @@
-"""A metadata service beside the emulator: it hands out the keys that the emulator takes, or does so badly.
+"""A metadata service beside the emulator: it hands out the keys that the emulator accepts, or fails to.
 
-It speaks as the instances' metadata service does (give botocore its URL as AWS_EC2_METADATA_SERVICE_ENDPOINT) and as
-the containers' (AWS_CONTAINER_CREDENTIALS_FULL_URI, with the path /credentials).
+It works like the metadata service of instances (give botocore its URL as AWS_EC2_METADATA_SERVICE_ENDPOINT) and like
+that of containers (AWS_CONTAINER_CREDENTIALS_FULL_URI, with the path /credentials).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from emulator.messages import HttpReply, HttpRequest, Refusal, refuse
 from emulator.settings import EmulatorSettings
 
 FAULTS: Final = ("none", "slow", "missing", "throttled", "broken")
-"""What it does: gives keys; answers after `SLOW_SECONDS`; says that there are none; answers 429; answers 503."""
+"""What it does: gives keys; answers after `SLOW_SECONDS`; says that it has none; answers 429; answers 503."""
 SLOW_SECONDS: Final = 5.0
 _ROLES: Final = b"/latest/meta-data/iam/security-credentials/"
 _ROLE: Final = b"emulator-role"
@@ -30,8 +30,8 @@ class Metadata:
 
     Attributes:
         url: of its root.
-        fault: one of FAULTS; may be changed while it runs.
-        asked: requests that came.
+        fault: one of FAULTS; it can be changed while the service runs.
+        asked: the number of requests so far.
     """
 
     def __init__(self, settings: EmulatorSettings, fault: str = "none") -> None:
@@ -55,7 +55,7 @@ class Metadata:
         return HttpReply(body=self._body(request.path), delay=SLOW_SECONDS if self.fault == "slow" else 0.0)
 
     def refuse(self, refusal: Refusal) -> HttpReply:
-        """Return the reply to what is no whole request."""
+        """Return the reply to an incomplete request."""
         return refuse(refusal)
 
     def _body(self, path: bytes) -> bytes:
@@ -78,7 +78,7 @@ class Metadata:
 
 @asynccontextmanager
 async def serving_metadata(metadata: Metadata, host: str, port: int) -> AsyncIterator[Metadata]:
-    """Run a metadata service in the current event loop for as long as the context lasts.
+    """Run a metadata service in the current event loop while the context lasts.
 
     Raises:
         OSError: if the address, its `filename`, cannot be listened on.
@@ -91,7 +91,7 @@ async def serving_metadata(metadata: Metadata, host: str, port: int) -> AsyncIte
 
 @contextmanager
 def running_metadata(settings: EmulatorSettings | None = None, fault: str = "none") -> Iterator[Metadata]:
-    """Run a metadata service in a thread of its own, on a free port of loopback, for as long as the context lasts."""
+    """Run a metadata service in its own thread, on a free port of loopback, while the context lasts."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
     metadata = Metadata(settings or EmulatorSettings(), fault)
 

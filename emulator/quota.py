@@ -1,13 +1,13 @@
-"""The quota: calls in a sliding second, those of our client and those of others."""
+"""The quota: calls in a sliding second, of this client and of another one."""
 
 import math
 from collections import deque
 
 
 class SlidingSecond:
-    """Calls by their times, and how many the fullest second held.
+    """Calls by their times, and the number in the fullest second.
 
-    A span is half-open: of calls at 0.0 and at 1.0 seconds, no span holds both. Times are in seconds, of a clock
+    A second is half-open: no second has both a call at 0.0 and one at 1.0 seconds. Times are in seconds, of a clock
     that never goes back.
     """
 
@@ -15,10 +15,10 @@ class SlidingSecond:
         """Start with no call."""
         self._times: deque[float] = deque()
         self.peak = 0
-        """The most calls that one second has held so far."""
+        """The number of calls in the fullest second so far."""
 
     def held(self, now: float) -> int:
-        """Return how many calls the second up to `now` holds."""
+        """Return the number of calls in the second up to `now`."""
         times = self._times
         while times and times[0] <= now - 1.0:
             times.popleft()
@@ -32,13 +32,13 @@ class SlidingSecond:
 
 
 class QuotaWindow:
-    """Admits our client's calls while the second up to each holds less than the quota, exactly.
+    """Admits calls of this client while the second up to each has fewer calls than the quota, exactly.
 
-    The second holds another client's calls too, which are never refused: what they take is taken.
+    The second includes the calls of another client. These are never refused, and use up the quota.
     """
 
     def __init__(self, quota: int = 0, other_rate: float = 0.0) -> None:
-        """Start with none of our calls, at `quota` calls a second (0 admits all), `other_rate` of them another's."""
+        """Start without calls, at `quota` calls a second (0 admits all), `other_rate` of them by the other client."""
         self._quota = quota
         self._admitted = SlidingSecond()
         self._others = OtherClient(other_rate)
@@ -47,16 +47,16 @@ class QuotaWindow:
 
     @property
     def peak(self) -> int:
-        """The most of our calls that one second has held so far."""
+        """The number of this client's calls in the fullest second so far."""
         return self._admitted.peak
 
     @property
     def other_calls(self) -> int:
-        """How many calls the other client has made since the first of ours, up to the last."""
+        """The number of calls of the other client between this client's first and last call."""
         return 0 if self._first is None else self._others.count(self._first, self._last)
 
     def admit(self, now: float) -> bool:
-        """Count a call of ours at `now` (seconds, of a clock that never goes back), or return False if full."""
+        """Count a call of this client at `now` (seconds, of a clock that never goes back); return False if full."""
         if self._first is None:
             self._first = now
         self._last = now
@@ -66,7 +66,7 @@ class QuotaWindow:
         return True
 
     def change(self, quota: int, other_rate: float, now: float) -> None:
-        """Go on with another quota and another client's rate from `now` on; the past stays as it was."""
+        """Use another quota and another rate of the other client from `now`; the past does not change."""
         self._quota = quota
         self._others.change(other_rate, now)
 
@@ -75,9 +75,9 @@ _NANOSECONDS = 1_000_000_000
 
 
 class OtherClient:
-    """Calls that come evenly, for as long as the clock has run and will run: each 1/rate seconds by the clock.
+    """Evenly spaced calls without begin and end: one each 1/rate seconds of the clock.
 
-    Nothing makes these calls: how many there were between two moments is reckoned when somebody asks.
+    Nothing makes these calls. Their number between two moments is computed on demand.
 
     Examples:
         >>> site = OtherClient(2)
@@ -89,15 +89,15 @@ class OtherClient:
     """
 
     def __init__(self, rate: float) -> None:
-        """Make `rate` calls a second, 0 or more; fractions are calls further than a second apart."""
+        """Make `rate` calls a second, 0 or more; below 1, calls are more than a second apart."""
         self._phases: list[tuple[float, float]] = [(-math.inf, rate)]
 
     def change(self, rate: float, now: float) -> None:
-        """Make `rate` calls a second from `now` (seconds) on; those made before stay made."""
+        """Make `rate` calls a second from `now` (seconds); earlier calls still count."""
         self._phases.append((now, rate))
 
     def count(self, after: float, until: float) -> int:
-        """Return how many calls were made after the one moment (in seconds) and until the other, included."""
+        """Return the number of calls after the first moment (in seconds), up to and including the second."""
         total = 0
         for since, rate in reversed(self._phases):
             if rate and since < until:
@@ -109,6 +109,6 @@ class OtherClient:
 
 
 def _calls_by(moment: float, rate: float) -> int:
-    # In whole numbers, so that no second holds a call too many because a product was rounded.
+    # In whole numbers, so that rounding never gives a second one call too many.
     calls, seconds = rate.as_integer_ratio()
     return round(moment * _NANOSECONDS) * calls // (seconds * _NANOSECONDS)

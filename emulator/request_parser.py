@@ -1,4 +1,4 @@
-"""Bytes of a connection to requests, by llhttp, the parser of Node.js."""
+"""Parses the bytes of a connection into requests, with llhttp, the parser of Node.js."""
 
 import uuid
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import httptools
 
 from emulator.messages import HttpRequest, Refusal
 
-# Ours, to bound memory and time: what the real service takes in one request is documented nowhere. What the model
-# allows comes to well under 1 MB, its headers to some 3 kB beside a session token.
+# Our own limits for memory and time, because those of the real service are not documented. A request of the model
+# has much less than 1 MB, and its headers have about 3 kB in addition to a session token.
 MAX_BODY_BYTES = 5_000_000
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 100
 # A chunked body with the sizes, extensions and trailers of its chunks.
 _MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES
-# What is read before the limits are looked at again.
+# Bytes that are read before the limits are checked again.
 _PIECE_BYTES = 16_384
 
 _process_id = str(uuid.uuid4())[:-12]
@@ -81,7 +81,7 @@ class RequestParser:
         message = f"The body has more than {MAX_BODY_BYTES} bytes."
         self._refusal = self._refusal or Refusal("RequestEntityTooLargeException", message)
 
-    # What the parser calls; the names are its own.
+    # Called by the parser; the names are its own.
 
     def on_message_begin(self) -> None:
         """Start a request."""
@@ -98,7 +98,7 @@ class RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes after the body is none of those that can be signed."""
+        """Take a header; a header after the body cannot be signed."""
         if self._head_ended:
             return
         name = name.lower()
@@ -111,7 +111,7 @@ class RequestParser:
         self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        """See whether the body may come."""
+        """Check whether the body may come."""
         self._head_ended = True
         if len(self._headers) + self._repeated > MAX_HEADERS:
             self._refuse_head(f"There are more than {MAX_HEADERS} headers.")
@@ -131,7 +131,7 @@ class RequestParser:
         """Hand over the request."""
         parser = self._parser
         if parser.should_upgrade():
-            return  # The parser does not read the body of a request that asks for an upgrade.
+            return  # The parser does not read the body of a request for an upgrade.
         self.is_midway = False
         if self._refusal is not None:
             return
@@ -151,7 +151,7 @@ class RequestParser:
 
 
 def _split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Return path and query, also of a whole URL, which a client sends to what it takes for a proxy.
+    """Return path and query, also of a whole URL, which a client sends to a proxy.
 
     Examples:
         >>> _split_target(b"/events?a=1"), _split_target(b"http://localhost:8080/events")

@@ -1,4 +1,4 @@
-"""Which path answers what: the operation itself, and the questions a user may ask of the emulator."""
+"""The paths: the operation itself, and the queries about the emulator."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from emulator.messages import HttpReply, HttpRequest, Refusal, refuse
 from emulator.service import PutEventsService
 from emulator.settings import read_changes, tell_changeable
 
-# Accepted requests handled between two looks at the sockets: 1 to 2 ms of work.
+# Accepted requests handled before the event loop serves the sockets again: 1 to 2 ms of work.
 _SLICE = 20
 
 
 class Routes:
-    """All that is served: `POST /events`, and summary, events, reset and settings under `/_emulator/`."""
+    """All paths: `POST /events`, and summary, events, reset and settings under `/_emulator/`."""
 
     def __init__(self, service: PutEventsService) -> None:
         """Serve `service`."""
@@ -39,7 +39,7 @@ class Routes:
         return route(request)
 
     def refuse(self, refusal: Refusal) -> HttpReply:
-        """Return the reply to a request that is no call, and count it."""
+        """Return the reply to a request that is not a call, and count it."""
         self._service.book.bad_requests[refusal.code] += 1
         return refuse(refusal)
 
@@ -52,7 +52,7 @@ class Routes:
         """Change settings, by their names in Settings.
 
         Raises:
-            ValueError: if Settings refuse the value; nothing is changed then.
+            ValueError: if Settings refuse the value; then nothing changes.
         """
         self._service.change(**changes)
 
@@ -61,17 +61,17 @@ class Routes:
         return list(self._service.book.accepted)
 
     async def summary(self) -> dict[str, Any]:
-        """Return what `/_emulator/summary` tells; calls are let through while it is counted.
+        """Return the content of `/_emulator/summary`; other calls continue while it is counted.
 
-        calls = accepted + throttled + the refused + the faults before accepting. Of the other faults, a
-        reset-after, hang-after or slow-body is also an accepted call, a poison a refused one. badRequests are no
-        calls: of another path or method, no HTTP, too large, not ended, or of a client that there was no room for.
+        calls = accepted + throttled + refused + faults before accepting. Of the other faults, a
+        reset-after, hang-after or slow-body is also an accepted call, and a poison a refused one. badRequests are
+        not calls: another path or method, not HTTP, too large, incomplete, or a client without room.
 
-        Its users and sessions are distinct ids. duplicateEventIds counts the copies beyond the first of an
+        users and sessions are distinct ids. duplicateEventIds counts the copies after the first of an
         eventId within a trackingId. perSecond counts admitted calls by Unix second, maxCallsInASecond those
-        of the fullest sliding second; arrivalsPerSecond and maxArrivalsInASecond do so for all calls, those
-        throttled or refused included. Only otherCalls is about the other client: the calls it made between the
-        first and the last of ours that came as far as the quota.
+        of the fullest sliding second. arrivalsPerSecond and maxArrivalsInASecond do so for all calls, throttled or
+        refused ones included. Only otherCalls is about the other client: its calls between the
+        first and the last of this client's calls that the quota checked.
         """
         book, window, tally = self._service.book, self._service.window, self._tally
         while tally.catch_up(book.accepted, _SLICE):

@@ -1,4 +1,4 @@
-"""The emulator as a running server: in this thread's event loop, or in a thread of its own."""
+"""The emulator as a running server: in the event loop of this thread, or in its own thread."""
 
 import asyncio
 import threading
@@ -16,24 +16,24 @@ _T = TypeVar("_T")
 
 
 class Server:
-    """A running emulator, for whoever started it. Until it stops, its methods work from any other thread.
+    """A running emulator. Until it stops, its methods work from any other thread.
 
     Attributes:
         endpoint_url: the URL to give to boto3 as `endpoint_url`.
     """
 
     def __init__(self, endpoint_url: str, site: Routes, loop: asyncio.AbstractEventLoop) -> None:
-        """Speak for `site`, which is served at `endpoint_url` by `loop`."""
+        """Control `site`, which `loop` serves at `endpoint_url`."""
         self.endpoint_url = endpoint_url
         self._site = site
         self._loop = loop
 
     def summary(self) -> dict[str, Any]:
-        """Return what `GET /_emulator/summary` tells."""
+        """Return the content of `GET /_emulator/summary`."""
         return self._run(self._site.summary())
 
     def events(self, tracking_id: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield what `GET /_emulator/events` tells, an event at a time, up to the moment of the call."""
+        """Yield the events of `GET /_emulator/events`, one at a time, up to the moment of the call."""
         return read_events(self._site.accepted(), tracking_id)
 
     def reset(self) -> None:
@@ -41,12 +41,12 @@ class Server:
         self._run(self._reset())
 
     def change(self, *, quota: int | None = None, other_rate: float | None = None) -> None:
-        """Go on with another quota, or another client's rate, as `POST /_emulator/settings` does.
+        """Use another quota, or another rate of the other client, as `POST /_emulator/settings` does.
 
-        What is not given stays as it is. A reset does not undo a change.
+        Other settings do not change. A reset does not undo a change.
 
         Raises:
-            ValueError: if Settings refuse the value; nothing is changed then.
+            ValueError: if Settings refuse the value; then nothing changes.
         """
         changes = {"quota": quota, "other_rate": other_rate}
         self._run(self._change({name: value for name, value in changes.items() if value is not None}))
@@ -63,11 +63,11 @@ class Server:
 
 @contextmanager
 def running(settings: EmulatorSettings | None = None, clock: EmulatorClock | None = None) -> Iterator[Server]:
-    """Run an emulator in a thread of its own for as long as the context lasts.
+    """Run an emulator in its own thread while the context lasts.
 
     Args:
-        settings: how it is set up; by default on a free port, without quota, latency or faults.
-        clock: where it gets the time from; by default the system's.
+        settings: by default a free port, without quota, latency or faults.
+        clock: the source of the time; by default the system's.
 
     Raises:
         OSError: if the address cannot be listened on.
@@ -86,7 +86,7 @@ def running(settings: EmulatorSettings | None = None, clock: EmulatorClock | Non
 
 @asynccontextmanager
 async def serving(settings: EmulatorSettings, clock: EmulatorClock) -> AsyncIterator[Server]:
-    """Run an emulator in the current event loop for as long as the context lasts.
+    """Run an emulator in the current event loop while the context lasts.
 
     Raises:
         OSError: if the address cannot be listened on.
@@ -110,7 +110,7 @@ def _run_thread(
     try:
         asyncio.run(serve())
     except BaseException as error:
-        # Whoever waits for the start must hear of anything that prevents it.
+        # The caller that waits for the start must get every error.
         if started.done():
             raise
         started.set_exception(error)

@@ -1,4 +1,4 @@
-"""PutEvents: what becomes of a call."""
+"""PutEvents: decides about a call."""
 
 import random
 import traceback
@@ -23,7 +23,7 @@ from emulator.settings import EmulatorClock, EmulatorSettings
 from emulator.signature import Verifier
 from emulator.validation import load_judge
 
-# PutEvents knows no resource: rights to it are given for `*`, says its API reference. The caller is made up.
+# PutEvents has no resource: its API reference says that rights are given for `*`. The caller is invented.
 _DENIED = (
     "User: arn:aws:sts::111122223333:assumed-role/emulator/client is not authorized to perform: personalize:PutEvents"
     " on resource: * because no identity-based policy allows the personalize:PutEvents action"
@@ -31,12 +31,12 @@ _DENIED = (
 
 
 class PutEventsService:
-    """The PutEvents operation, apart from any network.
+    """The PutEvents operation, without a network.
 
     Attributes:
-        settings: how it is set up now.
-        book: what was received since the start or the last reset.
-        window: the quota, and how full it ever was.
+        settings: the present settings.
+        book: everything received since the start or the last reset.
+        window: the quota, and its fullest second.
     """
 
     def __init__(self, settings: EmulatorSettings, clock: EmulatorClock) -> None:
@@ -47,7 +47,7 @@ class PutEventsService:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all calls and tokens; the quota's window and the runs of faults and latencies start anew."""
+        """Forget all calls and tokens; the window of the quota, the faults and the latencies start again."""
         settings, faults = self.settings, self.settings.faults
         self.book = CallLog()
         self._admitted = 0
@@ -58,23 +58,22 @@ class PutEventsService:
         self._delays = draw_latencies(settings.latency_ms, settings.latency_p99_ms, faults.seed)
 
     def change(self, **changes: Any) -> None:
-        """Set quota, the other client's rate or the faults anew, by the names in Settings; a reset does not undo it.
+        """Change quota, the other client's rate or the faults, by the names in Settings; a reset does not undo it.
 
-        The run of faults goes on where it is, with the new rates.
+        The series of faults continues, with the new rates.
 
         Raises:
-            ValueError: if Settings refuse the value; nothing is changed then.
+            ValueError: if Settings refuse the value; then nothing changes.
         """
         self.settings = replace(self.settings, **changes)
         self._ranges = lay_out(self.settings.faults)
         self.window.change(self.settings.quota, self.settings.other_rate, self._clock.steady())
 
     def put_events(self, request: HttpRequest) -> HttpReply:
-        """Decide on a call and keep what is accepted.
+        """Decide about a call, and keep its events if it is accepted.
 
-        The order is the real service's: who calls, whether it may, whether it may now, then what it says.
-        Injected faults strike admitted calls, which use up the quota as they would there; those that strike
-        after accepting, only calls with nothing wrong.
+        The order is that of the real service: who calls, whether it may, whether it may now, then the content.
+        Injected faults hit admitted calls, which use up the quota. Faults after accepting hit only valid calls.
         """
         now, steady = self._clock.wall(), self._clock.steady()
         self.book.arrive(now, steady)
@@ -85,7 +84,7 @@ class PutEventsService:
         except Refusal as refusal:
             return self._refuse(refusal)
         except Exception:
-            # Our fault, whatever the call holds: the client has an answer, and the call is counted.
+            # A fault of the emulator: the client gets an answer, and the call is counted.
             traceback.print_exc()
             return self._refuse(Refusal("InternalFailure", "The emulator failed: its standard error says why."))
 
@@ -110,7 +109,7 @@ class PutEventsService:
         return self._answer(fault)
 
     def _accept(self, request: HttpRequest, now: float) -> InjectedFault | None:
-        """Keep a call's events, or say which fault they bring about themselves."""
+        """Keep the events of a call, or return the fault that they cause themselves."""
         call = self._judge(request.body)
         self._check_tracking_id(call)
         self._check_whether_any_is_taken()
@@ -128,8 +127,8 @@ class PutEventsService:
     def _check_tracking_id(self, call: dict[str, Any]) -> None:
         known = self.settings.tracking_ids
         if known and call["trackingId"] not in known:
-            # Documented nowhere for PutEvents. Its sister operations (PutItems, PutUsers) model this code,
-            # with 404, for a dataset that is not there, and it cannot be mistaken for a faulty event.
+            # Not documented for PutEvents. Its sister operations (PutItems, PutUsers) model this code,
+            # with 404, for a missing dataset, and it cannot be mistaken for a faulty event.
             raise Refusal("ResourceNotFoundException", "No event tracker has the given tracking ID.")
 
     def _check_whether_any_is_taken(self) -> None:

@@ -1,4 +1,4 @@
-"""How an emulator is set up, and what of it can be changed while it runs."""
+"""The settings of an emulator, and those that can change while it runs."""
 
 import math
 import time
@@ -12,27 +12,27 @@ from emulator.messages import decode_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorSettings:
-    """Everything that can be chosen about an emulator.
+    """All settings of an emulator.
 
     Attributes:
         host: the address to listen on.
         port: the port to listen on; 0 takes any free one.
         quota: calls admitted in any one second (the real service: 1,000 a dataset group); 0 for no limit.
-        other_rate: calls a second that another client makes evenly, which take of the quota and are never refused;
-            what is left is quota - other_rate.
-        latency_ms: milliseconds before a call is answered; calls wait side by side.
+        other_rate: evenly spaced calls a second of another client, which use up the quota and are never refused;
+            quota - other_rate is left.
+        latency_ms: milliseconds before a call is answered; calls wait in parallel.
         latency_p99_ms: the 99th percentile of log-normal latencies, whose median is latency_ms; None for latencies
             that are all the same.
-        access_key: the access key id that calls must be signed for.
-        secret_key: the secret that goes with it.
-        session_token: the session token that calls must bear; None if they must bear none.
-        token_lifetime: seconds from its first use for which any session token is taken; calls must bear one then.
+        access_key: the access key id that must sign the calls.
+        secret_key: its secret.
+        session_token: the session token of the calls; None if they must not have one.
+        token_lifetime: seconds after its first use for which any session token is accepted; calls must have one then.
             None if tokens do not expire. It excludes session_token.
-        deny: refuse every signed call for want of rights.
+        deny: refuse every signed call because of missing rights.
         tracking_ids: the tracking ids that exist; empty for any.
         faults: the faults to inject.
-        metadata_port: the port of a metadata service beside it, which hands out the keys; None for none.
-        metadata_fault: what that service does: one of `emulator.metadata.FAULTS`.
+        metadata_port: the port of a metadata service that hands out the keys; None for none.
+        metadata_fault: the behaviour of that service: one of `emulator.metadata.FAULTS`.
     """
 
     host: str = "127.0.0.1"
@@ -55,7 +55,7 @@ class EmulatorSettings:
         """Check the numbers.
 
         Raises:
-            ValueError: if a number is out of its range, or both kinds of session tokens are asked for.
+            ValueError: if a number is out of its range, or both kinds of session tokens are set.
         """
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be from 0 to 65535")
@@ -87,10 +87,10 @@ class EmulatorSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorClock:
-    """Where the emulator gets the time from; tests give their own.
+    """The source of the time; tests replace it.
 
     Attributes:
-        wall: Unix time in seconds; for signatures and for what is told of a call.
+        wall: Unix time in seconds; for signatures and for the times of calls.
         steady: seconds since any moment, never going back; for the quota.
     """
 
@@ -99,10 +99,10 @@ class EmulatorClock:
 
 
 def read_changes(body: bytes) -> dict[str, Any]:
-    """Read what is to be changed as it travels over HTTP: return the changed fields of Settings, by their names there.
+    """Read the changes in the body of a request: return the changed fields of Settings, by their names there.
 
     Raises:
-        ValueError: if the body is no JSON object of `quota` and `otherRate`, or one of them is of a wrong type.
+        ValueError: if the body is not a JSON object of `quota` and `otherRate`, or one of them has a wrong type.
 
     Examples:
         >>> read_changes(b'{"quota": 300, "otherRate": 100.5}')
@@ -111,7 +111,7 @@ def read_changes(body: bytes) -> dict[str, Any]:
     given = _decode(body)
     if not isinstance(given, dict) or not given.keys() <= {"quota", "otherRate"}:
         raise ValueError("the body must be a JSON object with quota, otherRate or both")
-    # By type, since True and False are ints to isinstance.
+    # By type, because True and False are ints for isinstance.
     if type(given.get("quota", 0)) is not int:
         raise ValueError("quota must be a whole number")
     if type(given.get("otherRate", 0)) not in (int, float):
@@ -121,7 +121,7 @@ def read_changes(body: bytes) -> dict[str, Any]:
 
 
 def tell_changeable(settings: EmulatorSettings) -> dict[str, Any]:
-    """Return what can be changed as it stands, by the names used over HTTP."""
+    """Return the present values that can be changed, by their names in HTTP."""
     return {"quota": settings.quota, "otherRate": settings.other_rate}
 
 

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4: is a request signed by whom it says, now, for this service?
+"""AWS Signature Version 4: did the named caller sign the request, now, for this service?
 
 The canonical request is that of https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
 for a path that needs no encoding (the only operation's is `/events`).
@@ -20,25 +20,25 @@ _SERVICE = b"personalize"
 _CLAIM = frozenset({b"Credential", b"SignedHeaders", b"Signature"})
 _TIMESTAMP = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
 _REGION = re.compile(rb"[a-z0-9-]+")
-# AWS takes signatures from 15 minutes before to 15 minutes after its own clock.
+# AWS accepts signatures from 15 minutes before to 15 minutes after its own clock.
 _TOLERANCE_SECONDS = 15 * 60
 
 
 class Tokens:
-    """The session tokens that are taken: a certain one, none at all, or any for its lifetime."""
+    """The accepted session tokens: a certain one, none, or any one for its lifetime."""
 
     def __init__(self, token: str | None, lifetime: float | None) -> None:
-        """Take `token` (None: calls must bear none), or with a `lifetime` any token, for so many seconds."""
+        """Accept `token` (None: calls must not have one), or with a `lifetime` any token, for so many seconds."""
         self._token = token.encode() if token else None
         self._lifetime = lifetime
         self._first_used: dict[bytes, float] = {}
 
     def knows(self, token: bytes | None) -> bool:
-        """Tell whether a call may bear `token`, None standing for no token; it may have expired all the same."""
+        """Whether a call may have `token`, or None for no token; the token may still have expired."""
         return token == self._token if self._lifetime is None else bool(token)
 
     def use(self, token: bytes | None, now: float) -> None:
-        """Take a known token at `now` (Unix time in seconds); its lifetime starts with its first use.
+        """Accept a known token at `now` (Unix time in seconds); its lifetime starts with its first use.
 
         Raises:
             Refusal: ExpiredTokenException if its lifetime is over.
@@ -50,7 +50,7 @@ class Tokens:
 
 
 class Verifier:
-    """Verifies signatures against one set of credentials. Signing keys are derived once a date and region."""
+    """Verifies signatures with one set of credentials. Signing keys are derived once for each date and region."""
 
     def __init__(self, settings: EmulatorSettings) -> None:
         """Take the credentials from `settings`."""
@@ -60,7 +60,7 @@ class Verifier:
         self._signing_key = lru_cache(maxsize=64)(lambda date, region: _derive_key(secret, date, region))
 
     def verify(self, request: HttpRequest, now: float) -> None:
-        """Return if the request is signed well at `now` (Unix time in seconds), by a token that has not expired.
+        """Return if the signature is valid at `now` (Unix time in seconds), with a token that has not expired.
 
         Raises:
             Refusal: MissingAuthenticationTokenException, IncompleteSignatureException,
@@ -80,7 +80,7 @@ class Verifier:
         expected = hmac.digest(self._signing_key(date, region), text, "sha256").hex().encode()
         if not hmac.compare_digest(expected, claim.signature):
             raise _invalid("The request signature we calculated does not match the signature you provided.")
-        # Last, so that only the owner of the secret can start a token's lifetime.
+        # Last, so that only the owner of the secret can start the lifetime of a token.
         self._tokens.use(token, now)
 
 
@@ -132,7 +132,7 @@ def _check_date(timestamp: bytes, date: bytes, now: float) -> None:
 
 @lru_cache(maxsize=64)
 def _parse_timestamp(timestamp: bytes) -> int:
-    if not _TIMESTAMP.fullmatch(timestamp):  # strptime also takes fewer digits.
+    if not _TIMESTAMP.fullmatch(timestamp):  # strptime also accepts fewer digits.
         raise ValueError("not a timestamp")
     return calendar.timegm(time.strptime(timestamp.decode(), "%Y%m%dT%H%M%SZ"))
 
@@ -156,14 +156,14 @@ def _canonical_request(request: HttpRequest, signed_headers: bytes) -> bytes:
         headers = [name + b":" + b" ".join(request.headers[name].split()) for name in names]
     except KeyError:
         raise _invalid("A 'SignedHeader' of the AWS Authorization is not in the request.") from None
-    # The hash is that of the body as it came: only S3 takes what the header says of it, or an unsigned one.
+    # The hash is that of the received body: only S3 uses the hash of the header, or an unsigned body.
     payload_hash = hashlib.sha256(request.body).hexdigest().encode()
     query = _canonical_query(request.query)
     return b"\n".join((request.method, request.path, query, *headers, b"", signed_headers, payload_hash))
 
 
 def _canonical_query(query: bytes) -> bytes:
-    # By name and then by value: a name may go on with a character that sorts before the equals sign.
+    # By name and then by value: a name may continue with a character that sorts before the equals sign.
     pairs = sorted(pair.partition(b"=")[::2] for pair in query.split(b"&") if pair)
     return b"&".join(name + b"=" + value for name, value in pairs)
 

@@ -1,4 +1,4 @@
-"""Validates a request's body against the shapes of botocore's service model, each compiled once."""
+"""Validates the body of a request with the shapes of botocore's service model, each compiled once."""
 
 import json
 import re
@@ -15,20 +15,20 @@ _SERVICE = "personalize-events"
 _API_VERSION = "2018-03-22"
 
 # The model's pattern backtracks in cubic time (0.8 s for 1,023 good characters and a bad one): one value
-# would stop the whole server. This one takes the same strings in linear time.
+# would stop the whole server. This one matches the same strings in linear time.
 _LINEAR = {r"^[\x20-\x7E]*[\x21-\x7E]+[\x20-\x7E]*$": r"\x20*[\x21-\x7E][\x20-\x7E]*"}
 
-# By comparison: of a whole number beyond a double's range, math.isfinite makes an error. NaN is within none.
+# By comparison: math.isfinite fails for a whole number beyond the range of a double. NaN is in no range.
 _FLOAT_MOST = sys.float_info.max
 _FLOAT_LEAST = -_FLOAT_MOST
 
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong with a request, each finding with its place and never with a value.
+    """The mistakes of a request, each with its place and never with a value.
 
     Attributes:
-        mistyped: values of another JSON type than the model's; the service cannot even read such a request.
+        mistyped: values with another JSON type than the model; the service cannot even read such a request.
         violated: values that can be read and break a constraint.
     """
 
@@ -36,19 +36,19 @@ class Findings:
     violated: list[str] = field(default_factory=list)
 
 
-# A check takes a value that is not null, its parent's place (ending in a dot), its name there, the findings.
+# A check gets a value that is not null, the place of its parent (with a dot), its name there, the findings.
 Check = Callable[[Any, str, str, Findings], None]
 _Shape = Mapping[str, Any]
 _Shapes = Mapping[str, _Shape]
 
 
 def compile_put_events() -> Check:
-    """Return the check of a PutEvents request by the model that the installed botocore ships.
+    """Return the check of a PutEvents request with the model of the installed botocore.
 
-    Lengths count Unicode code points. A member that is null is absent, and members unknown to the model are
-    ignored, as the service does.
+    Lengths count Unicode code points. A null member is absent, and members unknown to the model are
+    ignored, as in the service.
     """
-    # Only botocore's own folder: a model in ~/.aws/models must not change the judgement.
+    # Only botocore's own folder: a model in ~/.aws/models must not change the result.
     loader = Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
     model = loader.load_service_model(_SERVICE, "service-2", _API_VERSION)
     name = model["operations"]["PutEvents"]["input"]["shape"]
@@ -56,7 +56,7 @@ def compile_put_events() -> Check:
 
 
 def _compile(shapes: _Shapes, reference: _Shape) -> Check:
-    """Compile a reference to a shape; the reference itself may carry the jsonvalue trait."""
+    """Compile a reference to a shape; the reference itself may have the jsonvalue trait."""
     shape = shapes[reference["shape"]]
     match shape["type"]:
         case "structure":
@@ -105,7 +105,7 @@ def _list(shapes: _Shapes, shape: _Shape) -> Check:
             return
         if not least <= len(value) <= most:
             _out_of_bounds(found, parent, name, len(value), shape)
-            value = value[:most]  # Of a list that is too long, no more is told than of the longest that is not.
+            value = value[:most]  # A list that is too long gets no more findings than the longest allowed list.
         for number, item in enumerate(value, start=1):
             if item is not None:
                 check_member(item, f"{parent}{name}.{number}.", "member", found)
@@ -133,7 +133,7 @@ def _string(shape: _Shape) -> Check:
 
 
 def _bounds(shape: _Shape) -> tuple[int, int]:
-    """Return the least and the most characters of a text, or members of a list."""
+    """Return the minimum and maximum number of characters of a text, or of members of a list."""
     return shape.get("min", 0), shape.get("max", sys.maxsize)
 
 
@@ -152,7 +152,7 @@ def _timestamp(value: Any, parent: str, name: str, found: Findings) -> None:
 
 
 def _float(value: Any, parent: str, name: str, found: Findings) -> None:
-    """Check a float. The protocol spells the non-finite ones as strings; no model can be trained on those."""
+    """Check a float. The protocol writes non-finite ones as strings; they cannot train a model."""
     if value in ("NaN", "Infinity", "-Infinity"):
         _violated(found, parent, name, "Member must be a finite number")
     else:
@@ -185,8 +185,8 @@ def _violated(found: Findings, parent: str, name: str, constraint: str) -> None:
 
 
 MAX_EVENT_BYTES: Final = 10 * 1024
-"""The service's quotas say that an event has 10 KB at most, and not how these are counted. Here they are the bytes of
-the event's JSON in UTF-8, without spaces and with no more escapes than JSON needs."""
+"""The quotas of the service limit an event to 10 KB, and do not say how to count. Here they are the bytes of
+its JSON in UTF-8, without spaces and with no more escapes than JSON needs."""
 
 Judge = Callable[[bytes], dict[str, Any]]
 
@@ -194,7 +194,7 @@ Judge = Callable[[bytes], dict[str, Any]]
 def load_judge() -> Judge:
     """Return a function from a request's body to the decoded request.
 
-    It raises a Refusal for a body that the service would not take:
+    It raises a Refusal for a body that the service would not accept:
 
     * SerializationException if it is not JSON, or a value has another JSON type than the model's: Smithy's
       malformed-request tests for the rest-json protocol ask that of a service;
@@ -206,7 +206,7 @@ def load_judge() -> Judge:
         request = _decode(body)
         found = Findings()
         check(request, "", "", found)
-        # A body as small as one event may be holds none that is larger.
+        # A body of at most the size of one event has no event that is larger.
         if len(body) > MAX_EVENT_BYTES and not found.mistyped and not found.violated:
             _check_sizes(request["eventList"], found)
         if found.mistyped or found.violated:

@@ -59,56 +59,56 @@ _ON_RULES: Final = tuple(
 _ON_THE_FLOW: Final = (
     Check(
         "no_events",
-        "whether the batch has no event at all, be it that nothing was read, kept or valid",
-        f"{OURS}: a column that was renamed, or a file that was emptied, looks like a quiet day; where a day may be "
-        "empty, --allow-empty says so",
+        "whether the batch has no event, because nothing was read, kept or valid",
+        f"{OURS}: a renamed column or an emptied file looks like a quiet day; if a day may be "
+        "empty, give --allow-empty",
         Threshold(fail_count=0),
         None,
         is_state=True,
     ),
     Check(
         "records",
-        "records read, against the median of the batches before",
-        f"{OURS}: logs that are missing, or of more than this batch; nights, Sundays and sales stay within. Less than "
-        "a hundredth is no traffic; more may be a success, and only warns",
+        "records read, against the median of earlier batches",
+        f"{OURS}: logs are missing, or belong to other batches too; nights, Sundays and sales stay within. Less than "
+        "a hundredth is not traffic; more can be a success, and only warns",
         Threshold(warn_below=0.2, fail_below=0.01, warn_above=5.0),
         None,
     ),
     Check(
         "batch_size",
-        "candidates, against the median of the batches before",
-        f"{OURS}: as for the records",
+        "candidates, against the median of earlier batches",
+        f"{OURS}: as for `records`",
         Threshold(warn_below=0.2, fail_below=0.01, warn_above=5.0),
         None,
     ),
     Check(
         "filtered",
-        "records that are no interactions, by [record] where or because they are blank",
-        f"{OURS}: access logs hold hundreds of files for each page, so that nearly all may be filtered; hardly "
+        "records that are not interactions, because of [record] where or because they are blank",
+        f"{OURS}: access logs have hundreds of files for each page, so nearly all can be filtered, but hardly "
         "999 of 1,000",
         Threshold(warn_share=0.95, fail_share=0.999),
         RECORDS,
     ),
     Check(
         "kept_records",
-        "share of the records that are not filtered, or else the number of candidates, against the median of the "
-        "batches before: whichever has fallen less",
-        f"{OURS}: a where that no longer fits. Crawlers swell the log but leave the candidates; a quiet night leaves a "
+        "share of the records that are not filtered, or the number of candidates, against the median of "
+        "earlier batches: the one that has fallen less",
+        f"{OURS}: [record] where no longer fits. Crawlers add records but not candidates; a quiet night leaves only a "
         "monitor's pings",
         Threshold(warn_below=0.2, fail_below=0.02),
         None,
     ),
     Check(
         "quarantined",
-        "candidates that were refused, for whatever reason",
-        f"{OURS}: half a batch is no few visitors' fault",
+        "candidates that were refused, for any reason",
+        f"{OURS}: a few visitors do not cause half of a batch",
         Threshold(warn_share=0.1, fail_share=0.5),
         CANDIDATES,
     ),
     Check(
         "duplicates",
-        "candidates that repeat an event of the batch, or of one before; one of each is kept",
-        f"{OURS}: a collector that sends twice leaves half, an export of the last seven days six in seven; more is "
+        "candidates that repeat an event of this batch or of an earlier one; one of each is kept",
+        f"{OURS}: a collector that sends twice repeats half, an export of the last seven days six in seven; more is "
         "the file of another batch",
         Threshold(warn_share=0.25, fail_share=0.9),
         CANDIDATES,
@@ -118,15 +118,15 @@ _ON_THE_FLOW: Final = (
 _ON_DELIVERED: Final = (
     Check(
         "delivered_events_gone",
-        "share of the events delivered of an earlier build of the batch that the new build does not have",
-        f"{OURS}: a rebuild from other files; what was sent cannot be taken back",
+        "share of the delivered events of an earlier build that the new build does not have",
+        f"{OURS}: a rebuild from other files; sent events cannot be taken back",
         Threshold(warn_above=0.0, fail_above=0.1),
         None,
     ),
     Check(
         "delivered_events_rekeyed",
-        "share of the events delivered of an earlier build of the batch that have another eventId in the new build",
-        f"{OURS}: the service would take each for a new event; --rekey lets that be",
+        "share of the delivered events of an earlier build that have another eventId in the new build",
+        f"{OURS}: the service would take each as a new event; --rekey allows it",
         Threshold(fail_above=0.0),
         None,
     ),
@@ -135,9 +135,9 @@ _ON_DELIVERED: Final = (
 _ON_KEYS: Final = (
     Check(
         "largest_eventId",
-        "candidates that bear the most frequent eventId, where it is borne more than once",
-        f"{OURS}: of one eventId one event is kept, so that a constant loses as much as a rule that is broken, and has "
-        "a rule's limit",
+        "candidates with the most frequent eventId, if more than one has it",
+        f"{OURS}: one event of each eventId is kept, so a constant loses as much as a broken rule, and has "
+        "the limit of a rule",
         Threshold(warn_share=0.1, fail_share=0.25),
         CANDIDATES,
         subject="one eventId holds",
@@ -145,35 +145,35 @@ _ON_KEYS: Final = (
     Check(
         "largest_visitorId",
         "events of the most frequent visitorId",
-        f"{OURS}: half of a batch is a robot's, nearly all of it is a constant; a quiet night may be one visitor's",
+        f"{OURS}: half of a batch is a robot, nearly all of it is a constant; a quiet night can have one visitor",
         Threshold(warn_share=0.5, fail_share=0.95),
         subject="one visitorId holds",
     ),
     Check(
         "largest_userId",
         "events of the most frequent userId",
-        f"{OURS}: as for visitors; a name for all who are not logged in is no user",
+        f"{OURS}: as for visitors; a word for all visitors without a login is not a user",
         Threshold(warn_share=0.5, fail_share=0.95),
         subject="one userId holds",
     ),
     Check(
         "largest_itemId",
-        "events about the most frequent item",
-        f"{OURS}: a campaign may be about one item, a shop is not; only a constant is in all of some thousands",
+        "events with the most frequent itemId",
+        f"{OURS}: a campaign can be about one item, a shop is not; only a constant is in thousands of events",
         Threshold(warn_share=0.5, fail_share=0.999),
         subject="one itemId holds",
     ),
     Check(
         "single_event_sessions",
-        "sessions of a single event, where the mapping gives the sessionId",
-        f"{OURS}: half of all sessions are one page; where all are, the id is a message's, and each event costs a call",
+        "sessions with a single event, if the mapping gives the sessionId",
+        f"{OURS}: half of all sessions have one page; if all do, it is the id of a message: each event costs a call",
         Threshold(warn_share=0.9, fail_share=0.99),
         SESSIONS,
     ),
     Check(
         "single_event_visits",
-        "sessions of a single event, where sessions are cut by visitor",
-        f"{OURS}: a message's id that was taken for a visitor's; a log of orders has hardly other sessions",
+        "sessions with a single event, if sessions are cut by visitor",
+        f"{OURS}: the id of a message is mapped as visitorId; but a log of orders has few other sessions",
         Threshold(warn_share=0.99),
         SESSIONS,
     ),
@@ -182,26 +182,26 @@ _ON_KEYS: Final = (
 _ON_EVENTS: Final = (
     Check(
         "sentAt_outside_interval",
-        "events sent outside the batch's interval and its tolerance; without an interval, none",
-        f"{OURS}: some come late, half of them do not: logs of another day, or seconds read as milliseconds",
+        "events outside the interval of the batch and its tolerance; without an interval, none",
+        f"{OURS}: some events come late, but not half: logs of another day, or seconds read as milliseconds",
         Threshold(warn_share=0.05, fail_share=0.5),
     ),
     Check(
         "sentAt_before_2010",
-        "events sent before 2010, where the batch has no interval to hold them against",
-        f"{OURS}: seconds read as milliseconds are in January 1970; history may be as old",
+        "events before 2010, if the batch has no interval",
+        f"{OURS}: seconds read as milliseconds are in January 1970; but history can be that old",
         Threshold(warn_share=0.05),
     ),
     Check(
         "sentAt_span",
-        "days from the earliest event to the latest, where the batch has no interval to hold them against",
-        f"{OURS}: times of two units in one log; history may span as much",
+        "days from the earliest event to the latest, if the batch has no interval",
+        f"{OURS}: two units of time in one log; but history can span as much",
         Threshold(warn_above=366),
         None,
     ),
     Check(
         "eventId_repeated",
-        "events whose eventId another event of the batch bears",
+        "events with an eventId that another event of the batch has",
         "Amazon Personalize: of events with one eventId, only the first is used in training",
         Threshold(fail_count=0),
     ),
@@ -228,25 +228,25 @@ _ON_EVENTS: Final = (
     Check(
         "anonymous",
         "events without a userId",
-        f"{OURS}: 1 is usual where nobody logs in; less than usual is worth a limit of your own",
+        f"{OURS}: 1 is usual if nobody logs in; otherwise set your own limit",
         Threshold(),
     ),
     Check(
         "without_item",
         "events without an itemId",
-        f"{OURS}: an event about no item teaches little",
+        f"{OURS}: the service learns little from an event without an item",
         Threshold(warn_share=0.5),
     ),
     Check(
         "merged",
-        "events that the service will merge into another: same user, second, type, item and properties",
-        "Amazon Personalize: events of exactly the same timestamp and properties are kept once",
+        "events that the service merges into another: same user, second, type, item and properties",
+        "Amazon Personalize: of events with exactly the same timestamp and properties, one is kept",
         Threshold(warn_share=0.1),
     ),
     Check(
         "anonymous_sessions",
-        "sessions that never gain a userId",
-        "Amazon Personalize: what a session did joins its user's, once it has one; until then nothing is trained on it",
+        "sessions in which no event has a userId",
+        "Amazon Personalize: events of a session count for its user when it has one; before that, they train nothing",
         Threshold(),
         SESSIONS,
     ),
@@ -261,17 +261,17 @@ def field_checks(field: str) -> tuple[Check, Check]:
     return (
         Check(
             f"{EMPTY}.{field}",
-            f"events without {field}, where none has it though the mapping gives it",
-            f"{OURS}: a column that is misspelt or gone; hundreds of events without a single value are no accident. "
-            "A field that one of the batches before has may be absent from this one",
+            f"events without {field}, if none has it although the mapping gives it",
+            f"{OURS}: a column is misspelt or gone; hundreds of events without a single value are not an accident. "
+            "A field that an earlier batch has may be absent from this one",
             Threshold(warn_share=0.95, fail_share=0.99),
             subject=f"{field} is empty in",
             family=EMPTY,
         ),
         Check(
             f"{FILLED}.{field}",
-            f"share of the events that have {field}, against the median of the batches before",
-            f"{OURS}: a column that is gone from most of the logs; logins and purchases vary, not tenfold",
+            f"share of the events that have {field}, against the median of earlier batches",
+            f"{OURS}: a column is gone from most of the logs; logins and purchases vary, but not by a factor of ten",
             Threshold(warn_below=0.5, fail_below=0.1),
             None,
             family=FILLED,

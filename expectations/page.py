@@ -18,7 +18,7 @@ from expectations.facts import SAMPLE_RECORDS, RefusedSample
 from expectations.gate import FAILED, NOT_EVALUATED, PASSED, WARNED, Finding, percent
 from expectations.interval import Interval
 
-OVERRULED: Final = "failed its gate, and was let pass by --on-gate-failure warn"
+OVERRULED: Final = "failed its gate, and passed because of --on-gate-failure warn"
 _WORST_FIRST: Final = (FAILED, WARNED)
 _LEVELS: Final = (FAILED, WARNED, PASSED, NOT_EVALUATED)
 

@@ -110,7 +110,7 @@ class _Reader:
                     if not isinstance(limits, dict):
                         self._fault(f"{family}.{properties}", key, "must be a table of limits")
                     elif not CAMEL_CASE.fullmatch(key):
-                        self._fault(f"{family}.{PROPERTY}{key}", "", "is no property's key: keys are camelCase")
+                        self._fault(f"{family}.{PROPERTY}{key}", "", "is not a key of a property: keys are camelCase")
                     else:
                         yield f"{PROPERTY}{key}", limits
 

@@ -112,7 +112,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     source.add_argument(
         "--retry-quarantine",
         action="store_true",
-        help="take the batch's quarantine through again, e.g. a mended mapping",
+        help="process the batch's quarantine again, e.g. with a corrected mapping",
     )
     parser.add_argument(
         "--mapping", required=True, type=filled, metavar="NAME_OR_FILE", help="how a record becomes events"
@@ -138,9 +138,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--interval",
         type=interval,
         metavar="START/END",
-        help="the time that the batch is of, its end exclusive, e.g. 2024-01-02T12:00/2024-01-03 (the label's)",
+        help="the time of the batch, its end exclusive, e.g. 2024-01-02T12:00/2024-01-03 (the label's)",
     )
-    parser.add_argument("--allow-empty", action="store_true", help="a batch without events is as it should be")
+    parser.add_argument("--allow-empty", action="store_true", help="a batch without events may pass")
     parser.add_argument(
         "--rekey", action="store_true", help="let events that were delivered get other eventIds: they are sent again"
     )
@@ -202,7 +202,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
             docs.show(gate_report, run.report.file_name(run.job, run.runId))
     if gate_report.gate == FAILED:
         raise GateFailedError(
-            *describe_failure(gate_report), f"{docs.page(gate_report.batch)} shows why; mend what broke, build it again"
+            *describe_failure(gate_report), f"{docs.page(gate_report.batch)} shows why; correct it, build it again"
         )
     return Exit.DONE
 
@@ -290,9 +290,7 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
             lambda: find_event_timeline(result.events, gate_report, history.interval)
         )
         if before is not None and gate_report.gate == FAILED:
-            raise GateFailedError(
-                *describe_failure(gate_report), f"batch {gate_report.batch}: is left as it was; nothing was added to it"
-            )
+            raise GateFailedError(*describe_failure(gate_report), f"batch {gate_report.batch}: was not changed")
         stages.begin("publishing")
         check_history(lake.manifests, history)
         context.lock.confirm()
@@ -334,19 +332,19 @@ def find_retriable(lake: Lake, manifest: Manifest | None, batch: str, build_conf
     if manifest.gate == FAILED:
         raise ConfigurationError(
             f"batch {batch}: failed its gate (run {manifest.runId}), so its events were not kept: "
-            "build all of it again, from its --input, with what you have mended"
+            "build all of it again, from its --input, with your corrections"
         )
     if manifest.quarantined and not lake.has_quarantine(manifest):
         raise ConfigurationError(
             f"batch {batch}: its quarantine is gone: files of the lake were deleted or damaged, or an earlier version "
             "of this project deleted it when a later build failed its gate: build all of it again, from its "
-            "--input, with what you have mended"
+            "--input, with your corrections"
         )
     if manifest.explode != build_config.mapping.explode:
         candidates = lake.published_quarantine(manifest).where("stage = 'validate'")
         if not candidates.isEmpty():
             raise ConfigurationError(
-                f"batch {batch}: [record] explode has changed since it was built, so that the refused elements cannot "
+                f"batch {batch}: [record] explode has changed since it was built, so the refused elements cannot "
                 "be found again: build all of it again, from its --input"
             )
     return manifest
@@ -432,19 +430,19 @@ def describe_failure(gate_report: GateReport) -> list[str]:
     lines = [f"batch {gate_report.batch}: failed its gate: {finding.describe()}" for finding in failed]
     if any(finding.check.name == REKEYED for finding in failed):
         lines.append(
-            f"batch {gate_report.batch}: what changes an event's content changes its eventId, so the service would "
-            "take what it has for new: build it with the mapping of before, or give --rekey if it is to be sent again"
+            f"batch {gate_report.batch}: a change of an event's content changes its eventId, so the service would "
+            "take delivered events as new: build it with the earlier mapping, or give --rekey to send them again"
         )
     if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
         more = " ..." if len(permitted) > _MOST_PERMITTED else ""
         lines.append(
-            f"batch {gate_report.batch}: if it is as it should be, a --thresholds file lets it pass, a line each: "
+            f"batch {gate_report.batch}: if the batch is correct, a --thresholds file with these lines lets it pass: "
             f"{', '.join(permitted[:_MOST_PERMITTED])}{more}"
         )
     if gate_report.kept is not None:
         lines.append(
             f"batch {gate_report.batch}: keeps what run {gate_report.kept.runId} published ({gate_report.kept.gate}, "
-            f"{gate_report.kept.events:,} events); put_events goes on with that"
+            f"{gate_report.kept.events:,} events); put_events uses that"
         )
     return lines
 

@@ -79,8 +79,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     add("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
     add_service_options(parser, max_rate=PUT_RATE)
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--retry-dead-letters", action="store_true", help="send what was refused for good once more")
-    again.add_argument("--resend", action="store_true", help="send all of the batch, also what was acknowledged")
+    again.add_argument("--retry-dead-letters", action="store_true", help="send dead letters once more")
+    again.add_argument("--resend", action="store_true", help="send the whole batch, even acknowledged events")
     options = parser.parse_args(argv)
     return Arguments(
         lake=options.lake,

@@ -87,21 +87,28 @@ def parse(argv: Sequence[str]) -> Arguments:
     add = parser.add_argument
     add("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     add("--from", required=True, type=batch_name, dest="first", metavar="LABEL", help="first batch, e.g. 2024-01-01")
-    add("--to", required=True, type=batch_name, dest="last", metavar="LABEL", help="last batch, and all that begin so")
+    add(
+        "--to",
+        required=True,
+        type=batch_name,
+        dest="last",
+        metavar="LABEL",
+        help="last batch, and labels that begin so",
+    )
     add_service_options(parser, max_rate=300)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--plan", action="store_true", help="send nothing; say what there is to send and how long it takes"
     )
     instead.add_argument(
-        "--bulk-export", type=filled, metavar="DIR", help="send nothing; write what waits as a bulk import's CSV"
+        "--bulk-export", type=filled, metavar="DIR", help="send nothing; write pending events as bulk import CSV"
     )
-    add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; run it again to go on")
-    add("--max-duration", type=duration, metavar="D", help="stop after that long, e.g. 6h; run it again to go on")
+    add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; a rerun continues")
+    add("--max-duration", type=duration, metavar="D", help="stop after this time, e.g. 6h; a rerun continues")
     options = parser.parse_args(argv)
     sends = not options.plan and options.bulk_export is None
     if not sends and (options.until is not None or options.max_duration is not None):
-        parser.error("--until and --max-duration end a sending: --plan and --bulk-export send nothing")
+        parser.error("--until and --max-duration stop a delivery: --plan and --bulk-export send nothing")
     return Arguments(
         lake=options.lake,
         first=options.first,

@@ -1,4 +1,4 @@
-"""`make zip`: what a cluster needs of the built wheel, as one zip for `spark-submit --py-files`.
+"""`make zip`: the packages of the wheel that a cluster needs, as one zip for `spark-submit --py-files`.
 
 python tools/cluster_zip.py dist/clickstream_events-*.whl dist/clickstream_events.zip
 """
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Final
 
 PACKAGES: Final = ("delivery", "expectations", "jobs", "transforms")
-"""The emulator is no part of it: it judges the product, and no cluster runs it."""
+"""The emulator is not included: it tests the product, and no cluster runs it."""
 _WHEN: Final = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a zip can tell: the same wheel gives the same bytes."""
+"""The earliest date in a zip, so that the same wheel gives the same bytes."""
 
 
 def write_cluster_zip(wheel: Path, target: Path) -> None:
     """Write the packages of a wheel, with their data files, into a zip that Python imports from.
 
     Args:
-        wheel: the project's own.
-        target: of the zip; what is there is replaced.
+        wheel: of this project.
+        target: of the zip; an existing file is replaced.
     """
     with zipfile.ZipFile(wheel) as built, zipfile.ZipFile(target, "w") as made:
         for name in sorted(built.namelist()):

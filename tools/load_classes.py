@@ -1,4 +1,4 @@
-"""Run a small build and its delivery in one JVM, so that it loads the classes that tests need: `make` archives them.
+"""Run a small build and its delivery in one JVM, so that it loads the classes of the tests. `make` archives them.
 
 A JVM that finds its classes in such an archive (Java's class data sharing) starts a session in half the processor time.
 """

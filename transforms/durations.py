@@ -20,5 +20,5 @@ def read_duration(text: str) -> timedelta:
     """
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None or int(match.group(1)) == 0:
-        raise ValueError(f"{text!r} is no duration: write e.g. 90s, 30m, 24h or 2d")
+        raise ValueError(f"{text!r} is not a duration: write e.g. 90s, 30m, 24h or 2d")
     return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})

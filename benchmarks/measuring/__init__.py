@@ -1,1 +1,1 @@
-"""How things are measured: programs and what they take, contestants in turn, an emulator in a process apart."""
+"""Measures: the time of programs, contestants in turn, an emulator in its own process."""

@@ -1,4 +1,4 @@
-"""The emulator in a process of its own, and what it tells."""
+"""The emulator in its own process, and its summary."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CALLER: Final = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "NO_PROXY": "127.0.0.1",
 }
-"""The environment of whoever calls it: the emulator's own keys, and no account of the machine's."""
+"""The environment of its callers: the emulator's own keys, and no account of this machine."""
 
 
 @contextmanager
 def emulator(*options: str) -> Iterator[str]:
-    """Run an emulator; give its URL."""
+    """Run an emulator; yield its URL."""
     command = [sys.executable, "-m", "emulator", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:  # noqa: S603 - our own
         assert process.stdout is not None
@@ -39,6 +39,6 @@ def emulator(*options: str) -> Iterator[str]:
 
 
 def told(url: str) -> dict[str, Any]:
-    """Get what it counted."""
+    """Get its counts."""
     with urlopen(f"{url}/_emulator/summary") as answer:  # noqa: S310 - our own
         return dict(json.load(answer))

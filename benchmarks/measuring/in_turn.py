@@ -1,4 +1,4 @@
-"""Contestants in turn: each round runs every one of them, and in the other order than the round before."""
+"""Contestants in turn: each round runs all of them, in the reverse order of the round before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def in_turn(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Run contestants; each's results, a round each.
+    """Run contestants; return the results of each, one for each round.
 
     Examples:
         >>> went = []
@@ -24,8 +24,6 @@ def in_turn(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str
         for name in list(contestants)[:: -1 if number % 2 else 1]:
             result = contestants[name]()
             results[name].append(result)
-            took = (
-                f": {result.clock:.3g} s, {result.processors:.3g} of the processors" if isinstance(result, Cost) else ""
-            )
+            took = f": {result.clock:.3g} s, {result.processors:.3g} CPU s" if isinstance(result, Cost) else ""
             say(f"round {number + 1} of {rounds}, {name}{took}")
     return results

@@ -1,4 +1,4 @@
-"""What a program takes: by the clock, and of the processors by all of its processes."""
+"""The time of a program: by the clock, and in processor seconds of all its processes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import IO, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
 _PR_SET_CHILD_SUBREAPER: Final = 36
-"""linux/prctl.h: orphans of our children become our own, so that we are told what they took."""
+"""linux/prctl.h: orphans of our children become our own children, so that we get their times."""
 _TOLD: Final = 20
 _SIGCHLD_IGNORED: Final = 1 << signal.SIGCHLD - 1
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _LOOK: Final = 0.1
-"""Seconds between two looks at those that nobody will wait for."""
+"""Seconds between two readings of processes that no parent waits for."""
 
 
 class Cost(NamedTuple):
-    """What a program took, in seconds.
+    """The time of a program, in seconds.
 
     Attributes:
         clock: from its start to its end.
@@ -41,7 +41,7 @@ class Ended(NamedTuple):
     """A program that has ended.
 
     Attributes:
-        cost: what it took.
+        cost: its time.
         output: the lines of its standard output.
     """
 
@@ -50,16 +50,16 @@ class Ended(NamedTuple):
 
 
 def submitted(script: str, *arguments: str, cores: int = 2) -> list[str]:
-    """Make the command that runs a script of this project by Spark, on so many cores of this machine."""
+    """Make the command that runs a script of this project with Spark, on so many cores of this machine."""
     submit = f"spark-submit --master local[{cores}] --driver-memory 4g --conf spark.ui.showConsoleProgress=false"
     return [*submit.split(), str(ROOT / script), *arguments]
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Ended:
-    """Run a program to its end, and wait for all that it leaves behind. Nothing may be started beside it meanwhile.
+    """Run a program to its end, and wait for all its processes. Nothing else may be started meanwhile.
 
     Raises:
-        SystemExit: it failed; the end of what it said goes along.
+        SystemExit: it failed; the message has the end of its output.
     """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     given = {**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)), **(environment or {})}
@@ -80,9 +80,9 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
 
 class _Watch:
-    """Looks, now and again, at new processes whose parent ignores SIGCHLD: the kernel tells nobody what they took.
+    """Reads the times of processes whose parent ignores SIGCHLD: the kernel adds them to no parent.
 
-    Spark's Python workers are such. They idle before they end, so the last look at each is all of it.
+    Spark's Python workers are such processes. They are idle before they end, so the last reading is complete.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class _Watch:
         self._thread.join()
 
     def taken(self) -> float:
-        """Give the seconds of the processors that they took."""
+        """Return their processor seconds."""
         return sum(self._seen.values())
 
     def _watch(self) -> None:
@@ -109,7 +109,7 @@ class _Watch:
 
 
 def _unheard() -> dict[tuple[int, str], float]:
-    """Give the processor seconds of our descendants that are not waited for, by process id and time of start."""
+    """Return the processor seconds of descendants that no parent waits for, by process id and start time."""
     stats = dict(_stats())
     return {
         (pid, fields[19]): (int(fields[11]) + int(fields[12])) / _TICKS
@@ -119,7 +119,7 @@ def _unheard() -> dict[tuple[int, str], float]:
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:
-    """Give each process's fields of proc(5)'s `stat` after its name: its parent is the second."""
+    """Yield the fields of `stat` (proc(5)) of each process after its name: the second is its parent."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):  # it has ended
@@ -143,7 +143,7 @@ def _ignores_children(pid: int) -> bool:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits what is going on."""
+    """Print the progress."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 

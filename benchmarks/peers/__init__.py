@@ -1,1 +1,1 @@
-"""The contestants: scripts, each run in a process of its own, whose last line of output tells their counts as JSON."""
+"""The contestants: scripts that run in their own processes. Their last line of output is their counts as JSON."""

@@ -1,4 +1,4 @@
-"""The least that a Spark job can be: a session, and a count of an empty file.
+"""The smallest Spark job: a session, and a count of an empty file.
 
 spark-submit bare_session.py FILE
 """

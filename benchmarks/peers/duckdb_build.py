@@ -1,4 +1,4 @@
-"""A build by DuckDB on two threads: the same records read, mapped, judged, cut into sessions, written and counted.
+"""A build with DuckDB on two threads: it reads, maps, checks, cuts into sessions, writes and counts the same records.
 
 python duckdb_build.py RAW OUT
 """

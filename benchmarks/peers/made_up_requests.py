@@ -1,4 +1,4 @@
-"""Made-up requests through the sending half of put_events, at a limit: no lake has to be built for them.
+"""Sends artificial requests with the sender of put_events, at a limit, without a lake.
 
 spark-submit made_up_requests.py URL,LIMIT,CALLS...
 """

@@ -1,9 +1,9 @@
-"""Raw logs to PutEvents as a plain script does it: sessions by window functions, then stock boto3 in foreachPartition.
+"""A plain script from raw logs to PutEvents: sessions by window functions, then boto3 in foreachPartition.
 
 spark-submit plain_script.py RAW SCHEMA URL EVENTS_A_CALL
 
-It batches by user and session, EVENTS_A_CALL at the most: 10, or 1 as published connectors do. It keeps neither what it
-refuses nor a receipt of what it sends; a call that fails ends it.
+It batches by user and session, at most EVENTS_A_CALL: 10, or 1 as published connectors do. It keeps no refused records
+and no receipts. A failed call ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyspark.sql.window import Window
 
 
 def valid(records: DataFrame) -> DataFrame:
-    """Leave out what the service would refuse, and repeats."""
+    """Leave out records that the service would refuse, and repeats."""
     identified = [F.when(~F.lower(F.trim(F.col(name))).isin("", "null"), F.col(name)) for name in ("visitor", "user")]
     kept = records.where("action <> 'ping' AND at IS NOT NULL AND length(sku) <= 256").withColumns(
         {"visitor": identified[0], "user": identified[1], "eventId": F.sha2(F.concat_ws("|", *records.columns), 256)}
@@ -39,7 +39,7 @@ def with_sessions(events: DataFrame) -> DataFrame:
 
 
 def sender(url: str, size: int) -> Callable[[Iterator[Row]], None]:
-    """Make what sends a partition."""
+    """Make the function that sends a partition."""
 
     def send(rows: Iterator[Row]) -> None:
         client = boto3.client("personalize-events", region_name="eu-west-1", endpoint_url=url)
@@ -53,7 +53,7 @@ def sender(url: str, size: int) -> Callable[[Iterator[Row]], None]:
 
 
 def event(row: Row) -> dict[str, Any]:
-    """Make what boto3 wants of a row."""
+    """Make the event of a row for boto3."""
     made = {"eventId": row.eventId, "eventType": row.action, "itemId": row.sku, "sentAt": row.at / 1_000}
     if row.price is not None:
         made["eventValue"] = row.price

@@ -1,9 +1,9 @@
-"""A build as it is usually written: rows parsed, mapped and checked in Python, sessions cut by window functions.
+"""A build as people usually write it: Python parses, maps and checks rows, window functions cut sessions.
 
 spark-submit rows_in_python.py RAW OUT
 
-The same work: the rules that apply, SHA-256 eventIds, duplicates dropped, refused records kept whole with their
-reasons, sessions, counts. Windows cut the sessions, not applyInPandas, which takes far longer for small groups.
+It does the same work: the rules, SHA-256 eventIds, duplicates, refused records kept whole with their
+reasons, sessions, counts. Windows cut the sessions, because applyInPandas takes far longer for small groups.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MAPPED: Final = (
 
 
 def present(text: str | None) -> str | None:
-    """Take an identifier that reads like nothing for missing."""
+    """Return None for an identifier that counts as missing."""
     return None if text is None or text.strip(" ").lower() in MISSING else text
 
 
@@ -116,7 +116,7 @@ def event_id(event: dict[str, Any], properties: str | None) -> str:
 
 
 def fate_of(raw: str, source: str) -> tuple[Any, ...]:
-    """Make a row of a line: NAMES."""
+    """Make a row (NAMES) from a line."""
     record, fault = parse(raw)
     nothing = [None] * 9
     if fault is not None:
@@ -146,7 +146,7 @@ def fate_of(raw: str, source: str) -> tuple[Any, ...]:
 
 
 def map_rows(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Make rows of lines, a batch at a time."""
+    """Make rows from lines, a batch at a time."""
     for batch in batches:
         rows = [fate_of(raw, source) for raw, source in zip(batch["value"], batch["source"], strict=True)]
         mapped = pd.DataFrame(rows, columns=list(NAMES))

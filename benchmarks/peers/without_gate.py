@@ -1,4 +1,4 @@
-"""build_events without its gate, its report and its page: it ends once its rows are written, counted and published.
+"""build_events without gate, report and page: it ends when its rows are written, counted and published.
 
 spark-submit without_gate.py, with the arguments of build_events.py
 """

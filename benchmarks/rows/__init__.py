@@ -1,1 +1,1 @@
-"""The rows, a module a group."""
+"""The rows: one module for each group."""

@@ -1,4 +1,4 @@
-"""How a limit is used and kept: the calls that arrive at an emulator, second by second."""
+"""How well a limit is used and kept: the calls that arrive at an emulator, second by second."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.results import Row, compare
 
 LIMITS: Final = (100, 1_000)
 QUOTA: Final = 1_000
-"""Of the real service, for a dataset group."""
+"""The quota of the real service for a dataset group."""
 BEYOND: Final = 20_000
-"""Calls a second that two cores do not carry, nor the emulator on them."""
+"""Calls a second that two cores cannot make, with the emulator on them."""
 GUESS: Final = 5_000
 ROOM: Final = 0.9
 EDGE: Final = 2
-"""Seconds at either end that are left out: start-up, and a last second that is not full."""
+"""Seconds at each end that are left out: start-up, and an incomplete last second."""
 LATENCY: Final = ("--latency-ms", "20")
 
 
@@ -29,7 +29,8 @@ def rows(bench: Bench) -> Iterator[Row]:
     free, *kept = _deliver({BEYOND: GUESS * seconds, **{limit: limit * seconds for limit in LIMITS}})
     carried = _middle(free)
     quotas = [float(QUOTA)] * len(carried)
-    note = "calls a second that two cores carry, the emulator among it, against the service's quota; a pair a second."
+    note = "calls a second that two cores can make, the emulator included, against the quota of the service; "
+    note += "one pair each second."
     carry = compare("budget", "carried without a limit, the service's quota", carried, quotas, "calls/s", note)
     yield carry
     for limit, summary in zip(LIMITS, kept, strict=True):
@@ -38,12 +39,14 @@ def rows(bench: Bench) -> Iterator[Row]:
         return
     most = int(carry.ours * ROOM) // 100 * 100
     (summary,) = _deliver({most: most * seconds})
-    yield from _rows(most, summary, f"; it is {ROOM:.0%} of what two cores carry")
+    yield from _rows(most, summary, f"; this is {ROOM:.0%} of what two cores can make")
 
 
 def _rows(limit: int, summary: dict[str, Any], words: str) -> Iterator[Row]:
     used, limits = _middle(summary), [float(limit)] * len(_middle(summary))
-    note = f"calls admitted in each full second, against --max-rate and a quota of {limit:,}{words}; a pair a second."
+    note = (
+        f"calls admitted in each full second, against --max-rate and a quota of {limit:,}{words}; one pair each second."
+    )
     yield compare("budget", f"used of a limit of {limit:,}", used, limits, "calls/s", note)
     throttled, calls = [float(summary["throttled"])], [float(summary["calls"])]
     note = f"calls that a service with a quota of {limit:,} in any one second refuses, of all calls{words}."
@@ -51,7 +54,7 @@ def _rows(limit: int, summary: dict[str, Any], words: str) -> Iterator[Row]:
 
 
 def _deliver(calls: dict[int, int]) -> list[dict[str, Any]]:
-    """Send so many calls at each limit, to an emulator each; what they counted."""
+    """Send so many calls at each limit, each to its own emulator; return their counts."""
     with ExitStack() as stack:
         urls = {limit: stack.enter_context(emulator(*LATENCY, "--quota", _quota(limit))) for limit in calls}
         run(submitted("benchmarks/peers/made_up_requests.py", *(f"{urls[n]},{n},{calls[n]}" for n in calls)), CALLER)
@@ -68,6 +71,6 @@ def _quota(limit: int) -> str:
 
 
 def _middle(summary: dict[str, Any]) -> list[float]:
-    """Give the full seconds' counts."""
+    """Return the counts of the full seconds."""
     seconds = sorted((int(second), float(count)) for second, count in summary["perSecond"].items())
     return [count for _, count in seconds][EDGE:-EDGE]

@@ -18,10 +18,10 @@ _PAIRS: tuple[tuple[str, str, Of, float | None], ...] = (
     ("with", "without", "ours / peer", None),
 )
 _AGAINST = {
-    "floor": "Spark reading the same files with a schema, shuffling by visitor, sorting and writing Parquet, no more",
+    "floor": "Spark that only reads the same files with a schema, shuffles by visitor, sorts and writes Parquet",
     "Python": "rows parsed, mapped and checked in mapInPandas, with the same rules, eventIds, quarantine and counts, "
     "and sessions cut by window functions",
-    "DuckDB": "one DuckDB process on two threads that reads, judges, cuts, writes and counts the same, without a JVM",
+    "DuckDB": "one DuckDB process on two threads that reads, checks, cuts, writes and counts the same, without a JVM",
     "without": "the same build without gate, report and page",
 }
 _NAMES = {

@@ -1,4 +1,4 @@
-"""How a build grows with its records, with one large visitor, with cores; and what merely starting it takes."""
+"""How the time of a build grows with its records, one large visitor and cores; and the time of its start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARES: Final = (0.01, 0.3)
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Measure; a row of which nothing would be left without start-up, since the log is too small, is left out."""
+    """Measure; leave out a row if its log is too small to measure without start-up."""
     costs = _measured(bench)
     return (row for row in _rows(bench, costs) if min(row.ours, row.peer, row.ratio) > 0)
 
@@ -40,7 +40,7 @@ def _measured(bench: Bench) -> dict[str, list[Cost]]:
     costs.setdefault("records", bench.builds)
     if plan.large:
         large = builders.ours(bench.shop(plan.large))
-        say(f"{plan.large:,} records: {large.clock:.1f} s, {large.processors:.1f} of the processors")
+        say(f"{plan.large:,} records: {large.clock:.1f} s, {large.processors:.1f} CPU s")
         costs["large"] = [large]
     return costs
 
@@ -54,11 +54,11 @@ def _rows(bench: Bench, costs: dict[str, list[Cost]]) -> Iterator[Row]:
     even = after["small"][: plan.aside]
     for share in SHARES if plan.aside else ():
         name = f"{share:.0%}"
-        note = f"clock of a build of {plan.small:,} records of which {name} are one visitor's, against none so large; "
-        note += "start-up (an empty batch) aside."
+        note = f"clock of a build of {plan.small:,} records of which {name} belong to one visitor, "
+        note += "against a build without so large a visitor; without start-up (an empty batch)."
         yield compare("growth", f"{name} in one visitor, even", after[name], even, "s", note)
     if plan.aside:
-        note = f"clock of a build of {plan.small:,} records by local[1], against local[2]; start-up aside."
+        note = f"clock of a build of {plan.small:,} records with local[1], against local[2]; without start-up."
         yield compare("growth", "two cores, one core", even, after["one core"], "s", note, "peer / ours")
     note = "spark-submit of build_events of an empty batch, with gate and report, against one that opens a session and "
     note += "counts an empty file; by the clock."
@@ -70,7 +70,9 @@ def _rows(bench: Bench, costs: dict[str, list[Cost]]) -> Iterator[Row]:
 
 
 def _ten_times(small: int, ours: Sequence[float], peer: Sequence[float]) -> Row:
-    note = f"clock of a build with gate of {small * 10:,} records, against {small:,}; start-up (an empty batch) aside."
+    note = (
+        f"clock of a build with gate of {small * 10:,} records, against {small:,}; without start-up (an empty batch)."
+    )
     return compare("growth", f"{small * 10:,} records, {small:,}", ours, peer, "s", note, goal=TEN_TIMES)
 
 

@@ -1,7 +1,7 @@
-"""What a call of ten events costs the caller: by a task's sender, by stock boto3, and as an unsigned POST.
+"""The cost of a call of ten events for the caller: with the sender of a task, with boto3, and as an unsigned POST.
 
-All in this process, in turn. The emulator, which verifies the signatures, and the driver that the sender asks for its
-leases and tells its outcomes run in processes of their own.
+All run in this process, in turn. The emulator, which verifies the signatures, and the driver, which gives the sender
+its leases, run in their own processes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from delivery.task import TaskConfig, TaskDelivery
 IN_FLIGHT: Final = 25
 THREADS: Final = 8
 STOCK: Final = 5
-"""Stock boto3 makes so many times fewer calls: each takes so much longer."""
+"""boto3 makes fewer calls by this factor, because each takes longer."""
 
 Arguments = dict[str, Any]
 Run = Callable[[], None]
@@ -53,15 +53,15 @@ def rows(bench: Bench) -> Iterator[Row]:
     with emulator() as url, driver() as address:
         ways = _ways(url, address, calls)
         for run, _ in ways.values():
-            run()  # what the first calls cost is no part of it
+            run()  # the cost of the first calls does not count
         costs = in_turn({name: partial(_timed, *way) for name, way in ways.items()}, rounds)
         accepted = told(url)["accepted"]
     if accepted != (rounds + 1) * (calls + 2 * (calls // STOCK)):
-        raise SystemExit(f"the emulator accepted {accepted} calls, which is not what was sent")
+        raise SystemExit(f"the emulator accepted {accepted} calls, and another number was sent")
     processors = {name: [cost.processors * 1_000 for cost in each] for name, each in costs.items()}
     rates = {name: [1 / cost.clock for cost in each] for name, each in costs.items()}
     loop, threads = "put_events of stock boto3 in a loop", f"put_events of one stock boto3 client in {THREADS} threads"
-    post = "a POST on a kept-alive connection, not signed, one after the other, which the emulator refuses in a line"
+    post = "unsigned POSTs on a kept-alive connection, one after another, which the emulator refuses at once"
     for peer, words in (("boto3 in a loop", loop), ("boto3 in threads", threads)):
         note = f"processor time a call of ten events in one process: {words}, against a Spark task's whole sender."
         goal = 5.0 if peer == "boto3 in a loop" else None
@@ -72,9 +72,8 @@ def rows(bench: Bench) -> Iterator[Row]:
         "send", "sender, unsigned POST", processors["sender"], processors["unsigned"], "CPU ms a call", note, goal=2.5
     )
     for peer in ("boto3 in a loop", "boto3 in threads", "unsigned"):
-        note = (
-            f"calls a second of one process, {IN_FLIGHT} of the sender's in flight, the emulator on the same two cores."
-        )
+        note = f"calls a second of one process, {IN_FLIGHT} of the sender's in flight, "
+        note += "with the emulator on the same two cores."
         yield compare("send", f"sender, {peer}: calls/s", rates["sender"], rates[peer], "calls/s", note)
 
 
@@ -90,14 +89,14 @@ def _ways(url: str, address: DriverAddress, calls: int) -> dict[str, tuple[Run, 
 
 
 def _timed(run: Run, calls: int) -> Cost:
-    """Give the seconds that a call takes."""
+    """Return the seconds of a call."""
     clock, processors = time.monotonic(), time.process_time()
     run()
     return Cost((time.monotonic() - clock) / calls, (time.process_time() - processors) / calls)
 
 
 def arguments(number: int) -> Arguments:
-    """Make what boto3 is called with."""
+    """Make the arguments of boto3."""
     events = [
         {
             "eventId": f"{number:032x}{place:032x}",
@@ -112,14 +111,14 @@ def arguments(number: int) -> Arguments:
 
 
 def request(call: Arguments) -> Request:
-    """Make what delivery is called with: its events come as JSON."""
+    """Make the requests of delivery, whose events are JSON."""
     events = call["eventList"]
     members = tuple(json.dumps(event, separators=(",", ":")) for event in events)
     return Request("r", call["userId"], call["sessionId"], tuple(event["eventId"] for event in events), members)
 
 
 def by_boto3(url: str, calls: list[Arguments], threads: int) -> Run:
-    """Call by boto3, one after the other or in threads."""
+    """Call with boto3, one after another or in threads."""
     config = Config(retries={"total_max_attempts": 1}, max_pool_connections=THREADS)
     client = boto3.client("personalize-events", region_name=REGION, endpoint_url=url, config=config)
 
@@ -138,7 +137,7 @@ def by_boto3(url: str, calls: list[Arguments], threads: int) -> Run:
 
 
 def by_task(url: str, requests: list[Request], driver: DriverAddress) -> Run:
-    """Send as a Spark task does: from Arrow batches, leased, told to the driver."""
+    """Send as a Spark task does: from Arrow batches, with leases and reports to the driver."""
     terms = TaskConfig(TrackerEndpoint(TRACKER, REGION, url), driver, max_in_flight=IN_FLIGHT)
     rows = [{**_row(each), "requestId": f"{number:064x}"} for number, each in enumerate(requests)]
     parts = itertools.count()
@@ -163,7 +162,7 @@ def _row(request: Request) -> dict[str, Any]:
 
 @contextmanager
 def driver() -> Iterator[DriverAddress]:
-    """Run a driver without a limit in a process of its own."""
+    """Run a driver without a limit in its own process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_drive, args=(theirs,), daemon=True)
@@ -185,7 +184,7 @@ def _drive(pipe: Any) -> None:
 
 
 def unsigned(url: str, requests: list[Request]) -> Run:
-    """Post one after the other."""
+    """Post one after another."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     bodies = [render_body(TRACKER, each) for each in requests]
     headers = {"Content-Type": "application/json"}

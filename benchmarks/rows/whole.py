@@ -21,18 +21,18 @@ from benchmarks.shop_log import BATCH, SCHEMA
 
 MILLION: Final = 1_000_000
 NO_LIMIT: Final = "20000"
-"""Calls a second that two cores do not carry, so that nothing waits."""
+"""Calls a second that two cores cannot make, so that nothing waits."""
 EVENTS_A_CALL: Final = 10
 FEW: Final = 800
-"""Records: enough that all code has run, so that what it costs to start is not taken for the cost of events."""
+"""Records: enough to run all code, so that the start does not count as the cost of events."""
 
 
 class Took(NamedTuple):
-    """What it took to take so many events a way.
+    """The time for so many events.
 
     Attributes:
         cost: without the emulator.
-        events: taken.
+        events: the number of events.
     """
 
     cost: Cost
@@ -43,7 +43,7 @@ NOTHING: Final = Took(Cost(0.0, 0.0), 0)
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Measure; ours builds as the build's rows have measured it, where they have."""
+    """Measure; for our build, use the times of the group `build` if there are any."""
     plan = bench.plan
     lake = _Lake.built(bench, plan.sent)
     build_start, put_start, plain_start = _starts(bench)
@@ -68,8 +68,8 @@ def rows(bench: Bench) -> Iterator[Row]:
         note = (
             f"raw records to acknowledged events, for a million events: a build of {plan.records:,} records and a "
             f"delivery of {plan.sent:,}, against a PySpark script with stock boto3, {size}, on "
-            f"{getattr(plan, name):,}; all scaled, with what {FEW} records take, measured once, set aside as start-up; "
-            "the emulator's own time is not counted"
+            f"{getattr(plan, name):,}; all scaled, without the time of {FEW} records, measured once, as start-up; "
+            "the time of the emulator does not count"
         )
         peer = [_scaled(each, plain_start) for each in took[name]]
         clocks = [cost.clock for cost in ours], [cost.clock for cost in peer]
@@ -77,10 +77,10 @@ def rows(bench: Bench) -> Iterator[Row]:
         title = f"both jobs, {what}"
         yield compare("whole", f"{title}: processors", *processors, "CPU s", f"{note}.", "peer / ours", goal)
         yield compare(
-            "whole", title, *clocks, "s", "the same by the clock, the emulator on the same cores.", "peer / ours"
+            "whole", title, *clocks, "s", "the same by the clock, with the emulator on the same cores.", "peer / ours"
         )
     sent = [_scaled(put, put_start) for put in took["put"]]
-    note = "processor seconds of delivering a million events, the second of both jobs, against the first."
+    note = "processor seconds of the delivery of a million events, against those of the build."
     yield compare(
         "whole",
         "delivery, build",
@@ -89,13 +89,13 @@ def rows(bench: Bench) -> Iterator[Row]:
         "CPU s",
         note,
     )
-    note = "calls made, against the fewest that the users and sessions of the events allow."
+    note = "calls made, against the fewest calls that the users and sessions of the events allow."
     calls = float(lake.calls)
     yield compare("whole", "requests, minimum", [calls], [float(lake.minimum)], "calls", note, goal=1.0)
 
 
 def _starts(bench: Bench) -> tuple[Took, Took, Took]:
-    """Give what builds, deliveries and plain scripts take before there is much to do; a quick run does not ask."""
+    """Return the start-up of builds, deliveries and plain scripts; a quick run leaves it out."""
     if bench.plan.quick:
         return (NOTHING, NOTHING, NOTHING)
     few = _Lake.built(bench, FEW)
@@ -103,7 +103,7 @@ def _starts(bench: Bench) -> tuple[Took, Took, Took]:
 
 
 def _scaled(took: Took, start: Took) -> Cost:
-    """Give what a million events take: start-up, and for each event what those beyond the start took."""
+    """Return the time of a million events: start-up, and the time of each further event."""
     more = (MILLION - start.events) / (took.events - start.events)
     return Cost(*(begun + (whole - begun) * more for whole, begun in zip(took.cost, start.cost, strict=True)))
 
@@ -114,13 +114,13 @@ def _sum(one: Cost, other: Cost) -> Cost:
 
 @dataclass
 class _Lake:
-    """A lake with one batch, which is sent from a copy, so that it can be sent again.
+    """A lake with one batch. It is sent from a copy, so that it can be sent again.
 
     Attributes:
-        folder: where it is.
-        took: what the build took.
-        minimum: calls that its events need, reckoned by DuckDB.
-        calls: that were made, the last time.
+        folder: its path.
+        took: the time of the build.
+        minimum: calls that its events need, computed by DuckDB.
+        calls: the calls of the last delivery.
     """
 
     folder: Path
@@ -130,7 +130,7 @@ class _Lake:
 
     @classmethod
     def built(cls, bench: Bench, size: int) -> _Lake:
-        """Build it anew."""
+        """Build it again."""
         folder = bench.folder / f"lake-{size}"
         shutil.rmtree(folder, ignore_errors=True)
         cost, summary = build(bench.shop(size), folder)
@@ -167,11 +167,11 @@ def _plain(bench: Bench, records: int, size: int) -> Took:
 def _hold(who: str, book: dict[str, Any], events: int, calls: int) -> None:
     found = (book["events"], book["duplicateEventIds"], book["accepted"])
     if found != (events, 0, calls):
-        raise SystemExit(f"{who}: events, repeats and calls received are {found}, and should be {(events, 0, calls)}")
+        raise SystemExit(f"{who}: events, repeats and received calls are {found}, expected {(events, 0, calls)}")
 
 
 def _counted(bench: Bench, records: int) -> dict[str, Any]:
-    """Count a log by DuckDB, which counts as ours does (the build's rows hold them to it)."""
+    """Count a log with DuckDB; the group `build` checks that its counts are the same as ours."""
     out = bench.folder / "counted"
     ended = run(
         [sys.executable, str(ROOT / "benchmarks/peers/duckdb_build.py"), str(bench.shop(records) / "raw"), str(out)]

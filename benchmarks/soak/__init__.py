@@ -1,1 +1,1 @@
-"""A long delivery on a real cluster while something fails every few seconds, and whether all promises were kept."""
+"""A long delivery on a real cluster while something fails every few seconds, and a check of all promises."""

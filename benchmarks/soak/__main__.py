@@ -1,8 +1,8 @@
-"""`python -m benchmarks.soak`: deliver a batch among faults, then hold it against the promises.
+"""`python -m benchmarks.soak`: deliver a batch among faults, then check the promises.
 
-Master, workers, drivers and emulator are processes of their own on this machine's loopback. They end with this process,
-however it ends. Their logs, and a log of the faults, are left in build/soak; where a promise was broken, the tape too.
-All other files are in build/soak/work, which the next soak removes if this one is killed.
+Master, workers, drivers and emulator are separate processes on the loopback of this machine. They end with this
+process, in every case. Their logs and a log of the faults stay in build/soak; if a promise was broken, the tape too.
+All other files are in build/soak/work. If this soak is killed, the next one removes them.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ IN_FLIGHT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much, how fast, and how rough.
+    """The size of a soak.
 
     Attributes:
-        requests: of the batch.
+        requests: requests of the batch.
         seconds: from one fault to the next.
         rate: calls a second, --max-rate.
-        workers: of the cluster, each with one core.
+        workers: workers of the cluster, each with one core.
         seed: of the faults.
     """
 
@@ -61,7 +61,7 @@ class Plan:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a soak; 0 if all promises were kept, else 1."""
+    """Run a soak; return 0 if all promises were kept, otherwise 1."""
     plan = parse(argv)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -77,17 +77,17 @@ def parse(argv: Sequence[str]) -> Plan:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="A long delivery among faults.")
     add = parser.add_argument
-    add("--requests", type=int, default=1_000_000, metavar="N", help="how many (1000000)")
-    add("--seconds-between-faults", type=float, default=20.0, metavar="S", help="from one to the next (20)")
+    add("--requests", type=int, default=1_000_000, metavar="N", help="requests of the batch (1000000)")
+    add("--seconds-between-faults", type=float, default=20.0, metavar="S", help="seconds between two faults (20)")
     add("--max-rate", type=float, default=1_000.0, metavar="N", help="calls a second (1000)")
-    add("--workers", type=int, default=2, metavar="N", help="of the cluster, each with one core (2)")
-    add("--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="of the faults (any)")
+    add("--workers", type=int, default=2, metavar="N", help="workers of the cluster, each with one core (2)")
+    add("--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="seed of the faults (random)")
     given = parser.parse_args(argv)
     return Plan(given.requests, given.seconds_between_faults, given.max_rate, given.workers, given.seed)
 
 
 def soak(plan: Plan, folder: Path, stack: ExitStack) -> int:
-    """Make a batch, deliver it among faults, tell how it went."""
+    """Make a batch, deliver it among faults, report the result."""
     credentials, tape, slow = folder / "credentials", folder / "tape", folder / "slow"
     cluster = Cluster(folder, LOGS, credentials)
     stack.callback(cluster.close)
@@ -99,7 +99,7 @@ def soak(plan: Plan, folder: Path, stack: ExitStack) -> int:
     service = Service(log.read_text().split()[0], credentials)
     service.hand_out_keys()
     cluster.start(plan.workers)
-    say("the lake and the cluster are there")
+    say("the lake and the cluster are ready")
 
     where = ["--lake", str(lake), "--batch", BATCH, "--tracking-id", TRACKER, "--region", REGION]
     pace = ["--endpoint-url", service.url, "--max-rate", str(plan.rate), "--max-in-flight", str(IN_FLIGHT)]

@@ -1,4 +1,4 @@
-"""A lake with one batch, of which each user is one request."""
+"""A lake with one batch, in which each user is one request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 
 BATCH: Final = "2024-01-01"
 EVENTS_A_REQUEST: Final = 2
-"""Of one user in one minute: a visit, and so a session of its own."""
+"""Events of one user, in one minute: a visit, and so one session."""
 _DAY: Final = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 _SPREAD: Final = 86_000_000
 """Milliseconds over which the users come."""
@@ -28,7 +28,7 @@ itemId    = "item"
 
 
 def make_lake(folder: Path, requests: int, build: Callable[[Sequence[str]], int]) -> Path:
-    """Write a log of so many users, and have a batch built of it; give the lake.
+    """Write a log of so many users, build a batch from it, and return the lake.
 
     Raises:
         SystemExit: it could not be built.
@@ -48,13 +48,13 @@ def make_lake(folder: Path, requests: int, build: Callable[[Sequence[str]], int]
 
 
 def read_event_ids(lake: Path) -> set[bytes]:
-    """Read the ids of all events, by path, without what the project itself reads by.
+    """Read the ids of all events by path, without the code of the project.
 
     Raises:
-        SystemExit: an event is there twice.
+        SystemExit: the lake has an event twice.
     """
     column = ds.dataset(lake / "events", format="parquet", partitioning="hive").to_table(columns=["eventId"])
     ids = {bytes.fromhex(each) for each in column["eventId"].to_pylist()}
     if len(ids) != column.num_rows:
-        raise SystemExit("soak: the lake holds an event twice")
+        raise SystemExit("soak: the lake has an event twice")
     return ids

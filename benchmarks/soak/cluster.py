@@ -1,4 +1,4 @@
-"""A standalone Spark cluster on loopback whose processes may be killed, and drivers that are submitted to it."""
+"""A standalone Spark cluster on loopback whose processes may be killed, and its drivers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.measuring.emulator import CALLER
 from benchmarks.soak.processes import Process, below, end, of_sessions, start, wait_for
 
 _NICE: Final = ("nice", "-n", "5")
-"""The emulator, which holds the clock, comes to its work before them."""
+"""So the emulator, which measures the time, runs before them."""
 _SPARK: Final = (
     "spark.ui.enabled=false",
     "spark.ui.showConsoleProgress=false",
@@ -26,18 +26,18 @@ _SPARK: Final = (
 
 
 class Cluster:
-    """A master, and workers of one core each, on hosts of their own.
+    """A master, and workers of one core each, each on its own host address.
 
     Attributes:
         workers: by host.
     """
 
     def __init__(self, folder: Path, logs: Path, credentials: Path) -> None:
-        """Start nothing yet.
+        """Prepare a cluster without starting it.
 
         Args:
-            folder: where Spark may keep files.
-            logs: where its processes write.
+            folder: for Spark's files.
+            logs: for the logs of its processes.
             credentials: an AWS credentials file, for drivers and executors.
         """
         self._folder = folder
@@ -58,7 +58,7 @@ class Cluster:
         wait_for(lambda: log.read_text().count("Registering worker") == workers, "the workers")
 
     def start_worker(self, host: str) -> None:
-        """Start the worker of a host, whose last one may have died."""
+        """Start the worker of a host; the one before may have died."""
         options = ("--host", host, "--cores", "1", "--memory", "2g", "--webui-port", "0")
         work = ("--work-dir", str(self._folder / "work"))
         log = self._logs / f"worker-{host}.log"
@@ -71,7 +71,7 @@ class Cluster:
         return self._started([*_NICE, *command], log)
 
     def build(self, log: Path, arguments: Sequence[str]) -> int:
-        """Run build_events on this machine's cores, without the cluster; give its exit code."""
+        """Run build_events on the cores of this machine, without the cluster; return its exit code."""
         command = ["spark-submit", "--master", "local[*]", "--driver-memory", "4g", "jobs/build_events.py", *arguments]
         job = self._started(command, log)
         try:
@@ -80,25 +80,25 @@ class Cluster:
             end(job)
 
     def processes(self) -> list[Process]:
-        """List all living processes that were started here, or by those."""
+        """List all living processes that this object started, and their children."""
         self._all = [each for each in self._all if each.poll() is None or of_sessions([each.pid])]
         return of_sessions(each.pid for each in self._all)
 
     def executors(self) -> list[Process]:
-        """List the executors' JVMs, those of dead workers and drivers among them."""
+        """List the JVMs of executors, including those of dead workers and drivers."""
         return [each for each in self.processes() if "CoarseGrainedExecutorBackend" in each.command]
 
     def tasks(self) -> list[Process]:
-        """List the Python processes that send: a daemon of each executor forks them."""
+        """List the Python processes that send; a daemon of each executor forks them."""
         daemons = {each.pid: each for each in self.processes() if "pyspark.daemon" in each.command}
         return [each for each in daemons.values() if each.parent in daemons]
 
     def family(self, pid: int) -> list[int]:
-        """Name a process and all that it has started."""
+        """List a process and all that it has started."""
         return [each.pid for each in below(pid, self.processes())]
 
     def close(self) -> None:
-        """End all that was started here."""
+        """End all processes that this object started."""
         for each in reversed(self._all):
             end(each)
 
@@ -123,7 +123,7 @@ def _environment(folder: Path, credentials: Path) -> dict[str, str]:
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
-        # Who is killed cannot clear its temporary files away.
+        # A killed process cannot remove its temporary files.
         "TMPDIR": str(folder),
         "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={folder}",
     }

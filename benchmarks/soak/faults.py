@@ -1,4 +1,4 @@
-"""What goes wrong in a soak: one thing every few seconds, drawn by a seed."""
+"""The faults of a soak: one every few seconds, drawn by a seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.soak.cluster import Cluster
 from benchmarks.soak.processes import of_sessions, tell
 
 AFTER_A_DEATH: Final = 2.0
-"""Seconds before a worker that died is started again."""
+"""Seconds before a dead worker is started again."""
 TOLD_TO_END: Final = "driver told to end"
 _JUST_NOW: Final = 2.0
 """Seconds."""
@@ -25,11 +25,11 @@ _KEYS: Final = "[default]\naws_access_key_id = AKIDEMULATOR\naws_secret_access_k
 
 
 class Service:
-    """The emulator's process, and the file that its callers read their keys from.
+    """The process of the emulator, and the file with the keys of its callers.
 
     Args:
         url: of the emulator.
-        credentials: that file.
+        credentials: the path of that file.
     """
 
     def __init__(self, url: str, credentials: Path) -> None:
@@ -43,43 +43,43 @@ class Service:
             return dict(json.load(answer))
 
     def doubtful(self) -> int:
-        """Get how many calls it has accepted without saying so."""
+        """Get how many calls it has accepted without an answer."""
         faults = self.told()["faults"]
         return int(faults.get("reset-after", 0) + faults.get("hang-after", 0))
 
     def is_called(self) -> bool:
-        """Whether calls come just now."""
+        """Whether calls arrive now."""
         last = self.told()["lastCallAt"]
         return last is not None and time.time() - last < _JUST_NOW
 
     def change(self, **changes: object) -> None:
-        """Change how it behaves."""
+        """Change its behaviour."""
         with urlopen(Request(f"{self.url}/soak", json.dumps(changes).encode()), timeout=30):  # noqa: S310 - our own
             pass
 
     def hand_out_keys(self) -> None:
-        """Give fresh keys to whoever asks from now on."""
+        """Give fresh keys to callers from now on."""
         self._token += 1
         fresh = self._credentials.with_suffix(".new")
         fresh.write_text(f"{_KEYS}aws_session_token = token-{self._token}\n")
         fresh.replace(self._credentials)
 
     def expire_keys(self) -> None:
-        """Refuse the keys that are in use, and those before them."""
+        """Refuse the present keys and all earlier ones."""
         self.change(expired=[f"token-{number}" for number in range(1, self._token + 1)])
 
 
 @dataclass
 class Scene:
-    """What can be struck.
+    """The targets of faults.
 
     Attributes:
-        cluster: its processes.
+        cluster: the processes of Spark.
         service: the emulator.
         slow: the file that says how slow the store is.
-        emulator: the id of its process.
+        emulator: the process id of the emulator.
         rate: the limit of the delivery.
-        driver: the job that ran last.
+        driver: the last job.
     """
 
     cluster: Cluster
@@ -90,7 +90,7 @@ class Scene:
     driver: subprocess.Popen[str] | None = None
 
     def driver_family(self) -> list[int]:
-        """Name the driver's JVM and its Python."""
+        """List the JVM and the Python process of the driver."""
         return [each.pid for each in of_sessions([self.driver.pid])] if self.driver else []
 
 
@@ -108,7 +108,7 @@ class Strike:
 
 
 Fault = Callable[[Scene, random.Random], Strike | None]
-"""Begins a fault; None where there is nothing now that it could strike."""
+"""Begins a fault; returns None if it has no target now."""
 
 
 def kill_driver(scene: Scene, dice: random.Random) -> Strike | None:
@@ -130,7 +130,7 @@ def end_driver(scene: Scene, _: random.Random) -> Strike | None:
 
 
 def kill_executor(scene: Scene, dice: random.Random) -> Strike | None:
-    """SIGKILL to an executor's JVM; its Python processes learn of it by themselves."""
+    """SIGKILL to the JVM of an executor; its Python processes notice it themselves."""
     return _kill(dice, [each.pid for each in scene.cluster.executors()])
 
 
@@ -140,7 +140,7 @@ def kill_task(scene: Scene, dice: random.Random) -> Strike | None:
 
 
 def kill_worker(scene: Scene, dice: random.Random) -> Strike | None:
-    """SIGKILL to one of the cluster's workers, which comes back; its executor learns of it by itself."""
+    """SIGKILL to a worker of the cluster, which is started again; its executor notices it itself."""
     host = dice.choice(sorted(scene.cluster.workers))
     tell([scene.cluster.workers[host].pid], signal.SIGKILL)
     return Strike(AFTER_A_DEATH, lambda: scene.cluster.start_worker(host))
@@ -158,13 +158,13 @@ def stop_executor(scene: Scene, dice: random.Random) -> Strike | None:
 
 
 def stop_task(scene: Scene, dice: random.Random) -> Strike | None:
-    """SIGSTOP to a Python process that sends: to the driver it is a line that has gone silent."""
+    """SIGSTOP to a Python process that sends: the driver sees a silent connection."""
     found = scene.cluster.tasks()
     return _stop(dice, [dice.choice(found).pid] if found else [])
 
 
 def slow_store(scene: Scene, dice: random.Random) -> Strike | None:
-    """Each write takes as many seconds longer."""
+    """Each write takes so many seconds longer."""
     scene.slow.write_text(f"{dice.uniform(0.5, 4.0):.2f}")
     return Strike(dice.uniform(4.0, 8.0), scene.slow.unlink)
 
@@ -188,12 +188,12 @@ def resets(scene: Scene, dice: random.Random) -> Strike | None:
 
 
 def hangs(scene: Scene, dice: random.Random) -> Strike | None:
-    """Calls are never answered, whether or not their events were accepted."""
+    """Calls get no answer, with or without acceptance of their events."""
     return _inject(scene, dice, hang_before_rate=0.005, hang_after_rate=0.005)
 
 
 def expire(scene: Scene, dice: random.Random) -> Strike | None:
-    """The keys expire; there are fresh ones some seconds later."""
+    """The keys expire; fresh ones come some seconds later."""
     if not scene.service.is_called():
         return None
     scene.service.expire_keys()
@@ -219,7 +219,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
 }
 DRIVER_KILLED: Final = frozenset({"driver killed", "driver killed at any time"})
 CRASHES: Final = DRIVER_KILLED | {"executor killed", "task killed", "worker killed"}
-"""After which events may come twice, says docs/delivery.md."""
+"""After these, events may come twice: docs/delivery.md."""
 
 
 def _some(dice: random.Random) -> float:
@@ -249,12 +249,12 @@ def _inject(scene: Scene, dice: random.Random, **rates: float) -> Strike | None:
 
 @dataclass
 class Struck:
-    """A fault that was.
+    """A past fault.
 
     Attributes:
         name: of its kind.
         began, ended: in seconds of the system's monotonic clock; the end is infinite while it lasts.
-        doubtful: calls that the emulator accepted meanwhile without saying so.
+        doubtful: calls that the emulator accepted meanwhile without an answer.
     """
 
     name: str
@@ -265,13 +265,13 @@ class Struck:
 
 @dataclass
 class Storm:
-    """One fault after the other: all kinds in random order, then all in another.
+    """One fault after another: all kinds in random order, then all in another order.
 
     Attributes:
-        scene: what they strike.
-        seconds: from one to the next.
-        dice: decide.
-        history: those that were, in order.
+        scene: the targets.
+        seconds: from one fault to the next.
+        dice: the random numbers.
+        history: past faults, in order.
     """
 
     scene: Scene
@@ -285,7 +285,7 @@ class Storm:
         self._running: list[tuple[float, Strike, Struck, int]] = []
 
     def tick(self, now: float) -> str | None:
-        """End what is over, begin what is due; name what has begun."""
+        """End faults that are over, begin a fault that is due; return its name."""
         self._next = now + self.seconds if self._next is None else self._next
         self._end([each for each in self._running if each[0] <= now])
         if now < self._next:
@@ -304,7 +304,7 @@ class Storm:
         return None
 
     def close(self, now: float) -> None:
-        """End all that lasts."""
+        """End all present faults."""
         self._end(list(self._running))
         for each in self.history:
             each.ended = min(each.ended, now)

@@ -1,4 +1,4 @@
-"""A delivery among faults: one driver after the other, as a scheduler would run them, until all is delivered."""
+"""A delivery among faults: one driver after another, as a scheduler runs them, until all is delivered."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from benchmarks.soak.processes import peak_memory
 from benchmarks.soak.runs import Run
 
 _LOOK: Final = 0.1
-"""Seconds between two looks at the driver and the faults."""
+"""Seconds between two checks of the driver and the faults."""
 _MEASURE: Final = 1.0
 _TELL: Final = 30.0
 _RERUN: Final = 2.0
-"""Seconds until a job is run again."""
+"""Seconds until a job is started again."""
 _STUCK: Final = 300.0
-"""Seconds without an accepted call after which none will come."""
+"""Seconds without an accepted call after which the delivery counts as stuck."""
 _FINAL: Final = frozenset({0, 2, 3, 4})
-"""Exit codes after which it does not help to run a job again."""
+"""Exit codes after which another run does not help."""
 
 
 @dataclass
 class DeliveryRecord:
-    """What happened on the way.
+    """The record of a delivery.
 
     Attributes:
         runs: the drivers, in order.
-        memory: the most that a process of each kind ever had, in bytes.
-        is_stuck: nothing came any more.
-        seconds: that it took.
+        memory: the peak memory of a process of each kind, in bytes.
+        is_stuck: no more calls came.
+        seconds: the duration.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -43,7 +43,7 @@ class DeliveryRecord:
     seconds: float = 0.0
 
     def measure(self, scene: Scene) -> None:
-        """Look at how much memory each process has had."""
+        """Read the peak memory of each process."""
         kinds = dict.fromkeys(scene.driver_family(), "driver, Python")
         kinds |= {scene.driver.pid: "driver, JVM"} if scene.driver else {}
         kinds |= {each.pid: "executor, JVM" for each in scene.cluster.executors()}
@@ -57,10 +57,10 @@ class Delivery:
     """Runs drivers and faults in turn, in one thread.
 
     Args:
-        scene: where.
-        storm: of faults.
+        scene: the targets.
+        storm: the faults.
         submit: starts a driver that writes to a log.
-        logs: where the drivers' logs and `faults.log` go.
+        logs: the folder of the drivers' logs and `faults.log`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Delivery:
         self.record = DeliveryRecord()
 
     def through(self) -> DeliveryRecord:
-        """Go on until a driver ends for good."""
+        """Continue until a driver ends for good."""
         try:
             while not self._is_over():
                 time.sleep(_LOOK)
@@ -98,7 +98,7 @@ class Delivery:
             log.write(line + "\n")
 
     def _is_over(self) -> bool:
-        """Whether the driver has ended for good; where another may mend it, run that."""
+        """Whether the driver has ended for good; if another run can help, start it."""
         record = self.record
         if not record.runs:
             self._rerun()

@@ -1,4 +1,4 @@
-"""Processes of a soak: each is started in a session of its own, by which all that it starts in turn is found."""
+"""Processes of a soak: each has its own session, by which its children are found."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 from benchmarks.measuring.process import ROOT
 
 _PR_SET_PDEATHSIG: Final = 1
-"""linux/prctl.h: who was started dies with who has started it."""
+"""linux/prctl.h: a process dies with its parent."""
 _LIBC: Final = ctypes.CDLL(None)
 
 
 class Process(NamedTuple):
-    """One of the system's processes.
+    """A process of the system.
 
     Attributes:
         pid: its id.
@@ -36,7 +36,7 @@ class Process(NamedTuple):
 
 
 def start(command: Iterable[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a process in a session of its own, at the end of whose log it writes; it dies with this process."""
+    """Start a process in its own session; it appends to its log, and dies with this process."""
     with log.open("a") as out:
         return subprocess.Popen(  # noqa: S603 - our own commands
             list(command),
@@ -68,7 +68,7 @@ def of_sessions(sessions: Iterable[int]) -> list[Process]:
 
 
 def below(pid: int, everybody: Iterable[Process]) -> list[Process]:
-    """List a process and what it has started, of everybody."""
+    """List a process and its descendants, of all users."""
     family, known = {pid}, list(everybody)
     while more := {each.pid for each in known if each.parent in family} - family:
         family |= more
@@ -76,14 +76,14 @@ def below(pid: int, everybody: Iterable[Process]) -> list[Process]:
 
 
 def tell(pids: Iterable[int], number: signal.Signals) -> None:
-    """Send a signal to whoever is still there."""
+    """Send a signal to the processes that still exist."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Kill a process and all of its session, also what is started meanwhile and what is stopped."""
+    """Kill a process and its whole session, including new and stopped processes."""
     while family := of_sessions([process.pid]):
         tell((each.pid for each in family), signal.SIGKILL)
         time.sleep(0.02)
@@ -91,17 +91,17 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def peak_memory(pid: int) -> int:
-    """Read the most memory that a process ever had (resident, in bytes); 0 where it has gone."""
+    """Read the peak resident memory of a process, in bytes; 0 if it no longer exists."""
     with suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
     return 0
 
 
 def wait_for(found: Callable[[], object], what: str, seconds: float = 120.0) -> None:
-    """Wait until something is there.
+    """Wait until a condition is true.
 
     Raises:
-        SystemExit: it did not come.
+        SystemExit: it did not become true in time.
     """
     until = time.monotonic() + seconds
     while not found():

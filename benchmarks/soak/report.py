@@ -1,4 +1,4 @@
-"""A soak's figures as Markdown."""
+"""The figures of a soak as Markdown."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmarks.soak.verdict import Terms, Verdict
 
 
 def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], record: DeliveryRecord) -> str:
-    """Write down how a soak went.
+    """Write the result of a soak.
 
     Args:
-        verdict: its judgement.
-        terms: of the delivery.
-        counts: the emulator's.
-        record: what happened on the way.
+        verdict: the checks.
+        terms: the promises.
+        counts: of the emulator.
+        record: of the delivery.
     """
     most = verdict.fullest
     codes = _pairs(Counter(str(run.code) for run in record.runs))
@@ -29,7 +29,7 @@ def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], record: 
         "runs": f"{len(record.runs)}{', the last stood still' if record.is_stuck else ''}; exit codes: {codes}",
         "events": f"{verdict.events:,}",
         "lost": f"{verdict.lost:,}",
-        "sent twice": f"{verdict.twice:,}; at the most {verdict.bound:,}",
+        "sent twice": f"{verdict.twice:,}; at most {verdict.bound:,}",
         "fullest second by the signatures": f"{most.signed:,} calls; limit {terms.rate:g}",
         "fullest second on arrival": f"{most.onTime:,} calls, of the {most.share:.1%} that begin while the emulator is "
         f"on time; {most.read:,} of all",
@@ -41,7 +41,7 @@ def describe(verdict: Verdict, terms: Terms, counts: Mapping[str, Any], record: 
         [
             *_table(("", ""), figures.items()),
             "",
-            *_table(("fault", "times", "events sent twice", "most by one", "at the most"), faults),
+            *_table(("fault", "times", "events sent twice", "most by one", "at most"), faults),
             "",
             *broken,
         ]

@@ -1,15 +1,15 @@
-"""The emulator of a soak: its faults change while it runs, keys expire when told, and each call goes to a tape.
+"""The emulator of a soak: its faults and keys change while it runs, and each call goes to a tape.
 
-`python -m benchmarks.soak.service TAPE` prints its URL. Nothing is kept in memory that grows with the calls. A line of
+`python -m benchmarks.soak.service TAPE` prints its URL. Its memory does not grow with the calls. A line of
 the tape is one of
 
     call MOMENT SIGNED OUTCOME [EVENT-ID...]
     late MOMENT UNTIL
 
-MOMENT is when the call was read, in seconds of a clock that never goes back; SIGNED is the Unix second that its
-signature bears, by the sender's clock; OUTCOME is `accepted` or `other`. `late` says that this process should have come
-to its sockets at one moment, and had caught up at another: what arrived meanwhile was read at once, though it was not
-sent at once.
+MOMENT is when the call was read, in seconds of a clock that never goes back. SIGNED is the Unix second of its
+signature, by the clock of the sender. OUTCOME is `accepted` or `other`. `late` says that this process should have read
+its sockets at MOMENT, and had caught up at UNTIL: calls that arrived meanwhile were read at once, although they were
+not sent at once.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ LATENCY_MS: Final = 30.0
 LATENCY_P99_MS: Final = 150.0
 _FOR_EVER: Final = 1e9
 _BEAT: Final = 0.005
-"""Seconds between two looks at the clock."""
+"""Seconds between two readings of the clock."""
 LATE: Final = 0.005
-"""Seconds; less is not noted. Together with a beat it moves 1 % of a second's calls."""
+"""Seconds: a shorter delay is not noted. Together with a beat it moves 1 % of the calls of a second."""
 _EXPIRED: Final = Refusal("ExpiredTokenException", "The security token included in the request is expired")
 
 
 class Site:
-    """PutEvents at `/events`; at `/soak`, GET tells the counts and POST changes quota, faults and expired tokens."""
+    """PutEvents at `/events`; at `/soak`, GET shows the counts and POST changes quota, faults and expired tokens."""
 
     def __init__(self, tape: IO[str]) -> None:
         """Write each call to `tape`."""
@@ -65,18 +65,18 @@ class Site:
         return HttpReply(body=json.dumps(self._counts()).encode())
 
     def refuse(self, refusal: Refusal) -> HttpReply:
-        """Return the reply to what is no call."""
+        """Return the reply to a request that is not a call."""
         self._service.book.bad_requests[refusal.code] += 1
         return refuse(refusal)
 
     async def watch_lateness(self) -> None:
-        """Note whenever this process comes to its work late."""
+        """Note each time this process is late."""
         due = self._clock.steady() + _BEAT
         while True:
             await asyncio.sleep(_BEAT)
             now = self._clock.steady()
             if now - due >= LATE:
-                # What has piled up is being read now; the next beat is the first that can be on time.
+                # The waiting calls are read now; the next beat is the first that can be on time.
                 self._tape.write(f"late {due:.6f} {now + _BEAT:.6f}\n")
             due = now + _BEAT
 
@@ -122,7 +122,7 @@ class Site:
 
 @lru_cache(maxsize=64)
 def _unix_second(stamp: bytes) -> int:
-    """Read the time of a signature; 0 where there is none.
+    """Read the time of a signature; 0 if there is none.
 
     Examples:
         >>> _unix_second(b"20240101T000000Z"), _unix_second(b"")
@@ -147,7 +147,7 @@ async def _serve(tape: IO[str]) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     raise_file_limit()
     with open(argv[0], "w", buffering=1 << 16) as tape:
         asyncio.run(_serve(tape))

@@ -1,6 +1,6 @@
-"""jobs/put_events.py as it is, but for a store that is slow while a file says so.
+"""jobs/put_events.py with a store that is slow while a file says so.
 
-`spark-submit slow_store.py FILE ARGUMENTS...`: while FILE is there, each write takes as many seconds more as it says.
+`spark-submit slow_store.py FILE ARGUMENTS...`: while FILE exists, each write takes its number of seconds longer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SCRIPT: Final = Path(__file__).parents[2] / "jobs" / "put_events.py"
 
 
 def slow_down(control: Path) -> None:
-    """Make each write of a small file wait while the file `control` says so, by its own number of seconds."""
+    """Delay each write of a small file by the number of seconds in the file `control`, while that exists."""
     write = FileSystem.write
 
     def slowly(files: FileSystem, path: str, content: bytes, *, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a soak's tape says of the promises of docs/delivery.md."""
+"""Checks the promises of docs/delivery.md with the tape of a soak."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from benchmarks.soak.faults import CRASHES, Struck
 from benchmarks.soak.runs import Run, ended_badly
 
 SLACK: Final = 1.02
-"""No second holds more calls than the limit and 2 %."""
+"""No second has more calls than the limit and 2 %."""
 NOT_DURABLE: Final = 2.0
-"""Seconds: what ended in the last of them may have no receipt when something dies."""
+"""Seconds: outcomes of the last so many may have no receipt after a crash."""
 _LINGERS: Final = 5.0
-"""Seconds for which a fault that is over still has effects: calls in flight, leases, retries."""
+"""Seconds for which a past fault still has effects: calls in flight, leases, retries."""
 _BEFORE: Final = 3.0
-"""Seconds before a fault from which what was accepted may come again by it."""
+"""Seconds before a fault: events that were accepted in them may come again because of it."""
 _DISTURBED: Final = 9.0
-"""The same, where another fault was not over for so long: a store that is slow takes that for two writes."""
+"""The same after another recent fault: a slow store takes so long for two writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What was promised to the delivery.
+    """The terms of the promises.
 
     Attributes:
         rate: the limit, in calls a second.
-        tasks: that send at once.
-        in_flight: calls at once, in each task.
-        events: of a request.
+        tasks: tasks that send at the same time.
+        in_flight: calls in flight in each task.
+        events: events of a request.
     """
 
     rate: float
@@ -42,14 +42,14 @@ class Terms:
 
 @dataclass
 class Tape:
-    """What the emulator wrote.
+    """The tape of the emulator.
 
     Attributes:
         first: when each event was accepted first, by its id.
-        again: of each event accepted once more, when it was accepted first; one for each time.
+        again: for each repeated acceptance, when the event was accepted first.
         moments: of all calls, in order.
         signed: calls by the Unix second of their signature, by the senders' clocks.
-        late: spans in which the emulator was not at its sockets, from and to.
+        late: spans in which the emulator did not read its sockets, from and to.
     """
 
     first: dict[bytes, float] = field(default_factory=dict)
@@ -82,11 +82,11 @@ class Fullest:
     """The most calls in one second.
 
     Attributes:
-        read: of any second, as the emulator read them.
-        onTime: of the seconds that begin while the emulator was at its sockets. One that begins while it was not has
-            calls that were sent before it began.
-        share: of the seconds that begin with a call: how many begin so.
-        signed: of the Unix seconds in which senders signed.
+        read: in any second, as the emulator read them.
+        onTime: in seconds that begin while the emulator reads its sockets. Another second has calls that were sent
+            before it began.
+        share: the share of such seconds among those that begin with a call.
+        signed: in Unix seconds of the signatures.
     """
 
     read: int
@@ -96,7 +96,7 @@ class Fullest:
 
 
 def fullest(tape: Tape) -> Fullest:
-    """Find the fullest seconds: half-open, beginning at each call.
+    """Find the fullest seconds: half-open, each begins with a call.
 
     Examples:
         >>> fullest(Tape(moments=[0.0, 0.5, 0.9, 1.0], signed=Counter({0: 3, 1: 1})))
@@ -110,27 +110,27 @@ def fullest(tape: Tape) -> Fullest:
             beyond += 1
         held = beyond - number
         read = max(read, held)
-        if bisect_left(ends, moment) == bisect_right(starts, moment):  # no span has begun that has not ended before
+        if bisect_left(ends, moment) == bisect_right(starts, moment):  # no span is open here
             on_time, counted = max(on_time, held), counted + 1
     share = counted / len(tape.moments) if tape.moments else 1.0
     return Fullest(read, on_time, share, max(tape.signed.values(), default=0))
 
 
 def bound(struck: Struck, terms: Terms) -> int:
-    """Say how many events a fault may send twice.
+    """Return how many events may come twice because of a fault.
 
-    After a crash those of the calls in flight, and of those that ended in the last two seconds. Of calls whose answer
-    was lost, their own. No other fault may send any.
+    After a crash: those of the calls in flight, and of calls that ended in the last two seconds. After lost answers:
+    those of these calls. After any other fault: none.
     """
     crash = terms.tasks * terms.in_flight + round(NOT_DURABLE * terms.rate)
     return terms.events * (struck.doubtful + (crash if struck.name in CRASHES else 0))
 
 
 def attribute(again: Sequence[float], history: Sequence[Struck], terms: Terms) -> tuple[list[int], int]:
-    """Find the fault by which each event came again, by when it was accepted first; where there are two, the deadlier.
+    """Find the fault that made each event come again, by its first acceptance; of two, the more severe one.
 
     Returns:
-        Events sent again by each fault, and those that were by none.
+        The number of repeated events of each fault, and of those without a fault.
     """
     spans = [(_since(history, number), one.ended + _LINGERS) for number, one in enumerate(history)]
     found, by_none = [0] * len(history), 0
@@ -155,10 +155,10 @@ class Kind:
 
     Attributes:
         name: of the kind.
-        times: that it struck.
-        twice: events sent again by all of them.
-        most: events sent again by one of them.
-        bound: of all of them together.
+        times: the number of faults.
+        twice: repeated events of all of them.
+        most: the most repeated events of one of them.
+        bound: how many repeated events all of them may cause.
     """
 
     name: str
@@ -170,17 +170,17 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a soak went.
+    """The result of a soak.
 
     Attributes:
-        events: that there were.
-        lost: that were never accepted.
-        foreign: accepted, though the lake holds none such.
-        twice: events accepted again, once for each time.
-        bound: how many they may be.
-        kinds: by kind of fault.
-        fullest: seconds.
-        broken: promises that were not kept, in words.
+        events: the number of events of the lake.
+        lost: events that were never accepted.
+        foreign: accepted events that the lake does not have.
+        twice: repeated acceptances.
+        bound: how many of these are allowed.
+        kinds: the faults by kind.
+        fullest: the fullest seconds.
+        broken: broken promises, as text.
     """
 
     events: int
@@ -194,14 +194,14 @@ class Verdict:
 
 
 def judge(tape: Tape, events: Set[bytes], history: Sequence[Struck], terms: Terms, runs: Sequence[Run]) -> Verdict:
-    """Hold a tape against the promises.
+    """Check the promises with a tape.
 
     Args:
-        tape: what the emulator wrote.
-        events: the ids of those in the lake.
-        history: the faults that were.
-        terms: of the delivery.
-        runs: the drivers, of which the last says that all is delivered.
+        tape: of the emulator.
+        events: the ids of the events in the lake.
+        history: the past faults.
+        terms: of the promises.
+        runs: the drivers; the last one reports that all is delivered.
     """
     lost, foreign = len(events - tape.first.keys()), len(tape.first.keys() - events)
     again, by_none = attribute(tape.again, history, terms)
@@ -212,10 +212,10 @@ def judge(tape: Tape, events: Set[bytes], history: Sequence[Struck], terms: Term
     said = {name: summary.get(name) for name in accounted}
     broken = [
         *([f"{lost} events were lost"] if lost else []),
-        *([f"{foreign} events were sent that the lake does not hold"] if foreign else []),
+        *([f"{foreign} events were sent that the lake does not have"] if foreign else []),
         *([f"{by_none} events were sent twice, and no fault was near"] if by_none else []),
         *(
-            f"{one.name} after {one.began:.1f} s: {count} events were sent twice, {allowed} may be"
+            f"{one.name} after {one.began:.1f} s: {count} events were sent twice, {allowed} are allowed"
             for one, count, allowed in zip(history, again, bounds, strict=True)
             if count > allowed
         ),
@@ -225,7 +225,7 @@ def judge(tape: Tape, events: Set[bytes], history: Sequence[Struck], terms: Term
             if count > most
         ),
         *ended_badly(runs, history),
-        *([f"the last run says {said}, not {accounted}"] if said != accounted else []),
+        *([f"the last run reports {said}, not {accounted}"] if said != accounted else []),
     ]
     kinds = _kinds([one.name for one in history], again, bounds)
     return Verdict(len(events), lost, foreign, len(tape.again), sum(bounds), kinds, seconds, tuple(broken))

@@ -1,8 +1,8 @@
-"""Whether the service takes calls at all: a circuit breaker for a whole delivery, on the driver.
+"""A circuit breaker for a whole delivery, on the driver: does the service accept calls at all?
 
-Half open, it grants calls one by one: at the start, until somebody has answered and one call was acknowledged; and
-again where calls are refused one after another, until one is acknowledged. Closed, it leaves calls to the rate alone.
-Open, it ends the delivery: so many refusals in a row say more about the service than about the events.
+Half open, it grants each call: at the start until one call is acknowledged, and again after many refusals in a row
+until one call is acknowledged. Closed, it leaves calls to the rate. Open, it ends the delivery, because so many
+refusals in a row say more about the service than about the events.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from delivery.call_statistics import CallStatistics
 from delivery.rate.rate_lease import LEASE_SECONDS, CallLimit
 
 MOST_REFUSED: Final = 100
-"""Calls that are refused in a row, over all tasks, before the delivery ends."""
+"""Refusals in a row, over all tasks, that end the delivery."""
 _DOUBTFUL: Final = 20
-"""Calls that are refused in a row before each other is granted. The events of one bad request alone are 19 calls."""
+"""Refusals in a row after which each call needs a grant. One bad request of ten events makes 19 of them."""
 _FRESH: Final = 1.0
-"""Seconds: an acknowledgement is news only from a task that was heard within them. It may have ended long ago else."""
+"""Seconds: an acknowledgement counts as recent only if the task was heard within them."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
-"""Seconds between two calls, doubling, while nobody has answered."""
+"""Seconds between two calls while nobody has answered; they double."""
 
 
 @dataclass(slots=True)
@@ -30,11 +30,11 @@ class _Caller:
     """A task.
 
     Attributes:
-        last_heard: when it was last heard.
-        calls: what it had called then.
-        granted: calls that it may have started altogether.
-        ready: it could start one more, when it was last heard, and has been granted none since.
-        limited: it was last told of a limit.
+        last_heard: when its last message came.
+        calls: its calls at that time.
+        granted: calls that it may have started in total.
+        ready: at its last message it could start one more, and it got no grant since.
+        limited: its last answer had a limit.
     """
 
     last_heard: float
@@ -45,14 +45,14 @@ class _Caller:
 
 
 class CircuitBreaker:
-    """Says how many calls may be made before it is known, or while it is in doubt, that the service takes any.
+    """Says how many calls may be made while it is unknown or in doubt whether the service accepts any.
 
     Args:
         clock: seconds, monotonic.
-        trusted: the service is known to take calls: refusals never end the delivery, however many.
+        trusted: the service is known to accept calls, so refusals never end the delivery.
 
     Attributes:
-        acknowledged: when a call was last acknowledged, as far as is heard; None while none was.
+        acknowledged: when the driver last heard of an acknowledged call; None if never.
     """
 
     def __init__(self, clock: Callable[[], float], *, trusted: bool = False) -> None:
@@ -66,16 +66,16 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the delivery is to end."""
+        """Whether the delivery must end."""
         return not self._trusted and self._refused >= MOST_REFUSED
 
     def hear(self, name: str, calls: CallStatistics, *, ready: bool) -> bool:
-        """Learn what a task has called so far.
+        """Take in the calls of a task so far.
 
         Args:
-            name: the task's.
+            name: of the task.
             calls: all of its calls.
-            ready: whether it could start one more, were it not for the rate and this.
+            ready: whether it could start one more, if the rate and this breaker allowed it.
 
         Returns:
             Whether a call was acknowledged just now.
@@ -96,11 +96,11 @@ class CircuitBreaker:
         return acknowledged and fresh
 
     def grant(self, name: str, *, may_call: bool = True) -> CallLimit | None:
-        """Say what a task may call; None where only the rate limits it. To be asked for each answer to it.
+        """Say what a task may call; None if only the rate limits it. Called for each answer to the task.
 
         Args:
-            name: the task's.
-            may_call: it has the part, and a rate. If not, it gives back what it was granted: others wait for it.
+            name: of the task.
+            may_call: it has the part, and a rate. If not, it loses its grants, because others wait for them.
         """
         caller = self._callers.setdefault(name, _Caller(self._clock()))
         caller.limited = self._half_open
@@ -118,7 +118,7 @@ class CircuitBreaker:
         return CallLimit(caller.granted, singly=self._refused > 0 and not self._trusted)
 
     def uninformed(self) -> list[str]:
-        """Name the tasks that are to be told at once what they may call now."""
+        """Name the tasks that need an answer at once, because they may call now."""
         if not self._half_open:
             return [name for name, caller in self._callers.items() if caller.limited]
         free = self._free()
@@ -126,12 +126,12 @@ class CircuitBreaker:
         return [name for name, caller in self._callers.items() if not caller.limited] + ready[: max(free, 0)]
 
     def leave(self, name: str) -> None:
-        """A task makes no more calls: what it was granted and did not use is free."""
+        """A task makes no more calls: its unused grants are free."""
         caller = self._callers[name]
         caller.granted, caller.ready = 0, False
 
     def _open_half(self) -> None:
-        """Grant each call again: what is under way counts as granted."""
+        """Begin to grant each call: calls in flight count as granted."""
         self._half_open, self._answered, self._pauses = True, 0, 0
         self._granting_since = self._next_grant = self._clock()
         for caller in self._callers.values():
@@ -149,8 +149,8 @@ class CircuitBreaker:
     def _free(self) -> int:
         """Calls that may be granted now.
 
-        One alone at first, one more for each answer, so that they double; and one more for each second in which those
-        that were granted have not ended, since they may have met a task or a request that hangs.
+        First one alone, then one more for each answer, so that they double. One more for each second in which granted
+        calls have not ended, because a task or a request may hang.
         """
         now = self._clock()
         if not self._answered and now < self._next_grant:
@@ -162,7 +162,7 @@ class CircuitBreaker:
         return at_once - under_way
 
     def _under_way(self) -> int:
-        """Calls that were granted and have not ended, as far as is heard, of tasks that may still make them."""
+        """Granted calls that have not ended as far as the driver knows, of tasks that may still make them."""
         now = self._clock()
         active = (caller for caller in self._callers.values() if now - caller.last_heard < LEASE_SECONDS)
         return sum(max(caller.granted, caller.calls.attempts) - caller.calls.ended for caller in active)

@@ -1,4 +1,4 @@
-"""The driver's side of a delivery: what it answers the tasks, and what it has learnt from them.
+"""The driver's side of a delivery: its answers to the tasks, and what it knows of them.
 
 No sockets and no threads: `server` brings the messages, one at a time.
 """
@@ -21,39 +21,39 @@ from delivery.rate.lease_budget import LeaseBudget
 from delivery.rate.rate_lease import LEASE_SECONDS
 
 _UNREACHABLE: Final = 5.0
-"""Seconds after which a service that never answered counts as one that is not there."""
+"""Seconds after which a service that never answered counts as unreachable."""
 _DURABLE_WITHIN: Final = 1.5
-"""Seconds; while an outcome that was heard longer ago is not durable yet, no call starts: it bounds what a crash can
-send twice. Receipts are written every second: a store that takes up to 0.4 s for it holds nothing up."""
+"""Seconds. While an older outcome is not durable, no call starts: this limits what a crash can send twice. Receipts are
+written every second, so a store that takes up to 0.4 s delays nothing."""
 _ACTIVE: Final = 2.0
-"""Seconds since it was last heard in which a task takes part."""
+"""Seconds after its last message in which a task counts as active."""
 _ANSWERS: Final = 3.0
-"""Seconds after an acknowledgement in which a service counts as one that answers."""
+"""Seconds after an acknowledgement in which a service counts as answering."""
 _SETTLED_AFTER: Final = 2.0
-"""Seconds: a refusal stands if another call is acknowledged so much later, as the driver hears of both. Tasks tell what
-ended up to a second ago."""
+"""Seconds: a refusal is final if another call is acknowledged so much later, by the times of the driver. Tasks report
+what ended up to a second ago."""
 _FEW: Final = 3
-"""Requests without an answer that are no outage although none was acknowledged after they first failed."""
+"""Requests without an answer that are not an outage, even if no call was acknowledged after they first failed."""
 
 
 @dataclass(slots=True)
 class _AttemptState:
-    """One attempt of Spark's at a part.
+    """One attempt of Spark at a part.
 
     Attributes:
-        part: which.
+        part: the number of the part.
         outcomes: how many of its outcomes have come.
-        answers_sent: how many answers it was given: each bears its number.
-        owning_answer: the number of the last that gave it the part.
-        may_send: whether the last one let it send.
-        ended_told: how many of the part's requests that have ended it has told itself, or was told on this connection.
-        ended_confirmed: how many of these it has for certain; on another connection it is told the rest.
-        ended_answer: the number of the last answer that told it some.
-        wanted_rate: calls a second that it could make; infinity where only its lease holds it back.
+        answers_sent: how many answers it got; each has its number.
+        owning_answer: the number of the last answer that gave it the part.
+        may_send: whether the last answer let it send.
+        ended_told: how many ended requests of the part it has sent, or got on this connection.
+        ended_confirmed: how many of these it has for certain; on a new connection it gets the rest.
+        ended_answer: the number of the last answer that had some of them.
+        wanted_rate: calls a second that it could make; infinity if only its lease limits it.
         has_left: it makes no more calls.
-        last_heard: when it was last heard.
-        calls: what it has called.
-        failing: the requests that got no answer: those that failed before another was acknowledged, the others.
+        last_heard: when its last message came.
+        calls: its calls.
+        failing: the requests without an answer: those that failed before another was acknowledged, and the others.
         has_others: whether it has any other request.
     """
 
@@ -78,8 +78,9 @@ class ServiceHistory:
     """What is known of a service before it is called.
 
     Attributes:
-        acknowledged: it has acknowledged events of this batch before: what little is left of it, it may refuse.
-        working: somebody says that it works: what it refuses or does not answer is at fault, even where that is all.
+        acknowledged: it has acknowledged events of this batch before, so it may refuse the few that are left.
+        working: the user says that it works, so events that it refuses or does not answer are at fault, even if these
+            are all.
     """
 
     acknowledged: bool = False
@@ -88,16 +89,16 @@ class ServiceHistory:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryProgress:
-    """How far a delivery is.
+    """The progress of a delivery.
 
     Attributes:
         delivered: events.
         refused: events.
-        max_rate: calls a second that are never passed.
-        target: calls a second aimed at now.
+        max_rate: calls a second that are never exceeded.
+        target: calls a second that the delivery aims at now.
         why: where the target comes from.
-        calls: of all tasks; the latency is the mean of those that send now.
-        tasks: how many take part now.
+        calls: of all tasks; the latency is the mean of the active tasks.
+        tasks: how many are active now.
     """
 
     delivered: int
@@ -110,17 +111,16 @@ class DeliveryProgress:
 
 
 class Dispatcher:
-    """Leases the budget, says who sends what, takes outcomes in, and ends the delivery.
+    """Leases the budget, decides who sends what, takes in outcomes, and ends the delivery.
 
     Args:
-        rate_controller: says how many calls a second all tasks together are to make; one that goes on from sending to
-            sending has learnt.
+        rate_controller: calls a second for all tasks together; it keeps what it learnt from one delivery to the next.
         clock: seconds, monotonic.
         service_history: what is known of the service before it is called.
 
     Attributes:
-        stopped: the tasks are told to end.
-        ending: the answer that ended the delivery before its end; None while none has.
+        stopped: the tasks must end.
+        ending: the answer that stopped the delivery early; None if none has.
     """
 
     def __init__(
@@ -138,12 +138,12 @@ class Dispatcher:
         self._attempts: dict[str, _AttemptState] = {}
         self._rows: list[OutcomeRow] = []
         self._writing: list[OutcomeRow] = []
-        """Handed over, and not durable yet."""
+        """Handed over and not durable yet."""
         self._provisional: deque[tuple[float, OutcomeRow]] = deque()
-        """Refusals, each with when it was heard: the service may be refusing everything."""
+        """Provisional refusals, each with its time: the service may refuse everything."""
         self._refusal: Response | None = None
         self._rows_since = self._writing_since = float("inf")
-        """When the oldest of them was heard."""
+        """When the oldest of them came."""
         self._unanswered_since: float | None = None
         self._events = {"delivered": 0, "refused": 0}
         self._begun: Counter[int] = Counter()
@@ -151,14 +151,14 @@ class Dispatcher:
         self.ending: Response | None = None
 
     def add_attempt(self, name: str, part: int) -> None:
-        """Note an attempt that is there, for the first time or on another connection."""
+        """An attempt connects, for the first time or again."""
         if name not in self._attempts:
             self._attempts[name] = _AttemptState(part)
             self._parts.add_attempt(part, name)
         self.lose(name)
 
     def handle_message(self, name: str, message: Message) -> Message:
-        """Take in what an attempt tells, and answer it."""
+        """Take in the question of an attempt, and answer it."""
         attempt = self._attempts[name]
         attempt.last_heard = self._clock()
         self._budget.confirm(name, message["heard"], message["ahead"])
@@ -181,7 +181,7 @@ class Dispatcher:
         return self.answer(name)
 
     def answer(self, name: str) -> Message:
-        """Tell an attempt what it may do from now on, whether it has asked or not."""
+        """Tell an attempt what it may do from now on, with or without a question."""
         attempt = self._attempts[name]
         attempt.answers_sent += 1
         answer: Message = {"number": attempt.answers_sent, "got": attempt.outcomes, "finishing": self._answers_others()}
@@ -200,7 +200,7 @@ class Dispatcher:
         return answer
 
     def attempts_to_inform(self) -> list[str]:
-        """Name the attempts that are to be told at once: they could be leased notably more, or may call otherwise."""
+        """Name the attempts that need an answer at once: they could get a notably higher rate, or other grants."""
         if self.stopped:
             return []
         informed = self._budget.short(self._rate())
@@ -208,17 +208,17 @@ class Dispatcher:
         return [*informed, *(name for name in uninformed if name not in informed)]
 
     def seconds_to_more(self) -> float | None:
-        """Say when `attempts_to_inform` may name others without a message having come; None where it will not."""
+        """Say when `attempts_to_inform` may name others without a new message; None if it will not."""
         return None if self.stopped else self._budget.seconds_to_free()
 
     def lose(self, name: str) -> None:
-        """Note that an attempt's connection broke: it may go on for a while, or be dead."""
+        """The connection of an attempt broke: the attempt may continue for a while, or be dead."""
         self._budget.lose(name)
         attempt = self._attempts[name]
         attempt.may_send, attempt.ended_told, attempt.ended_answer = False, attempt.ended_confirmed, 0
 
     def accept(self, name: str, number: int, row: OutcomeRow) -> None:
-        """Take in an attempt's outcome by its number, unless it came before."""
+        """Take in an outcome of an attempt by its number, unless it came before."""
         attempt = self._attempts[name]
         if number != attempt.outcomes:
             return
@@ -233,34 +233,34 @@ class Dispatcher:
             self._provisional.append((self._clock(), row))
 
     def take(self) -> list[OutcomeRow]:
-        """Hand over the outcomes that came since the last time, to be made durable."""
+        """Hand over the outcomes since the last time; the caller makes them durable."""
         self._writing, self._writing_since = self._rows, self._rows_since
         self._rows, self._rows_since = [], float("inf")
         return self._writing
 
     def confirm_durable(self) -> None:
-        """Note that what was handed over is durable."""
+        """Note that the handed-over outcomes are durable."""
         self._writing, self._writing_since = [], float("inf")
 
     def take_call_starts(self) -> Mapping[int, int]:
-        """Hand over how many calls began in which slot of time, as far as it was heard of since the last time."""
+        """Hand over how many calls began in which slot of time, as reported since the last time."""
         begun, self._begun = self._begun, Counter()
         return begun
 
     def has_rows(self) -> bool:
-        """Whether there are outcomes to be made durable."""
+        """Whether there are outcomes to make durable."""
         return bool(self._rows or self._writing)
 
     def give_back(self, rows: list[OutcomeRow]) -> None:
-        """Take outcomes back that were handed over and could not be made durable."""
+        """Take back outcomes that were handed over and could not be made durable."""
         self._rows, self._rows_since = rows + self._rows, min(self._writing_since, self._rows_since)
         self.confirm_durable()
 
     def conclude(self) -> None:
-        """Decide what becomes of refusals that are provisional when all tasks have ended.
+        """Decide about provisional refusals when all tasks have ended.
 
-        Where the delivery was ended before its end, they are forgotten: the next run sends their events again. So are
-        they where nothing shows that the service takes any event.
+        If the delivery was stopped early, they are forgotten, and the next run sends their events again. They are also
+        forgotten if nothing shows that the service accepts any event.
         """
         rows, self._provisional = [row for _, row in self._provisional], deque()
         if self.stopped:
@@ -272,11 +272,11 @@ class Dispatcher:
             self._end(self._refusal if not all(map(_is_unanswered, rows)) else _answer_of(rows[-1]))
 
     def stop(self) -> None:
-        """End the delivery: calls under way finish, no other starts."""
+        """End the delivery: calls in flight finish, no other starts."""
         self.stopped = True
 
     def progress(self) -> DeliveryProgress:
-        """Say how far the delivery is."""
+        """Return the progress of the delivery."""
         calls = CallStatistics()
         for attempt in self._attempts.values():
             calls.add(attempt.calls)
@@ -298,7 +298,7 @@ class Dispatcher:
         return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._rate_controller.rate()
 
     def _settle(self, rows: Iterable[OutcomeRow]) -> None:
-        """Let outcomes stand: they are to be made durable."""
+        """Accept outcomes as final: they must be made durable."""
         for row in rows:
             self._events[row["status"]] += len(row["eventIds"])
             self._rows.append(row)
@@ -306,14 +306,14 @@ class Dispatcher:
             self._rows_since = min(self._rows_since, self._clock())
 
     def _tell_ended(self, attempt: _AttemptState, answer: Message) -> None:
-        """Tell some of what has ended of a part, if its owner lacks any: it sends when it has all."""
+        """Add a piece of the ended requests of a part, if its owner lacks any: it sends when it has all."""
         ended = self._parts.ended_log(attempt.part)
         if attempt.ended_told < len(ended):
             answer["done"], attempt.ended_told = ended.piece(attempt.ended_told)
             attempt.ended_answer = attempt.answers_sent
 
     def _answers_others(self) -> bool:
-        """Whether requests without an answer are at fault themselves: others get one, or did and none are left."""
+        """Whether requests without an answer are at fault: others get answers, or got them and none is left."""
         now, acknowledged = self._clock(), self._breaker.acknowledged
         if acknowledged is not None and now - acknowledged < _ANSWERS:
             return True
@@ -347,7 +347,7 @@ class Dispatcher:
         attempt.calls = calls
 
     def _end_if(self, message: Message) -> None:
-        """End the delivery for an answer that no retry can mend, or for want of any answer."""
+        """End the delivery because of an answer that no retry can change, or because nobody answers."""
         if message["ending"]:
             self._end(Response(**message["ending"]))
         if self._breaker.is_open:
@@ -377,5 +377,5 @@ def _is_unanswered(row: OutcomeRow) -> bool:
 
 
 def _answer_of(row: OutcomeRow) -> Response:
-    """Say how an unanswered event's last call ended; its words go to tables only."""
+    """Say how the last call of an unanswered event ended; the message goes to tables only."""
     return Response(row["httpStatus"], row["errorCode"])

@@ -1,4 +1,4 @@
-"""Who may send which part: one attempt at a time, so that retries, speculation and lost executors do not double."""
+"""Who may send which part: one attempt at a time, so that retries and speculation send nothing twice."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from delivery.ended_requests import EndedRequestLog
 class _Part:
     owner: str | None = None
     owned_until: float = 0.0
-    """When the owner's time is over, if it is not heard again."""
+    """When the ownership ends, if the owner sends no message."""
     successor: str | None = None
-    """The attempt that came last: it is to have the part."""
+    """The attempt that connected last: it owns the part next."""
     awaited_until: float = 0.0
-    """Until when the successor is waited for, if it is not heard again."""
+    """Until when the part waits for the successor, if it sends no message."""
     complete: bool = False
     ended: EndedRequestLog = field(default_factory=EndedRequestLog)
 
@@ -24,15 +24,15 @@ class _Part:
 class PartitionOwnership:
     """Ownership of the parts of a delivery, on the driver.
 
-    An attempt sends only while it owns its part, and knows itself until when: a time that starts when it asked, not
-    when it was answered, so that it never ends later there than here. Of two attempts at one part the later is to have
-    it (Spark starts another one where the first is slow or lost): the earlier hands it over when its calls have ended,
-    or, if it cannot be heard, loses it when its time is over. Where the later is not heard for as long, it goes to who
-    still asks.
+    An attempt sends only while it owns its part, and knows until when. It counts from its question, not from the
+    answer, so its ownership never ends later at the attempt than here. Spark starts another attempt if the first is
+    slow or lost. Of two attempts at one part the later gets it. The earlier hands it over when its calls have ended. If
+    it is silent, it loses the part when its time is over. If the later is silent for as long, the next one that asks
+    gets the part.
 
     Args:
         clock: seconds, monotonic.
-        grace: seconds that an attempt owns its part after it was last heard.
+        grace: seconds that an attempt owns its part after its last message.
     """
 
     def __init__(self, clock: Callable[[], float], grace: float) -> None:
@@ -46,7 +46,7 @@ class PartitionOwnership:
         part.successor, part.awaited_until = attempt, self._clock() + self._grace
 
     def renew(self, number: int, attempt: str) -> bool:
-        """Note that an attempt asks; say whether it owns the part, now and for the grace from its question on."""
+        """An attempt asks: say whether it owns the part, from its question until the grace ends."""
         part, now = self._parts[number], self._clock()
         if part.successor is None or part.awaited_until <= now:
             part.successor = attempt
@@ -59,7 +59,7 @@ class PartitionOwnership:
         return self.owns(number, attempt)
 
     def owns(self, number: int, attempt: str) -> bool:
-        """Whether a part is an attempt's own, nobody else is to have it, and something is left of it."""
+        """Whether an attempt owns a part, no successor waits, and the part is not complete."""
         part = self._parts[number]
         return part.owner == attempt == part.successor and not part.complete
 
@@ -70,20 +70,20 @@ class PartitionOwnership:
             part.owner = None
 
     def remove_attempt(self, number: int, attempt: str) -> None:
-        """Note that an attempt has ended for good: it is no successor any more."""
+        """An attempt has ended for good, so it is no longer a successor."""
         self.leave(number, attempt)
         part = self._parts[number]
         if part.successor == attempt:
             part.successor = None
 
     def mark_complete(self, number: int) -> None:
-        """Note that nothing is left of a part: who waits for it need not."""
+        """A part is complete: nobody needs to wait for it."""
         self._parts[number].complete = True
 
     def is_complete(self, number: int) -> bool:
-        """Whether nothing is left of a part."""
+        """Whether a part is complete."""
         return self._parts[number].complete
 
     def ended_log(self, number: int) -> EndedRequestLog:
-        """What has ended of a part."""
+        """The ended requests of a part."""
         return self._parts[number].ended

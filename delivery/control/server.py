@@ -1,4 +1,4 @@
-"""Where the tasks of a delivery reach its driver: one port, one sealed connection a task."""
+"""The port where the tasks of a delivery reach its driver: one authenticated connection for each task."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from delivery.control.wire import (
 
 _T = TypeVar("_T")
 _SILENT: Final = 2.0
-"""Seconds without a word after which a task counts as lost; it speaks five times a second."""
+"""Seconds of silence after which a task counts as lost; it sends five messages a second."""
 _MOST_UNAUTHENTICATED: Final = 512
-"""Connections that have not shown yet that they know the secret: of more the oldest is closed. A task is quick."""
+"""Connections that have not proved yet that they know the secret. If there are more, the oldest is closed."""
 
 
 class ControlServer:
@@ -59,14 +59,14 @@ class ControlServer:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Close all connections."""
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def call(self, work: Callable[[], _T]) -> _T:
-        """Do something with the dispatcher, between two messages."""
+        """Call a function with the dispatcher, between two messages."""
 
         async def alone() -> _T:
             return work()
@@ -91,7 +91,7 @@ class ControlServer:
                 conversation.cancel()
             await asyncio.sleep(0.0)
         if self._listener is not None:
-            self._listener.close()  # last: what is accepted just then, asyncio would neither serve nor close
+            self._listener.close()  # last: asyncio neither serves nor closes what it accepts now
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversation = asyncio.current_task()
@@ -100,7 +100,7 @@ class ControlServer:
         try:
             await self._converse(reader, writer)
         except (ChannelError, OSError, TimeoutError):
-            pass  # whoever it was; a task that belongs here comes again
+            pass  # a task of this delivery connects again
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
@@ -117,7 +117,7 @@ class ControlServer:
             while not has_left:
                 message = to_driver.verify(await read_line(reader, _SILENT))
                 if self._connections.get(name) is not connection:
-                    return  # it has come again since: this is old news
+                    return  # it has connected again since
                 has_left = message["gone"]
                 self._answer(name, message)
         finally:
@@ -128,7 +128,7 @@ class ControlServer:
     async def _authenticate(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[MessageMac, MessageMac, Message]:
-        """Have the other end show that it knows the secret."""
+        """Make the other end prove that it knows the secret."""
         conversation = asyncio.current_task()
         assert conversation is not None
         self._unauthenticated[conversation] = None
@@ -150,7 +150,7 @@ class ControlServer:
         self._inform_attempts()
 
     def _inform_attempts(self) -> None:
-        """Tell those who may have more, and look again when what was given up is free."""
+        """Answer tasks that may get more, and check again when a former rate becomes free."""
         self._inform(self._dispatcher.attempts_to_inform())
         if self._next_inform is not None:
             self._next_inform.cancel()

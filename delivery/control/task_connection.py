@@ -1,4 +1,4 @@
-"""A task's line to its driver: a sealed connection, which comes again when it breaks."""
+"""A task's connection to its driver: it is authenticated, and opened again when it breaks."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from delivery.control.wire import (
 _BEAT: Final = 0.2
 """Seconds between two questions."""
 _SILENT: Final = 2.0
-"""Seconds without an answer after which the line counts as broken; a lease lasts longer."""
+"""Seconds without an answer after which the connection counts as broken; a lease lasts longer."""
 _AGAIN: Final = 0.3
-"""Seconds before the line is tried anew."""
+"""Seconds before the next attempt to connect."""
 _NEVER: Final = 15.0
-"""Seconds after which a driver that was never reached is given up."""
+"""Seconds after which a task gives up a driver that it never reached."""
 _LOST: Final = 30.0
-"""Seconds after which a driver that was lost is given up."""
+"""Seconds after which a task gives up a driver that it lost."""
 _GOODBYE: Final = 10.0
-"""Seconds in which the last outcomes must have arrived."""
+"""Seconds in which the last outcomes must arrive."""
 
 
 class DriverNotReachedError(Exception):
-    """The driver was never reached: nothing was sent."""
+    """The task never reached the driver, so it sent nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskAttempt:
-    """One attempt of Spark's at a part.
+    """One attempt of Spark at a part.
 
     Attributes:
         name: unique.
@@ -51,12 +51,12 @@ class TaskAttempt:
 
 
 class TaskConnection:
-    """Brings a task's questions to the driver and the answers back.
+    """Brings the questions of a task to the driver, and the answers back.
 
     Args:
         address: of the driver.
-        attempt: who one is.
-        task_session: what is said.
+        attempt: this attempt.
+        task_session: makes the questions and takes the answers.
         clock: seconds, monotonic.
     """
 
@@ -68,24 +68,24 @@ class TaskConnection:
         self._task_session = task_session
         self._clock = clock
         self._host = address.host
-        """Where to connect: once the driver was reached, just there. Of several addresses Python 3.11 does not tell
-        that each has refused."""
+        """Where to connect: after the first success, always to the same address. With several addresses, Python 3.11
+        does not say that each has refused."""
         self._reached = False
         self._last_answer = clock()
         self._send: Callable[[Message], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def hold(self) -> None:
-        """Keep the line until the task has left and the driver knows all of it, or cannot be told.
+        """Keep the connection until the task has ended and the driver knows everything, or cannot be reached.
 
         Raises:
-            DriverNotReachedError: it never was.
+            DriverNotReachedError: the driver was never reached.
         """
         while not self._is_over():
             try:
                 await self._converse()
             except ConnectionRefusedError:
-                if self._reached:  # nobody listens where the driver did: it is dead, and what is sent now is sent again
+                if self._reached:  # nobody listens at the driver's port: it is dead, and calls now would be repeated
                     self._task_session.give_up()
                 await asyncio.sleep(_AGAIN)
             except (ConnectionError, ChannelError):
@@ -95,13 +95,13 @@ class TaskConnection:
                 await asyncio.sleep(_AGAIN)
 
     def leave(self, *, complete: bool) -> None:
-        """Say that the task makes no more calls, and whether its part is complete."""
+        """Report that the task makes no more calls, and whether its part is complete."""
         self._task_session.leave(complete=complete)
         self._last_answer = self._clock()
         self.ask()
 
     def _is_over(self) -> bool:
-        """Whether there is nothing more to say, or nobody to say it to."""
+        """Whether there is nothing more to report, or no driver to report it to."""
         silent = self._clock() - self._last_answer
         if self._task_session.leaving:
             return self._task_session.over or silent > _GOODBYE
@@ -112,7 +112,7 @@ class TaskConnection:
         return False
 
     async def _converse(self) -> None:
-        """Ask again and again, until the driver knows all or the connection breaks."""
+        """Send questions until the driver knows everything or the connection breaks."""
         async with asyncio.timeout(_SILENT):
             reader, writer = await asyncio.open_connection(self._host, self._address.port)
         try:
@@ -142,7 +142,7 @@ class TaskConnection:
         return to_driver, to_task
 
     def ask(self) -> None:
-        """Ask, and again in a while."""
+        """Send a question, and another after a pause."""
         if self._timer is not None:
             self._timer.cancel()
         if self._send is not None:

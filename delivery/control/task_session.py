@@ -1,4 +1,4 @@
-"""What a task says to its driver, and what it does with the answers. `task_connection` brings the messages."""
+"""The questions of a task to its driver, and what it does with the answers. `task_connection` brings the messages."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from delivery.rate.rate_lease import CallLimit, RateLease
 from delivery.sender.sender import Sender
 
 _MORE: Final = 2.0
-"""Calls a second that a task is to have beyond what it makes: it could not show otherwise that it would make more."""
+"""Calls a second that a task wants beyond those it makes, so that it can show that it would make more."""
 _SPARE: Final = 1.1
-"""Times the calls that it makes: what a task is to have that something else than its lease holds back."""
+"""Factor: a task whose lease does not limit it wants its present calls times this."""
 _USED_UP: Final = 0.95
-"""Of a lease: from here on it is the lease that holds back."""
+"""Share of a lease: above it, the lease limits the task."""
 _STEP: Final = 3.0
-"""Times its lease: what a task is to have next that its lease holds back."""
+"""Factor: a task that is limited by its lease wants the lease times this."""
 _LOWER: Final = 0.98
-"""Times its last lease: the driver is to hear at once that a task makes so much less, since others wait for it."""
+"""Share of the last lease: if a task wants less, it says so at once, because others wait for the rate."""
 _MOST_TOLD: Final = 262_144
-"""Characters of outcomes in a question, and what the last one has beyond them."""
+"""Characters of outcomes in a question; the last outcome may exceed them."""
 
 
 class TaskSession:
-    """A task's side of the conversation: outcomes are told until the driver has said to have them, once each.
+    """The task's side of the protocol: it sends outcomes until the driver confirms them.
 
     Args:
         rate_lease: kept up to date.
-        sender: whose calls are told, and who is to look again when the permit has changed.
+        sender: its calls are reported, and it looks again when the lease has changed.
         clock: seconds, monotonic.
 
     Attributes:
         leaving: the task makes no more calls.
         complete: its part is complete.
-        over: the driver knows that the task is leaving, and all that it had to tell.
+        over: the driver knows that the task is leaving, and has all outcomes.
     """
 
     def __init__(self, rate_lease: RateLease, sender: Sender, clock: Callable[[], float]) -> None:
@@ -45,19 +45,19 @@ class TaskSession:
         self._sender = sender
         self._clock = clock
         self._rows: deque[OutcomeRow] = deque()
-        """Outcomes that the driver has not acknowledged; the first is number `_acknowledged`."""
+        """Outcomes that the driver has not confirmed yet; the first is number `_acknowledged`."""
         self._acknowledged = self._reported = 0
         self._question_times: dict[int, float] = {}
-        """When the questions that are not answered yet were asked, by number."""
+        """The times of unanswered questions, by number."""
         self._question_number = self._answer_number = 0
         self.leaving = self.complete = self.over = False
 
     def report(self, row: OutcomeRow) -> None:
-        """Take an outcome, to be told with the next question."""
+        """Take an outcome; the next question holds it."""
         self._rows.append(row)
 
     def unacknowledged(self) -> Iterator[tuple[int, OutcomeRow]]:
-        """Give what the driver has not said to have, with its numbers."""
+        """Return the outcomes that the driver has not confirmed, with their numbers."""
         yield from enumerate(self._rows, self._acknowledged)
 
     def leave(self, *, complete: bool) -> None:
@@ -65,12 +65,12 @@ class TaskSession:
         self.leaving, self.complete = True, complete
 
     def start(self) -> None:
-        """Begin anew on another connection: what was told on the last may not have arrived."""
+        """Start again on a new connection: messages on the last one may not have arrived."""
         self._reported = self._acknowledged
         self._question_times.clear()
 
     def make_question(self) -> Message:
-        """Ask for the next lease, and tell what is new."""
+        """Ask for the next lease, and report what is new."""
         rows = list(self._unreported_rows())
         first, self._reported = self._reported, self._reported + len(rows)
         self._question_number += 1
@@ -95,7 +95,7 @@ class TaskSession:
         }
 
     def apply_answer(self, answer: Message) -> None:
-        """Take what the driver gives; ask again at once where there is more to tell, to be told or to be confirmed."""
+        """Take an answer. Ask again at once if there is more to send, to get or to confirm."""
         while self._acknowledged < answer["got"]:
             self._rows.popleft()
             self._acknowledged += 1
@@ -122,9 +122,9 @@ class TaskSession:
         self._sender.pump()
 
     def handle_hang_up(self) -> None:
-        """Make no call until the driver has been heard again: it has ended, or has not heard this task for long.
+        """Make no call until the next answer: the driver has ended, or has not heard this task for long.
 
-        So a task whose machine stood still together with its clock learns that its lease has ended.
+        So a task whose machine and clock stood still learns that its lease has ended.
         """
         self._rate_lease.grant(0.0, owns=False, asked=None)
         self._sender.pump()
@@ -136,11 +136,11 @@ class TaskSession:
 
     @property
     def _has_unreported(self) -> bool:
-        """Whether there is more to tell than the last question held: who has the part next must know of all of it."""
+        """Whether more outcomes exist than the last question held: the next owner of the part must know all of them."""
         return self._reported < self._acknowledged + len(self._rows)
 
     def _unreported_rows(self) -> Iterator[OutcomeRow]:
-        """Give the outcomes that the driver has not been told on this connection, as many as a question holds."""
+        """Return outcomes that were not sent on this connection, as many as a question holds."""
         room = _MOST_TOLD
         for row in islice(self._rows, self._reported - self._acknowledged, None):
             if room <= 0:
@@ -149,20 +149,20 @@ class TaskSession:
             yield row
 
     def _wanted_rate(self) -> float | None:
-        """Calls a second that would be made; None where nobody can say, because none may be."""
+        """Calls a second that the task would make; None if it cannot say, because it may make none."""
         starved, self._sender.starved = self._sender.starved, False
         if self._sender.exhausted:
             return 0.0
         if not self._rate_lease.rate or self._rate_lease.was_held_lately:
             return None
         calls, permitted = self._rate_lease.last_second()
-        # A lease that was used up grows step by step: a task at its calls in flight uses up a small one at times, too.
+        # A used-up lease grows in steps: a task limited by its calls in flight sometimes uses up a small one, too.
         is_used_up = starved and calls + 1 > _USED_UP * permitted
         return _MORE + (_STEP * self._rate_lease.rate if is_used_up else _SPARE * calls)
 
 
 def _message_length(row: OutcomeRow) -> int:
-    """Say about how many characters an outcome takes in a message."""
+    """Estimate how many characters an outcome takes in a message."""
     texts = (each for value in row.values() for each in (value if isinstance(value, list | tuple) else [value]))
     return sum(len(text) + 20 if isinstance(text, str) else 20 for text in texts)
 

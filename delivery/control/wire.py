@@ -1,8 +1,8 @@
-"""Plain messages between a task and the driver, each sealed: one JSON object a line, with its place and a MAC.
+"""Messages between a task and the driver: one JSON object a line, with its number and a MAC.
 
-Who connects proves by its first message that it knows the delivery's secret, which Spark brought to it with the task;
-the driver proves it by the answer. A message that was changed, left out, repeated or sent to another connection does
-not open. Messages are not encrypted: they hold what Spark's own shuffle carries.
+The task proves with its first message that it knows the secret of the delivery, which Spark brought with the task. The
+driver proves it with the answer. A message that was changed, left out, repeated or sent on another connection is
+rejected. Messages are not encrypted: they hold the same data as Spark's own shuffle.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Final
 Message = dict[str, Any]
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
-"""Bytes. The longest messages tell outcomes, 256 Ki characters at once, of which JSON makes up to 12 bytes each."""
+"""Bytes. The longest messages hold outcomes: 256 Ki characters, and JSON uses up to 12 bytes for each."""
 LONGEST_GREETING: Final = 1024
-"""Bytes. Before a task has proved that it knows the secret, nothing longer is listened to."""
+"""Bytes. A message before the proof of the secret must not be longer."""
 _MAC: Final = 64
 _NONCE: Final = 16
 
@@ -30,9 +30,9 @@ class DriverAddress:
     """How a task reaches the driver.
 
     Attributes:
-        host: as the executors know it.
+        host: the driver's name for the executors.
         port: TCP.
-        secret: of this delivery alone; Spark brings it to the tasks as it brings their code.
+        secret: of this delivery only; Spark brings it to the tasks as it brings their code.
     """
 
     host: str
@@ -41,11 +41,11 @@ class DriverAddress:
 
 
 class ChannelError(Exception):
-    """The other end is not who it should be, or a message did not arrive as it was sent."""
+    """The other end does not know the secret, or a message arrived changed."""
 
 
 class MessageMac:
-    """Seals the messages of one direction of one connection, or opens them.
+    """Adds the MAC to messages of one direction of one connection, or checks it.
 
     Examples:
         >>> line = MessageMac(b"key").sign({"rate": 2.5})
@@ -65,11 +65,11 @@ class MessageMac:
         """Read a line as a message.
 
         Raises:
-            ChannelError: it is not the next one that the other end sealed.
+            ChannelError: it is not the next message of the other end.
         """
         text = line[_MAC + 1 : -1]
         if not hmac.compare_digest(self._signed(text), line):
-            raise ChannelError("a message bears no valid seal")
+            raise ChannelError("a message has no valid MAC")
         message: Message = json.loads(text)
         return message
 
@@ -80,16 +80,16 @@ class MessageMac:
 
 
 async def read_line(reader: asyncio.StreamReader, silent: float, longest: int = LONGEST_LINE) -> bytes:
-    """Read a line, for as long as it comes on.
+    """Read a line, as long as pieces of it arrive.
 
     Args:
         reader: of the connection.
-        silent: seconds in which the line, or the next piece of a long one, must have come.
+        silent: seconds in which the line, or the next piece of a long line, must arrive.
         longest: bytes.
 
     Raises:
         TimeoutError: the other end is silent.
-        ChannelError: it has hung up, or says more than a line may hold.
+        ChannelError: it has closed the connection, or the line is too long.
     """
     line, pieces, room = b"", [], longest
     while not line.endswith(b"\n"):
@@ -98,7 +98,7 @@ async def read_line(reader: asyncio.StreamReader, silent: float, longest: int = 
         pieces.append(line)
         room -= len(line)
         if room < 0:
-            raise ChannelError("the other end says more than a line may hold")
+            raise ChannelError("the other end sends a line that is too long")
     return b"".join(pieces)
 
 
@@ -108,16 +108,16 @@ async def _piece(reader: asyncio.StreamReader) -> bytes:
     except asyncio.LimitOverrunError as there_is_more:
         return await reader.readexactly(there_is_more.consumed)
     except asyncio.IncompleteReadError:
-        raise ChannelError("the other end has hung up") from None
+        raise ChannelError("the other end has closed the connection") from None
 
 
 def nonce() -> bytes:
-    """Draw what a connection starts with, as a line, in either direction."""
+    """Draw the nonce that starts a connection, as a line, in either direction."""
     return secrets.token_bytes(_NONCE).hex().encode() + b"\n"
 
 
 def message_macs(secret: str, drivers: bytes, tasks: bytes) -> tuple[MessageMac, MessageMac]:
-    """Make the seals of a connection.
+    """Make the two MACs of a connection.
 
     Args:
         secret: the delivery's.
@@ -125,13 +125,13 @@ def message_macs(secret: str, drivers: bytes, tasks: bytes) -> tuple[MessageMac,
         tasks: the task's nonce.
 
     Returns:
-        That of messages to the driver, that of messages to the task.
+        The MAC of messages to the driver, and that of messages to the task.
 
     Raises:
-        ChannelError: one of them is no nonce.
+        ChannelError: one of them is not a nonce.
     """
     if any(len(each) != 2 * _NONCE + 1 for each in (drivers, tasks)):
-        raise ChannelError("the other end does not speak as a delivery does")
+        raise ChannelError("the other end is not part of a delivery")
     return MessageMac(_key(secret, b"driver", drivers + tasks)), MessageMac(_key(secret, b"task", drivers + tasks))
 
 

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def run_beside(work: Callable[[], _T]) -> Future[_T]:
-    """Run blocking work in a daemon thread: nobody has to wait for a source of credentials that hangs."""
+    """Run blocking work in a daemon thread, so that nobody must wait for a source of credentials that hangs."""
     future: Future[_T] = Future()
     threading.Thread(target=_run, args=(work, future), daemon=True).start()
     return future
@@ -24,34 +24,34 @@ def _run(work: Callable[[], _T], future: Future[_T]) -> None:
     future.set_running_or_notify_cancel()
     try:
         future.set_result(work())
-    except BaseException as error:  # whoever waits must hear of anything
+    except BaseException as error:  # the waiting caller must get every error
         future.set_exception(error)
 
 
 class SingleFlight(Generic[_T]):
-    """Runs blocking work in a thread, once at a time: who asks while it is under way waits for the same."""
+    """Runs blocking work in a thread, once at a time: a second caller waits for the same run."""
 
     def __init__(self, work: Callable[[], _T]) -> None:
         self._work = work
         self._under_way: asyncio.Future[_T] | None = None
 
     async def result(self) -> _T:
-        """Return what the work returns, or raise what it raises."""
+        """Return the result of the work, or raise its error."""
         if self._under_way is None or self._under_way.done():
             self._under_way = asyncio.wrap_future(run_beside(self._work))
         return await asyncio.shield(self._under_way)
 
     def cancel(self) -> None:
-        """Wait no longer; the thread ends when its work does."""
+        """Stop waiting; the thread ends when its work ends."""
         if self._under_way is not None:
             self._under_way.cancel()
 
 
 class LookupLoop(asyncio.SelectorEventLoop):
-    """An event loop that waits for no look-up when it ends, and looks each name up once at a time.
+    """An event loop that does not wait for look-ups when it ends, and looks up each name once at a time.
 
-    asyncio's own has a few threads for look-ups, which are full as soon as one name hangs, and waits for them at its
-    end: a task would end only when its resolver gives up, long after all its calls.
+    asyncio's own loop has a few threads for look-ups. They are full when one name hangs, and the loop waits for them at
+    its end. So a task would end only when its resolver gives up, long after all its calls.
     """
 
     def __init__(self) -> None:
@@ -59,14 +59,14 @@ class LookupLoop(asyncio.SelectorEventLoop):
         self._look_ups: dict[Any, SingleFlight[list[Any]]] = {}
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: int) -> list[Any]:
-        """Look a name up; who asks for the same meanwhile waits for the same."""
+        """Look up a name; a second caller for the same name waits for the same look-up."""
         question = (host, port, *sorted(hints.items()))
         if question not in self._look_ups:
             self._look_ups[question] = SingleFlight(partial(socket.getaddrinfo, host, port, **hints))
         return await self._look_ups[question].result()
 
     def close(self) -> None:
-        """End; what is still looked up is of no use to anybody."""
+        """End; nobody needs the look-ups that still run."""
         for look_up in self._look_ups.values():
             look_up.cancel()
         super().close()

@@ -1,7 +1,7 @@
 """PutEvents calls from an event loop. boto3 gives the URL, the credentials and the proxy; the calls are made here.
 
-boto3's own calls take five times the CPU: each is checked, serialised and signed from the start, in
-a thread of its own.
+boto3's own calls take five times the CPU: each is checked, serialised and signed from the start, in a thread of its
+own.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from delivery.text import sanitize
 
 
 def connect(service: TrackerEndpoint, connections: int) -> PutEventsClient:
-    """Return a client for a service, with so many connections at the most; it opens them as calls need them."""
+    """Return a client for a service, with at most so many connections; it opens them as calls need them."""
     return PutEventsClient(service, connections, Timeouts(), time.time)
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What calls are made with, once it is known."""
+    """What the client uses for calls, after the service is resolved."""
 
     ring: RefreshingKeys
     signer: Signer
@@ -44,12 +44,12 @@ class _Line:
 
 
 class PutEventsClient:
-    """Makes calls side by side, each once. Lives in one event loop.
+    """Makes calls in parallel, each once. It belongs to one event loop.
 
     Args:
         service: where requests go; resolved when the client is opened, or by the first call.
-        connections: to the service at the most; calls beyond it wait.
-        patience: how long to wait for what.
+        connections: at most so many to the service; further calls wait.
+        patience: how long to wait for each thing.
         clock: Unix time in seconds, for signatures.
     """
 
@@ -69,20 +69,20 @@ class PutEventsClient:
         self._expired: SigningKeys | None = None
 
     async def open(self) -> None:
-        """Resolve the service ahead of the first calls, which would wait for it and then go out all at once.
+        """Resolve the service before the first calls, which would wait for it and then go out all at once.
 
-        What fails is left to the calls, which tell it.
+        If it fails, the calls report it.
         """
         with suppress(Exception):
             await self._open()
 
     @property
     def ready(self) -> bool:
-        """Whether a connection is at hand, so that a call that starts now goes out now."""
+        """Whether a connection is free, so that a call that starts now goes out now."""
         return self._line is not None and self._line.pool.ready
 
     async def connect(self) -> Response | None:
-        """Open a connection for a call to come; the answer that the call would have had if it cannot be opened."""
+        """Open a connection for a later call. If it cannot be opened, return the answer of that call."""
         line = await self._opened()
         if isinstance(line, Response):
             return line
@@ -93,9 +93,9 @@ class PutEventsClient:
         return None
 
     def put(self, request: Request) -> Awaitable[Response]:
-        """Make one call. Whatever the service and the way to it do is an answer, no exception.
+        """Make one call. Every result of the service and the network is an answer, not an exception.
 
-        The call has its connection when this returns; it opens one only where none was `ready`.
+        The call has its connection when this returns. It opens one only if none was `ready`.
         """
         return self._put(request, None if self._line is None else self._line.pool.take())
 
@@ -114,10 +114,10 @@ class PutEventsClient:
         return answer
 
     async def renew(self) -> bool:
-        """Find credentials from scratch, since the service says that they have expired.
+        """Find new credentials, because the service says that they have expired.
 
         Returns:
-            Whether there are others now.
+            Whether they are different now.
 
         Raises:
             SourceSilentError: their source gave none.
@@ -125,18 +125,18 @@ class PutEventsClient:
         if self._line is None:
             return False
         if self._expired not in (None, self._line.ring.keys()):
-            return True  # another call has had them renewed
+            return True  # another call has renewed them
         return await self._line.ring.renew()
 
     def abort(self) -> None:
-        """End all at once, for good: calls under way get no answer."""
+        """End at once, for good: calls in flight get no answer."""
         self._resolution.cancel()
         if self._line is not None:
             self._line.ring.close()
             self._line.pool.abort()
 
     async def close(self) -> None:
-        """End all at once, for good, and wait until the connections are closed."""
+        """End at once, for good, and wait until the connections are closed."""
         self.abort()
         if self._line is not None:
             await self._line.pool.close()
@@ -144,7 +144,7 @@ class PutEventsClient:
     async def _opened(self) -> _Line | Response:
         try:
             return self._line or await self._open()
-        except Exception as error:  # of boto3, or of whatever finds credentials
+        except Exception as error:  # of boto3, or of a source of credentials
             return local_fault(type(error).__name__, error)
 
     async def _open(self) -> _Line:
@@ -168,14 +168,14 @@ class PutEventsClient:
 
 
 _ENOUGH: Final = 5
-"""Answers without a request id, of none with one, after which a web server that fails is none of the service's."""
+"""Failed answers without a request id, and none with one, after which the server is not the service."""
 
 
 class StrangerDetector:
-    """Reads answers in the light of those before: each of the service's own bears a request id.
+    """Recognises answers of another server: each answer of the service has a request id.
 
     Args:
-        may_be: the endpoint may be anybody's. At the region's own, a load balancer may fail before the service does.
+        may_be: the endpoint may belong to another server. At the region's own, a load balancer may answer instead.
 
     Examples:
         >>> detector = StrangerDetector(may_be=True)
@@ -190,7 +190,7 @@ class StrangerDetector:
         self._answers = 0
 
     def judge(self, answer: Response) -> Response:
-        """Return the answer, or one that says that it is not the service's."""
+        """Return the answer, or an answer that says that another server answers."""
         if answer.awsRequestId is not None:
             self._may_be = False
         if not self._may_be:
@@ -207,16 +207,16 @@ class StrangerDetector:
 _REQUEST_ID: Final = b"x-amzn-requestid"
 _PARSER: Final = create_parser("rest-json")
 _NO_SHAPE: Final[Any] = None
-"""Of PutEvents' result: there is none."""
+"""The result of PutEvents, which is empty."""
 _CODE_MAX: Final = 128
 LONGEST_MESSAGE: Final = 4_096
 _REQUEST_ID_MAX: Final = 128
-"""Characters of the service's words that are kept. Its own are shorter."""
+"""Characters of the service's message that are kept. Its own messages are shorter."""
 _quote: Final = json.JSONEncoder().encode
 
 
 def render_body(trackingId: str, request: Request) -> bytes:
-    """Return the JSON of a call. Events are taken as they are; half a surrogate pair is escaped, as boto3 does it.
+    """Return the JSON of a call. Events stay as they are; half a surrogate pair is escaped, as in boto3.
 
     Examples:
         >>> event = '{"eventId":"e1","eventType":"view","sentAt":1704067200.125}'
@@ -229,7 +229,7 @@ def render_body(trackingId: str, request: Request) -> bytes:
 
 
 def read_answer(answer: HttpResponse) -> Response:
-    """Say what the service said. Whatever bytes it sends, the words can be stored, sent on and printed.
+    """Read the answer of the service. Its message can be stored, sent on and printed, whatever its bytes are.
 
     Examples:
         >>> read_answer(HttpResponse(400, {b"x-amzn-errortype": b"ThrottlingException:"}, b"{}", True)).errorCode
@@ -238,20 +238,20 @@ def read_answer(answer: HttpResponse) -> Response:
     request_id = sanitize(answer.headers.get(_REQUEST_ID, b"").decode("latin-1"), _REQUEST_ID_MAX) or None
     if answer.status >= 300:
         return Response(answer.status, *_read_error(answer), request_id)
-    if request_id is None:  # some other server's 200, e.g. a proxy's page: it acknowledges nothing
-        return Response(answer.status, NOT_THE_SERVICE, "the answer bears no request id")
+    if request_id is None:  # a 200 of another server, e.g. the page of a proxy: it acknowledges nothing
+        return Response(answer.status, NOT_THE_SERVICE, "the answer has no request id")
     return Response(answer.status, awsRequestId=request_id)
 
 
 def local_fault(code: str, error: Exception) -> Response:
-    """Say why a call had no answer of the service; what boto3 says may quote a setting, so any bytes too."""
+    """Say why a call got no answer of the service. boto3 may quote a setting, so any bytes can occur."""
     return Response(None, code, sanitize(str(error), LONGEST_MESSAGE))
 
 
 def _read_error(answer: HttpResponse) -> tuple[str, str | None]:
-    """Return boto3's code and message; the status for a code where the answer names none."""
+    """Return boto3's code and message; the status is the code if the answer has none."""
     sound = answer.body.decode("utf-8", "replace").encode()
-    # Where the body cannot be read, a header may name the code.
+    # If the body cannot be read, a header may have the code.
     error = _parse_error(answer, sound) or _parse_error(answer, b"{}")
     code, message = error.get("Code"), error.get("Message")
     return (
@@ -266,7 +266,7 @@ def _parse_error(answer: HttpResponse, body: bytes) -> dict[str, str]:
     try:
         error = _PARSER.parse(response, _NO_SHAPE).get("Error", {})
         return {name: _as_text(error[name]) for name in ("Code", "Message") if error.get(name) is not None}
-    except Exception:  # botocore chokes on a body that is JSON but no object, in many ways
+    except Exception:  # botocore fails in many ways on a body that is JSON but not an object
         return {}
 
 

@@ -33,9 +33,9 @@ class Timeouts:
     Attributes:
         connect: seconds for a connection, proxy and TLS included.
         answer: seconds for an answer, to its last byte.
-        idle: seconds that a connection may have been idle for to bear another call. Services close idle ones after 5
-            to 60 s, and a call that meets with that is lost.
-        credentials: seconds for boto3 to find them, and the endpoint; sources of its own chain give up sooner.
+        idle: a connection that was idle for longer (seconds) carries no other call. Services close idle ones after 5
+            to 60 s, and a call at that moment is lost.
+        credentials: seconds for boto3 to find them and the endpoint; the sources of its chain give up sooner.
     """
 
     connect: float = 5.0
@@ -45,14 +45,14 @@ class Timeouts:
 
 
 class ConnectionPool:
-    """Kept-alive connections: a call takes the one used last, or opens another. Lives in one event loop.
+    """Kept-alive connections: a call takes the one used last, or opens another. It belongs to one event loop.
 
-    Who starts a call only where `ready` says so, and takes a connection for it at once, never waits for one.
+    A caller that starts a call only if `ready`, and takes a connection for it at once, never waits for one.
 
     Args:
         endpoint: where they go.
-        size: of them at the most; calls beyond it wait.
-        patience: how long to wait for what.
+        size: the maximum number of connections; further calls wait.
+        patience: how long to wait for each thing.
     """
 
     def __init__(self, endpoint: Endpoint, size: int, patience: Timeouts) -> None:
@@ -63,12 +63,12 @@ class ConnectionPool:
         self._connections: set[Connection] = set()
         self._openings: set[asyncio.Timeout] = set()
         self._lost_unused = 0
-        """Connections that the other side closed before a call: each is yet to be told."""
+        """Connections that the other side closed before a call, and that are not reported yet."""
         self._aborted = False
 
     @property
     def ready(self) -> bool:
-        """Whether a connection is at hand."""
+        """Whether a connection is free."""
         oldest = asyncio.get_running_loop().time() - self._patience.idle
         while self._idle and not (self._idle[-1].open and self._idle[-1].idle_since >= oldest):
             connection = self._idle.pop()
@@ -77,15 +77,15 @@ class ConnectionPool:
         return bool(self._idle)
 
     def take(self) -> Connection | None:
-        """Take the connection that was used last, for a call; None if none is at hand."""
+        """Take the connection that was used last, for a call; None if none is free."""
         return self._idle.pop() if self.ready else None
 
     async def open(self) -> None:
-        """Open a connection, for a call to come.
+        """Open a connection for a later call.
 
         Raises:
-            NoResponseError: it cannot be opened, or the last one was closed before it had a call: who opens connections
-                and closes them at once is not to be asked for more of them than calls may be made.
+            NoResponseError: it cannot be opened, or the last one was closed before it had a call. If a server closes
+                connections at once, the task must not open more of them than calls are allowed.
         """
         if self._lost_unused:
             self._lost_unused -= 1
@@ -99,10 +99,10 @@ class ConnectionPool:
 
         Args:
             message: the whole request.
-            connection: that was taken for it.
+            connection: taken for this call.
 
         Raises:
-            NoResponseError: there is none.
+            NoResponseError: no answer came.
         """
         async with self._free:
             connection = connection or self.take() or await self._open()
@@ -114,7 +114,7 @@ class ConnectionPool:
             return answer
 
     def abort(self) -> None:
-        """Close all connections at once, for good; calls under way get no answer."""
+        """Close all connections at once, for good; calls in flight get no answer."""
         self._aborted = True
         now = asyncio.get_running_loop().time()
         for opening in self._openings:
@@ -124,7 +124,7 @@ class ConnectionPool:
             connection.abort()
 
     async def close(self) -> None:
-        """Close all connections at once, for good, and wait until they are."""
+        """Close all connections at once, for good, and wait until they are closed."""
         self.abort()
         if self._connections:
             await asyncio.wait([connection.lost for connection in self._connections])
@@ -155,16 +155,16 @@ class ConnectionPool:
 
 
 class Connection(asyncio.Protocol):
-    """Bears one call at a time.
+    """Carries one call at a time.
 
     Args:
-        seconds: that an answer may take to its end.
+        seconds: the time limit of a whole answer.
 
     Attributes:
-        transport: to the other side; whoever opens the connection may lay TLS over it.
-        open: whether it may bear another call.
+        transport: to the other side; the opener may put TLS over it.
+        open: whether it can carry another call.
         idle_since: when the last call ended, in the event loop's time.
-        lost: done once it is closed.
+        lost: done when the connection is closed.
     """
 
     transport: asyncio.Transport
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def was_used(self) -> bool:
-        """Whether it ever bore a call."""
+        """Whether it ever carried a call."""
         return self._answer is not None
 
     async def exchange(self, message: bytes, *, to_connect: bool = False) -> HttpResponse:
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
             to_connect: whether it is CONNECT.
 
         Raises:
-            NoResponseError: no answer came, or none that is HTTP.
+            NoResponseError: no answer came, or it is not HTTP.
         """
         self._reader = ResponseParser(to_connect=to_connect)
         self._answer = self._loop.create_future()
@@ -202,23 +202,23 @@ class Connection(asyncio.Protocol):
         try:
             return await self._answer
         except asyncio.CancelledError:
-            self.abort()  # what may come yet would answer the next call
+            self.abort()  # a late answer would look like that of the next call
             raise
 
     def begin_anew(self) -> None:
-        """Go on as one that bore no call: a tunnel is there, and what the proxy said of its own connection is past.
+        """Reset to a connection without calls: the tunnel exists, and the proxy's answer no longer matters.
 
-        Many a proxy answers CONNECT by HTTP/1.0, or says `close`: that is no word about the tunnel.
+        Many proxies answer CONNECT with HTTP/1.0 or with `close`. That says nothing about the tunnel.
         """
         self._answer = None
         self._reader = ResponseParser()
         self.open = not self.transport.is_closing()
 
     def abort(self) -> None:
-        """Close at once; a call under way gets no answer."""
+        """Close at once; a call in flight gets no answer."""
         self._fail(CLOSED, "it was given up")
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin. asyncio has set TCP_NODELAY."""
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         if self._answer is None or self._answer.done():
-            self.abort()  # nobody asked: what else may come is not to be trusted
+            self.abort()  # data without a request: do not trust this connection
             return
         try:
             answer = self._reader.feed(data)
@@ -240,22 +240,22 @@ class Connection(asyncio.Protocol):
             self._end(answer)
 
     def eof_received(self) -> None:
-        """See whether that ends the answer; asyncio closes the connection next."""
+        """Check whether this ends the answer; asyncio closes the connection next."""
         answer = self._reader.end() if self._is_waiting() else None
         self.open = False
         if answer is not None:
             self._end(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell a call under way."""
+        """Report the loss to a call in flight."""
         how = "closed" if error is None else "reset"
-        when = "in the midst of" if self._reader.has_begun else "before"
+        when = "during" if self._reader.has_begun else "before"
         self._fail(CLOSED, f"the connection was {how} {when} the answer")
         self.lost.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
 
-    # Inside.
+    # Internal.
 
     def _is_waiting(self) -> bool:
         return self._answer is not None and not self._answer.done()
@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(NoResponseError(code, message))
 
     def _set_deadline(self) -> None:
-        """Have the call end in time. A timer is not set for each call, but only when the last one has gone off."""
+        """Limit the time of the call. A new timer is set only when the last one has fired, not for each call."""
         self._deadline = self._loop.time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._look)
@@ -285,19 +285,19 @@ class Connection(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._look)
         else:
-            self._fail(NOT_ANSWERED_IN_TIME, "the answer was not there in time")
+            self._fail(NOT_ANSWERED_IN_TIME, "the answer did not come in time")
 
 
 async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds: float) -> Connection:
-    """Open a connection that calls can be sent over.
+    """Open a connection for calls.
 
     Args:
-        endpoint: where to, and by what way.
-        timeout: for all of it; not entered yet.
-        seconds: for each answer that comes over it.
+        endpoint: where to connect, and how.
+        timeout: for the whole connection; not entered yet.
+        seconds: for each answer on the connection.
 
     Raises:
-        NoResponseError: it cannot be opened; the code is one of UNREACHABLE.
+        NoResponseError: it cannot be opened; its code is in UNREACHABLE.
     """
     try:
         async with timeout:
@@ -306,7 +306,7 @@ async def open_connection(endpoint: Endpoint, timeout: asyncio.Timeout, seconds:
         raise NoResponseError(NOT_REACHED_IN_TIME, "no connection in time") from None
     except ssl.SSLError as error:
         raise NoResponseError(NOT_TRUSTED, f"TLS cannot be agreed: {error}") from None
-    except (OSError, UnicodeError) as error:  # a name that cannot be looked up at all is the latter
+    except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be looked up at all
         raise NoResponseError(NOT_REACHED, f"no connection: {error}") from None
 
 
@@ -335,7 +335,7 @@ async def _connect_to_proxy(new: Callable[[], Connection], proxy: Proxy, trust: 
 
 
 async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> None:
-    """Have the proxy connect to the service."""
+    """Make the proxy connect to the service."""
     host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
     target = f"{host}:{url.port or PORTS[url.scheme]}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
@@ -352,7 +352,7 @@ async def _tunnel(connection: Connection, url: SplitResult, proxy: Proxy) -> Non
 
 async def _lay_tls(connection: Connection, trust: ssl.SSLContext, host: str | None) -> None:
     loop = asyncio.get_running_loop()
-    # Python before 3.11.8 and 3.12.2 does not tell that TLS in TLS cannot be agreed: the timeout does.
+    # Python before 3.11.8 and 3.12.2 does not report that TLS in TLS cannot be agreed: the timeout does.
     transport = await loop.start_tls(connection.transport, connection, trust, server_hostname=host)
     assert transport is not None
     connection.transport = transport

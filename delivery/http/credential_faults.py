@@ -1,7 +1,7 @@
-"""What kept credentials back: where it lies, whether it may pass, and words that hold nothing of a secret.
+"""Why credentials are missing: the setting, whether the fault is temporary, and a message without secrets.
 
-botocore raises whatever goes wrong in its chain, often without saying in which part of it: an IndexError for an empty
-command, a JSONDecodeError for a command that prints no JSON. The traceback knows the part.
+botocore raises any error of its chain, often without the part of the chain: an IndexError for an empty
+command, a JSONDecodeError for a command that prints no JSON. The traceback shows the part.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _SETTINGS: Final = {
     "shared-credentials-file": "the AWS credentials file",
     "sso": "the profile's sso_ settings",
 }
-"""What somebody has set, by botocore's name of the part of its chain that reads it."""
+"""The setting, by botocore's name for the part of its chain that reads it."""
 _REMOTE: Final = frozenset({"container-role", "iam-role", "sso"})
-"""Parts that ask somebody on a network: what comes back may be another thing the next time."""
+"""Parts that ask a service on a network, whose answer can be different the next time."""
 _WRONG_PATH: Final = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENOEXEC, errno.ELOOP}
 )
-"""Of the system's errors, those that say that a path is wrong; any other, e.g. too many processes, may pass."""
+"""Errors of the system that mean a wrong path. Any other, e.g. too many processes, is temporary."""
 _NO_OUTPUT: Final = 'its command prints no JSON object with "Version": 1, "AccessKeyId" and "SecretAccessKey"'
 
 _NO_KEYS: Final = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"
 
 
 def explain(error: Exception, method: str | None) -> BotoCoreError:
-    """Say what kept credentials back: CredentialRetrievalError where it may pass, any other where it does not.
+    """Say why credentials are missing: a CredentialRetrievalError if the fault is temporary, otherwise another error.
 
     Args:
-        error: whatever botocore raised.
-        method: botocore's name of their source; None where none was found yet.
+        error: the error of botocore.
+        method: botocore's name of the source; None if none was found yet.
     """
     provider = _last(error, CredentialProvider)
     method = method or (None if provider is None else provider.METHOD)
@@ -68,7 +68,7 @@ def explain(error: Exception, method: str | None) -> BotoCoreError:
 
 
 def _explain_command(error: Exception, place: str, status: int | None) -> BotoCoreError:
-    """Say what is wrong with a command; what it prints may hold secrets, on standard error too."""
+    """Say what is wrong with a command, without its output: it may hold secrets, even on standard error."""
     if status is None:  # it has not started
         return _wrong(place, "its command is empty" if isinstance(error, IndexError) else str(error))
     return _wrong(place, _NO_OUTPUT) if status == 0 else _silent(place, f"its command ends with exit status {status}")
@@ -89,7 +89,7 @@ def _explain_os_error(error: OSError, place: str) -> BotoCoreError:
 
 
 def _refused(error: ClientError) -> BotoCoreError:
-    """Tell an STS that is busy or ill from one that says no. Its words may name users, so they are left out."""
+    """Distinguish a busy or failing STS from one that refuses. Its message may name users, so it is left out."""
     code, status = error.response["Error"].get("Code"), error.response["ResponseMetadata"].get("HTTPStatusCode")
     if (
         interpret_response(Response(status, code)) in {ResponseMeaning.FAULT, ResponseMeaning.THROTTLED}
@@ -108,7 +108,7 @@ def _wrong(place: str, what: str) -> InvalidConfigError:
 
 
 def _last(error: BaseException, kind: type[_T]) -> _T | None:
-    """Find the object of a kind that was at work when an error came up; the innermost one."""
+    """Find the innermost object of a type that was active when an error occurred."""
     found = [value for value in _locals(error) if isinstance(value, kind)]
     return found[-1] if found else None
 

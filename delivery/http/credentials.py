@@ -1,7 +1,7 @@
-"""The credentials that sign calls: found as boto3 finds them, and renewed while calls go on.
+"""The credentials that sign calls: found as boto3 finds them, and renewed while calls continue.
 
-botocore finds no credentials both where a machine has no metadata service and where that service is slow or throttles.
-So the service is asked once more here, and its response tells one case from the other.
+botocore finds no credentials if a machine has no metadata service, and also if that service is slow or throttles.
+So this module asks the service once more, and its response distinguishes the cases.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from delivery.responses import ResponseMeaning, SourceSilentError, interpret_res
 
 
 def _leave_cause_out(record: logging.LogRecord) -> bool:
-    """Leave out what made a refresh fail: botocore logs it with what a credential_process has printed."""
+    """Leave out why a refresh failed: botocore logs it with the output of a credential_process."""
     record.exc_info = None
     return True
 
@@ -48,7 +48,7 @@ logging.getLogger("botocore.credentials").addFilter(_leave_cause_out)
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """What a call is signed with.
+    """The keys that sign a call.
 
     Attributes:
         accessKeyId: printable ASCII without blanks.
@@ -56,7 +56,7 @@ class SigningKeys:
         sessionToken: as accessKeyId; None for keys that do not expire.
 
     Raises:
-        ValueError: one is not so. The message quotes none of it.
+        ValueError: one of them is not valid. The message does not quote it.
     """
 
     accessKeyId: str = field(repr=False)
@@ -66,18 +66,18 @@ class SigningKeys:
     def __post_init__(self) -> None:
         for name, value in {"access key id": self.accessKeyId, "session token": self.sessionToken or "-"}.items():
             if not value.isascii() or not value.isprintable() or " " in value or not value:
-                raise ValueError(f"the {name} is empty, or holds a character that none can, e.g. a line break")
+                raise ValueError(f"the {name} is empty, or has a forbidden character, e.g. a line break")
 
 
 def find_credentials(session: Session) -> Credentials:
-    """Find credentials by the default chain, and see that calls can be signed with them.
+    """Find credentials in the default chain, and check that they can sign calls.
 
-    Blocks, and may use the network, as their source wants it.
+    Blocks, and may use the network if their source does.
 
     Raises:
         NoCredentialsError: the chain has no source of them.
-        CredentialRetrievalError: it has one, which does not give them now, and may do so later.
-        BotoCoreError: they cannot be got, or used, until somebody mends the set-up.
+        CredentialRetrievalError: it has a source that does not give them now, and may do so later.
+        BotoCoreError: somebody must correct the configuration first.
     """
     credentials = None
     try:
@@ -86,7 +86,7 @@ def find_credentials(session: Session) -> Credentials:
         credentials = session.get_credentials()
         if credentials is not None:
             freeze(credentials)
-    except Exception as error:  # botocore's own, and whatever else comes up in its chain
+    except Exception as error:  # botocore's own, and any other error of its chain
         raise explain(error, getattr(credentials, "method", None)) from None
     if credentials is not None:
         return credentials
@@ -97,7 +97,7 @@ def find_credentials(session: Session) -> Credentials:
 
 
 def may_come(error: BotoCoreError) -> bool:
-    """Whether what kept credentials back may pass without anybody's doing."""
+    """Whether the reason for missing credentials is temporary."""
     return interpret_response(Response(None, type(error).__name__)) is not ResponseMeaning.STOP
 
 
@@ -110,9 +110,9 @@ def _check_numbers(session: Session) -> None:
 
 
 def _refuse_codes(session: Session) -> None:
-    """Refuse a role that asks for a code: nobody types one for a task, or each hour; botocore would prompt for it."""
+    """Refuse a role that asks for a code, because nobody can type one for a task; botocore would prompt for it."""
     provider: Any = session.get_component("credential_provider").get_provider(AssumeRoleProvider.METHOD)
-    provider._prompter = _refuse_code  # its own constructor would take it, but not that of the chain
+    provider._prompter = _refuse_code  # its own constructor takes a prompter, but the chain's does not
 
 
 def _refuse_code(_prompt: str) -> NoReturn:
@@ -123,29 +123,29 @@ def _refuse_code(_prompt: str) -> NoReturn:
 
 
 def freeze(credentials: Credentials) -> SigningKeys:
-    """Return the keys as they are now; refreshes them first, and blocks, when their time has come.
+    """Return the present keys; if they expire soon, refresh them first, which blocks.
 
     Raises:
-        Exception: whatever their source raises when they cannot be refreshed.
+        Exception: the error of their source, if they cannot be refreshed.
     """
     frozen = credentials.get_frozen_credentials()
     return SigningKeys(frozen.access_key or "", frozen.secret_key or "", frozen.token)
 
 
 _LOOK_AGAIN: Final = 10.0
-"""Seconds. botocore refreshes keys from 15 minutes before their end on."""
+"""Seconds. botocore refreshes keys in the 15 minutes before they expire."""
 
 
 class RefreshingKeys:
-    """Holds the keys to sign with. Lives in one event loop, but may be built anywhere.
+    """Holds the keys that sign calls. It belongs to one event loop, but may be built anywhere.
 
     Args:
-        credentials: botocore's: asked from time to time, they refresh themselves.
-        find: finds credentials from scratch; blocks.
+        credentials: botocore's; they refresh themselves when they are asked.
+        find: finds new credentials; blocks.
         clock: seconds, monotonic.
 
     Raises:
-        Exception: whatever the source of the credentials raises.
+        Exception: the error of the source of the credentials.
     """
 
     def __init__(self, credentials: Credentials, find: Callable[[], Credentials], clock: Callable[[], float]) -> None:
@@ -158,7 +158,7 @@ class RefreshingKeys:
         self._looking: asyncio.Task[None] | None = None
 
     def keys(self) -> SigningKeys:
-        """Return the keys to sign a call with now; from time to time, have a look for fresher ones begin."""
+        """Return the keys for a call now; from time to time, start a search for fresher ones."""
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + _LOOK_AGAIN
@@ -166,10 +166,10 @@ class RefreshingKeys:
         return self._keys
 
     async def renew(self) -> bool:
-        """Find credentials from scratch; say whether they are others than those in use.
+        """Find new credentials; say whether they differ from those in use.
 
         Raises:
-            SourceSilentError: their source gave none, whatever it is by now: it has given some before.
+            SourceSilentError: their source, which gave some before, gave none.
         """
         before = self._keys
         try:
@@ -179,14 +179,14 @@ class RefreshingKeys:
         return self._keys != before
 
     def close(self) -> None:
-        """Wait no longer for a source of credentials."""
+        """Stop waiting for a source of credentials."""
         self._look.cancel()
         self._search.cancel()
 
     async def _refresh(self) -> None:
-        with suppress(Exception):  # botocore logs it, and the keys at hand may be good for minutes yet
+        with suppress(Exception):  # botocore logs it, and the present keys may be valid for minutes
             credentials, keys = await self._look.result()
-            if credentials is self._credentials:  # else they have been renewed meanwhile
+            if credentials is self._credentials:  # otherwise they were renewed meanwhile
                 self._take(credentials, keys)
 
     def _take(self, credentials: Credentials, keys: SigningKeys) -> None:
@@ -202,14 +202,14 @@ def _frozen(credentials: Credentials) -> tuple[Credentials, SigningKeys]:
 _TOKEN: Final = "latest/api/token"  # noqa: S105 - a path
 _ROLE: Final = "latest/meta-data/iam/security-credentials/"
 _HAS_NONE: Final = frozenset({400, 401, 403, 404, 405})
-"""Of answers, those by which a metadata service says that it gives no credentials: no role, or switched off."""
+"""Answers by which a metadata service says that it has no credentials: no role, or switched off."""
 _SYSTEM: Final = Path("/sys")
 
 
 def find_silence(session: Session) -> str | None:
-    """Say how the instance metadata service keeps its credentials back; None where there is none, or it has none.
+    """Say why the instance metadata service gives no credentials; None if there is no service, or it has none.
 
-    Blocks for some seconds at the most.
+    Blocks for a few seconds at most.
     """
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "false").lower() == "true":
         return None
@@ -236,7 +236,7 @@ def find_silence(session: Session) -> str | None:
 
 
 def is_ec2(system: Path = _SYSTEM) -> bool:
-    """Whether this machine is one of Amazon's, as its hardware says; a container shows its host's."""
+    """Whether this machine is Amazon's, by its hardware; a container shows that of its host."""
     return any(
         _read(system / path).lower().startswith(sign)
         for path, sign in (("class/dmi/id/sys_vendor", "amazon ec2"), ("hypervisor/uuid", "ec2"))
@@ -244,14 +244,14 @@ def is_ec2(system: Path = _SYSTEM) -> bool:
 
 
 def _keeps_back(status: int | None) -> str | None:
-    """Judge what was answered in place of credentials: a status; None for what would be right."""
+    """Judge an answer without credentials: its status, or None for a correct answer."""
     if status in _HAS_NONE:
         return None
     return "has answered just now" if status is None else f"answers {status}"
 
 
 def _ask(http: URLLib3Session, method: str, url: str, headers: dict[str, str]) -> str | int | None:
-    """Ask once: the text of a good answer, else its status; None where a good answer is empty."""
+    """Ask once: return the text of a good answer, otherwise its status; None if a good answer is empty."""
     answer = http.send(AWSRequest(method=method, url=url, headers=headers).prepare())
     return answer.text.strip() or None if answer.status_code == 200 else int(answer.status_code)
 

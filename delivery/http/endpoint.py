@@ -1,4 +1,4 @@
-"""The service that a delivery goes to, and how boto3 would call it: URL, headers, proxy, certificates, credentials."""
+"""The service of a delivery, and how boto3 would call it: URL, headers, proxy, certificates, credentials."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from delivery.http.host_names import is_host
 from delivery.http.proxy import Proxy, find_proxy
 
 PORTS: Final = {"http": 80, "https": 443}
-"""Of the schemes by which a service can be spoken to, where its URL names none."""
+"""The default port of each scheme."""
 _SCOPE: Final = re.compile(r"^AWS4-HMAC-SHA256 Credential=[^,]+/\d{8}/([^/,]+)/([^/,]+)/aws4_request,")
 _NO_KEYS: Final = {"aws_access_key_id": "-", "aws_secret_access_key": "-"}
-"""What keeps boto3 from looking for credentials where none are needed."""
+"""Prevents boto3 from looking for credentials that are not needed."""
 _UNCONFIGURED: Final = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # the stubs lack it
-"""What keeps boto3 from taking a URL from the environment or a profile."""
+"""Prevents boto3 from using a URL of the environment or a profile."""
 _AS_GIVEN: Final = _UNCONFIGURED.merge(Config(use_fips_endpoint=False, use_dualstack_endpoint=False))
-"""What keeps boto3 from taking another kind of endpoint, too."""
+"""Prevents boto3 from using another kind of endpoint too."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerEndpoint:
-    """Where requests go: the same in every process, whatever its environment says.
+    """Where requests go: the same in every process, whatever its environment is.
 
-    Credentials are not here: boto3's default chain finds them where the call is made.
+    It has no credentials: boto3's default chain finds them in the process that calls.
 
     Attributes:
         trackingId: of the dataset group's event tracker.
-        region: that calls are signed for, e.g. `eu-west-1`.
-        endpoint_url: the URL as boto3 resolves it; it may hold a password, so it is never shown.
-        regional: whether that is AWS's own endpoint of the region; otherwise somebody has configured it.
+        region: the region in the signatures, e.g. `eu-west-1`.
+        endpoint_url: the URL that boto3 resolved; it may have a password, so it is never shown.
+        regional: whether it is AWS's own endpoint of the region; otherwise somebody has configured it.
     """
 
     trackingId: str
@@ -54,12 +54,12 @@ class TrackerEndpoint:
 
     @property
     def endpoint(self) -> str:
-        """The URL in the form in which URLs compare, to be shown: without user, password, query."""
+        """The URL in its comparable form, without user, password and query, so it can be shown."""
         return urlunsplit(comparable(self.endpoint_url)._replace(query=""))
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells one tracker from another: what an emulator has acknowledged, Amazon has not."""
+        """What distinguishes trackers: an event that an emulator has acknowledged is not at Amazon."""
         return (self.trackingId, self.region, urlunsplit(comparable(self.endpoint_url)))
 
 
@@ -68,13 +68,13 @@ class Endpoint:
     """How PutEvents is called.
 
     Attributes:
-        url: that is posted to.
-        region: that calls are signed for.
-        signingName: the service that they are signed for.
+        url: the URL of the POST.
+        region: the region in the signatures.
+        signingName: the service in the signatures.
         userAgent: boto3's own.
         contentType: of the body.
-        proxy: on the way there, if any.
-        trust: what certificates; None where neither the service nor the proxy is spoken to over TLS.
+        proxy: before the service, if any.
+        trust: the trusted certificates; None if neither the service nor the proxy uses TLS.
     """
 
     url: str
@@ -87,17 +87,17 @@ class Endpoint:
 
     @property
     def is_amazons(self) -> bool:
-        """Whether its name is one of the region's; else somebody has written it down, and it may be anything."""
+        """Whether the host is one of the region's; otherwise somebody has configured it, and it may be anything."""
         return f".{self.region}." in (urlsplit(self.url).hostname or "")
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedEndpoint:
-    """What boto3 makes of a service, in this process's environment.
+    """A service as boto3 resolves it in the environment of this process.
 
     Attributes:
         endpoint: how it is called.
-        credentials: botocore's; they know how to refresh themselves.
+        credentials: botocore's; they refresh themselves.
     """
 
     endpoint: Endpoint
@@ -105,16 +105,16 @@ class ResolvedEndpoint:
 
 
 def find_tracker_endpoint(trackingId: str, region: str, endpoint_url: str | None = None) -> TrackerEndpoint:
-    """Find where boto3 would call in this process's environment. It asks for no credentials, and calls nobody.
+    """Find where boto3 would call in the environment of this process. It needs no credentials, and makes no call.
 
     Args:
         trackingId: of the event tracker.
         region: its name.
-        endpoint_url: that somebody gave; None for what the environment, else the profile, else the region says.
+        endpoint_url: from an option; None to use the environment, or the profile, or the region.
 
     Raises:
-        BotoCoreError: there is no such profile, no region can bear such a name, or the endpoint is no URL that can be
-            called. The message quotes no password.
+        BotoCoreError: the profile does not exist, the region has an impossible name, or the endpoint is not a URL that
+            can be called. The message quotes no password.
     """
     session = Session()
     try:
@@ -122,26 +122,26 @@ def find_tracker_endpoint(trackingId: str, region: str, endpoint_url: str | None
         url = client.meta.endpoint_url
         _check_scheme(url)
     except ValueError as error:
-        message = str(error) if "@" not in str(error) else "it is no URL that can be called"
+        message = str(error) if "@" not in str(error) else "it is not a URL that can be called"
         raise InvalidConfigError(error_msg=message) from None
     own = _client(session, region, None, _UNCONFIGURED, **_NO_KEYS)
     try:
         regional = comparable(url) == comparable(own.meta.endpoint_url)
-    except ValueError:  # its words quote what stands where the port should, which may be a password
-        raise InvalidConfigError(error_msg="the endpoint's port is none") from None
+    except ValueError:  # its message quotes the text in the place of the port, which may be a password
+        raise InvalidConfigError(error_msg="the endpoint's port is not valid") from None
     return TrackerEndpoint(trackingId, client.meta.region_name, url, regional)
 
 
 def regional_url(region: str) -> str:
-    """Say which endpoint a region has where neither environment nor profile asks for another."""
+    """Return the endpoint of a region if neither environment nor profile sets another."""
     return str(_client(Session(), region, None, _AS_GIVEN, **_NO_KEYS).meta.endpoint_url)
 
 
 def comparable(url: str) -> SplitResult:
-    """Put a URL into the form in which two compare.
+    """Return a URL in its comparable form.
 
-    Scheme and host are in lower case, a default port and a slash at the end are left out. So are user and password:
-    they say who calls, not whom.
+    Scheme and host are in lower case. A default port and a slash at the end are left out. So are user and password,
+    because they say who calls, not where.
 
     Examples:
         >>> comparable("HTTPS://me:hush@Own.Example:443/v1/").geturl()
@@ -160,8 +160,8 @@ def resolve(service: TrackerEndpoint) -> ResolvedEndpoint:
     """Resolve how a service is called from this process. Blocks, and may use the network for the credentials.
 
     Raises:
-        BotoCoreError: credentials are missing or cannot be got, the endpoint is no URL, the CA bundle cannot be read,
-            the proxy is none.
+        BotoCoreError: credentials are missing or cannot be got, the endpoint is not a URL, the CA bundle cannot be
+            read, or the proxy is not valid.
     """
     session = Session()
     credentials = find_credentials(session)
@@ -172,14 +172,14 @@ def resolve(service: TrackerEndpoint) -> ResolvedEndpoint:
 
 
 def _signed_call(session: Session, service: TrackerEndpoint) -> AWSPreparedRequest:
-    """Have boto3 make a call, and take it away just before it is sent."""
+    """Let boto3 make a call, and take it just before it is sent."""
     requests: list[AWSPreparedRequest] = []
 
     def take(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         requests.append(request)
         return AWSResponse(request.url, 200, HTTPHeaders(), SimpleNamespace(stream=lambda: iter(())))
 
-    # The User-Agent tells the retries, and it is so.
+    # The User-Agent names the retries, and this is true.
     config = Config(retries={"total_max_attempts": 1, "mode": "standard"}).merge(_AS_GIVEN)
     client = _client(session, service.region, service.endpoint_url, config)
     client.meta.events.register_first("before-send.personalize-events.PutEvents", take)
@@ -195,8 +195,8 @@ def _client(session: Session, region: str, endpoint_url: str | None, config: Con
 
 
 def _check_scheme(url: str) -> None:
-    if urlsplit(url).scheme not in PORTS:  # an option's, AWS_ENDPOINT_URL's or a profile's
-        raise ValueError("the endpoint is not spoken to over http or https")
+    if urlsplit(url).scheme not in PORTS:  # of an option, AWS_ENDPOINT_URL or a profile
+        raise ValueError("the endpoint does not use http or https")
     if not is_host(urlsplit(url).hostname or ""):
         raise ValueError("the endpoint's host is not valid")
 
@@ -206,7 +206,7 @@ def _endpoint(call: AWSPreparedRequest, session: Session) -> Endpoint:
     headers = {name.lower(): _text(value) for name, value in call.headers.items()}
     scope = _SCOPE.match(headers.get("authorization", ""))
     if scope is None:
-        raise ValueError("boto3 is set not to sign by SigV4")
+        raise ValueError("boto3 is configured not to sign by SigV4")
     proxy = find_proxy(call.url)
     tls = urlsplit(call.url).scheme == "https" or (proxy is not None and proxy.tls)
     trust = open_trust(find_ca_bundle(session)) if tls else None
@@ -218,7 +218,7 @@ def _text(value: str | bytes) -> str:
 
 
 def find_ca_bundle(session: Session) -> str:
-    """Find the file of trusted certificates: AWS_CA_BUNDLE, `ca_bundle`, REQUESTS_CA_BUNDLE, else botocore's own."""
+    """Find the file of trusted certificates: AWS_CA_BUNDLE, `ca_bundle`, REQUESTS_CA_BUNDLE, or botocore's own."""
     configured = session.get_config_variable("ca_bundle")
     if configured is None:
         configured = os.environ.get("REQUESTS_CA_BUNDLE")
@@ -226,16 +226,16 @@ def find_ca_bundle(session: Session) -> str:
 
 
 def open_trust(ca_bundle: str) -> ssl.SSLContext:
-    """Read a file of trusted certificates: for TLS 1.2 and later, with the other side's name checked.
+    """Read a file of trusted certificates, for TLS 1.2 and later, with a check of the other side's name.
 
     Raises:
-        ValueError: it cannot be read, or holds none.
+        ValueError: it cannot be read, or has no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_verify_locations(cafile=ca_bundle)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is an OSError
         raise ValueError(f"the CA bundle {ca_bundle!r} cannot be read: {error.strerror or error}") from None
     return context

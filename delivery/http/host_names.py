@@ -1,4 +1,4 @@
-"""Which names and addresses of hosts can be asked for at all."""
+"""Which names and addresses of hosts can be looked up at all."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def is_host(name: str) -> bool:
 def _is_name(name: str) -> bool:
     try:
         ascii_name = name.removesuffix(".").encode("idna")
-    except UnicodeError:  # an empty or too long label, or characters that no name may hold
+    except UnicodeError:  # an empty or too long label, or characters that no name can have
         return False
     return len(ascii_name) <= _LONGEST and all(map(_LABEL.fullmatch, ascii_name.split(b".")))

@@ -1,4 +1,4 @@
-"""The proxy on the way to the service, as boto3 finds it: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the system's."""
+"""The proxy before the service, as boto3 finds it: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the system's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SYSTEM: Final = "the system's proxy setting"
 
 
 class ProxySettingError(InvalidConfigError):
-    """What is set for a proxy is none. The message names where, and quotes none of it: it may hold a password.
+    """The setting of a proxy is not valid. The message names the setting and does not quote it: it may have a password.
 
     Args:
         setting: the name of the variable.
@@ -40,8 +40,8 @@ class Proxy:
     Attributes:
         host: its name or address.
         port: 1 to 65535.
-        tls: whether it is spoken to over TLS.
-        authorization: for the header `Proxy-Authorization`; None where its URL names no user and password.
+        tls: whether it uses TLS.
+        authorization: for the header `Proxy-Authorization`; None if its URL has no user and password.
     """
 
     host: str
@@ -51,10 +51,10 @@ class Proxy:
 
 
 def find_proxy(url: str) -> Proxy | None:
-    """Find the proxy for a URL; None where there is none.
+    """Find the proxy for a URL; None if there is none.
 
     Raises:
-        ProxySettingError: what is set is no URL of an HTTP proxy.
+        ProxySettingError: the setting is not the URL of an HTTP proxy.
     """
     scheme = urlsplit(url).scheme
     setting = get_environ_proxies(url).get(scheme)
@@ -67,7 +67,7 @@ def find_proxy(url: str) -> Proxy | None:
 
 
 def _setting(scheme: str, setting: str, environment: Mapping[str, str]) -> str:
-    """Name the variable that a proxy was found in: it may be written in capitals or not."""
+    """Name the variable that sets a proxy; its name may be in upper or lower case."""
     names = [name for name, value in environment.items() if name.lower() == f"{scheme}_proxy" and value == setting]
     return min(names, default=_SYSTEM, key=lambda name: name != name.lower())
 
@@ -80,7 +80,7 @@ def _read(setting: str) -> Proxy:
     """Read a proxy's URL.
 
     Raises:
-        ValueError: it is none; says why without its text.
+        ValueError: it is not valid; the message says why, without the URL.
     """
     try:
         parts = urlsplit(setting)
@@ -89,7 +89,7 @@ def _read(setting: str) -> Proxy:
         raise ValueError("its host or its port is not valid") from None
     if parts.scheme not in {"http", "https"}:
         raise ValueError("only http:// and https:// proxies can be used")
-    # urlsplit drops line breaks and tabs, and takes any other blank as it is.
+    # urlsplit removes line breaks and tabs, and keeps any other white space.
     if _SPACES.search(setting) or not parts.hostname or not is_host(parts.hostname):
         raise ValueError("its host is not valid")
     if port == 0:
@@ -105,4 +105,4 @@ def _authorization(parts: SplitResult) -> str | None:
     try:
         return f"Basic {b64encode(pair.encode()).decode()}"
     except UnicodeEncodeError:
-        raise ValueError("its user or its password is no UTF-8") from None
+        raise ValueError("its user or its password is not UTF-8") from None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-# Ours, to bound memory: PutEvents' own answers are below 2 KB.
+# Our own limit for memory: PutEvents' answers are below 2 KB.
 LINE_MAX: Final = 65_536
 BODY_MAX: Final = 1_048_576
 
@@ -15,11 +15,11 @@ _END: Final = b"\r\n"
 
 
 class MalformedResponseError(ValueError):
-    """What came is not HTTP, or too large. The message quotes none of it."""
+    """The answer is not HTTP, or too large. The message does not quote it."""
 
 
 class ChunkedBody:
-    """Reads a body in chunks: each stands behind its size, the last is empty, and header lines may follow it.
+    """Reads a body in chunks: each follows its size, the last is empty, and header lines may follow it.
 
     Examples:
         >>> ChunkedBody().take(bytearray(b"2\\r\\nhi\\r\\n0\\r\\n\\r\\n"))
@@ -33,7 +33,7 @@ class ChunkedBody:
         self._remaining: int | None = None
 
     def take(self, data: bytearray) -> bytes | None:
-        """Take what is complete off the front of `data`; give the body once it is whole.
+        """Remove complete chunks from the front of `data`; return the body when it is whole.
 
         Raises:
             MalformedResponseError: it is not in chunks, or larger than BODY_MAX bytes.
@@ -86,13 +86,13 @@ def _take_line(data: bytearray) -> bytes | None:
 
 
 HEAD_MAX: Final = 65_536
-"""Bytes. Ours, to bound memory: PutEvents' own heads are below 1 KB."""
+"""Bytes. Our own limit for memory: PutEvents' heads are below 1 KB."""
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LENGTH: Final = re.compile(rb"\d{1,15}")
 _IN_CHUNKS: Final = -1
 _TO_THE_END: Final = -2
-"""Instead of a body's length: it ends when the connection does."""
+"""Instead of the length of a body: it ends with the connection."""
 
 Headers = dict[bytes, bytes]
 
@@ -103,9 +103,9 @@ class HttpResponse:
 
     Attributes:
         status: 200 to 999.
-        headers: lower-case names to values; those of repeated ones are joined by commas.
-        body: any transfer coding removed.
-        keep_alive: whether the connection may bear another call.
+        headers: lower-case names to values; values of a repeated name are joined by commas.
+        body: without transfer coding.
+        keep_alive: whether the connection can carry another call.
     """
 
     status: int
@@ -121,7 +121,7 @@ class ResponseParser:
         to_connect: it answers CONNECT: a success has no body, whatever its headers say.
 
     Attributes:
-        has_begun: whether anything came.
+        has_begun: whether any byte came.
 
     Examples:
         >>> reader = ResponseParser()
@@ -139,10 +139,10 @@ class ResponseParser:
         self.has_begun = False
 
     def feed(self, data: bytes) -> HttpResponse | None:
-        """Read the next piece; give the answer once it is whole.
+        """Read the next piece; return the answer when it is whole.
 
         Raises:
-            MalformedResponseError: what came is not HTTP, or too large.
+            MalformedResponseError: the answer is not HTTP, or too large.
         """
         self.has_begun = True
         self._data += data
@@ -152,11 +152,11 @@ class ResponseParser:
                 return None
             self._read_head(lines)
         body = self._take_body()
-        # Bytes behind the end answer nothing that was asked.
+        # Bytes after the end belong to no request.
         return None if body is None else self._whole(body, keep_alive=self._persistent and not self._data)
 
     def end(self) -> HttpResponse | None:
-        """Take in that the other side has closed; give the answer, if its end is told by that."""
+        """Note that the other side has closed; return the answer, if this is its end."""
         if self._status < 200 or self._length != _TO_THE_END:
             return None
         return self._whole(bytes(self._data), keep_alive=False)
@@ -207,7 +207,7 @@ def _read_headers(lines: list[bytes]) -> Headers:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if not colon or not _NAME.fullmatch(name):
-            raise MalformedResponseError("a header is not one")
+            raise MalformedResponseError("a header line is not valid")
         name, value = name.lower(), value.strip()
         headers[name] = headers[name] + b"," + value if name in headers else value
     return headers
@@ -228,7 +228,7 @@ def _read_length(headers: Headers) -> int:
 
 
 def _is_persistent(minor: bytes, headers: Headers) -> bool:
-    # Two lengths: somebody on the way may see another end than we do (RFC 9112, 6.1).
+    # Two lengths: a server between may see another end (RFC 9112, 6.1).
     if b"transfer-encoding" in headers and b"content-length" in headers:
         return False
     options = headers.get(b"connection", b"").lower()

@@ -1,6 +1,6 @@
-"""Signature Version 4 for a call that is always the same but for its body.
+"""Signature Version 4 for calls that differ only in their body.
 
-All that does not depend on the body is reckoned once a second: that is how often the time in it changes. See
+Everything that does not depend on the body is computed once a second, because the time in it has seconds. See
 https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
 """
 
@@ -24,7 +24,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Signer:
-    """Makes a signed HTTP request of a body.
+    """Makes a signed HTTP request from a body.
 
     Args:
         endpoint: what is called.
@@ -37,7 +37,7 @@ class Signer:
         self._second: _Second | None = None
 
     def sign(self, body: bytes, keys: SigningKeys) -> bytes:
-        """Return the whole request that bears `body`, signed with `keys` now."""
+        """Return the whole request with `body`, signed with `keys` now."""
         number = int(self._clock())
         second = self._second
         if second is None or second.number != number or second.keys is not keys:
@@ -57,7 +57,7 @@ class _Call:
     canonical: str
     """Method, path and query of the canonical request."""
     signed: dict[str, str]
-    """The headers that are signed, but those of the second."""
+    """The signed headers, without those that change each second."""
     region: str
     signingName: str
 
@@ -70,11 +70,11 @@ class _Second:
     """Unix time."""
     keys: SigningKeys
     head: bytes
-    """Of the HTTP request, up to the signature."""
+    """The HTTP request, up to the signature."""
     canonical: bytes
     """The canonical request, up to the body's hash."""
     text: bytes
-    """What is signed, up to the canonical request's hash."""
+    """The text to sign, up to the hash of the canonical request."""
     key: bytes = field(repr=False)
 
 
@@ -109,7 +109,7 @@ def _query(query: str) -> str:
 def _second(call: _Call, number: int, keys: SigningKeys) -> _Second:
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(number))
     own = {"x-amz-date": moment} | ({"x-amz-security-token": keys.sessionToken} if keys.sessionToken else {})
-    signed = call.signed | own  # in the order of their names, as it must be
+    signed = call.signed | own  # in the order of their names, as required
     names, scope = ";".join(signed), [moment[:8], call.region, call.signingName, "aws4_request"]
     lines = [f"{name}: {value}\r\n" for name, value in own.items()]
     claim = f"{_ALGORITHM} Credential={keys.accessKeyId}/{'/'.join(scope)}, SignedHeaders={names}, Signature="

@@ -1,4 +1,4 @@
-"""The rate to aim at: the limit, or what the service lets pass of it, since the live site shares the quota."""
+"""The target rate: the limit, or what the service accepts of it, because the live site shares the quota."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 
 _SECOND: Final = 1.0
 _BELOW: Final = 0.99
-"""After throttling: this share of what would have been admitted."""
+"""After throttling: this share of the calls that the service would have accepted."""
 _DEEPEST: Final = 0.5
-"""No cut takes more than this share at once: one odd second tells little."""
+"""No cut takes more than this share at once, because one unusual second proves little."""
 _SHOWS_AFTER: Final = 1.25
-"""Seconds that a cut needs to show: the quota's second, and the way there and back."""
+"""Seconds until a cut has an effect: the second of the quota, and the time of the calls."""
 _CREEP: Final = 0.004
-"""Of the limit, a second: the additive increase right after a cut."""
+"""Share of the limit a second: the additive increase right after a cut."""
 _PROBE: Final = 0.0008
-"""Of the limit, a second, times the square of the seconds since the cut: quota that came back is found soon."""
+"""Share of the limit a second, times the square of the seconds since the cut, to find returned quota soon."""
 _REACHED: Final = 0.8
 _LEAST: Final = 1.0
 
@@ -25,11 +25,11 @@ _LEAST: Final = 1.0
 class AimdRateController:
     """Additive increase, multiplicative decrease, for a whole delivery.
 
-    The cut takes the share that was throttled, and a little more, not a fixed share: a quota is a wall, and most of
-    what lies before it would be lost.
+    The cut takes the share that was throttled, and a little more. A quota is a fixed limit, so a fixed share would
+    waste most of it.
 
     Args:
-        max_rate: calls a second that are never passed.
+        max_rate: calls a second that are never exceeded.
         clock: seconds, monotonic.
 
     Attributes:
@@ -44,10 +44,10 @@ class AimdRateController:
         self._cut_at: float | None = None
         self._throttled_rate = max_rate
         self._ended_calls: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
-        """When how many calls had been admitted, and throttled, since the start; from a second ago on."""
+        """Totals of accepted and throttled calls since the start, each with its time, of the last second."""
 
     def note(self, admitted: int, throttled: int) -> None:
-        """Learn of calls that ended just now."""
+        """Take in calls that ended just now."""
         now = self._clock()
         _, before, refused = self._ended_calls[-1]
         self._ended_calls.append((now, before + admitted, refused + throttled))
@@ -76,14 +76,14 @@ class AimdRateController:
         target = self.rate()
         admitted, throttled = self._last_second(now)
         share = max(admitted / max(admitted + throttled, 1.0), _DEEPEST)
-        # Where the tasks did not reach the target, what they did reach was too much already.
+        # If the tasks did not reach the target, their actual rate was too high already.
         reached = target if admitted + throttled > _REACHED * target else max(admitted + throttled, _LEAST)
         self._throttled_rate = share * reached
         self._target = min(max(_LEAST, _BELOW * self._throttled_rate, _DEEPEST * target), self.max_rate)
         self._cut_at = now
 
     def _last_second(self, now: float) -> tuple[float, float]:
-        """Calls admitted and throttled in the last second; reports come in lumps: the oldest counts in part."""
+        """Calls accepted and throttled in the last second; reports cover a period, so the oldest counts in part."""
         (begin, *before), (end, *after) = self._ended_calls[0], self._ended_calls[1]
         part = min(max((now - _SECOND - begin) / (end - begin), 0.0), 1.0) if end > begin else 1.0
         _, admitted, throttled = self._ended_calls[-1]

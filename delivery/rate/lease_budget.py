@@ -1,4 +1,4 @@
-"""One budget: calls a second, leased to the tasks that ask, never more at once than there are."""
+"""One budget of calls a second, leased to the tasks that ask: never more at once than the limit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from math import ceil, floor, inf
 from typing import Final
 
 _NOTABLE: Final = 0.02
-"""Of the target."""
+"""Share of the target."""
 _ROUNDING: Final = 1e-6
-"""Calls a second that are no call, only the end of a reckoning with fractions."""
+"""Calls a second that count as 0: rounding errors of fractions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class LeaseGrant:
     Attributes:
         rate: calls a second.
         number: of the answer that brings it to the task.
-        until: when it has ended for certain; the task counts from its question, so there it ends earlier.
+        until: when it has certainly ended; the task counts from its question, so it ends earlier there.
     """
 
     rate: float
@@ -31,11 +31,11 @@ class LeaseGrant:
 
 @dataclass(slots=True)
 class _Holder:
-    """A task that takes part.
+    """An active task.
 
     Attributes:
-        wants: calls a second that it could make; 0 while it cannot be heard.
-        leases: those that it may be using: the newest, and those before it that it may not have given up yet.
+        wants: calls a second that it could make; 0 while it is silent.
+        leases: those that it may be using: the newest, and earlier ones that it may not have given up yet.
     """
 
     wants: float
@@ -43,27 +43,27 @@ class _Holder:
 
     @property
     def largest_rate(self) -> float:
-        """Calls a second that it may be making, whichever answers have reached it."""
+        """Calls a second that it may be making, whatever answers have reached it."""
         return max((lease.rate for lease in self.leases), default=0.0)
 
     @property
     def newest_rate(self) -> float:
-        """Calls a second that it is to make."""
+        """Calls a second that it should make."""
         return self.leases[-1].rate if self.leases else 0.0
 
 
 class LeaseBudget:
     """Leases of calls a second, to tasks in the order in which they came.
 
-    There is one rule: a task counts with the largest lease that it may be using. A lease may be used until it has
-    ended, or until the task confirms a later answer. All that tasks may be using together never passes the limit,
-    however late a message comes: what one is to have more, another has first to confirm that it makes no more.
+    There is one rule: a task counts with the largest lease that it may be using. It may use a lease until the lease
+    has ended, or until the task confirms a later answer. The sum over all tasks never exceeds the limit, however late
+    a message comes. Before one task gets more, another must confirm that it makes fewer calls.
 
-    Leases are whole calls, but for one task's: then the calls of any second together are no more than the limit, too.
+    Leases are whole calls, except for one task. So the calls of any second together do not exceed the limit either.
 
     Args:
         clock: seconds, monotonic.
-        max_rate: calls a second that are never passed.
+        max_rate: calls a second that are never exceeded.
         term: seconds that a lease lasts.
     """
 
@@ -77,13 +77,13 @@ class LeaseBudget:
         """Lease a task its share.
 
         Args:
-            task: who is answered; again well before its lease ends.
-            wants: calls a second that it could make; infinity if only its lease holds it back.
-            target: calls a second that all tasks are to make together now, at the most the limit.
+            task: the task of this answer; it asks again long before its lease ends.
+            wants: calls a second that it could make; infinity if only its lease limits it.
+            target: calls a second for all tasks together now, at most the limit.
             number: of the answer; each is greater than the last.
 
         Returns:
-            Calls a second, for one term from now on, in place of what the task was leased before.
+            Calls a second, for one term from now, in place of its lease before.
         """
         self._tidy()
         holder = self._holders.setdefault(task, _Holder(wants))
@@ -95,12 +95,12 @@ class LeaseBudget:
         return rate
 
     def confirm(self, task: str, number: int, ahead: float) -> None:
-        """A task has heard an answer: it uses no lease of an earlier one any more.
+        """A task confirms an answer: it no longer uses leases of earlier answers.
 
         Args:
             task: which.
             number: of the answer.
-            ahead: calls that it made before its leases gave them; what it gives up is free only when they would have.
+            ahead: calls that it made before its leases allowed them; a rate that it gives up becomes free only later.
         """
         if (holder := self._holders.get(task)) is not None:
             newest = max((lease.rate for lease in holder.leases if lease.number >= number), default=0.0)
@@ -111,7 +111,7 @@ class LeaseBudget:
             ]
 
     def short(self, target: float) -> list[str]:
-        """Name the tasks that would now be leased notably more than they are: somebody else has given it back."""
+        """Name the tasks that would get a notably higher lease now, because another task gave up a rate."""
         self._tidy()
         if self._free(target, list(self._holders.values())) < _NOTABLE * target:
             return []
@@ -119,7 +119,7 @@ class LeaseBudget:
         return [name for name, holder in self._holders.items() if shares[name] - holder.newest_rate > _NOTABLE * target]
 
     def seconds_to_free(self) -> float | None:
-        """Say when rate that was given up is free, so that others may be told at once; None where none was."""
+        """Say when a former rate becomes free, so that others hear of it at once; None if there is none."""
         ends = [
             lease.until
             for holder in self._holders.values()
@@ -129,13 +129,13 @@ class LeaseBudget:
         return max(min(ends) - self._clock(), 0.0) if ends else None
 
     def release(self, task: str, ahead: float) -> None:
-        """Take back what a task holds: it has said that it makes no more calls. For `ahead` see `confirm`."""
+        """Take back the leases of a task that makes no more calls. For `ahead` see `confirm`."""
         if (holder := self._holders.get(task)) is not None:
             holder.wants = 0.0
             holder.leases = [self._ending(lease, ahead) for lease in holder.leases if lease.rate]
 
     def lose(self, task: str) -> None:
-        """Share nothing out to a task that cannot be heard; it keeps what it holds until that ends."""
+        """Give no share to a silent task; it keeps its leases until they end."""
         if task in self._holders:
             self._holders[task].wants = 0.0
 
@@ -147,12 +147,12 @@ class LeaseBudget:
         return dict(zip(self._holders, shares(target, wants), strict=True))
 
     def _free(self, target: float, others: Sequence[_Holder]) -> float:
-        """Calls a second that nobody may be using, of the limit; that nobody is to make, of the target."""
+        """Calls a second of the limit that nobody may be using, and those of the target that nobody should make."""
         in_use, to_be_made = sum(holder.largest_rate for holder in others), sum(holder.newest_rate for holder in others)
         return min(self._max_rate - in_use, target - to_be_made)
 
     def _tidy(self) -> None:
-        """Forget leases that have ended, and tasks that have no other."""
+        """Forget ended leases, and tasks without leases."""
         now = self._clock()
         for holder in self._holders.values():
             holder.leases = [lease for lease in holder.leases if lease.until > now]
@@ -160,11 +160,11 @@ class LeaseBudget:
 
 
 def shares(limit: float, wants: Sequence[float]) -> list[float]:
-    """Share a limit out: nobody gets more than it wants, and nothing is left while somebody wants more.
+    """Divide a limit: no task gets more than it wants, and nothing is left while a task wants more.
 
-    The n-th to come counts as 1/n: the older a task, the larger its share, so that tasks of one size do not all end at
-    one moment and leave the budget idle while others start. Shares are rounded to whole calls, one up, another down; a
-    fraction that is left is the first one's.
+    The n-th task counts 1/n: an older task has a larger share. So tasks of the same size do not all end at the same
+    time and leave the budget idle while others start. Shares are rounded to whole calls, some up and some down. The
+    first task gets the remaining fraction.
 
     Examples:
         >>> inf = float("inf")

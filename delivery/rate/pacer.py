@@ -1,4 +1,4 @@
-"""How fast: when a task's next call may start, under a rate that changes."""
+"""The pacer of a task: when its next call may start, under a rate that changes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from math import ceil, floor
 from typing import Final
 
 _SECOND: Final = 1.005
-"""What counts as one: calls that were delayed on their way arrive closer together than they were sent."""
+"""The second that counts is longer, because delayed calls arrive closer together than they were sent."""
 _APART: Final = 1.015
-"""Calls are so much further apart than the rate says: for the same reason, and to make up for pauses out of it."""
+"""Calls are wider apart than the rate by this factor: for the same reason, and to leave room for catching up."""
 _CATCH_UP: Final = 0.25
-"""Seconds whose unused calls may still be made: a pause of the process or the machine costs no throughput."""
+"""Seconds whose unused calls may still be made, so that a short pause of the process costs no throughput."""
 _CLOSEST: Final = 0.5
-"""Calls that catch up are at least so much of the usual distance apart."""
+"""Calls that catch up are at least this share of the usual distance apart."""
 _TICK: Final = 1e-3
-"""Seconds that a call that catches up may come too early: event loops' timers tell no shorter times (epoll's take
-whole milliseconds, rounded up), and one wait each would cost a fast task some calls."""
+"""Seconds that a call that catches up may come too early. Timers of event loops are not finer (epoll uses whole
+milliseconds, rounded up), and a wait for each call would cost a fast task some calls."""
 _ROUNDING: Final = 1e-6
-"""Seconds that are no wait, calls that are no call: only the end of a reckoning with fractions."""
+"""Seconds, or calls, that count as 0: rounding errors of fractions."""
 
 
 class Pacer:
-    """Spaces calls evenly; no second holds more calls than the rate gave in that very second.
+    """Spaces calls evenly. No second has more calls than the rate allowed in exactly that second.
 
-    So the calls of tasks whose rates never add up to more than a limit never pass it in any second either, however
-    the rates move between them. A rate that is no whole number of calls is made up for by a call more in some seconds:
-    of the tasks that share a limit one alone may have such a rate.
+    So if the rates of tasks never add up to more than a limit, their calls never exceed it in any second either,
+    however the rates move between them. A rate that is not a whole number has one more call in some seconds. Only one
+    of the tasks that share a limit may have such a rate.
 
     Args:
         clock: seconds, monotonic.
@@ -39,13 +39,13 @@ class Pacer:
         now = clock()
         self._rate = rate
         self._credit = 0.0
-        """Calls earned and not made."""
+        """Calls that were allowed and not made."""
         self._updated = now
         self._next_spaced = now
-        """When calls that catch up may go on."""
+        """When the next call that catches up may start."""
         self._call_times: deque[float] = deque()
         self._rates: deque[tuple[float, float]] = deque([(now, rate)])
-        """Since when which rate, over the last second."""
+        """The rates of the last second, each with its start."""
 
     @property
     def rate(self) -> float:
@@ -53,11 +53,11 @@ class Pacer:
         return self._rate
 
     def set_rate(self, rate: float, since: float | None = None) -> None:
-        """Change the rate. A lower one makes up for no pause: what was given up may be another task's by then.
+        """Change the rate. After a lower one no pause is caught up, because another task may have the former rate.
 
         Args:
-            rate: calls a second; 0 lets no call pass.
-            since: a time of the clock that has passed meanwhile; None for now.
+            rate: calls a second; 0 allows no call.
+            since: an earlier time of the clock; None for now.
         """
         if rate != self._rate:
             self._earn(max(self._clock() if since is None else since, self._updated))
@@ -68,7 +68,7 @@ class Pacer:
             self._next_spaced = min(self._next_spaced, self._updated + self._closest())
 
     def wait(self) -> float:
-        """Seconds until the next call may start, as far as one can tell: 0 now, infinity at a rate of 0."""
+        """Seconds until the next call may start, at the present rate: 0 now, infinity at a rate of 0."""
         now = self._clock()
         self._earn(now)
         if not self._rate:
@@ -79,7 +79,7 @@ class Pacer:
         return wait if wait > _ROUNDING else 0.0
 
     def due(self) -> int:
-        """Count the calls that were earned and not made, one at the least."""
+        """Count the calls that were allowed and not made, at least one."""
         self._earn(self._clock())
         return max(1, int(self._credit))
 
@@ -92,12 +92,12 @@ class Pacer:
         self._call_times.append(now)
 
     def forget_pause(self) -> None:
-        """Make up for no pause that there was: it was meant, and what catches up comes again each second, in a lump."""
+        """Do not catch up an intended pause: the calls that catch up would come in one burst, again each second."""
         self._earn(self._clock())
         self._credit = min(self._credit, 1.0)
 
     def _closest(self) -> float:
-        """Seconds that calls that catch up keep from each other."""
+        """Seconds between calls that catch up."""
         return _CLOSEST * _APART / self._rate if self._rate else float("inf")
 
     def _earn(self, now: float) -> None:
@@ -106,16 +106,16 @@ class Pacer:
         self._updated = now
 
     def last_second(self) -> tuple[int, float]:
-        """Count the calls of the last second: those made, those that the rates gave."""
+        """Count the calls of the last second: those made, and those that the rates allowed."""
         now = self._clock()
         while self._call_times and self._call_times[0] <= now - _SECOND + _ROUNDING:
             self._call_times.popleft()
         return len(self._call_times), self._permitted(now)
 
     def calls_ahead(self) -> float:
-        """Count the calls that were made before the rates gave them: until they do, nobody else may have the rate.
+        """Count the calls that were made before the rates allowed them. Until then no other task may have the rate.
 
-        Evenly spaced calls are one ahead at the most, right after a call; calls that catch up are more.
+        Evenly spaced calls are at most one ahead, right after a call. Calls that catch up can be more.
         """
         self.last_second()
         rates, until = reversed(self._rates), self._clock()
@@ -130,14 +130,14 @@ class Pacer:
         return most
 
     def _room(self, now: float, usual: float) -> float:
-        """Seconds until the last second may hold fewer calls than it may, or until it is worth another look."""
+        """Seconds until the last second may have room for a call, or until it is worth another check."""
         calls, permitted = self.last_second()
         if calls < (ceil(permitted - _ROUNDING) if self._rate % 1.0 else floor(permitted + _ROUNDING)):
             return 0.0
         return min(self._call_times[0] + _SECOND - now, usual) if calls else usual
 
     def _permitted(self, now: float) -> float:
-        """The calls that the rates of the last second make together."""
+        """The calls that the rates of the last second allow together."""
         begin = now - _SECOND
         while len(self._rates) > 1 and self._rates[1][0] <= begin:
             self._rates.popleft()

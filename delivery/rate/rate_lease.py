@@ -1,4 +1,4 @@
-"""What a task may do: the lease that the driver last gave it, and how long it holds."""
+"""What a task may do: the last lease of the driver, and until when."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from delivery.ended_requests import EndedRequestSet
 from delivery.rate.pacer import Pacer
 
 LEASE_SECONDS: Final = 3.0
-"""Seconds that a lease lasts, from the question that it answers. Tasks ask fifteen times as often."""
+"""Seconds that a lease lasts after its question. Tasks ask fifteen times in this time."""
 _LATELY: Final = 1.0
 """Seconds."""
 _REFUSED_UNHEARD: Final = 20
-"""Calls that may be refused before the driver must be heard again: it knows whether the service still takes others."""
+"""Refused calls after which the task needs the driver: it knows whether the service still accepts other calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimit:
-    """What a task may call while nobody knows whether the service takes anything.
+    """What a task may call while it is unknown whether the service accepts anything.
 
     Attributes:
-        calls: that it may have started altogether.
-        singly: whether to call single events of different requests: others have been refused.
+        calls: that it may have started in total.
+        singly: whether to call single events of different requests, because calls were refused.
     """
 
     calls: int
@@ -31,19 +31,19 @@ class CallLimit:
 
 
 class RateLease:
-    """Lets a task's calls pass. Nothing passes before the driver has said so, and nothing long after it was last heard.
+    """Permits the calls of a task: none before the first answer of the driver, and none long after the last.
 
-    A lease is a rate, and the right to send the part. It ends by itself: another attempt may have the part then, and
+    A lease is a rate and the right to send the part. It ends by time. Then another attempt may have the part, and
     other tasks the rate.
 
     Args:
-        clock: seconds, monotonic; it goes on while the machine is suspended.
+        clock: seconds, monotonic; it continues while the machine is suspended.
 
     Attributes:
         done: requests that have ended before, or that others have ended.
-        stopped: the delivery is to end: calls under way finish, no other starts.
-        limit: of calls, beside the rate; None where there is none.
-        finishing: a request that gets no answer may be split or given up: the service answers others.
+        stopped: the delivery ends: calls in flight finish, no other starts.
+        limit: of calls, in addition to the rate; None if there is none.
+        finishing: a request without an answer may be split or given up, because the service answers others.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -58,7 +58,7 @@ class RateLease:
 
     @property
     def rate(self) -> float:
-        """Calls a second that may be made now."""
+        """Calls a second that the task may make now."""
         self._let_end()
         return self._pacer.rate
 
@@ -69,13 +69,13 @@ class RateLease:
 
     @property
     def is_held(self) -> bool:
-        """Whether no call may start at whatever rate, until the driver has been heard."""
+        """Whether no call may start at any rate until the next answer of the driver."""
         used_up = self.limit is not None and self._started >= self.limit.calls
         return used_up or self._refused_unheard >= _REFUSED_UNHEARD
 
     @property
     def was_held_lately(self) -> bool:
-        """Whether it was so within the last second: how much of its rate the task used then, tells nothing."""
+        """Whether it was so within the last second: then the used share of the rate proves nothing."""
         return self.is_held or self._clock() < self._last_held + _LATELY
 
     @property
@@ -84,13 +84,13 @@ class RateLease:
         return self.limit is not None and self.limit.singly
 
     def grant(self, rate: float, *, owns: bool, asked: float | None) -> None:
-        """Take what the driver gives.
+        """Take an answer of the driver.
 
         Args:
             rate: calls a second.
-            owns: whether the part is the task's own.
-            asked: when the question was asked that this answers: the lease holds from then on. None for what came
-                without a question: it holds no longer than what was given before.
+            owns: whether the task owns the part.
+            asked: when its question was sent: the lease counts from then. None for an answer without a question: it
+                lasts no longer than the lease before.
         """
         self._let_end()
         self._refused_unheard = 0
@@ -102,31 +102,31 @@ class RateLease:
         self._let_end()
 
     def restrict(self, limit: CallLimit | None) -> None:
-        """Take the limit of calls that the driver gives, beside the rate."""
+        """Take the driver's limit of calls, in addition to the rate."""
         if self.is_held:
             self._pacer.forget_pause()
             self._last_held = self._clock()
         self.limit = limit
 
     def wait(self) -> float:
-        """Seconds until the next call may start, as far as one can tell; infinity if another word is needed."""
+        """Seconds until the next call may start, at the present rate; infinity if the task needs another answer."""
         self._let_end()
         return float("inf") if self.stopped or self.is_held or not self.is_owned else self._pacer.wait()
 
     def due(self) -> int:
-        """Count the calls that may start now, if nothing else holds them up."""
+        """Count the calls that may start now, if nothing else prevents them."""
         if self.wait() > 0.0:
             return 0
         due = self._pacer.due()
         return due if self.limit is None else min(due, self.limit.calls - self._started)
 
     def last_second(self) -> tuple[int, float]:
-        """Count the calls of the last second: those made, those that might have been."""
+        """Count the calls of the last second: those made, and those that were possible."""
         self._let_end()
         return self._pacer.last_second()
 
     def calls_ahead(self) -> float:
-        """Count the calls that were made before the rates gave them."""
+        """Count the calls that were made before the rates allowed them."""
         self._let_end()
         return self._pacer.calls_ahead()
 
@@ -140,9 +140,9 @@ class RateLease:
         self._refused_unheard += 1
 
     def _let_end(self) -> None:
-        """Let nothing pass since the lease has ended.
+        """Permit nothing, because the lease has ended.
 
-        However late that shows: a process that slept meanwhile is not to make up for calls that others made.
+        This counts from the end of the lease: a process that slept must not catch up calls that others made.
         """
         if not self.is_owned:
             self._pacer.set_rate(0.0, self._until)

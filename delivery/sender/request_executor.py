@@ -26,10 +26,10 @@ class RetryPolicy:
         budget: seconds after its first call in which a request may be called again.
         base: seconds; the first pause is at most this long.
         cap: seconds; no pause is longer.
-        aside: seconds after its first call in which a request that gets no answer, while others do, is called again;
-            then it is set aside. A single event that was set aside is tried for as long again before it is given up.
-        rest: seconds that a request that was set aside is not called, at the least.
-        renewal: seconds, from when its call first met with expired credentials, in which others must have been found.
+        aside: seconds after its first call in which a request without an answer is called again while others get
+            answers; then it is set aside. A single event that was set aside is tried for as long again, then given up.
+        rest: seconds for which a request that was set aside is at least not called.
+        renewal: seconds after the first answer about expired credentials in which new ones must be found.
     """
 
     budget: float = 120.0
@@ -44,7 +44,7 @@ class RetryPolicy:
 
         Args:
             made: calls made so far, 1 or more.
-            chance: uniform in 0 to 1; the whole range is used, so that callers who failed together part.
+            chance: uniform in 0 to 1; it uses the whole range, so that callers that failed together spread out.
 
         Examples:
             >>> [RetryPolicy(base=0.1, cap=1.0).pause(made, 1.0) for made in (1, 2, 3, 4, 5, 99)]
@@ -54,19 +54,19 @@ class RetryPolicy:
 
 
 _LOOK_AGAIN: Final = 1.0
-"""Seconds between two looks for credentials."""
-_SILENT: Final = Response(None, "CredentialRetrievalError", "the source of the credentials gives none at the moment")
+"""Seconds between two searches for credentials."""
+_SILENT: Final = Response(None, "CredentialRetrievalError", "the source of the credentials gives none now")
 
 
 _ABOUT_THE_REQUEST: Final = frozenset({ResponseMeaning.DELIVERED, ResponseMeaning.REFUSED, ResponseMeaning.FAULT})
-"""Answers that another request might not have had."""
+"""Answers that can depend on the request."""
 
 
 class PutEventsCaller(Protocol):
-    """Who answers calls."""
+    """The service that answers calls."""
 
     def open(self) -> Awaitable[None]:
-        """Make ready for calls; what fails is left to them to tell."""
+        """Prepare for calls; if that fails, the calls report it."""
         ...
 
     @property
@@ -75,15 +75,15 @@ class PutEventsCaller(Protocol):
         ...
 
     def connect(self) -> Awaitable[Response | None]:
-        """Make ready for one more call; what came instead of its answer where that fails."""
+        """Prepare for one more call; if that fails, return what counts as its answer."""
         ...
 
     def put(self, request: Request) -> Awaitable[Response]:
-        """Make one call, over what is ready now."""
+        """Make one call, with a connection that is ready."""
         ...
 
     def renew(self) -> Awaitable[bool]:
-        """Look for other credentials; say whether there are. Raises SourceSilentError where nobody can tell now."""
+        """Look for new credentials; say whether there are any. Raises SourceSilentError if the source is silent."""
         ...
 
 
@@ -92,7 +92,7 @@ class WallClock:
     """The clock, for a test to replace.
 
     Attributes:
-        now: the time of day, aware.
+        now: the time of day, with its time zone.
         monotonic: seconds; the event loop's own.
         chance: uniform in 0 to 1, for jitter.
     """
@@ -103,11 +103,11 @@ class WallClock:
 
 
 class _CredentialSearch:
-    """Looks for other credentials, again and again.
+    """Looks for new credentials repeatedly.
 
     Attributes:
-        found: there are others.
-        silent: their source gave none the last time that it answered, or has not answered at all.
+        found: there are new ones.
+        silent: at its last answer their source gave none, or it has never answered.
     """
 
     def __init__(self, service: PutEventsCaller) -> None:
@@ -115,7 +115,7 @@ class _CredentialSearch:
         self.found, self.silent = False, True
 
     async def finds(self, until: float) -> bool:
-        """Look until some are found, or until a time of the event loop's clock."""
+        """Look until new ones are found, or until a time of the event loop's clock."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 while not await self._look():
@@ -132,21 +132,21 @@ class _CredentialSearch:
 
 
 class RequestExecutor:
-    """Makes calls, and does what their answers say.
+    """Makes calls, and acts on their answers.
 
     Args:
-        service: who answers.
-        rate_lease: stopped where no other call is to start.
+        service: the service that answers.
+        rate_lease: stopped if no other call may start.
         retry: when to call again.
         time: the clock.
 
     Attributes:
-        calls: what was called so far.
-        ending: the answer that ended the sending before its end; None while none has.
-        unreachable: the last call's answer where nobody was there to answer it; None where somebody was.
-        refusal: the last one, its words redacted; None while nothing was refused.
-        acknowledged: when the latest call that was acknowledged had started.
-        waiting: whether credentials are being looked for: calls would be in vain, or go out all at once afterwards.
+        calls: counts of all calls so far.
+        ending: the answer that stopped the sending early; None if none has.
+        unreachable: the last call's answer if nobody answered it; None if somebody did.
+        refusal: the last one, its message redacted; None if nothing was refused.
+        acknowledged: when the latest acknowledged call had started.
+        waiting: whether new credentials are being looked for: calls would fail, or go out all at once afterwards.
     """
 
     def __init__(self, service: PutEventsCaller, rate_lease: RateLease, retry: RetryPolicy, time: WallClock) -> None:
@@ -162,7 +162,7 @@ class RequestExecutor:
         self.waiting = False
 
     async def open(self) -> None:
-        """Make the service ready."""
+        """Prepare the service."""
         self.waiting = True
         try:
             await self._service.open()
@@ -175,11 +175,11 @@ class RequestExecutor:
         return self._service.ready
 
     async def connect(self, queue: RequestQueue, ended: Callable[[Outcome], None]) -> None:
-        """Make ready for one more call. What fails is the answer to the next one that may start.
+        """Prepare for one more call. A failure is the answer to the next call that may start.
 
         Args:
-            queue: where that one comes from, and goes back to.
-            ended: told of its outcome if it has ended.
+            queue: where the request of that call comes from, and goes back to.
+            ended: gets its outcome if it has ended.
         """
         fault = await self._service.connect()
         if fault is None or self._rate_lease.wait() == float("inf"):
@@ -192,12 +192,12 @@ class RequestExecutor:
     def call(
         self, pending: PendingRequest, queue: RequestQueue, ended: Callable[[Outcome], None]
     ) -> Coroutine[Any, Any, None]:
-        """Make one call of a request: it begins when this returns, however late the event loop gets to the rest.
+        """Make one call of a request. The call begins before this returns, however late the event loop does the rest.
 
         Args:
-            pending: the request's.
+            pending: the request.
             queue: where it goes back to if it has not ended.
-            ended: told of its outcome if it has.
+            ended: gets its outcome if it has.
         """
         self._begin(pending)
         return self._call(pending, self._service.put(pending.request), queue, ended)
@@ -260,7 +260,7 @@ class RequestExecutor:
     def _fail(
         self, pending: PendingRequest, answer: Response, queue: RequestQueue, ended: Callable[[Outcome], None]
     ) -> None:
-        """Call again what got no answer; where others get one, set it aside, then split it, then give it up."""
+        """Call a request without an answer again; if others get answers, set it aside, split it, then give it up."""
         assert pending.first_call_at is not None
         assert pending.own_call_at is not None
         now, alone = self._time.monotonic(), len(pending.request.events) == 1
@@ -281,7 +281,7 @@ class RequestExecutor:
             self._stop(answer)
             queue.retry(pending, due)
         else:
-            queue.split(pending)  # part of it may get an answer, which tells a bad request from an outage
+            queue.split(pending)  # a part of it may get an answer, which distinguishes a bad request from an outage
 
     def _try_again(self, pending: PendingRequest, answer: Response, queue: RequestQueue) -> None:
         assert pending.own_call_at is not None
@@ -291,7 +291,7 @@ class RequestExecutor:
         queue.retry(pending, due)
 
     async def _renew(self, pending: PendingRequest, answer: Response, queue: RequestQueue) -> None:
-        """Call again with other credentials, if some are found in time."""
+        """Call again with new credentials, if some are found in time."""
         now = self._time.monotonic()
         pending.expired_at = now if pending.expired_at is None else pending.expired_at
         queue.retry(pending, now)
@@ -301,7 +301,7 @@ class RequestExecutor:
             await self._look_for_credentials(answer, pending.expired_at)
 
     async def _look_for_credentials(self, answer: Response, expired: float) -> None:
-        """Look until there are others: for some seconds where their source gives the same again, longer where none."""
+        """Look for new ones: for some seconds if their source gives the same again, longer if it gives none."""
         search = _CredentialSearch(self._service)
         self.waiting = True
         try:
@@ -313,13 +313,13 @@ class RequestExecutor:
             self.waiting = False
 
     def _stop(self, answer: Response) -> None:
-        """End the sending: calls under way finish."""
+        """End the sending: calls in flight finish."""
         self._rate_lease.stopped = True
         self.ending = self.ending or answer
 
 
 def _unanswered(pending: PendingRequest, answer: Response) -> Response:
-    """Say of a single event that the service gave no answer to it."""
+    """Make the answer of a single event that the service did not answer."""
     last = answer.errorCode if answer.httpStatus is None else f"HTTP {answer.httpStatus} {answer.errorCode}"
     words = f"no answer in {pending.calls_made} calls of this event alone; the last one ended with {last}"
     return Response(answer.httpStatus, UNANSWERED, words, answer.awsRequestId)

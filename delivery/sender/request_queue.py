@@ -1,4 +1,4 @@
-"""The requests that a task has: those that its reader brings, and which of them is called next, and when."""
+"""The requests of a task: those that its reader brings, which of them is called next, and when."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from delivery.model import Outcome, Request, Response, Status
 _FULL: Final = 400
 _LOW: Final = 200
 _PATIENCE: Final = 0.5
-"""Seconds after which a waiting reader looks again whether anybody still takes."""
+"""Seconds after which a waiting reader checks again whether the sender still takes requests."""
 
 
 class RequestBuffer:
-    """A queue with room for some hundred requests: a partition never lies in memory whole.
+    """A queue with room for some hundred requests, so that a partition is never in memory as a whole.
 
     Args:
-        wake: called in the reader's thread when there is something new for the loop to see.
+        wake: called in the reader's thread when the loop must look again.
 
     Attributes:
-        closed: no request comes any more.
-        failed: because the rest could not be read.
+        closed: no more requests come.
+        failed: no more come because the rest could not be read.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -39,7 +39,7 @@ class RequestBuffer:
         self.failed = False
 
     def put(self, requests: Iterable[Request]) -> bool:
-        """Add requests as soon as there is room; False if nobody takes them any more."""
+        """Add requests as soon as there is room; False if the sender takes no more."""
         with self._room:
             while len(self._waiting) >= _FULL and not self._cut:
                 self._room.wait(_PATIENCE)
@@ -49,17 +49,17 @@ class RequestBuffer:
         return not self._cut
 
     def close(self) -> None:
-        """Say that no request comes any more."""
+        """Say that no more requests come."""
         self.closed = True
         self._wake()
 
     def fail(self) -> None:
-        """Say that the rest cannot be read: what was not begun is not to be."""
+        """Say that the rest cannot be read: no further request may begin."""
         self.failed = True
         self.close()
 
     def take(self) -> Request | None:
-        """Take the next request; None if there is none now, or if none comes any more."""
+        """Take the next request; None if there is none now, or if no more come."""
         if not self._waiting:
             return None
         request = self._waiting.popleft()
@@ -69,16 +69,16 @@ class RequestBuffer:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to take now."""
+        """Whether there is a request to take now."""
         return bool(self._waiting)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to take, and nothing comes any more."""
+        """Whether there is no request to take, and no more come."""
         return self.closed and not self._waiting
 
     def cut(self) -> None:
-        """Say that nobody takes requests any more."""
+        """Say that the sender takes no more requests."""
         self._cut = True
         self._notify()
 
@@ -88,25 +88,25 @@ class RequestBuffer:
 
 
 _MOST_WAITING: Final = 1_000
-"""Requests that wait to be called again while new ones are taken: a task holds no more through an outage."""
+"""Requests that wait for a retry while new ones are taken: a task holds no more in an outage."""
 
 
 @dataclass(slots=True, order=True)
 class PendingRequest:
-    """A request on its way to its end.
+    """A request that has no outcome yet.
 
     Attributes:
         due: when it may be called next; seconds of the clock.
         request: what is called.
         calls_made: its calls so far.
-        earlier_calls: calls of the whole that it is the first part of.
-        first_call_at: when its first call started, or that of the whole that it is a part of and that got no answer;
-            seconds of the clock, None while there was none.
-        own_call_at: when its own first call started, since it was last set aside.
-        failed_at: when a call of it, or of that whole, first had no answer; None while none has.
-        was_set_aside: whether it, or that whole, was set aside.
-        expired_at: when the service first said that the credentials have expired; None while it has not.
-        startedAt: of the last call, aware.
+        earlier_calls: calls of the split request, if this is its first part.
+        first_call_at: when its first call started; for a part of a request without an answer, when that one started.
+            Seconds of the clock, None before the first call.
+        own_call_at: when its own first call started, after it was last set aside.
+        failed_at: when a call of it, or of the split request, first got no answer; None if none did.
+        was_set_aside: whether it, or the split request, was set aside.
+        expired_at: when the service first said that the credentials have expired; None if it has not.
+        startedAt: of the last call, with its time zone.
         latency: of the last call, in seconds.
     """
 
@@ -123,27 +123,27 @@ class PendingRequest:
     latency: float = field(default=0.0, compare=False)
 
     def begin(self, clock: float, now: datetime) -> None:
-        """Note that a call of it starts."""
+        """Note that a call of this request starts."""
         self.first_call_at = clock if self.first_call_at is None else self.first_call_at
         self.own_call_at = clock if self.own_call_at is None else self.own_call_at
         self.startedAt = now
         self.calls_made += 1
 
     def outcome(self, status: Status, answer: Response) -> Outcome:
-        """Say how it ended, after a call."""
+        """Return its outcome, after a call."""
         assert self.startedAt is not None
         attempts = self.earlier_calls + self.calls_made
         return Outcome(self.request, status, answer, attempts, self.startedAt, round(self.latency * 1000))
 
 
 class RequestQueue:
-    """Says which request is next: parts of split ones, then retries that are due, then new ones, then those set aside.
+    """Decides which request is next: parts of split ones, then due retries, then new ones, then those set aside.
 
-    Where calls are to be single events of different requests, parts come after new ones: one request that is refused
-    event by event would tell nothing about the others.
+    If calls must be single events of different requests, parts come after new ones, because one request that is refused
+    event by event says nothing about the others.
 
     Args:
-        buffer: of new ones; taken one at a time, as they are next.
+        buffer: new requests; taken one at a time, when they are next.
         clock: seconds, monotonic.
     """
 
@@ -154,11 +154,11 @@ class RequestQueue:
         self._retries: list[PendingRequest] = []
         self._set_aside: list[PendingRequest] = []
         self._failing: dict[str, float] = {}
-        """When requests that got no answer so far first had none, by id."""
+        """When requests without an answer so far first failed, by id."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is next, now or later, unless a call under way adds to it."""
+        """Whether no request is next, now or later, unless a call in flight adds one."""
         return self._buffer.empty and not self._waiting
 
     @property
@@ -166,7 +166,7 @@ class RequestQueue:
         return len(self._parts) + len(self._retries) + len(self._set_aside)
 
     def wait(self, *, singly: bool = False) -> float:
-        """Seconds until one is due: 0 now, infinity if another must first be fed."""
+        """Seconds until one is due: 0 now, infinity if the buffer must first get another."""
         if self._may_feed and self._buffer.ready:
             return 0.0
         if self._parts and (not singly or self._buffer.empty):
@@ -178,8 +178,8 @@ class RequestQueue:
         """Take the next one; None if none is due.
 
         Args:
-            done: what others have ended: it is left out, and of a request that they split only what is left is taken.
-            singly: take single events of new ones, before the parts of others.
+            done: requests that others have ended: they are left out, and of a split one only its open parts are taken.
+            singly: take single events of new requests, before the parts of others.
         """
         while (pending := self._due(singly)) is not None:
             name = pending.request.requestId
@@ -196,17 +196,17 @@ class RequestQueue:
         self._parts.extendleft((second, first))
 
     def retry(self, pending: PendingRequest, due: float) -> None:
-        """Put a request back, to be called again."""
+        """Put a request back for a retry."""
         pending.due = due
         heapq.heappush(self._retries, pending)
 
     def set_aside(self, pending: PendingRequest, due: float) -> None:
-        """Put a request back, to be called again when there is nothing else to call."""
+        """Put a request back for a retry when there is nothing else to call."""
         pending.due, pending.first_call_at, pending.own_call_at, pending.was_set_aside = due, None, None, True
         heapq.heappush(self._set_aside, pending)
 
     def note_answer(self, pending: PendingRequest, *, failed: bool) -> None:
-        """Note whether a call of a request got no answer; another request's part or call says nothing about it."""
+        """Note whether a call of a request got no answer; calls of other requests do not count."""
         if failed:
             pending.failed_at = self._clock() if pending.failed_at is None else pending.failed_at
             self._failing[pending.request.requestId] = pending.failed_at
@@ -215,24 +215,24 @@ class RequestQueue:
             self._failing.pop(pending.request.requestId, None)
 
     def failing(self, answered: float) -> tuple[int, int]:
-        """Count the requests that got no answer so far.
+        """Count the requests without an answer so far.
 
         Args:
-            answered: when the latest call that was acknowledged started: who failed before has seen another succeed.
+            answered: when the latest acknowledged call started: requests that failed before have seen it succeed.
 
         Returns:
-            Those that failed before, those that did not.
+            Those that failed before, and the others.
         """
         seen = sum(failed < answered for failed in self._failing.values())
         return seen, len(self._failing) - seen
 
     def has_others(self, under_way: int) -> bool:
-        """Whether there is, with so many calls under way, any request that has not failed."""
+        """Whether any request has not failed, with so many calls in flight."""
         return not self._buffer.empty or under_way + self._waiting > len(self._failing)
 
     @property
     def _may_feed(self) -> bool:
-        """Whether new ones may be taken: there are some, and not too many wait to be called again."""
+        """Whether new requests may be taken: there are some, and not too many wait for a retry."""
         return not self._buffer.empty and len(self._retries) + len(self._set_aside) < _MOST_WAITING
 
     def _due(self, singly: bool) -> PendingRequest | None:
@@ -251,7 +251,7 @@ class RequestQueue:
         return None
 
     def _single_out(self, pending: PendingRequest) -> PendingRequest:
-        """Leave the rest of a new request for later."""
+        """Keep the rest of a new request for later."""
         if pending.calls_made or len(pending.request.events) == 1 or "." in pending.request.requestId:
             return pending
         single, rest = pending.request.single_out()
@@ -260,7 +260,7 @@ class RequestQueue:
         return first
 
     def _parts_of(self, pending: PendingRequest, parts: Iterable[Request]) -> list[PendingRequest]:
-        """Make ways of a request's parts; where it got no answer, they go on where it was."""
+        """Make pending requests of the parts; if the request got no answer, they continue with its times."""
         self._failing.pop(pending.request.requestId, None)
         waiting = [PendingRequest(pending.due, part, failed_at=pending.failed_at) for part in parts]
         for part in waiting:

@@ -1,4 +1,4 @@
-"""A task's requests, sent: as many side by side as may be, until all have ended or nothing more may start."""
+"""Sends the requests of a task in parallel, until all have ended or no more may start."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from delivery.sender.request_executor import PutEventsCaller, RequestExecutor, R
 from delivery.sender.request_queue import RequestBuffer, RequestQueue
 
 _PATIENCE: Final = 5.0
-"""Seconds that calls under way may take when the sending is to end."""
+"""Seconds that calls in flight may take when the sending must end."""
 _SHORTEST: Final = 1e-6
-"""Seconds of a timer: the end of a reckoning with fractions may be less than the clock can tell apart."""
+"""The shortest timer, in seconds: rounding errors may be below the resolution of the clock."""
 _NEXT_DUE: Final = 0.01
 """Seconds after which calls that wait for connections are counted again."""
 
 
 class Sender:
-    """Sends requests in one event loop, as many side by side as the permitted rate needs at the latency there is.
+    """Sends requests in one event loop, as many in parallel as the permitted rate needs at the present latency.
 
-    A request out of retries while the service answers no others, or an answer that means STOP, ends the sending: what
-    is left keeps no outcome, and is for the next run.
+    If a request is out of retries while the service answers no others, or an answer means STOP, the sending ends. The
+    other requests get no outcome, and the next run sends them.
 
     Args:
-        service: who answers.
-        rate_lease: when a call may start; stopped here where the sending ends before its end.
+        service: the service that answers.
+        rate_lease: when a call may start; stopped here if the sending ends early.
         retry: when to call again.
         time: the clock.
-        max_in_flight: calls under way at once, at the most.
+        max_in_flight: the maximum number of calls in flight.
 
     Attributes:
-        starved: whether, since somebody last set it to False, a call waited for the rate alone.
-        on_news: called when the driver is to hear at once: nothing is left to start while calls are under way, so
-            others may have the rate; a call was refused; a call ended, or cannot start, for the limit of calls.
+        starved: whether a call waited only for the rate since this was last set to False.
+        on_news: called when the driver must hear at once: no request is left to start while calls are in flight, so
+            others may have the rate; a call was refused; a call ended, or cannot start, under the limit of calls.
     """
 
     def __init__(
@@ -58,58 +58,58 @@ class Sender:
 
     @property
     def calls(self) -> CallStatistics:
-        """What was called so far."""
+        """Counts of all calls so far."""
         return self._executor.calls
 
     @property
     def ending(self) -> Response | None:
-        """The answer that ended the sending before its end; None while none has."""
+        """The answer that stopped the sending early; None if none has."""
         return self._executor.ending
 
     @property
     def unreachable(self) -> Response | None:
-        """The last call's answer where nobody was there to answer it; None where somebody was."""
+        """The last call's answer if nobody answered it; None if somebody did."""
         return self._executor.unreachable
 
     @property
     def refusal(self) -> Response | None:
-        """The last refusal, its words redacted; None while nothing was refused."""
+        """The last refusal, its message redacted; None if nothing was refused."""
         return self._executor.refusal
 
     @property
     def failing(self) -> tuple[int, int]:
-        """The requests that got no answer so far: those that failed before a call that was acknowledged, the others."""
+        """The requests without an answer so far: those that failed before an acknowledged call, and the others."""
         return self._queue.failing(self._executor.acknowledged) if self._queue is not None else (0, 0)
 
     @property
     def has_others(self) -> bool:
-        """Whether there is any request that has not failed."""
+        """Whether any request has not failed."""
         return self._queue is not None and self._queue.has_others(self.in_flight)
 
     @property
     def ready(self) -> bool:
-        """Whether a call could start now, were it not for the rate and the limit of calls."""
+        """Whether a call could start now, if the rate and the limit of calls allowed it."""
         return self._queue is not None and self._may_start(self._queue) and self._wait_for_work(self._queue) == 0.0
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is left to start, as long as no call under way fails."""
+        """Whether no request is left to start, unless a call in flight fails."""
         return self._queue is not None and self._queue.empty
 
     @property
     def in_flight(self) -> int:
-        """Calls under way."""
+        """Calls in flight."""
         return len(self._under_way)
 
     async def send(self, buffer: RequestBuffer, ended: Callable[[Outcome], None]) -> None:
-        """Send all that is fed, in its order; return when there is nothing more that may be sent, or under way.
+        """Send all requests of the buffer, in order; return when none may start and none is in flight.
 
         Args:
-            buffer: requests; taken only as there is room for them.
-            ended: told of each outcome as it comes.
+            buffer: requests; taken only when there is room for them.
+            ended: gets each outcome as it comes.
 
         Raises:
-            Exception: what `ended` or the service raised; the permit is stopped, calls under way have finished.
+            Exception: the error of `ended` or of the service; the lease is stopped, and calls in flight have finished.
         """
         self._buffer, self._on_outcome = buffer, ended
         self._queue = RequestQueue(buffer, self._clock)
@@ -127,9 +127,9 @@ class Sender:
             raise self._internal_error
 
     def pump(self) -> None:
-        """Start what may start now, and see to it that this is called again when more may.
+        """Start the calls that may start now, and arrange the next time.
 
-        To be called when something has changed: requests fed, the permit, the end.
+        Called when something has changed: new requests, the lease, the end.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -140,7 +140,7 @@ class Sender:
         try:
             while self._may_start(self._queue) and self._start_one(self._queue):
                 pass
-        except Exception as error:  # whoever called this can do nothing about it
+        except Exception as error:  # the caller cannot handle it
             self._fail(error)
         self._tell_news()
         if self._rate_lease.stopped or self._queue.empty:
@@ -163,7 +163,7 @@ class Sender:
         return at_once < self._max_in_flight and not self._executor.waiting and not over
 
     def _start_one(self, queue: RequestQueue) -> bool:
-        """Start the next call, if it may start now; else ask to be called again."""
+        """Start the next call, if it may start now; otherwise arrange another try."""
         for_work, for_rate = self._wait_for_work(queue), self._rate_lease.wait()
         self.starved = self.starved or for_work == 0.0 < for_rate
         wait = max(for_work, for_rate)
@@ -178,7 +178,7 @@ class Sender:
         return True
 
     def _connect(self, queue: RequestQueue) -> bool:
-        """Open a connection for each call that is due. The call starts when one is there, if it still may."""
+        """Open a connection for each call that is due. The call starts when it has one, if it still may."""
         if len(self._connecting) < self._rate_lease.due():
             self._run(self._executor.connect(queue, self._on_outcome), self._connecting)
             return True
@@ -203,19 +203,19 @@ class Sender:
         self.pump()
 
     def _fail(self, error: BaseException) -> None:
-        """End the sending for a mistake of ours."""
+        """End the sending because of a fault of this project."""
         self._internal_error = self._internal_error or error
         self._rate_lease.stopped = True
 
     def _wind_up(self) -> None:
-        """End as soon as no call is under way; where the end came early, calls that hang do not hold it up."""
+        """End as soon as no call is in flight; after an early stop, calls that hang do not delay the end."""
         if not self._under_way and not self._finished.done():
             self._finished.set_result(None)
         elif self._rate_lease.stopped and self._abort_timer is None:
             self._abort_timer = asyncio.get_running_loop().call_later(_PATIENCE, self._abort)
 
     def _abort(self) -> None:
-        """Give up the calls that are under way: nobody knows what became of them, so they are sent again."""
+        """Give up the calls in flight: their results are unknown, so they are sent again."""
         for call in self._under_way | self._connecting:
             call.cancel()
 

@@ -164,9 +164,9 @@ def log_headers(headers: int, files: int) -> None:
     """
     repeated = count_repeated_headers(headers, files)
     if files:
-        log.info("--input: the header lines of %d files are no records", files)
+        log.info("--input: the header lines of %d files are not records", files)
     if repeated:
-        log.warning("--input: %d more lines repeat their file's header: they are no records either", repeated)
+        log.warning("--input: %d more lines repeat their file's header: they are not records either", repeated)
 
 
 def judge_records(

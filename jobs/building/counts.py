@@ -159,10 +159,10 @@ def check_retried(counters: dict[str, Any], quarantined: int) -> None:
     Examples:
         >>> check_retried({"read": 3}, 4)
         Traceback (most recent call last):
-        RuntimeError: not every quarantined row was taken through again, once
+        RuntimeError: some quarantined rows were not retried exactly once
     """
     if counters["read"] != quarantined:
-        raise RuntimeError("not every quarantined row was taken through again, once")
+        raise RuntimeError("some quarantined rows were not retried exactly once")
 
 
 def count_repeated_headers(headers: int, files: int) -> int:
@@ -179,7 +179,7 @@ def count_repeated_headers(headers: int, files: int) -> int:
         2
     """
     if headers < files:
-        raise RuntimeError("not every file's header was found again among its lines")
+        raise RuntimeError("the header of some file was not found among its lines")
     return headers - files
 
 

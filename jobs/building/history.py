@@ -164,7 +164,7 @@ def check_history(manifests: Manifests, history: BuildHistory) -> None:
     changed = {batch for batch, _ in _runs(now) ^ _runs(history)}
     if changed:
         raise UnfinishedError(
-            f"batch {', '.join(sorted(changed))}: was published meanwhile, and batch {history.batch} rests on it; "
+            f"batch {', '.join(sorted(changed))}: was published meanwhile, and batch {history.batch} depends on it; "
             "nothing was changed: run this again"
         )
 
@@ -182,7 +182,7 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
                 log.warning("%s", _describe_changed(order, one, changed, now))
     except (ConfigurationError, OSError) as error:
-        log.warning("whether other batches rest on batch %s cannot be told: %s", batch, error)
+        log.warning("cannot find out whether other batches depend on batch %s: %s", batch, error)
 
 
 def _describe_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], now: Mapping[str, str | None]) -> str:
@@ -191,16 +191,16 @@ def _describe_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], 
     new = [label for label in changed if label not in one.upon]
     # What is not looked back on any more has given way to what is new.
     republished = [label for label in changed if label in one.upon and (label in now or not new)]
-    reasons = [f"was built on {', '.join(republished)}, published anew since"] if republished else []
+    reasons = [f"was built on {', '.join(republished)}, published again since"] if republished else []
     reasons += [f"was built before {', '.join(new)}"] if new else []
     consequences = []
     if any(label not in later for label in changed):
-        consequences.append("sessions that cross the border between them may be cut or joined wrongly")
+        consequences.append("sessions that continue from one to the other may be cut or joined wrongly")
     if one.lookBack:
         consequences.append("events that count as repeats of theirs may be missing")
     return (
         f"batch {one.batch}: {', and '.join(reasons)}: {', and '.join(consequences)}. "
-        f"To mend it, build {one.batch} again, then each batch after it in order; eventIds stay as they are"
+        f"To correct it, build {one.batch} again, then each batch after it in order; eventIds do not change"
     )
 
 

@@ -32,7 +32,7 @@ class DeliveredChanges:
     Attributes:
         delivered: how many events of the publication that is replaced were delivered, to whatever trackingId.
         rekeyed: of these, are there under new eventIds, and so would be sent again.
-        gone: of these, are not there any more.
+        gone: of these, are missing.
         unknown: why nothing of it is known, where files of that publication, or receipts, are lost.
     """
 
@@ -47,7 +47,7 @@ class DeliveredChanges:
             none = Observation(None, self.unknown or "no event of an earlier build was delivered")
             return {GONE: none, REKEYED: none}
         return {
-            GONE: self._share(self.gone, "are not there any more"),
+            GONE: self._share(self.gone, "are missing"),
             REKEYED: self._share(self.rekeyed, "would be sent again, under new eventIds"),
         }
 

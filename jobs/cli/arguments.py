@@ -42,7 +42,7 @@ def plain(text: str) -> str:
     for each in text:
         if unicodedata.category(each) in _NO_TEXT:
             what = "bytes that are not UTF-8" if each >= "\ud800" else f"the character U+{ord(each):04X}"
-            raise argparse.ArgumentTypeError(f"holds {what}, which no such value can hold: leave it out")
+            raise argparse.ArgumentTypeError(f"holds {what}, which is not allowed: remove it")
     return text
 
 
@@ -67,7 +67,7 @@ def endpoint_url(text: str) -> str:
     except ValueError:  # a port or an address that is none
         right = False
     if not right:  # its text is not repeated: it may hold a password
-        raise argparse.ArgumentTypeError("is no URL of a service: write e.g. http://localhost:8080 or https://...")
+        raise argparse.ArgumentTypeError("is not the URL of a service: write e.g. http://localhost:8080 or https://...")
     return text
 
 
@@ -87,7 +87,7 @@ def batch_name(text: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no batch label: letters, digits, '-', '_' and '.', e.g. 2024-01-02"
+            f"{text!r} is not a batch label: letters, digits, '-', '_' and '.', e.g. 2024-01-02"
         )
     return text
 
@@ -101,8 +101,8 @@ def batch_label(text: str) -> str:
     """
     if is_no_date(batch_name(text)):
         raise argparse.ArgumentTypeError(
-            f"{text!r} looks like a date, and is none: write e.g. 2024-01-02, 2024-01-02T03, 2024-01 or 2024-W01; "
-            "if it is no date, put a word before it"
+            f"{text!r} looks like a date but is not one: write e.g. 2024-01-02, 2024-01-02T03, 2024-01 or 2024-W01; "
+            "if it is not a date, put a word before it"
         )
     return text
 
@@ -136,10 +136,10 @@ def interval(text: str) -> Interval:
     """
     start, slash, end = text.partition("/")
     if not slash:
-        raise argparse.ArgumentTypeError(f"{text!r} is no interval: write START/END, e.g. 2024-01-02/2024-01-03")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an interval: write START/END, e.g. 2024-01-02/2024-01-03")
     found = Interval(moment(start).astimezone(UTC), moment(end).astimezone(UTC))
     if found.start >= found.end:
-        raise argparse.ArgumentTypeError(f"{text!r} is no interval: START must be before END, which is exclusive")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an interval: START must be before END, which is exclusive")
     return found
 
 
@@ -160,7 +160,7 @@ def time_of_day(text: str) -> time:
     """
     match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time of day: write e.g. 06:30")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of day: write e.g. 06:30")
     return time(int(match[1]), int(match[2]))
 
 
@@ -174,16 +174,16 @@ def moment(text: str) -> datetime:
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write e.g. 2024-01-02T03:00:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write e.g. 2024-01-02T03:00:00Z") from None
     if not 1970 <= value.year <= 9000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time that a log can have")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time that a log can have")
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def batches(text: str) -> int:
     """Read a number of batches, 0 to 100."""
     if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of batches: 0 to 100")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of batches: 0 to 100")
     return int(text)
 
 
@@ -194,7 +194,7 @@ def rate(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: calls a second, more than 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: calls a second, more than 0")
     return value
 
 
@@ -208,12 +208,12 @@ def tracking_id(text: str) -> str:
 def in_flight(text: str) -> int:
     """Read a number of calls under way at once, 1 to 10,000."""
     if not re.fullmatch(r"\d{1,5}", text) or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of calls: 1 to 10000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of calls: 1 to 10000")
     return int(text)
 
 
 def port(text: str) -> int:
     """Read a TCP port; 0 is any free one."""
     if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
     return int(text)

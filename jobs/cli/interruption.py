@@ -160,9 +160,7 @@ class Interruption:
                 self._cancel()
 
     @contextmanager
-    def gently(
-        self, stop: Callable[[], None], meanwhile: str = "what is under way is finished first"
-    ) -> Iterator[None]:
+    def gently(self, stop: Callable[[], None], meanwhile: str = "present work is finished first") -> Iterator[None]:
         """Let the work end itself: while the block runs, the first signal calls `stop` instead.
 
         The work then finishes what is under way and leaves the block. A second signal raises KeyboardInterrupt.
@@ -215,7 +213,7 @@ class Interruption:
             self._interrupt(_FIRST)
         elif stop is not self._stopped:
             self._stopped = stop
-            log.warning("asked to end: %s; a second signal ends the run at once", self._meanwhile)
+            log.warning("signal to end: %s; a second signal ends the run at once", self._meanwhile)
             stop()
 
     def _interrupt(self, asked: int) -> None:

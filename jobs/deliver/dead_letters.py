@@ -68,7 +68,7 @@ def log_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
         log.warning("the commands below are for the first %d of %d batches", len(listed), len(batches))
     log.warning("to see why: %s", look_command(letters.lake.root, [*letters.deliveries(listed).values()]))
     retry = retry_command(letters.lake.root, letters.service, listed, letters.config)
-    log.warning("to send them again, after mending it: %s", retry)
+    log.warning("to send them again, after a correction: %s", retry)
 
 
 def look_command(root: str, deliveries: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def add_service_options(parser: argparse.ArgumentParser, max_rate: int) -> None:
         metavar="N",
         help=f"calls at once, in each task ({MAX_IN_FLIGHT})",
     )
-    accept = "events that the service refuses or never answers become dead letters even where it takes no other event"
+    accept = "events that the service refuses or never answers become dead letters even if it accepts no other event"
     add("--accept-failures", action="store_true", help=accept)
     add("--channel-port", type=port, default="0", metavar="N", help="where tasks reach the driver (any free port)")
 

@@ -228,7 +228,7 @@ class DeliveryMonitor:
             viewer(news)
         except Exception as failure:
             self._failed_viewers.append(viewer)
-            log.warning("the delivery goes on, but not all of it is shown any more: %s", type(failure).__name__)
+            log.warning("the delivery continues, but its progress is not shown completely: %s", type(failure).__name__)
 
 
 def _run_in_thread(job: Callable[[], list[UnreportedRow]]) -> Future[list[UnreportedRow]]:

@@ -51,10 +51,10 @@ COUNTERS: Final = (
 
 NOT_BEGUN: Final = "nothing was sent in this run; run it again"
 UNDER_WAY: Final = (
-    "calls were under way, and some of their receipts may be missing; run it again, it resumes, and sends what has no "
-    "receipt once more, under the same eventIds"
+    "calls were in flight, and some of their receipts may be missing; run it again, it resumes, and sends what has no "
+    "receipt once more, with the same eventIds"
 )
-SENT: Final = "what was answered has receipts; run it again, it resumes, and sends what has none"
+SENT: Final = "answered requests have receipts; run it again, it resumes, and sends the others"
 """What an interruption leaves behind, before, in and after a sending."""
 
 
@@ -110,12 +110,12 @@ def find_sendable(lake: Lake, batch: str) -> Manifest:
     if manifest.gate == "failed":
         raise GateFailedError(
             f"batch {batch}: failed its gate (run {manifest.runId}): nothing is sent from it; "
-            "mend what broke, build it again, then run this again"
+            "correct the cause, build it again, then run this again"
         )
     lake.check_kept([manifest])
     if found.failed_since is not None:
         log.warning(
-            "batch %s: its newest build (run %s) failed its gate, so what is sent is still what run %s published; "
+            "batch %s: its newest build (run %s) failed its gate, so the events of run %s are sent; "
             "%s/quality/batches/%s.html shows why it failed",
             *(batch, found.failed_since.runId, manifest.runId, lake.root, batch),
         )
@@ -125,7 +125,7 @@ def find_sendable(lake: Lake, batch: str) -> Manifest:
 def repeat_warnings(manifest: Manifest) -> None:
     """Log what the gate found unusual in a batch, before it is sent: whoever built it may be somebody else."""
     for warning in manifest.warnings:
-        log.warning("batch %s: its gate has warned: %s", manifest.batch, warning)
+        log.warning("batch %s: its gate warned: %s", manifest.batch, warning)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ _SUSPECTS: Final = {
     "ExpiredTokenException": "the session token, which has expired",
     "InvalidSignatureException": "the secret key, and the clock",
     "NoCredentialsError": "that the executors find credentials too",
-    "ProxySettingError": "the executors' HTTPS_PROXY, HTTP_PROXY and NO_PROXY: one is no URL of a proxy",
+    "ProxySettingError": "the executors' HTTPS_PROXY, HTTP_PROXY and NO_PROXY: one is not the URL of a proxy",
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
@@ -43,10 +43,10 @@ _SILENCES: Final = {
     BAD_ANSWER: "what answers is not HTTP",
     CLOSED: "connections are closed before an answer",
     NOT_ANSWERED_IN_TIME: "no answer in time",
-    NOT_LET_THROUGH: "the proxy is not there, or refuses",
+    NOT_LET_THROUGH: "the proxy cannot be reached, or refuses",
     NOT_REACHED: "connection refused, or no such host",
     NOT_REACHED_IN_TIME: "no connection in time",
-    NOT_TRUSTED: "TLS cannot be agreed: the certificate, or http in place of https",
+    NOT_TRUSTED: "TLS cannot be agreed: the certificate, or http instead of https",
 }
 """Why there was no answer."""
 
@@ -70,7 +70,7 @@ _CAUSES: Final = (
     _Cause(
         re.compile("DriverNotReachedError"),
         "the tasks could not reach the driver",
-        "open a port from the executors to the driver, name it by --channel-port",
+        "open a port from the executors to the driver, name it with --channel-port",
     ),
     _Cause(
         re.compile(r"No module named 'delivery\b"),
@@ -84,13 +84,13 @@ _CAUSES: Final = (
     ),
     _Cause(
         re.compile("PYTHON_VERSION_MISMATCH|Python in worker has different version"),
-        "the executors' Python is of another version than the driver's",
-        "let PYSPARK_PYTHON name one of the driver's version there",
+        "the executors' Python has another version than the driver's",
+        "set PYSPARK_PYTHON there to a Python of the driver's version",
     ),
     _Cause(
         re.compile("Cannot run program"),
         "the executors cannot start their Python",
-        "let PYSPARK_PYTHON name one that is there",
+        "set PYSPARK_PYTHON to a Python that exists there",
     ),
     _Cause(
         re.compile("No space left on device|Disk quota exceeded"),
@@ -141,14 +141,14 @@ def exit_of(
         raise _explain_failure(result.failure, pending)
     if kind == "dead-letters":
         raise UnfinishedError(
-            f"{pending} that are no dead letters: run put_events without --retry-dead-letters, it sends them"
+            f"{pending} that are not dead letters: run put_events without --retry-dead-letters, it sends them"
         )
     raise UnfinishedError(f"{pending}; run this again, it resumes")
 
 
 def describe_pending(counters: Mapping[str, Any]) -> str:
     """Say how many events are left for another run."""
-    return f"{counters['pending']:,} events wait"
+    return f"{counters['pending']:,} events are pending"
 
 
 def _explain_unreachable(
@@ -159,12 +159,12 @@ def _explain_unreachable(
     nobody = f"nobody answers at {_address(service)} ({why}): {pending}"
     if not service.regional:
         return ConfigurationError(f"{nobody}; check {_WRITTEN} and {_WAYS}, then run this again")
-    return UnfinishedError(f"{nobody}; run this again, it resumes; if it stays so, check the region and {_WAYS}")
+    return UnfinishedError(f"{nobody}; run this again, it resumes; if it fails again, check the region and {_WAYS}")
 
 
 def _explain_stranger(answer: Response, pending: str, service: TrackerEndpoint) -> ConfigurationError:
     return ConfigurationError(
-        f"something else than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {pending}; "
+        f"a server other than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {pending}; "
         f"check {_WRITTEN} and the proxy, then run this again"
     )
 
@@ -181,7 +181,7 @@ def _explain_refusal(answer: Response, pending: str, calls: CallStatistics) -> C
     return ConfigurationError(
         f"the service refused {which}: {_describe_response(answer)}{words}",
         f"{pending}; no dead letter was written for them; check the tracking id, the region and the dataset's schema,"
-        " then run this again; if the events themselves are at fault, --accept-failures makes dead letters of them",
+        " then run this again; if the events are wrong, --accept-failures makes dead letters of them",
     )
 
 

@@ -100,7 +100,7 @@ class ProgressDisplay:
             self._terminal.flush()
         except (OSError, ValueError) as error:
             self._terminal = None
-            log.warning("the terminal cannot be drawn on any more (%s): progress is logged", error)
+            log.warning("the terminal can no longer show the bar (%s): progress is logged", error)
 
 
 def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:

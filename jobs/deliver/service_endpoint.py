@@ -149,12 +149,12 @@ def _configured_region() -> str | None:
 
 
 def _explain_setup(error: BotoCoreError) -> ConfigurationError:
-    return ConfigurationError(f"the AWS set-up is not right: {error}")
+    return ConfigurationError(f"the AWS configuration is wrong: {error}")
 
 
 def _explain_address(region: str, error: BotoCoreError) -> ConfigurationError:
     if isinstance(error, ProxySettingError):
-        return ConfigurationError(f"the way to the service: {error}")
+        return ConfigurationError(f"the connection to the service: {error}")
     what = f"--region {region}, --endpoint-url, or a variable or profile of AWS"
     return ConfigurationError(f"{what} is not right: {error}")
 
@@ -188,7 +188,7 @@ def check_region(session: Session, region: str, url: str, resolves: Callable[[st
     similar = get_close_matches(region, sorted(known), 1)
     hint = f"did you mean {similar[0]}?" if similar else f"choose one of {', '.join(sorted(known))}."
     return (
-        f"region {region}: Amazon Personalize is not known to be there, and its endpoint has no address ({url}): "
+        f"region {region}: Amazon Personalize is not known there, and its endpoint has no address ({url}): "
         f"{hint} {_SET_BY}"
     )
 

@@ -49,19 +49,19 @@ _REFUSALS: Final = (
     _Refusal(
         re.compile(r"Disk quota exceeded|QuotaExceededException|EDQUOT"),
         "no space left within the quota",
-        "make room, or have the quota raised",
+        "free some space, or raise the quota",
         passes=True,
     ),
     _Refusal(
         re.compile(r"Read-only file system|EROFS"),
         "the file system is read-only",
-        "have it mounted to be written",
+        "mount it writable",
         False,
     ),
     _Refusal(
         re.compile(r"Permission denied|AccessControlException|AccessDeniedException|EACCES"),
         "permission denied",
-        "give the run's user the right to read and write there",
+        "give the user of the run the right to read and write there",
         passes=False,
     ),
 )
@@ -123,8 +123,8 @@ log = logging.getLogger(__name__)
 _SIGNS: Final = ("FAILED_READ_FILE", "Encountered error while reading file", "fs.ChecksumException")
 _PATH: Final = re.compile(r"(?:file|s3[an]?|hdfs|viewfs|gs|abfss?|wasbs?|oss|cosn):/\S+")
 _REASONS: Final = {
-    "File does not exist": "it was there, and is gone",
-    "ChecksumException": "its bytes are not those that were written",
+    "File does not exist": "it existed, and is gone",
+    "ChecksumException": "its bytes have changed",
     "is not a Parquet file": "it is not whole",
 }
 
@@ -151,7 +151,7 @@ def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseExcep
     folder = path.rpartition("/")[0]
     if healed := files.drop_broken_checksums(folder):
         return UnfinishedError(
-            f"{path}: could not be read, since .crc files of its folder were cut short, as by a power loss: "
+            f"{path}: could not be read, because .crc files of its folder were cut short, as by a power loss: "
             f"{healed:,} are deleted now; run this again"
         )
     reason = next((words for sign, words in _REASONS.items() if sign in text), "Spark cannot read it")
@@ -164,18 +164,18 @@ def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> 
         tracker, batch, run = parts[1:4]
         plan = f"{manifests.root}/_plans/{tracker}/{batch}~*~{run}~*.json"
         remedy = (
-            f"delete {plan}, and run this again: the batch is planned anew, and what has a receipt is not sent again"
+            f"delete {plan}, and run this again: the batch is planned again, and what has a receipt is not sent again"
         )
     elif table == "_refusals":
-        remedy = "delete it, and run this again: the dead letters that it is about have no words of the service then"
+        remedy = "delete it, and run this again: its dead letters then have no message of the service"
     elif table == "receipts":
-        remedy = "delete it, and run this again: the calls that it is about are made again, under the same eventIds"
+        remedy = "delete it, and run this again: its calls are made again, with the same eventIds"
     elif table == "dead_letters":
-        remedy = "delete its folder, and run put_events for its batch: it writes the dead letters anew"
+        remedy = "delete its folder, and run put_events for its batch: it writes the dead letters again"
     else:
         current = manifests.current(batch)
         if current is None or f"runId={current.runId}" not in parts:
-            return UnfinishedError(f"batch {batch}: it was rebuilt just now: run this again")
+            return UnfinishedError(f"batch {batch}: it has just been rebuilt: run this again")
         remedy = f"build batch {batch} again, from its --input"
     return ConfigurationError(f"{path}: cannot be read: {reason}, as after a power loss; {remedy}")
 
@@ -209,7 +209,7 @@ def unfinished_if_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> Ite
         rebuilt = _rebuilt(manifests, read)
         if rebuilt is None:
             raise
-        raise UnfinishedError(f"batch {rebuilt}: it was rebuilt just now: run this again") from None
+        raise UnfinishedError(f"batch {rebuilt}: it has just been rebuilt: run this again") from None
 
 
 def _rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:

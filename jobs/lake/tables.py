@@ -73,7 +73,7 @@ class Lake:
             raise ConfigurationError(f"--lake {lake.root}: cannot be read ({error})") from None
         if not there:
             raise ConfigurationError(
-                f"--lake {lake.root}: there is no lake: name the one that build_events made, or run it first"
+                f"--lake {lake.root}: there is no lake: name the lake of build_events, or run build_events first"
             )
         return lake
 
@@ -281,7 +281,7 @@ class Lake:
 
     def _explain_gone(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
         if self._rebuilt([manifest]) is not None:
-            return UnfinishedError(f"batch {manifest.batch}: it was rebuilt just now: run this again")
+            return UnfinishedError(f"batch {manifest.batch}: it has just been rebuilt: run this again")
         wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
         what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
         return ConfigurationError(
@@ -327,7 +327,7 @@ class Lake:
             try:
                 found[table] = self.parts(table, batch)
             except OSError as error:
-                log.warning("what older runs left of %s cannot be listed: %s", table, error)
+                log.warning("the files of older runs of %s cannot be listed: %s", table, error)
         return found
 
     def _sweep(self, current: Manifest, before: Mapping[str, Iterable[str]]) -> None:

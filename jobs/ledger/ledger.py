@@ -212,14 +212,14 @@ class Ledger:
             return tally
         log.warning(
             "batch %s: the plan of run %s holds %s events, and the files of its requests %s: they were lost, as by a "
-            "power loss; the batch is planned anew, and what has a receipt is not sent again",
+            "power loss; the batch is planned again, and what has a receipt is not sent again",
             *(plan.batch, plan.runId, f"{plan.events:,}", f"{tally.planned:,}"),
         )
         return None
 
     def _make_plan(self, kind: Kind, run: str, again: int, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
         """Choose events, pack them, and fix the plan."""
-        log.info("batch %s: choosing what is to be sent, by the receipts that there are", self._batch)
+        log.info("batch %s: finding the events to send, from the existing receipts", self._batch)
         events = self._events()
         span = _find_span(events)
         paths = self._tracker.paths([self._batch], span)
@@ -307,12 +307,12 @@ def check_counts(what: str, counts: Mapping[str, int], unplanned: int = 0) -> No
         parts = " + ".join(f"{counts[name]:,} {name}" for name in EVENT_COUNTERS[1:])
         wrong = f"it has {counts['events']:,} events, but {parts} are {ends:,}"
     elif unplanned:
-        wrong = f"receipts name {unplanned:,} events that its plan does not hold"
+        wrong = f"receipts name {unplanned:,} events that its plan does not have"
     else:
         return
     raise CountsError(
         f"{what}: its counts do not add up: {wrong}. Somebody else has deleted, changed or added files of the lake, "
-        "or this program is at fault: leave the lake as it is, and report it with this line"
+        "or this program has a fault: change nothing in the lake, and report this line"
     )
 
 

@@ -60,7 +60,7 @@ class TrackerLedger:
             if not files.exists(f"{folder}/{epoch}"):
                 raise
             raise UnfinishedError(
-                f"tracker {self.name}: another run sends to it now ({error}); run this again once that one has ended"
+                f"tracker {self.name}: another run sends to it now ({error}); run this again when that one has ended"
             ) from None
         for earlier in epochs:
             files.delete(f"{folder}/{earlier}")

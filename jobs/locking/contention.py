@@ -79,7 +79,7 @@ class Contention:
         if other.runId not in self._first:
             self._first[other.runId] = other
             log.info(
-                "%s: %s was last heard of %.0f s ago: waiting up to %.0f s to see whether it lives",
+                "%s: %s was last active %.0f s ago: waiting up to %.0f s to see whether it is alive",
                 *(self._claims.subject, self._claims.name(other), max(self._silence(other, own), 0.0), DEAD_SECONDS),
             )
         return self._first[other.runId]

@@ -41,12 +41,12 @@ _LOST_SECONDS: Final = 15.0
 """Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
 _STOPS: Final[dict[Kind, str]] = {
     "tracker": "nothing more is sent",
-    "batch": "nothing that this one has built is published",
+    "batch": "the build of this run is not published",
 }
 """What a run does not do any more that has lost its lock."""
 _MAY_STOP: Final[dict[Kind, str]] = {
     "tracker": "nothing more is sent; run this again, it resumes",
-    "batch": "if one does, nothing that this one has built is published",
+    "batch": "if one does, the build of this run is not published",
 }
 """What follows where another run may have taken the lock. What a build publishes can be looked up at its end."""
 _END_SECONDS: Final = 5.0
@@ -144,15 +144,15 @@ class Lock:
         """
         if self._taken_over:
             raise LockLostError(
-                f"{self._claims.subject}: another run took it over, since this one was silent for "
-                f"{DEAD_SECONDS:.0f} s: {_STOPS[self._claims.kind]}; run this again once that one has ended"
+                f"{self._claims.subject}: another run took it over, because this one was silent for "
+                f"{DEAD_SECONDS:.0f} s: {_STOPS[self._claims.kind]}; run this again when that one has ended"
             )
         silence = self._clock.monotonic() - self._beaten
         if silence > _LOST_SECONDS:
             why = (
                 f"the lake could not be written ({self._fault})"
                 if self._fault
-                else "this run was silent (it was suspended, or the lake gave no answer)"
+                else "this run was silent (it was suspended, or the lake did not answer)"
             )
             raise LockLostError(
                 f"{self._claims.subject}: {why} for {silence:.0f} s, so another run may take it over: "
@@ -170,7 +170,7 @@ class Lock:
         try:
             self._taken_over = not self._claims.beat(self._own.runId)
         except OSError as error:
-            log.warning("%s: its lock could not be looked at: %s", self._claims.subject, error)
+            log.warning("%s: its lock could not be read: %s", self._claims.subject, error)
         if self._taken_over:
             self.check()
 
@@ -198,7 +198,7 @@ class Lock:
             self._taken_over = not lives
         except Exception as error:  # an OSError of the store's; others where the JVM is gone
             self._fault = str(error) if isinstance(error, OSError) else type(error).__name__
-            log.warning("%s: a beat could not be written: %s", self._claims.subject, self._fault)
+            log.warning("%s: its lock could not be renewed: %s", self._claims.subject, self._fault)
         self.check()  # by the beat before this one: what others saw of a silence they may be acting on still
         if lives:
             self._beaten, self._fault = started, None
@@ -215,7 +215,7 @@ class Lock:
         if rival is not None:
             raise UnfinishedError(
                 f"{self._claims.subject}: {self._claims.name(rival)} holds it: "
-                "wait for it to end, or end it, then run this again"
+                "wait until it ends, or end it, then run this again"
             )
         self.beat()
 

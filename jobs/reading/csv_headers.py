@@ -78,7 +78,7 @@ def read_headers(spark: SparkSession, files: Sequence[str], schema: StructType, 
         source: the mapping's, for its options.
 
     Raises:
-        ConfigurationError: a file cannot be read, its first line is no header, or its columns are not the schema's.
+        ConfigurationError: a file cannot be read, its first line is not a header, or its columns are not the schema's.
     """
     reader = _Reader(FileSystem(spark), source)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -165,7 +165,7 @@ class _Reader:
                     return record or None
         except OSError as error:
             return error
-        return OSError(f"its first {_SIZES[-1]:,} bytes hold no line")
+        return OSError(f"its first {_SIZES[-1]:,} bytes have no line end")
 
     def _text(self, start: bytes) -> str:
         encoding = encoding_of(self._source.options)
@@ -231,17 +231,17 @@ def _fault(cells: Sequence[str | None], names: Sequence[str], shape: _Shape) -> 
         separator = f'is [source] options sep = "{shape.separator}" right?'
         return f"its first line has 1 column, the mapping's schema has {len(names)}: {separator}"
     if not known:
-        return f"its first line is no header: it names none of the columns {_list(names)}; {_NO_HEADER}"
+        return f"its first line is not a header: it names none of the columns {_list(names)}; {_NO_HEADER}"
     if any(_VALUE.fullmatch(cell.strip()) for cell in strangers):
         absent = f"of the columns {_list(names)} it does not name {_list(missing)}"
-        return f"its first line is no header: {absent}; {_NO_HEADER}"
+        return f"its first line is not a header: {absent}; {_NO_HEADER}"
     if not shape.whole:
         return _count_fault(names, missing, shape)
     for place, name in enumerate(names, start=1):
         cell = cells[place - 1]
         at = places.get(name.lower(), place)
         if at != place and _name(cell or "") != name.lower():
-            return f"{name} is column {at} of its header and {place} of the schema: columns go by place"
+            return f"{name} is column {at} of its header and {place} of the schema: columns are matched by position"
     return None
 
 
@@ -260,7 +260,7 @@ def _count_fault(names: Sequence[str], missing: Sequence[str], shape: _Shape) ->
 def _tell_other_names(headers: Iterable[Sequence[str | None]], names: Sequence[str]) -> None:
     header_names = {_name(cell) for cells in headers for cell in cells if cell}
     if header_names and (missing := [name for name in names if name.lower() not in header_names]):
-        log.info("--input: no header names %s of the mapping's schema: columns go by place", _list(missing))
+        log.info("--input: no header names %s of the mapping's schema: columns are matched by position", _list(missing))
 
 
 def _name(cell: str) -> str:

@@ -96,11 +96,9 @@ def require_all_found(frame: DataFrame, inputs: Inputs, source: Source) -> None:
     if FILE_FILTERS & {key.lower() for key in source.options}:
         log.info("--input: %d files are left out by [source] options", len(missing))
         missing = []
-    faults = [
-        f"--input {escape_path(path)}: Spark does not find it, though it is there: name it alone" for path in missing
-    ]
+    faults = [f"--input {escape_path(path)}: it exists, but Spark does not find it: name it alone" for path in missing]
     faults += [
-        f"--input {escape_path(path)}: came while the files were listed: run again when all of them are there"
+        f"--input {escape_path(path)}: appeared while the files were listed: run again when all files have arrived"
         for path in sorted(seen.difference(inputs.files))
     ]
     if faults:
@@ -247,7 +245,7 @@ class _Search:
         elif not stat.S_ISREG(mode):
             self._note(path, "is neither a file nor a folder")
         elif ":" in os.path.basename(path):
-            self._note(path, "its name holds a colon, and Hadoop reads no such file of a local disk: rename it")
+            self._note(path, "its name holds a colon, and Hadoop cannot read such a file on a local disk: rename it")
         elif not os.access(path, os.R_OK):
             self._note(path, "may not be read")
         else:

@@ -42,9 +42,11 @@ from transforms.mapping.named_groups import named_groups
 from transforms.parsing import parse_csv
 
 _ONE_VALUE = "must give one value for each record: aggregates, windows and generators do not belong here"
-_SAME_VALUE = "must give the same value on every run: take out what reads a clock, chance or the file's place"
-_STAR = "must name the columns that it uses: * also holds those that the job adds"
-_TIME_WORD = "must give the same value on every run: write the time in digits instead of a word such as now or today"
+_SAME_VALUE = (
+    "must give the same value in every run: remove what reads the clock, a random number or the path of the file"
+)
+_STAR = "must name the columns that it uses: * includes those that the job adds"
+_TIME_WORD = "must give the same value in every run: write the time in digits instead of a word such as now or today"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class _Checker:
                 field.name for field in record_schema(self._mapping, self._spark) if not PLAIN.fits(field.dataType)
             ]
             for name in nested:
-                yield self._mapping.fault("source", key, f"{name} is no plain type: a CSV column holds one value")
+                yield self._mapping.fault("source", key, f"{name} is not a plain type: a CSV column has one value")
             yield from () if nested else self._option_faults()
 
     def _option_faults(self) -> Iterator[ConfigFault]:
@@ -242,8 +244,8 @@ def _misuses(text: str, records: DataFrame, selected: DataFrame) -> Iterator[str
         yield _SAME_VALUE
     elif unknown := sorted(functions - ALLOWED):
         yield (
-            f"uses {', '.join(unknown)}, which is not known to give the same value on every run: use the functions "
-            "that docs/mapping.md lists, or let the log bring the value"
+            f"uses {', '.join(unknown)}, which may not give the same value in every run: use the functions "
+            "that docs/mapping.md lists, or put the value into the log"
         )
     elif has_time_word(text, selected, spark):
         yield _TIME_WORD

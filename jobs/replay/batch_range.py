@@ -34,7 +34,7 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
     _check_labels(order, first, last)
     if numbered := text_before_numbers(order):
         log.warning(
-            "batches without an interval are in the order of their labels' text: %s comes before %s; where that is not "
+            "batches without an interval are in the order of their labels' text: %s comes before %s; if that is not "
             "the order of time, build them with --interval",
             *numbered,
         )
@@ -42,7 +42,7 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
     found = [one for label in chosen if (one := manifests.current(label)) is not None]
     if not found:
         raise ConfigurationError(
-            f"--from {first} --to {last}: an empty range; is --to before --from, or was none of it ever published?"
+            f"--from {first} --to {last}: the range is empty: is --to before --from, or was no batch of it published?"
         )
     _check_gates(found)
     _warn_of_gaps(order, [manifest.batch for manifest in found])
@@ -163,7 +163,7 @@ def _check_labels(order: BatchOrder, first: str, last: str) -> None:
         raise ConfigurationError("the lake has no batches: run build_events first")
     labels = order.in_order()
     faults = [
-        f"{option} {text}: the lake has no such batch, and none whose label begins so; "
+        f"{option} {text}: the lake has no such batch, and none whose label begins with that; "
         f"it has {len(labels):,}, from {labels[0]} to {labels[-1]}"
         for option, text in {"--from": first, "--to": last}.items()
         if not any(RangeBound.find(order, text).takes_in(order, label) for label in labels)
@@ -176,8 +176,8 @@ def _check_gates(manifests: Sequence[Manifest]) -> None:
     failed = [manifest.batch for manifest in manifests if manifest.gate == "failed"]
     if failed:
         raise GateFailedError(
-            f"{_list_batches(failed)} failed the gate: nothing is sent of the range; mend what broke and build again, "
-            "or choose ranges around"
+            f"{_list_batches(failed)} failed the gate: nothing of the range is sent; correct the cause and build "
+            "again, or choose a range without them"
         )
 
 
@@ -192,7 +192,7 @@ def _warn_of_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
             gaps.append(label)
         until = interval.end if until is None else max(until, interval.end)
     if gaps:
-        log.warning("the range is not without gaps: there is nothing just before %s", _list_batches(gaps))
+        log.warning("the range has gaps: there is no batch just before %s", _list_batches(gaps))
 
 
 def _warn_of_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
@@ -200,7 +200,7 @@ def _warn_of_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
     in_order = order.in_order()
     among = in_order[in_order.index(chosen[0]) : in_order.index(chosen[-1])]
     if left_out := [label for label in among if label not in set(chosen) and order.interval(label) is not None]:
-        log.warning("not in the range, since they go on after its end: %s", _list_batches(left_out))
+        log.warning("not in the range, because they end after it: %s", _list_batches(left_out))
 
 
 def _list_batches(labels: Sequence[str]) -> str:

@@ -94,14 +94,14 @@ def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResu
     counts["refused"] += sum(each.refused for each in waiting.settled)
     if counts["withSeparator"]:
         log.warning(
-            "%d events are left out: an item id of their impression holds '%s', which parts the items of an import's "
-            "IMPRESSION; calls can bear them: deliver their batches, or take the sign out of the ids and build anew",
+            "%d events are left out: an item id of their impression holds '%s', which separates the items in "
+            "an import's IMPRESSION; calls can: deliver their batches, or remove it from the ids and build again",
             counts["withSeparator"],
             SEPARATOR,
         )
     left_out = clashing(keys)
     if left_out:
-        log.warning("no column can hold the properties %s: the columns of their names are taken", ", ".join(left_out))
+        log.warning("no column can hold the properties %s: other columns have their names", ", ".join(left_out))
     return ExportResult(**counts, leftOut=left_out)
 
 

@@ -81,11 +81,11 @@ def describe_estimate(found: ReplayEstimate, max_rate: float) -> list[str]:
         (f"at {max_rate:,g}/s", f"{duration(found.seconds(max_rate))} (--max-rate)"),
         (
             f"at {CALLS_PER_SECOND:,}/s",
-            f"{duration(found.seconds(CALLS_PER_SECOND))} (the quota, if nobody else used it)",
+            f"{duration(found.seconds(CALLS_PER_SECOND))} (the whole quota)",
         ),
         (
             "  without calls",
-            f"{duration(found.beside)} of both times: some {BATCH_SECONDS:g} s for each batch to be sent",
+            f"{duration(found.beside)} of both times: about {BATCH_SECONDS:g} s for each batch to send",
         ),
         ("bulk import", _advice(found, max_rate)),
     ]
@@ -99,8 +99,8 @@ def bulk_serves_better(found: ReplayEstimate, max_rate: float) -> bool:
 
 def _still(batches: tuple[str, ...]) -> str:
     if not batches:
-        return "nothing is left of any"
-    return f"{len(batches):,} of them to be looked at, the first is {batches[0]}"
+        return "all finished"
+    return f"{len(batches):,} of them not finished, the first is {batches[0]}"
 
 
 def _advice(found: ReplayEstimate, max_rate: float) -> str:
@@ -108,6 +108,6 @@ def _advice(found: ReplayEstimate, max_rate: float) -> str:
     without = f"{which} events have no userId or no itemId of their own"
     if bulk_serves_better(found, max_rate):
         left = f"; {without}" if found.unimportable else ""
-        return f"would serve better: it needs no quota (--bulk-export DIR writes its CSV{left})"
-    left = f" ({without}, which an import would not take)" if found.unimportable else ""
-    return f"not needed: this is done within a night{left}"
+        return f"is better: it needs no quota (--bulk-export DIR writes its CSV{left})"
+    left = f" ({without}, which an import does not accept)" if found.unimportable else ""
+    return f"not needed: this takes less than a night{left}"

@@ -79,7 +79,7 @@ class ReplayRunner:
         deadline = self._delivery_run.deadline
         if deadline.came:
             raise UnfinishedError(
-                f"{deadline.because}: {describe_pending(self._delivery_run.run.counters)}; run this again, it goes on"
+                f"{deadline.because}: {describe_pending(self._delivery_run.run.counters)}; run this again, it continues"
             )
 
     def _check_end(self, batch: str, result: DeliveryResult | None) -> None:
@@ -140,7 +140,7 @@ def accounts(
         changed = next((batch for batch in sources if now.get(batch) != known.get(batch)), None)
         if changed is None:
             raise
-        raise UnfinishedError(f"batch {changed}: another run has delivered it just now: run this again") from None
+        raise UnfinishedError(f"batch {changed}: another run has just delivered it: run this again") from None
     ended = {each.batch for each in manifests if not each.events or isinstance(known.get(each.batch), DeliveryTotals)}
     return found, ended
 

@@ -53,8 +53,8 @@ def record_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
     longest = max(read, candidates)
     return (
         Bar("read", read, 0, longest, "records"),
-        Bar("filtered", filtered, read, longest, "no interactions, by the mapping's where", "c7"),
-        Bar("candidates", candidates, 0, longest, "a record may hold several, or none" if several else ""),
+        Bar("filtered", filtered, read, longest, "not interactions, by the mapping's where", "c7"),
+        Bar("candidates", candidates, 0, longest, "a record may have several, or none" if several else ""),
         Bar("quarantined", int(summary["quarantined"]), candidates, longest, "refused, with reasons", "c5"),
         Bar("duplicates", int(summary["duplicates"]), candidates, longest, "repeat an event", "c1"),
         Bar("events", int(summary["events"]), candidates, longest, "valid", "c2"),

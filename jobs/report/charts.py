@@ -97,7 +97,7 @@ def latency_chart(timeline: DeliveryTimeline) -> str:
     """Draw the percentiles of the latency, each where there are calls enough for it."""
     edges, lines = _edges(timeline), latency_lines(timeline)
     highest = {share: max(value for value in line if not isnan(value)) for share, line in lines.items()}
-    text = " ".join(f"{percentile_name(share)}: {top:,.0f} ms at the most." for share, top in highest.items())
+    text = " ".join(f"{percentile_name(share)}: {top:,.0f} ms at most." for share, top in highest.items())
     top = max(highest.values())
     with drawing("latency", "Latency over time", text) as drawn:
         for share, line in lines.items():

@@ -23,20 +23,20 @@ class RunStatus(NamedTuple):
 
 
 _STANDINGS: Final = {
-    Exit.DONE: RunStatus("passed", "done", "All that was to be done is done."),
-    Exit.CONFIGURATION: RunStatus("failed", "could not go on", "Something must be mended first."),
+    Exit.DONE: RunStatus("passed", "done", "Everything is done."),
+    Exit.CONFIGURATION: RunStatus("failed", "could not go on", "Somebody must correct something first."),
     Exit.GATE_FAILED: RunStatus("failed", "gate failed", "Nothing of this batch is sent."),
     Exit.DEAD_LETTERS: RunStatus(
         "warned",
         "dead letters",
-        "All else is delivered. The table dead_letters says why; when that is mended, "
+        "All else is delivered. The table dead_letters says why; after a correction, "
         "put_events --retry-dead-letters --batch LABEL sends them.",
     ),
-    Exit.INTERRUPTED: RunStatus("warned", "unfinished", "Not all is done."),
+    Exit.INTERRUPTED: RunStatus("warned", "unfinished", "The run did not finish."),
 }
 _WITHOUT_CALLS: Final = {
     "plan": "Nothing was sent: this was a plan.",
-    "bulkExport": "Nothing was sent: what waits was written for a bulk import.",
+    "bulkExport": "Nothing was sent: pending events were written for a bulk import.",
 }
 """Of runs that call nobody, by what their summaries hold."""
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
@@ -56,12 +56,12 @@ def run_status(summary: Mapping[str, Any]) -> RunStatus:
         >>> run_status({"exitCode": 3, "kept": "run-1"}).sentence
         'Nothing of this build is sent: the batch keeps what run run-1 published.'
         >>> run_status({"exitCode": 2, "kept": "run-1"}).sentence
-        'Something must be mended first. What run run-1 published stays as it is.'
+        'Somebody must correct something first. What run run-1 published stays as it is.'
     """
     code = summary["exitCode"]
     found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
     if found.level == "passed" and summary.get("gate") == "warned":
-        return RunStatus("warned", "done", "It may be sent. Something is not as usual.")
+        return RunStatus("warned", "done", "It may be sent. Something is unusual.")
     if code == Exit.GATE_FAILED and summary.get("kept"):
         return found._replace(
             sentence=f"Nothing of this build is sent: the batch keeps what run {summary['kept']} published."

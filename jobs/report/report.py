@@ -162,7 +162,7 @@ def start_report() -> Report:
     """See whether reports can be written, and start importing what draws them, while Spark is at work."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        log.warning("no report is written: it needs, on the driver alone: pip install %s", " ".join(missing))
+        log.warning("no report is written; to get one, install on the driver: pip install %s", " ".join(missing))
         return Report()
     Thread(target=_load, name="import matplotlib", daemon=True).start()
     return Report(wanted=True)

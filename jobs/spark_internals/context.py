@@ -123,13 +123,13 @@ def count_pattern_groups(spark: SparkSession, pattern: str) -> int:
     Spark compiles a pattern only when a query runs, and tells no number of groups. Python's patterns are others.
 
     Raises:
-        ValueError: the pattern is no Java regular expression; the message says so.
+        ValueError: the pattern is not a Java regular expression; the message says so.
     """
     try:
         compiled = _jvm(spark).java.util.regex.Pattern.compile(pattern)
     except PySparkException as error:  # pyspark's name for Java's IllegalArgumentException
         cause = str(error).split("\n")[0]
-        raise ValueError(f"is no Java regular expression: {cause}") from None
+        raise ValueError(f"is not a Java regular expression: {cause}") from None
     return int(compiled.matcher("").groupCount())
 
 

@@ -64,7 +64,7 @@ def test_a_delivery_that_kept_its_promises_is_told_so() -> None:
 def test_lost_and_foreign_events_are_found() -> None:
     assert broken(lines()[:-1]) == ("2 events were lost",)
     strange = f"call 103.0 103 accepted {name(99)}"
-    assert broken([*lines(), strange]) == ("1 events were sent that the lake does not hold",)
+    assert broken([*lines(), strange]) == ("1 events were sent that the lake does not have",)
 
 
 def test_a_call_that_was_not_accepted_delivers_nothing() -> None:
@@ -90,10 +90,10 @@ def test_a_crash_may_send_some_twice_and_no_more() -> None:
     assert bound(crash[0], TERMS) == CRASH_BOUND
     assert broken([*lines(), *calm[:-1]], crash) == ()
     assert broken([*lines(), *calm], crash) == (
-        f"driver killed after 101.0 s: {CRASH_BOUND + 1} events were sent twice, {CRASH_BOUND} may be",
+        f"driver killed after 101.0 s: {CRASH_BOUND + 1} events were sent twice, {CRASH_BOUND} are allowed",
     )
     assert broken([*lines(), calm[0]], [Struck("task stopped", 101.0, 103.0)]) == (
-        "task stopped after 101.0 s: 1 events were sent twice, 0 may be",
+        "task stopped after 101.0 s: 1 events were sent twice, 0 are allowed",
     )
 
 
@@ -139,7 +139,7 @@ def test_calls_that_a_late_emulator_reads_at_once_are_told_from_calls_sent_at_on
 @pytest.mark.parametrize(("member", "value"), [("exitCode", 5), ("pending", 1), ("deadLettered", 2), ("events", 41)])
 def test_the_last_runs_own_account_is_held_against_the_lake(member: str, value: int) -> None:
     (words,) = broken(lines(), [], Driver(DONE | {member: value}))
-    assert words.startswith("the last run says")
+    assert words.startswith("the last run reports")
     assert broken(lines(), [], Driver({})) != ()
 
 
@@ -159,7 +159,7 @@ def test_a_driver_that_is_told_to_end_and_does_not_is_found() -> None:
     last = Driver(DONE, began=195.0)
     assert broken(lines(), told, Driver({}, 5, ended=131.0), last) == ()
     assert broken(lines(), told, Driver({}, 5, ended=190.0), last) == (
-        "run 1 was told to end and took 90 s: see driver.log",
+        "run 1 got SIGTERM and took 90 s: see driver.log",
     )
     assert broken(lines(), [], Driver(DONE, None, ended=float("inf"))) == ("run 1 did not end: see driver.log",)
 
@@ -246,7 +246,7 @@ def test_the_table_says_what_was_found() -> None:
     told = describe(verdict, TERMS, {**counts, "faults": {"reset-after": 1}, "refused": {}, "badRequests": {}}, record)
     assert "| took | 12 s, 2 calls a second from the first to the last |" in told
     assert "| runs | 2; exit codes: -9: 1, 0: 1 |" in told
-    assert f"| sent twice | 1; at the most {CRASH_BOUND} |" in told
+    assert f"| sent twice | 1; at most {CRASH_BOUND} |" in told
     assert f"| task killed | 1 | 1 | 1 | {CRASH_BOUND} |" in told
     assert "| peak memory, driver, JVM | 3 MiB |" in told
     assert "- broken: 2 events were lost" in told

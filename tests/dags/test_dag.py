@@ -200,7 +200,9 @@ def test_an_interval_that_is_none_of_the_schedules_is_refused_in_words(
 ) -> None:
     dag = load_with(f'schedule = "{schedule}"')
     own = run(datetime.fromisoformat(start).replace(tzinfo=UTC), timedelta(hours=hours))
-    with pytest.raises(AirflowFailException, match=rf"^this run's interval, {start}:00Z/.*, is none of .*'{schedule}'"):
+    with pytest.raises(
+        AirflowFailException, match=rf"^this run's interval, {start}:00Z/.*, does not belong to .*'{schedule}'"
+    ):
         dag.check({"dag_run": own})
 
 
@@ -257,7 +259,7 @@ def test_what_a_run_sets_must_fit(
 
 
 def test_each_param_has_its_key_in_the_settings_and_its_row_on_the_page(dag: ModuleType) -> None:
-    table = PAGE[PAGE.index("## What may be set") : PAGE.index("## In order")]
+    table = PAGE[PAGE.index("## Settings") : PAGE.index("## Order")]
     documented = {
         name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
@@ -319,7 +321,7 @@ def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path) -> None:
         read_settings(file)
     assert faults(raised.value, file) == [
         "mapping is missing",
-        "lakee is no key",
+        "lakee is not a key",
         "start_date must be a date, without quotes: 2024-01-02",
         "input must not be empty",
         "tracking_id must be a string in quotes",
@@ -340,12 +342,12 @@ def test_values_that_do_not_fit_are_told_at_once(tmp_path: Path) -> None:
     assert told[1].startswith("schedule must be a cron expression or one of @hourly, @daily, ")
     assert [told[0], *told[2:]] == [
         "tracking_id must not be empty",
-        "max_rate must be more than 0, and 1,000,000 at the most",
-        "endpoint_url must begin with http:// or https://, and go on with a host",
+        "max_rate must be more than 0 and at most 1,000,000",
+        "endpoint_url must begin with http:// or https:// and a host",
         'on_gate_failure must be "fail" or "warn"',
         "spark.a must be a string, a number, true or false",
         "spark.b must be a string, a number, true or false",
-        "under [spark] stands ui.enabled, but Spark's properties begin with spark.",
+        "[spark] has ui.enabled, but Spark's properties begin with spark.",
     ]
 
 
@@ -388,7 +390,7 @@ def test_keys_that_a_table_above_them_has_taken_are_found(tmp_path: Path) -> Non
     with pytest.raises(SettingsError) as raised:
         read_settings(file)
     taken = "start_date, input, mapping, lake, tracking_id"
-    assert faults(raised.value, file) == [f"under [spark] stand the keys {taken}: put them above it"]
+    assert faults(raised.value, file) == [f"below [spark] are the keys {taken}: move them above it"]
 
 
 def test_properties_of_spark_need_no_quotes(tmp_path: Path) -> None:
@@ -400,7 +402,7 @@ def test_properties_of_spark_need_no_quotes(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_what_to_write(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"write into it start_date, input, mapping, lake, tracking_id$"):
+    with pytest.raises(SettingsError, match=r"create it with start_date, input, mapping, lake, tracking_id$"):
         read_settings(tmp_path / "clickstream.toml")
 
 

@@ -99,7 +99,7 @@ def test_without_a_share_no_dead_letter_is_allowed(run: Run) -> None:
 
 @pytest.mark.parametrize("code", [0, 4])
 def test_a_job_that_is_done_but_told_nothing_is_not_taken_for_done(run: Run, code: int) -> None:
-    with pytest.raises(AirflowException, match=f"exit code {code}, but its log holds no summary") as raised:
+    with pytest.raises(AirflowException, match=f"exit code {code}, but its log has no summary") as raised:
         run(f"echo loading; exit {code}", max_dead_letter_share="1")
     assert not isinstance(raised.value, AirflowFailException)
 

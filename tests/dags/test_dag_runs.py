@@ -200,7 +200,7 @@ def test_few_dead_letters_are_no_failure_and_show_in_the_grid(caught_up: Workpla
     lines = map(json.loads, airflow.log(runs[SECOND]["dag_run_id"], "all_accepted").splitlines())
     warnings = [line["event"] for line in lines if line["level"] == "warning"]
     refused = f"batch {SECOND}: the service refused 1 of 900 events for good (0.1111 %)"
-    assert warnings == [f"{refused}; they are in the lake's dead_letters, with its words"]
+    assert warnings == [f"{refused}; dead_letters has them, with the messages of the service"]
 
 
 def test_a_day_whose_gate_fails_is_not_tried_again_and_nothing_is_sent(caught_up: Workplace) -> None:

@@ -96,10 +96,10 @@ def test_folder_of_an_earlier_run_is_emptied(tmp_path: Path) -> None:
 
 def test_folder_of_somebody_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(NotOursError, match="give another --dir"):
+    with pytest.raises(NotOursError, match="choose another --dir"):
         prepare(tmp_path)
     assert command.main(["--dir", str(tmp_path)]) == 2
-    assert "give another --dir" in capsys.readouterr().err
+    assert "choose another --dir" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
 
 

@@ -104,7 +104,7 @@ def test_the_bare_wheel_says_what_it_lacks(tmp_path: Path) -> None:
     command = [python_with(tmp_path / "python", "boto3"), "-m", "emulator"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "emulator: httptools is lacking: pip install 'clickstream-events[emulator]'\n"
+    assert ended.stderr == "emulator: httptools is missing: pip install 'clickstream-events[emulator]'\n"
 
 
 def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:

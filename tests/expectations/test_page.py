@@ -121,7 +121,7 @@ def test_every_check_is_in_the_table_also_without_a_violation() -> None:
 def test_warnings_for_whoever_goes_on_are_the_findings_and_that_they_were_overruled() -> None:
     found = judged({"sentAt_missing": 3_012, "itemId_too_long": 200}, overruled=True).warnings()
     assert found == [
-        "failed its gate, and was let pass by --on-gate-failure warn",
+        "failed its gate, and passed because of --on-gate-failure warn",
         "sentAt_missing: 3,012 of 10,000 candidates (30.12 %), fails above 25 %",
         "itemId_too_long: 200 of 10,000 candidates (2 %), warns above 1 %",
     ]

@@ -263,7 +263,7 @@ def test_columns_that_a_header_names_at_another_place_are_told(
     assert ended.code == 2
     assert sorted(line.split(": ", 1)[1] for line in ended.said) == [
         "its header has 3 columns, the mapping's schema has 4: the header does not have who, at, price",
-        "who is column 2 of its header and 1 of the schema: columns go by place",
+        "who is column 2 of its header and 1 of the schema: columns are matched by position",
     ]
 
 
@@ -408,9 +408,9 @@ def test_faults_of_a_mapping_are_told_line_by_line_and_nothing_is_read(
     ("argv", "words"),
     [
         ([], "the following arguments are required"),
-        (["--batch", "a/b"], "is no batch label"),
-        (["--batch", "b", "--session-gap", "half an hour"], "is no duration"),
-        (["--batch", "b", "--as-of", "today"], "is no time"),
+        (["--batch", "a/b"], "is not a batch label"),
+        (["--batch", "b", "--session-gap", "half an hour"], "is not a duration"),
+        (["--batch", "b", "--as-of", "today"], "is not a time"),
         (["--batch", "b", "--colour", "red"], "unrecognized arguments"),
         (["--batch", "b", "--input", ""], "--input: must not be empty"),
         (["--batch", "b", "--mapping", ""], "--mapping: must not be empty"),

@@ -105,7 +105,9 @@ def test_without_the_zip_the_executors_cannot_send_and_with_it_they_do(batch: En
         sent = place.submit(place.driver, Path("put_events.py"), *place.put(url), folder=away)
         arrived = received(url)
     assert (forgotten.code, forgotten.summary["pending"]) == (2, SESSIONS * EVENTS)
-    assert forgotten.said == [f"the executors cannot import the project: {SESSIONS * EVENTS} events wait; {NO_ZIP}"]
+    assert forgotten.said == [
+        f"the executors cannot import the project: {SESSIONS * EVENTS} events are pending; {NO_ZIP}"
+    ]
     assert (sent.code, sent.summary["delivered"], sent.summary["pending"]) == (0, SESSIONS * EVENTS, 0)
     assert len(arrived) == SESSIONS * EVENTS == sum(arrived.values())
 

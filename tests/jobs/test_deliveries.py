@@ -201,7 +201,7 @@ def test_an_endpoint_that_is_not_there_is_told_and_marks_nothing(built: Any, put
     assert (ended.code, ended.summary["pending"]) == (2, 75)
     assert ended.said[0].startswith(f"nobody answers at {gone.endpoint_url} (connection refused")
     assert ended.summary["achievedRate"] is None
-    assert "75 events wait; check --endpoint-url" in ended.said[0]
+    assert "75 events are pending; check --endpoint-url" in ended.said[0]
 
 
 def test_a_port_that_is_taken_is_told(built: Any, put: Any, serve: Serve) -> None:

@@ -13,7 +13,9 @@ from emulator import Server
 from tests.jobs.conftest import Job
 from tests.jobs.pythons import python_with
 
-INSTALL = "75 events wait; install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there, and run this again"
+INSTALL = (
+    "75 events are pending; install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there, and run this again"
+)
 
 
 @pytest.mark.parametrize(("given", "lacking"), [("pyarrow", "boto3"), ("boto3", "pyarrow")])
@@ -45,6 +47,6 @@ def test_executors_without_the_python_that_is_named(
     built()
     monkeypatch.setattr(spark.sparkContext, "pythonExec", "/nowhere/python")
     ended = put(serve().endpoint_url)
-    told = "75 events wait; let PYSPARK_PYTHON name one that is there, and run this again"
+    told = "75 events are pending; set PYSPARK_PYTHON to a Python that exists there, and run this again"
     assert ended.code == 2
     assert ended.said == [f"the executors cannot start their Python: {told}"]

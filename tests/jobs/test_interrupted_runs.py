@@ -21,7 +21,7 @@ from tests.jobs.lakes import day, days, lay
 
 Serve = Callable[..., Server]
 NOT_BEGUN = "interrupted: nothing was sent in this run; run it again"
-SENT = "interrupted: what was answered has receipts; run it again, it resumes, and sends what has none"
+SENT = "interrupted: answered requests have receipts; run it again, it resumes, and sends the others"
 
 
 def interrupted(number: int = signal.SIGTERM, times: int = 1) -> Callable[..., Any]:

@@ -363,7 +363,7 @@ def test_a_build_that_lost_its_lock_publishes_nothing(shop: Day, lake: Path, mon
 
     monkeypatch.setattr(build_events, "judge_rows", taken_for_dead)
     ended = shop(3)
-    assert ended.code == 5 and "nothing that this one has built is published" in ended.said[0]
+    assert ended.code == 5 and "the build of this run is not published" in ended.said[0]
     assert runs_of(lake) == only(good)
 
 

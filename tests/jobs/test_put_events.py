@@ -172,7 +172,7 @@ def test_half_a_key_pair_is_told_in_words(
     (lake / "_batches").mkdir(parents=True)
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert main(["--lake", str(lake), "--batch", "b", "--tracking-id", "t", "--region", "eu-west-1"]) == 2
-    assert "the AWS set-up is not right: Partial credentials" in capfd.readouterr().err
+    assert "the AWS configuration is wrong: Partial credentials" in capfd.readouterr().err
 
 
 def test_a_lake_that_is_not_there_is_told_and_not_made(put: Any, lake: Path) -> None:

@@ -35,7 +35,9 @@ def test_a_service_that_refuses_every_call_stops_the_delivery_and_marks_nothing(
     assert ended.said[0] == (
         "the service refused every call: InvalidInputException (HTTP 400): The request holds invalid input."
     )
-    assert ended.said[1].startswith("2,100 events wait; no dead letter was written for them; check the tracking id")
+    assert ended.said[1].startswith(
+        "2,100 events are pending; no dead letter was written for them; check the tracking id"
+    )
     assert not (lake / "dead_letters").exists()
     assert not list((lake / "receipts").rglob("*.parquet"))
     mended = put(serve(port=port).endpoint_url)

@@ -178,7 +178,7 @@ def test_a_builds_numbers_stand_beside_their_names() -> None:
     text = seen(EVERYTHING["build"])
     for words in (
         "read records 1,000",
-        "filtered no interactions, by the mapping's where 200 20 %",
+        "filtered not interactions, by the mapping's where 200 20 %",
         "candidates 800",
         "quarantined refused, with reasons 64 8 %",
         "duplicates repeat an event 5 0.6 %",
@@ -212,14 +212,14 @@ def test_a_deliverys_numbers_stand_beside_their_names() -> None:
 
 
 def test_what_ended_badly_comes_first_with_what_to_do() -> None:
-    error = "batch 2024-01-02: failed its gate: x <1>\nquality/batches/2024-01-02.html shows why; mend what broke"
+    error = "batch 2024-01-02: failed its gate: x <1>\nquality/batches/2024-01-02.html shows why; correct it, build"
     text = seen(told({**BUILD, "exitCode": 3, "gate": "failed", "error": error}))
     assert (
         text.index("gate failed")
         < text.index("exit code 3")
         < text.index("Nothing of this batch is sent.")
         < text.index("failed its gate: x <1>")
-        < text.index("shows why; mend what broke")
+        < text.index("shows why; correct it, build")
         < text.index("What became of the records")
     )
 
@@ -287,7 +287,7 @@ def test_a_plans_page_and_an_exports_say_so_and_tell_their_figures() -> None:
     ):
         assert words in plan
     for words in (
-        *("Nothing was sent: what waits was written for a bulk import.", "800 events written"),
+        *("Nothing was sent: pending events were written for a bulk import.", "800 events written"),
         *(
             "60 left out: nobody knows their user",
             "10 left out: without an item",
@@ -434,7 +434,7 @@ def test_a_build_that_ended_before_it_built_shows_whose_page_and_whose_events_th
         **ENDS,
     }
     text = seen(told({**nothing, "exitCode": 2, "kept": "run-1"}, docs={"2024-01-02"}, documentedRun="run-2"))
-    assert "Something must be mended first. What run run-1 published stays as it is." in text
+    assert "Somebody must correct something first. What run run-1 published stays as it is." in text
     assert "The batch's page in the Data Docs is that of run run-2: it shows every check" in text
     assert "that of run" not in seen(told(BUILD, docs={"2024-01-02"})), "it is this build's own"
 

@@ -77,7 +77,7 @@ def test_a_builds_page_shows_what_was_counted_by_hand(
     [page] = reports()
     text = seen(page)
     for words in (
-        *("read records 19", "filtered no interactions, by the mapping's where 1 5.3 %", "candidates 18"),
+        *("read records 19", "filtered not interactions, by the mapping's where 1 5.3 %", "candidates 18"),
         *("quarantined refused, with reasons 2 11.1 %", "duplicates repeat an event 1 5.6 %", "valid 15 83.3 %"),
         *("malformed", "sentAt_missing sentAt is missing, or could not be read as a time 1 5.6 %"),
         *("view 14 93.3 %", "buy 1 6.7 %", "3 sessions", "1 users", "4 requests to send them"),
@@ -175,5 +175,5 @@ def test_without_the_library_one_line_says_how_to_get_it(
     with caplog.at_level(logging.WARNING):
         assert build(raw(tmp_path, click("cookie-a", "view", 1)), mapping=mapping).code == 0
     said = [record.getMessage() for record in caplog.records if "report" in record.getMessage()]
-    assert said == ["no report is written: it needs, on the driver alone: pip install no_such_library"]
+    assert said == ["no report is written; to get one, install on the driver: pip install no_such_library"]
     assert reports() == []

@@ -344,7 +344,7 @@ def test_a_retry_whose_rows_another_run_swept_says_so(
 
     monkeypatch.setattr(build_events, "take_records", rebuilt_just_before)
     ended = retry(mended)
-    assert ended.code == 5 and "it was rebuilt just now: run this again" in ended.said[0]
+    assert ended.code == 5 and "it has just been rebuilt: run this again" in ended.said[0]
 
 
 def test_what_a_mended_where_leaves_out_leaves_the_quarantine(
@@ -384,7 +384,7 @@ def test_a_retry_that_would_fail_the_gate_leaves_the_batch_as_it_is(
     strict = tmp_path / "strict.toml"
     strict.write_text("[malformed_record]\nfail_count = 0\n")
     ended = retry(mapping(MENDED), more=("--thresholds", str(strict)))
-    assert ended.code == 3 and "nothing was added" in ended.said[-1]
+    assert ended.code == 3 and "was not changed" in ended.said[-1]
     assert table(spark, lake, "events").count() == 1 and len(list((lake / "_batches/2024-01-02").glob("0*"))) == 1
 
 

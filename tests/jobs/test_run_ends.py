@@ -151,7 +151,7 @@ def test_a_terminal_that_goes_away_in_mid_delivery_ends_nothing(
     ended = put(server.endpoint_url, more=("--max-rate", "20"))
     assert (ended.code, ended.summary["delivered"], ended.said) == (0, 600, [])
     assert terminal.lines == 3
-    assert sum("cannot be drawn on any more" in record.getMessage() for record in caplog.records) == 1
+    assert sum("can no longer show the bar" in record.getMessage() for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize("failing", ["show", "count_calls", "keep"])
@@ -169,7 +169,7 @@ def test_a_viewer_that_fails_ends_nothing_and_costs_no_receipt(
         service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)
         sent = send(parts(spark, [40]), service, DeliveryConfig(400.0, 8), Dispatcher(AimdRateController(400.0)), watch)
     assert sent.error is None and sent.failure is None and len(kept) == 40
-    assert sum("not all of it is shown" in record.getMessage() for record in caplog.records) == 1
+    assert sum("not shown completely" in record.getMessage() for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), UnicodeError("of ours")])
@@ -299,7 +299,7 @@ def test_a_rebuild_while_put_events_runs_is_told_and_the_next_run_does_it(
             monkeypatch.setattr(ledger, where, rebuilding)
             ended = put(url)
         assert rebuilt
-        assert ended.code == 5 and ended.said == [f"batch {BATCH}: it was rebuilt just now: run this again"]
+        assert ended.code == 5 and ended.said == [f"batch {BATCH}: it has just been rebuilt: run this again"]
         again = put(url)
     assert (again.code, again.summary["pending"]) == (4, 0)
 
@@ -358,7 +358,7 @@ def test_a_proxy_that_is_none_is_told_before_the_first_call(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTP_PROXY", value)
     ended = put(server.endpoint_url)
-    assert ended.code == 2 and ended.said[0].startswith("the way to the service: HTTP_PROXY: ")
+    assert ended.code == 2 and ended.said[0].startswith("the connection to the service: HTTP_PROXY: ")
     assert server.summary()["calls"] == 0
 
 
@@ -399,7 +399,7 @@ def test_a_plan_that_another_run_ends_while_it_is_read_is_told(
     ended = replay(lake, day(0), day(0), url=server.endpoint_url)
     assert others[1].code == 0
     if is_listed:
-        said = f"batch {day(0)}: another run has delivered it just now: run this again"
+        said = f"batch {day(0)}: another run has just delivered it: run this again"
         assert (ended.code, ended.said) == (5, [said])
         ended = replay(lake, day(0), day(0), url=server.endpoint_url)
     assert (ended.code, ended.summary["alreadyDelivered"], ended.summary["delivered"]) == (0, 8, 0)

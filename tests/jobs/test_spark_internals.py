@@ -122,7 +122,7 @@ def test_settings_that_somebody_has_set_are_listed(spark: SparkSession) -> None:
 
 def test_groups_are_counted_as_java_counts_them(spark: SparkSession) -> None:
     assert context.count_pattern_groups(spark, r"(?<ip>\S+) (?:x)(y|(z))\Q(\E") == 3
-    with pytest.raises(ValueError, match="is no Java regular expression: "):
+    with pytest.raises(ValueError, match="is not a Java regular expression: "):
         context.count_pattern_groups(spark, "(")
 
 

@@ -377,7 +377,7 @@ def test_a_command_of_a_profile_gives_the_keys(
         pytest.param({"AWS_ENDPOINT_URL": "nonsense"}, None, "nonsense", id="no URL in the environment"),
         pytest.param({"AWS_ENDPOINT_URL": "http://me:hu/sh@h"}, None, "port", id="a password for a port"),
         pytest.param({OWN: "ftp://me:hush@h"}, None, "http or https", id="a password in no URL of http"),
-        pytest.param({OWN: "http://me:hush@a b"}, None, "no URL that can be called", id="a password in no URL"),
+        pytest.param({OWN: "http://me:hush@a b"}, None, "not a URL that can be called", id="a password in no URL"),
         pytest.param({"AWS_CA_BUNDLE": "/nowhere/ca.pem"}, None, "/nowhere/ca.pem", id="no bundle"),
         pytest.param({"AWS_CA_BUNDLE": os.devnull}, None, os.devnull, id="an empty bundle"),
         pytest.param({"REQUESTS_CA_BUNDLE": " "}, None, "CA bundle", id="a blank bundle"),
@@ -424,5 +424,5 @@ def test_an_endpoint_of_the_environment_that_is_not_spoken_to_over_http_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "ftp://service.example")
-    with pytest.raises(BotoCoreError, match="not spoken to over http"):
+    with pytest.raises(BotoCoreError, match="does not use http"):
         find_tracker_endpoint("t", "eu-west-1")

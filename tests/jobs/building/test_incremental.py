@@ -90,7 +90,9 @@ def test_an_old_day_built_again_gets_that_days_ids(
     assert "was built on" not in caplog.text
     build(log("2b", view("2024-01-02T00:10"), view("2024-01-02T20:00")), mapping=mapping, batch="2024-01-02")
     (told,) = [line for line in caplog.messages if line.startswith("batch 2024-01-03: was built on 2024-01-02, ")]
-    assert told.count("2024-01-02") == 1 and "published anew since: sessions that cross the border" in told
+    assert (
+        told.count("2024-01-02") == 1 and "published again since: sessions that continue from one to the other" in told
+    )
     build(days["2024-01-03"], mapping=mapping, batch="2024-01-03")
     after = sessions(spark, lake)
     assert after["2024-01-02T00:10", "i"] == before["2024-01-02T00:10", "i"]
@@ -106,7 +108,9 @@ def test_a_day_that_is_built_after_later_ones_is_told_as_new(
     manifests.write(Manifest("2024-05-01", 1, "run-2", "passed", 1, 0, left="b", lookBack=2))
     warn_of_changed(manifests, "2024-05-01")
     (told,) = caplog.messages
-    assert told.startswith("batch 2024-06-01: was built before 2024-05-01: sessions that cross the border")
+    assert told.startswith(
+        "batch 2024-06-01: was built before 2024-05-01: sessions that continue from one to the other"
+    )
     caplog.clear()
     manifests.write(replace(first, version=2, runId="run-3", upon={"2024-05-01": "b"}))
     manifests.write(Manifest("2024-05-01", 2, "run-4", "passed", 1, 0, left="c", lookBack=2))
@@ -114,7 +118,7 @@ def test_a_day_that_is_built_after_later_ones_is_told_as_new(
     warn_of_changed(manifests, "2024-05-15")
     (told,) = caplog.messages
     assert told.startswith(
-        "batch 2024-06-01: was built on 2024-05-01, published anew since, and was built before 2024-05-15: sessions"
+        "batch 2024-06-01: was built on 2024-05-01, published again since, and was built before 2024-05-15: sessions"
     )
 
 
@@ -280,7 +284,7 @@ def test_a_batch_that_another_rests_on_is_rebuilt_meanwhile(
     monkeypatch.setattr(Lake, "published_visits", rebuilt_just_before)
     ended = build(log("2", view("2024-01-02T00:10")), mapping=mapping, batch="2024-01-02")
     assert ended.code == 5
-    assert ended.said == ["batch 2024-01-01: it was rebuilt just now: run this again"]
+    assert ended.said == ["batch 2024-01-01: it has just been rebuilt: run this again"]
 
 
 def test_a_batch_that_another_rests_on_appears_meanwhile(
@@ -337,7 +341,7 @@ def test_later_batches_of_a_newer_layout_spoil_no_build(
     newer = json.dumps({**json.loads(manifest.read_text()), "layout": 99})
     (manifest.parent / "00000009-newer.json").write_text(newer)
     assert build(log("1", view("2024-01-01T10:00")), mapping=mapping, batch="2024-01-01").code == 0
-    assert "whether other batches rest on batch 2024-01-01 cannot be told" in caplog.text
+    assert "cannot find out whether other batches depend on batch 2024-01-01" in caplog.text
     assert "its layout is 99" in caplog.text
 
 
@@ -372,9 +376,9 @@ def test_a_missing_input_is_told_also_where_another_batch_was_rebuilt_meanwhile(
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (("--max-session", "1 day"), "'1 day' is no duration: write e.g. 90s, 30m, 24h or 2d"),
-        (("--look-back", "-1"), "'-1' is no number of batches: 0 to 100"),
-        (("--look-back", "two"), "'two' is no number of batches: 0 to 100"),
+        (("--max-session", "1 day"), "'1 day' is not a duration: write e.g. 90s, 30m, 24h or 2d"),
+        (("--look-back", "-1"), "'-1' is not a number of batches: 0 to 100"),
+        (("--look-back", "two"), "'two' is not a number of batches: 0 to 100"),
     ],
 )
 def test_options_that_are_wrong_are_told(

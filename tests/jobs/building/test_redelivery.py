@@ -72,9 +72,9 @@ def test_another_file_of_which_most_is_gone_fails(rebuild: Rebuild, put: Job, ur
     put(url, batch=BATCH)
     few = rebuild(10)
     assert few.code == 3
-    assert "delivered_events_gone: 0.98 (490 of 500 delivered events are not there any more)" in few.said[0]
+    assert "delivered_events_gone: 0.98 (490 of 500 delivered events are missing)" in few.said[0]
     other = rebuild(500, first=10_000)
-    assert other.code == 3 and "500 of 500 delivered events are not there any more" in other.said[0]
+    assert other.code == 3 and "500 of 500 delivered events are missing" in other.said[0]
     assert put(url, batch=BATCH).summary["attempts"] == 0
 
 
@@ -83,7 +83,7 @@ def test_a_few_that_are_gone_are_told(rebuild: Rebuild, put: Job, url: str, capl
     put(url, batch=BATCH)
     ended = rebuild(57)
     assert (ended.code, ended.summary["gate"]) == (0, "warned")
-    assert any("3 of 60 delivered events are not there any more" in line for line in caplog.messages)
+    assert any("3 of 60 delivered events are missing" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize("mapping", [MAPPING, MAPPING + NEW_PROPERTY])

@@ -25,7 +25,7 @@ def told(caplog: pytest.LogCaptureFixture) -> dict[str, str]:
     """What was logged of dead letters: the count, and the commands."""
     lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     found = {"count": next(line for line in lines if "are in dead_letters" in line)}
-    for name, words in (("look", "to see why: "), ("retry", "to send them again, after mending it: ")):
+    for name, words in (("look", "to see why: "), ("retry", "to send them again, after a correction: ")):
         found[name] = next(line.removeprefix(words) for line in lines if line.startswith(words))
     return found
 

@@ -54,7 +54,7 @@ def test_counts_that_add_up_are_taken(numbers: tuple[int, ...]) -> None:
             "it has 11 events, but 1 alreadyDelivered + 2 delivered + 3 deadLettered + 4 pending are 10",
         ),
         ((9, 1, 2, 3, 4), 0, "it has 9 events, but 1 alreadyDelivered"),
-        ((10, 1, 2, 3, 4), 2, "receipts name 2 events that its plan does not hold"),
+        ((10, 1, 2, 3, 4), 2, "receipts name 2 events that its plan does not have"),
     ],
 )
 def test_a_difference_is_a_fault_and_says_which(numbers: tuple[int, ...], unplanned: int, words: str) -> None:
@@ -100,7 +100,7 @@ def test_a_plan_of_which_requests_got_lost_is_made_anew(
     url = planned.server.endpoint_url
     ended = put(url) if job == "put" else replay(lake, "2024-01-02", "2024-01-02", url=url)
     assert (ended.code, ended.summary["delivered"], ended.summary["pending"]) == (0, 75, 0)
-    (told,) = [line for line in caplog.messages if "planned anew" in line]
+    (told,) = [line for line in caplog.messages if "planned again" in line]
     left = 0 if loss == "gone with its folder" else 75 - held[lost]
     assert f"holds 75 events, and the files of its requests {left}" in told
     assert planned.server.summary()["events"] == 75
@@ -117,7 +117,7 @@ def test_receipts_of_events_that_nobody_planned_are_found_out(planned: Planned, 
     (folder / "made").rename(folder / f"00000001.{planned.run}.{planned.run}-000001-{size}.parquet")
     ended = put(planned.server.endpoint_url)
     assert ended.code == 1
-    assert "receipts name 3 events that its plan does not hold" in ended.said[0]
+    assert "receipts name 3 events that its plan does not have" in ended.said[0]
 
 
 def test_what_became_of_a_batch_is_held_against_what_its_build_counted(

@@ -26,13 +26,16 @@ AMAZON = TrackerEndpoint("t", "eu-west-1", "https://personalize-events.eu-west-1
 """The region's own endpoint."""
 GIVEN = TrackerEndpoint("t", "eu-west-1", "http://127.0.0.1:9")
 NO_ZIP = (
-    "the executors cannot import the project: 12,340 events wait; give spark-submit --py-files clickstream_events.zip, "
+    "the executors cannot import the project: 12,340 events are pending; "
+    "give spark-submit --py-files clickstream_events.zip, "
     "and run this again"
 )
 
 
 def lacks(what: str) -> str:
-    return f"the executors' Python lacks {what}: 12,340 events wait; install boto3 and pyarrow in the Python that"
+    return (
+        f"the executors' Python lacks {what}: 12,340 events are pending; install boto3 and pyarrow in the Python that"
+    )
 
 
 def sent(answer: Response | None = None, failure: Exception | None = None, answered: int = 7) -> DeliveryResult:
@@ -59,31 +62,31 @@ def test_all_that_was_to_be_sent_has_ended(dead: int, code: Exit) -> None:
         (
             Response(404, "ResourceNotFoundException"),
             ConfigurationError,
-            "the service answered ResourceNotFoundException (HTTP 404): 12,340 events wait; ",
+            "the service answered ResourceNotFoundException (HTTP 404): 12,340 events are pending; ",
             "check the tracking id and the region, then run this again",
         ),
         (
             Response(403, "ExpiredTokenException"),
             ConfigurationError,
-            "the service answered ExpiredTokenException (HTTP 403): 12,340 events wait; ",
+            "the service answered ExpiredTokenException (HTTP 403): 12,340 events are pending; ",
             "check the session token, which has expired, then run this again",
         ),
         (
             Response(None, "EndpointConnectionError"),
             UnfinishedError,
-            "out of retries after EndpointConnectionError: 12,340 events wait; ",
+            "out of retries after EndpointConnectionError: 12,340 events are pending; ",
             "run this again, it resumes",
         ),
         (
             Response(None, "CredentialRetrievalError"),
             UnfinishedError,
-            "the executors' source of AWS credentials gave none for too long: 12,340 events wait; ",
+            "the executors' source of AWS credentials gave none for too long: 12,340 events are pending; ",
             "run this again, it resumes",
         ),
         (
             Response(503, "ServiceUnavailable"),
             UnfinishedError,
-            "out of retries after ServiceUnavailable (HTTP 503): 12,340 events wait; ",
+            "out of retries after ServiceUnavailable (HTTP 503): 12,340 events are pending; ",
             "run this again, it resumes",
         ),
     ],
@@ -110,7 +113,7 @@ def test_an_answer_ended_it(answer: Response, error: type[Exception], begins: st
             AMAZON,
             UnfinishedError,
             (
-                "run this again, it resumes; if it stays so, check the region and the executors' way to it "
+                "run this again, it resumes; if it fails again, check the region and the executors' way to it "
                 "(network, proxy, certificates)"
             ),
         ),
@@ -122,7 +125,7 @@ def test_where_nobody_ever_answers_amazon_may_come_back_and_a_given_endpoint_is_
     with pytest.raises(error) as raised:
         exit_of(sent(Response(None, "EndpointConnectionError"), answered=0), counters(), service, interrupted=False)
     where = "Amazon Personalize in eu-west-1" if service.regional else "http://127.0.0.1:9"
-    nobody = f"nobody answers at {where} (connection refused, or no such host): 12,340 events wait; "
+    nobody = f"nobody answers at {where} (connection refused, or no such host): 12,340 events are pending; "
     assert str(raised.value) == nobody + words
 
 
@@ -138,7 +141,7 @@ def test_who_answers_in_the_services_place_is_named_by_its_url_without_a_passwor
     with pytest.raises(ConfigurationError) as raised:
         exit_of(sent(Response(501, "NotTheService")), counters(), service, interrupted=False)
     assert str(raised.value).startswith(
-        "something else than Amazon Personalize answers at http://127.0.0.1:9/x (HTTP 501): 12,340 events wait; "
+        "a server other than Amazon Personalize answers at http://127.0.0.1:9/x (HTTP 501): 12,340 events are pending; "
     )
 
 
@@ -167,12 +170,12 @@ def test_what_an_executor_lacks_is_no_answer_of_the_service() -> None:
         (
             PythonException("[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.9 ..."),
             ConfigurationError,
-            "the executors' Python is of another version than the driver's: 12,340 events wait; let PYSPARK_PYTHON",
+            "the executors' Python has another version than the driver's: 12,340 events are pending; set PYSPARK",
         ),
         (
             RuntimeError('java.io.IOException: Cannot run program "/opt/python": error=2'),
             ConfigurationError,
-            "the executors cannot start their Python: 12,340 events wait; let PYSPARK_PYTHON name one that is there",
+            "the executors cannot start their Python: 12,340 events are pending; set PYSPARK_PYTHON to a Python",
         ),
         (PythonException("KeyError: u-17"), PythonException, "KeyError"),
     ],
@@ -185,7 +188,7 @@ def test_sparks_job_failed(failure: Exception, error: type[Exception], words: st
 
 
 def test_somebody_ended_it() -> None:
-    with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
+    with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events are pending; run this again, it resumes$"):
         exit_of(sent(failure=RuntimeError("all is lost")), counters(), AMAZON, interrupted=True)
     assert exit_of(sent(), counters(0), AMAZON, interrupted=True) is Exit.DONE
 
@@ -193,10 +196,10 @@ def test_somebody_ended_it() -> None:
 def test_what_a_retry_of_dead_letters_leaves_a_plain_run_sends() -> None:
     with pytest.raises(
         UnfinishedError,
-        match=r"^12,340 events wait that are no dead letters: run put_events without --retry-dead-letters",
+        match=r"^12,340 events are pending that are not dead letters: run put_events without --retry-dead-letters",
     ):
         exit_of(sent(), counters(), AMAZON, interrupted=False, kind="dead-letters")
-    with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events wait; run this again, it resumes$"):
+    with pytest.raises(UnfinishedError, match=r"^interrupted: 12,340 events are pending; run this again, it resumes$"):
         exit_of(sent(), counters(), AMAZON, interrupted=True, kind="dead-letters")
 
 

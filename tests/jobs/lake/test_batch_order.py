@@ -219,14 +219,14 @@ def test_notes_are_read_by_one_listing_and_the_newest_holds(spark: SparkSession,
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("2024-01-02", "is no interval: write START/END"),
+        ("2024-01-02", "is not an interval: write START/END"),
         ("2024-01-02/2024-01-02", "START must be before END"),
         ("2024-01-03/2024-01-02", "START must be before END"),
         ("2024-01-02T00:00+00:00/2024-01-02T02:00+02:00", "START must be before END"),
-        ("2024-01-02/", "is no time"),
-        ("yesterday/2024-01-02", "is no time"),
-        ("2024-01-02/2024-02-30", "is no time"),
-        ("2024-01-02/2024-01-03/2024-01-04", "is no time"),
+        ("2024-01-02/", "is not a time"),
+        ("yesterday/2024-01-02", "is not a time"),
+        ("2024-01-02/2024-02-30", "is not a time"),
+        ("2024-01-02/2024-01-03/2024-01-04", "is not a time"),
     ],
 )
 def test_an_interval_that_is_none_is_told(log: Callable[..., Ended], text: str, said: str) -> None:
@@ -257,7 +257,7 @@ def test_a_label_that_looks_like_a_date_and_is_none_is_told_by_every_job(
     build: Job, put: Job, tmp_path: Path, label: str
 ) -> None:
     for ended in (build(tmp_path, mapping="otto", batch=label), put("http://127.0.0.1:9", batch=label)):
-        assert ended.code == 2 and "looks like a date, and is none" in ended.said[0], label
+        assert ended.code == 2 and "looks like a date but is not one" in ended.said[0], label
 
 
 def test_a_replay_sends_in_the_order_of_time_and_nothing_that_is_not_meant(
@@ -291,7 +291,7 @@ def test_numbers_that_are_ordered_as_text_are_told(
         lake.manifests.write(Manifest(label, 1, "run", "passed", 1, 0))
     assert [found.batch for found in find_batches(lake.manifests, "day-1", "day-2")] == ["day-1", "day-10", "day-2"]
     assert "day-10 comes before day-2" in caplog.text
-    with pytest.raises(ConfigurationError, match="an empty range"):
+    with pytest.raises(ConfigurationError, match="the range is empty"):
         find_batches(lake.manifests, "day-2", "day-10")
 
 
@@ -306,7 +306,7 @@ def test_gaps_are_told_of_given_intervals_too(
     assert [found.batch for found in find_batches(lake.manifests, "b", "a")] == ["b", "c", "a"]
     assert "gaps" not in caplog.text, "the longest of those before reaches that far"
     find_batches(lake.manifests, "b", "z")
-    assert caplog.messages == ["the range is not without gaps: there is nothing just before batch z"]
+    assert caplog.messages == ["the range has gaps: there is no batch just before batch z"]
 
 
 def test_what_goes_on_after_a_range_is_left_out_and_told(
@@ -317,7 +317,7 @@ def test_what_goes_on_after_a_range_is_left_out_and_told(
         lake.manifests.write(Manifest(label, 1, "run", "passed", 1, 0))
     found = [manifest.batch for manifest in find_batches(lake.manifests, "2024-01-29", "2024-01-31")]
     assert found == ["2024-01-29", "2024-01-30", "2024-01-31"]
-    assert caplog.messages == ["not in the range, since they go on after its end: batch 2024-W05"]
+    assert caplog.messages == ["not in the range, because they end after it: batch 2024-W05"]
     assert len(find_batches(lake.manifests, "2024-01", "2024-01")) == 4
 
 

@@ -156,7 +156,7 @@ def test_of_two_deliveries_to_one_tracker_the_second_leaves_though_it_is_of_anot
         code = first.wait(PATIENCE)
         end(first)
     assert (second.code, second.summary["attempts"]) == (5, 0)
-    assert "holds it: wait for it to end" in second.said[0] and str(first.pid) not in second.said[0][:20]
+    assert "holds it: wait until it ends" in second.said[0] and str(first.pid) not in second.said[0][:20]
     assert (other.code, other.summary["delivered"]) == (0, 600)
     assert code == 5
     assert put(server.endpoint_url, day(1)).code == 0
@@ -243,7 +243,7 @@ def test_a_retry_of_dead_letters_counts_what_still_waits_of_the_batch(
     mended = serve(port=at)
     ended = put(mended.endpoint_url, day(0), more=RETRY)
     assert counts(ended) == (5, 1813, was["delivered"], was["deadLettered"], 0, was["pending"])
-    assert f"{was['pending']:,} events wait" in ended.said[0] and "without --retry-dead-letters" in ended.said[0]
+    assert f"{was['pending']:,} events are pending" in ended.said[0] and "without --retry-dead-letters" in ended.said[0]
     assert letters(spark, lake, day(0)) == set()
     again = put(mended.endpoint_url, day(0), more=RETRY)
     assert counts(again) == (5, 1813, 1813 - was["pending"], 0, 0, was["pending"])

@@ -172,7 +172,7 @@ def test_the_command_that_is_printed_leads_to_the_same_tracker_without_the_envir
     server = serve(faults=Faults(poison_items=frozenset({"bad"})))
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint_url)
     assert put_it("--region", "eu-west-1", "--lake", str(lake / "other")).code == 4
-    (command,) = [text.partition("mending it: ")[2] for text in caplog.messages if "mending it: " in text]
+    (command,) = [text.partition("a correction: ")[2] for text in caplog.messages if "a correction: " in text]
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     capfd.readouterr()
     assert put_events.main(shlex.split(command)[2:]) == 4

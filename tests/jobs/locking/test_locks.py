@@ -128,10 +128,10 @@ def test_the_second_run_says_who_holds_it_as_soon_as_that_one_beats(
     with pytest.raises(UnfinishedError) as caught:
         second.take()
     who = "run run-0 (host elsewhere, process 77, since 2024-01-02 03:04:05 UTC)"
-    assert str(caught.value) == f"tracker d: {who} holds it: wait for it to end, or end it, then run this again"
+    assert str(caught.value) == f"tracker d: {who} holds it: wait until it ends, or end it, then run this again"
     assert caught.value.exit_code == 5
     assert store.now - start == 11
-    said = "was last heard of 8 s ago: waiting up to 20 s to see whether it lives"
+    said = "was last active 8 s ago: waiting up to 20 s to see whether it is alive"
     assert [record.getMessage() for record in caplog.records] == [f"tracker d: {who} {said}"]
 
 
@@ -157,7 +157,7 @@ def test_a_dead_holder_is_buried_also_where_the_stores_clock_has_been_set_back_s
     lock_of(store).take()
     assert store.now - start == 21
     assert sorted(store.files) == ["lake/_locks/d/run-1.alive", "lake/_locks/d/run-1.claim"]
-    assert "was last heard of 0 s ago" in caplog.text
+    assert "was last active 0 s ago" in caplog.text
 
 
 def test_hosts_clocks_are_never_compared(store: Store) -> None:

@@ -83,7 +83,7 @@ Device = "id"
         (('"kind"', '"max(kind)"'), "m.toml:7: [event] eventType: must give one value for each record"),
         (('"kind"', '"explode(array(kind))"'), "m.toml:7: [event] eventType: must give one value for each record"),
         (('"kind"', '"lag(kind) over (order by ts)"'), "m.toml:7: [event] eventType: must give one value"),
-        (('"kind"', '"uuid()"'), "m.toml:7: [event] eventType: must give the same value on every run"),
+        (('"kind"', '"uuid()"'), "m.toml:7: [event] eventType: must give the same value in every run"),
         (("timestamp_millis(ts)", "current_timestamp()"), "m.toml:8: [event] sentAt: must give the same value"),
         (('"id"\n', '"id"\nimpression = "kind"\n'), "m.toml:10: [event] impression: is STRING, must be ARRAY<STRING>"),
         (('"id"\n', '"id"\neventValue = "kind"\n'), "m.toml:10: [event] eventValue: is STRING, must be a number"),
@@ -98,7 +98,7 @@ Device = "id"
         (("kind STRING", "kind STRING, _fault STRING"), "m.toml:4: [source] schema: may not name a column _fault"),
         ((SOURCE, CSV + '\noptions = { quote = "xx" }'), "m.toml:5: [source] options: quote cannot be more than one"),
         ((SOURCE, CSV + '\noptions = { header = "yes" }'), "m.toml:5: [source] options: header must be"),
-        (('"json"', '"csv"'), "m.toml:4: [source] schema: items is no plain type"),
+        (('"json"', '"csv"'), "m.toml:4: [source] schema: items is not a plain type"),
         (('"json"', '"json"\npattern = "(?<a>.)"'), "m.toml:4: [source] pattern: has no meaning for json"),
         (('"json"', '"json"\nmissing = "-"'), "m.toml:4: [source] missing: must be an array of strings"),
         (('"json"', '"json"\nmissing = ["-", 0]'), "m.toml:4: [source] missing: must be an array of strings"),
@@ -126,7 +126,7 @@ def test_a_faulty_explode_is_not_told_again_for_each_use_of_its_element(spark: S
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("(?<ip>\\S+", "is no Java regular expression"), ("^\\S+$", "has no named group")],
+    [("(?<ip>\\S+", "is not a Java regular expression"), ("^\\S+$", "has no named group")],
 )
 def test_a_pattern_is_checked(spark: SparkSession, pattern: str, words: str) -> None:
     text = f"""[source]
@@ -211,8 +211,8 @@ def test_a_function_that_somebody_added_to_the_session_is_refused_with_what_to_d
         spark.sql("DROP TEMPORARY FUNCTION own_split")
     assert found == [
         (
-            "m.toml:7: [event] eventType: uses own_split, which is not known to give the same value on every run: use "
-            "the functions that docs/mapping.md lists, or let the log bring the value"
+            "m.toml:7: [event] eventType: uses own_split, which may not give the same value in every run: use "
+            "the functions that docs/mapping.md lists, or put the value into the log"
         )
     ]
 

@@ -135,8 +135,8 @@ def test_the_build_counts_headers_and_tells_of_repeated_ones(
         ended = build(tmp_path / "[ab].csv", mapping=tmp_path / "m.toml")
     counters = [ended.summary[name] for name in ("read", "filtered", "candidates", "events")]
     assert (ended.code, counters) == (0, [10, 0, 20, 20])
-    assert "--input: the header lines of 2 files are no records" in caplog.messages
-    assert "--input: 2 more lines repeat their file's header: they are no records either" in caplog.messages
+    assert "--input: the header lines of 2 files are not records" in caplog.messages
+    assert "--input: 2 more lines repeat their file's header: they are not records either" in caplog.messages
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress], ids=["gz", "bz2"])
@@ -177,12 +177,15 @@ def test_every_way_in_knows_a_header_from_a_record(
     with pytest.raises(ConfigurationError) as ended:
         read("csv", tmp_path, header="true", **options)
     assert refusals(ended) == [
-        f"--input {tmp_path}/other.csv: who is column 2 of its header and 1 of the schema: columns go by place"
+        (
+            f"--input {tmp_path}/other.csv: "
+            "who is column 2 of its header and 1 of the schema: columns are matched by position"
+        )
     ]
     write("other.csv", line("secret"), line("c"))
     with pytest.raises(ConfigurationError) as ended:
         read("csv", tmp_path, header="true", **options)
-    assert len(refusals(ended)) == 1 and "other.csv: its first line is no header" in refusals(ended)[0]
+    assert len(refusals(ended)) == 1 and "other.csv: its first line is not a header" in refusals(ended)[0]
     assert "secret" not in refusals(ended)[0]
 
 
@@ -209,7 +212,7 @@ def test_files_without_headers_are_told_whatever_the_names(read: Read, tmp_path:
     lacks = (
         f"of the columns {names} it does not name at" if "view" in names else f"it names none of the columns {names}"
     )
-    assert lines[0].startswith(f"--input {tmp_path}/00.csv: its first line is no header: {lacks}; ")
+    assert lines[0].startswith(f"--input {tmp_path}/00.csv: its first line is not a header: {lacks}; ")
     assert 'set header = "false"' in lines[0] and "17040672" not in "".join(lines)
 
 
@@ -245,7 +248,7 @@ WIDE = "who STRING, kind STRING, at BIGINT"
             "x,y,z",
             {},
             (
-                "its first line is no header: it names none of the columns who, kind, at; "
+                "its first line is not a header: it names none of the columns who, kind, at; "
                 'if the file has no header, set header = "false"'
             ),
         ),
@@ -267,7 +270,7 @@ def test_names_of_the_schema_that_no_header_has_are_told(
     (tmp_path / "a.csv").write_text(f"who,Type,at\n{line('a')}\n")
     caplog.set_level("INFO")
     assert visitors(read("csv", tmp_path, header="true")) == ["a"]
-    told = "--input: no header names kind of the mapping's schema: columns go by place"
+    told = "--input: no header names kind of the mapping's schema: columns are matched by position"
     assert [(one.levelname, one.getMessage()) for one in caplog.records if "no header" in one.getMessage()] == [
         ("INFO", told)
     ], "docs/mapping.md allows it, so it is no warning"

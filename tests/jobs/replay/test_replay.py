@@ -160,7 +160,7 @@ def failing(spark: SparkSession, root: Path) -> Path:
             "2023-01-01", day(3), 2, ["--from 2023-01-01", "no such batch", "2024-01-01 to 2024-01-04"], id="unknown"
         ),
         pytest.param(day(0), "2024-1-4", 2, ["--to 2024-1-4", "no such batch"], id="mistyped"),
-        pytest.param(day(3), day(0), 2, ["empty range"], id="empty"),
+        pytest.param(day(3), day(0), 2, ["range is empty"], id="empty"),
         pytest.param(day(0), day(3), 3, ["2024-01-02, 2024-01-03", "failed the gate", "nothing is sent"], id="gate"),
     ],
 )
