@@ -7,18 +7,39 @@ Importing it takes seconds; only `expectations.gate` should, when a batch is jud
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import pandas as pd
+
+from expectations.thresholds import Limit
+
+
+@contextmanager
+def _without_spark_connect() -> Iterator[None]:
+    """Make the import of Spark Connect fail, which Great Expectations tries.
+
+    Without grpc, pyspark 4.3 ends the process instead, with exit code 0, if the main module has no file: so it is in
+    `python -c`, and in the workers of pytest-xdist.
+    """
+    connect = "pyspark.sql.connect"
+    if connect in sys.modules:
+        yield
+    else:
+        sys.modules[connect] = None  # type: ignore[assignment]  # how the import system marks what is not there
+        yield
+        del sys.modules[connect]
+
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: a batch job calls nobody but its service
 
-import great_expectations as gx
-import pandas as pd
-from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
-from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
-from great_expectations.expectations.metadata_types import FailureSeverity
-
-from expectations.thresholds import Limit
+with _without_spark_connect():
+    import great_expectations as gx
+    from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
+    from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
+    from great_expectations.expectations.metadata_types import FailureSeverity
 
 
 def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limit]) -> list[Limit]:

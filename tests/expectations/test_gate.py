@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -258,3 +261,9 @@ def test_great_expectations_and_plain_comparisons_agree(
     assert judge_batch("2024-01-02", observed, sizes, thresholds, ALL) == findings_of(
         expected, observed, sizes, thresholds, ALL
     )
+
+
+def test_great_expectations_does_not_end_a_process_whose_main_module_has_no_file() -> None:
+    program = "import expectations.suite; print('goes on')"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "goes on\n"), ended.stderr
