@@ -163,7 +163,9 @@ def test_a_viewer_that_fails_ends_nothing_and_costs_no_receipt(
     def fail(_: object) -> None:
         raise OSError("it went away")
 
-    viewers = {"show": (fail,)} if failing == "show" else {{"count_calls": "begun", "keep": "kept"}[failing]: fail}
+    viewers = (
+        {"show": (fail,)} if failing == "show" else {{"count_calls": "on_calls", "keep": "on_receipts"}[failing]: fail}
+    )
     with emulator.running() as server:
         watch = MonitorHooks(kept.extend, lambda: None, threading.Event(), **viewers)
         service = TrackerEndpoint("t", "eu-west-1", server.endpoint_url)

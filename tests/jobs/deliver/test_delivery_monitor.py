@@ -56,7 +56,7 @@ def driver() -> Iterator[tuple[Dispatcher, ControlServer]]:
 
 
 def attend(driver: tuple[Dispatcher, ControlServer], job: WaitingJob, **watch: Any) -> DeliveryResult:
-    hooks: dict[str, Any] = {"keep": lambda _: None, "check": lambda: None, "asked": threading.Event(), **watch}
+    hooks: dict[str, Any] = {"keep": lambda _: None, "check": lambda: None, "end_requested": threading.Event(), **watch}
     return DeliveryMonitor(*driver, MonitorHooks(**hooks)).watch(job)
 
 
@@ -137,7 +137,7 @@ def outcome(number: int, status: str = "delivered") -> Row:
     }
 
 
-@pytest.mark.parametrize("failing", ["check", "show", "begun", "kept"])
+@pytest.mark.parametrize("failing", ["check", "show", "on_calls", "on_receipts"])
 def test_whatever_fails_beside_it_the_receipts_are_kept(driver: tuple[Dispatcher, ControlServer], failing: str) -> None:
     dispatcher, server = driver
     server.call(lambda: dispatcher.add_attempt("attempt", 0))
