@@ -11,11 +11,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructField, StructType
 
 from expectations import checks
 from expectations.threshold_reader import read_thresholds
@@ -107,9 +105,9 @@ def test_no_name_is_used_that_is_not_set() -> None:
     assert used <= set(names()), used - set(names())
 
 
-def lay_down(path: Path, schema: Any, records: list[dict[str, Any]]) -> None:
-    path.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(records, schema=to_arrow_schema(schema)), path / "part-0.parquet")
+def lay_down(spark: SparkSession, path: Path, schema: StructType, records: list[dict[str, Any]]) -> None:
+    nullable = StructType([StructField(field.name, field.dataType) for field in schema])
+    spark.createDataFrame(records, nullable).write.parquet(str(path))
 
 
 def refused(text: str, *codes: str) -> dict[str, Any]:
@@ -136,7 +134,7 @@ def test_the_queries_give_what_they_say(spark: SparkSession, tmp_path: Path) -> 
             [dead("InvalidInputException", "view"), dead("unanswered", "buy"), dead("unanswered", "buy")],
         ),
     ):
-        lay_down(tmp_path / table / f"batch={batch}" / "runId=r", schema, records)
+        lay_down(spark, tmp_path / table / f"batch={batch}" / "runId=r", schema, records)
     queries = [shlex.split(command)[1] for command in commands() if command.startswith("query '")]
     found = [spark.sql(Template(query).substitute(lake=tmp_path, batch=batch)).collect() for query in queries]
     by_reason, of_one_reason, by_code, of_one_code = ([tuple(row) for row in result] for result in found)

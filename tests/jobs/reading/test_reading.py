@@ -450,7 +450,7 @@ def test_files_that_spark_passes_over_are_named(
         assert visitors(read("json", tmp_path, pathGlobFilter="*.json")) == ["a", "c"]
     assert "--input: 1 files are left out by [source] options" in caplog.messages
     monkeypatch.setattr("jobs.reading.inputs.FILE_FILTERS", frozenset())
-    with pytest.raises(ConfigurationError, match=r"b\.log: Spark does not find it"):
+    with pytest.raises(ConfigurationError, match=r"b\.log: it exists, but Spark does not find it"):
         read("json", tmp_path, pathGlobFilter="*.json")
 
 
