@@ -63,7 +63,7 @@ class Rule:
 
 
 def _too_long(field: str, limit: int) -> Rule:
-    """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.present`)."""
+    """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.null_if_missing`)."""
     most = f"{limit:,} characters"
     return Rule(
         f"{field}_too_long",

@@ -157,7 +157,7 @@ def pack_candidates(judged: DataFrame, mapping: EventMapping, expressions: Spark
     All in one projection, each column from those that came: what another step would read is copied once more.
 
     Args:
-        judged: what `verdict.judge` gives.
+        judged: what `verdict.judge_candidates` gives.
         mapping: says whether eventIds are given.
         expressions: write numbers.
 

@@ -68,7 +68,7 @@ class Fate:
 
 
 VISITOR: Final = "_visitor"
-"""STRING: whose row it is, by `visitor_key` or `nobody`."""
+"""STRING: whose row it is, by `visitor_key` or `salt_key`."""
 _NOBODIES: Final = 4_096
 """So many partitions can share the rows that belong to nobody; more keys than that would only make more groups."""
 

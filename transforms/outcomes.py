@@ -63,7 +63,7 @@ def count_statuses(requests: DataFrame, receipts: DataFrame) -> DataFrame:
         receipts: of the plan, with eventIds, status and epoch.
 
     Returns:
-        status: how events ended, as `final_states` has it, null of those without a receipt; planned: events of the plan
+        status: how events ended, as `final_statuses` has it, null of those without a receipt; planned: events of the plan
         that ended so; unplanned: ids in receipts that the plan does not hold.
     """
     planned = requests.select(F.explode("eventIds").alias("eventId"), F.lit(None).cast("bigint").alias("word"))
@@ -109,7 +109,7 @@ def dead_letter_rows(events: DataFrame, receipts: DataFrame, refusals: DataFrame
 
     Args:
         events: of a batch.
-        receipts: as `final_states` takes them.
+        receipts: as `final_statuses` takes them.
         refusals: requestId, eventIds, errorCode, errorMessage and epoch of refusals.
 
     Returns:

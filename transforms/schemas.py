@@ -65,7 +65,7 @@ VISITS: Final = StructType(
         StructField("touched", STRING),
     ]
 )
-"""What a batch leaves for those after it; no table for users. `visitor` is `visitors.visitor_key`; times are
+"""What a batch leaves for those after it; no table for users. `visitor` is `columns.visitor_key`; times are
 microseconds: `since` the first event's when the visit was first seen, by which its sessions are named, `first` and
 `last` its events' as they are known now; `touched` is the last batch that had an event of it."""
 

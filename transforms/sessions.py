@@ -54,13 +54,13 @@ def cut_sessions(
         Spark knows it.
     """
     rows = candidates
-    for more in (_rows(visits), earlier):
+    for more in (_visit_rows(visits), earlier):
         rows = rows if more is None else rows.unionByName(more, allowMissingColumns=True)
     alone = visits is None and earlier is None
-    visited = _visited(_started(rows, limits, alone=alone), limits)
+    visited = _assign_visits(_mark_visit_starts(rows, limits, alone=alone), limits)
     given = F.col("sessionId").isNotNull() | (F.col(FATE) != Fate.VALID)
     again = F.coalesce("_repeated", F.lit(False))
-    named = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _piece(limits))
+    named = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _session_number(limits))
     return (
         visited.where(~F.col(FATE).isin(Fate.CARRIED, Fate.EARLIER))
         .withColumns(
@@ -74,25 +74,25 @@ def cut_sessions(
     )
 
 
-def session_id(visitor: Column, since: Column, piece: Column) -> Column:
-    """Derive a sessionId from the visitor's key, the visit's first sentAt in microseconds, and the session's place.
+def session_id(visitor: Column, since: Column, number: Column) -> Column:
+    """Derive a sessionId from the visitor's key, the visit's first sentAt in microseconds, and the session's number.
 
-    The place counts from 0 the sessions of a visit that lasts longer than a session may.
+    The number counts the sessions of a visit from 0: a visit that lasts longer than a session may has several.
 
     Examples:
         >>> import hashlib
-        >>> piece = F.col("id")
-        >>> rows = spark.range(2).select(session_id(F.lit("v:v1"), F.lit(1704067200000000), piece)).collect()
+        >>> number = F.col("id")
+        >>> rows = spark.range(2).select(session_id(F.lit("v:v1"), F.lit(1704067200000000), number)).collect()
         >>> rows[0][0] == hashlib.sha256(b"v:v1|1704067200000000").hexdigest()
         True
         >>> rows[1][0] == hashlib.sha256(b"v:v1|1704067200000000|1").hexdigest()
         True
     """
-    place = F.when(piece > 0, piece.cast("string"))
-    return F.sha2(F.concat_ws("|", visitor, since.cast("string"), place), 256)
+    counted = F.when(number > 0, number.cast("string"))
+    return F.sha2(F.concat_ws("|", visitor, since.cast("string"), counted), 256)
 
 
-def _rows(visits: DataFrame | None) -> DataFrame | None:
+def _visit_rows(visits: DataFrame | None) -> DataFrame | None:
     """Make a row of each known visit, at the time of its first event."""
     if visits is None:
         return None
@@ -105,23 +105,22 @@ def _rows(visits: DataFrame | None) -> DataFrame | None:
     )
 
 
-def _started(rows: DataFrame, limits: SessionLimits, *, alone: bool) -> DataFrame:
-    """Add `_repeated`, and `_start` where a row comes after too long a pause: all before it ended long before.
+def _mark_visit_starts(rows: DataFrame, limits: SessionLimits, *, alone: bool) -> DataFrame:
+    """Add `_repeated`, and `_start` to each row that begins a visit: every earlier row ended more than the gap before.
 
-    Where candidates are alone, the row before is the last of them; a known visit may end after it.
+    Without known visits, the row before is the one that ended last. A known visit can end later than rows after it.
     """
     in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
     before = in_order.rowsBetween(Window.unboundedPreceding, -1)
     if alone:
-        pause = F.unix_micros("sentAt") - F.unix_micros(F.lag("sentAt").over(in_order))
-        start = F.when(pause.isNull() | (pause > _micros(limits.gap)), F.unix_micros("sentAt"))
+        start = _start_after_gap(F.unix_micros("sentAt"), F.unix_micros(F.lag("sentAt").over(in_order)), limits)
         return rows.withColumns({"_repeated": repeated(in_order), "_start": start})
     at = F.when(F.col(FATE) == Fate.VALID, F.unix_micros("sentAt"))
     known = _KNOWN in rows.columns
     lasts = F.coalesce(F.col(_KNOWN)["last"], at) if known else at
     until = F.max(lasts).over(before)
     begins = F.coalesce(F.col(_KNOWN)["first"], at) if known else at
-    start = F.when(until.isNull() | (begins - until > _micros(limits.gap)), begins)
+    start = _start_after_gap(begins, until, limits)
     added = {"_repeated": repeated(in_order), "_start": start}
     if known:  # told along: where the known visit before this one begins
         marked = F.struct(
@@ -131,7 +130,12 @@ def _started(rows: DataFrame, limits: SessionLimits, *, alone: bool) -> DataFram
     return rows.withColumns(added)
 
 
-def _visited(rows: DataFrame, limits: SessionLimits) -> DataFrame:
+def _start_after_gap(begins: Column, until: Column, limits: SessionLimits) -> Column:
+    """Give the time at which a row begins a visit, where nothing came before or the pause is longer than the gap."""
+    return F.when(until.isNull() | (begins - until > _micros(limits.gap)), begins)
+
+
+def _assign_visits(rows: DataFrame, limits: SessionLimits) -> DataFrame:
     """Add to each row the visit that it belongs to."""
     in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
     so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
@@ -146,7 +150,7 @@ def _visited(rows: DataFrame, limits: SessionLimits) -> DataFrame:
             "_next_start": _next("_start"),
         }
     )
-    since, first = _joined(limits)
+    since, first = _find_joined_visit(limits)
     return near.withColumns({VISIT_SINCE: since, VISIT_FIRST: first})
 
 
@@ -157,7 +161,7 @@ def _next(column: str) -> Column:
     )
 
 
-def _joined(limits: SessionLimits) -> tuple[Column, Column]:
+def _find_joined_visit(limits: SessionLimits) -> tuple[Column, Column]:
     """Name the visit that an event joins, by its `since` and `first`.
 
     It is the known one before it, if no pause longer than the gap lies between; else the known one after it, unless
@@ -179,7 +183,7 @@ def _fits(visit: Column, limits: SessionLimits) -> Column:
     return visit["last"] - F.col("_from") <= _micros(limits.longest)
 
 
-def _piece(limits: SessionLimits) -> Column:
+def _session_number(limits: SessionLimits) -> Column:
     """Count the sessions of a visit before an event's own: one that ends exactly at the limit is not cut."""
     past = F.unix_micros("sentAt") - F.col(VISIT_FIRST) - 1
     return F.greatest(F.lit(0), F.floor(past / _micros(limits.longest)))

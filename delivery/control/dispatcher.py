@@ -288,14 +288,24 @@ class Dispatcher:
             **self._events,
             max_rate=self._rate_controller.max_rate,
             target=self._rate(),
-            why=self._rate_controller.why(),
+            why=self._why(),
             calls=calls,
             tasks=len(active),
         )
 
     def _rate(self) -> float:
-        oldest = min(self._writing_since, self._rows_since)
-        return 0.0 if self._clock() - oldest > _DURABLE_WITHIN else self._rate_controller.rate()
+        return 0.0 if self._undurable_seconds() > _DURABLE_WITHIN else self._rate_controller.rate()
+
+    def _why(self) -> str:
+        """Say where the rate comes from."""
+        seconds = self._undurable_seconds()
+        if seconds > _DURABLE_WITHIN:
+            return f"receipts are not written for {seconds:.0f} s"
+        return self._rate_controller.why()
+
+    def _undurable_seconds(self) -> float:
+        """Return the age of the oldest outcome that is not durable; minus infinity if there is none."""
+        return self._clock() - min(self._writing_since, self._rows_since)
 
     def _settle(self, rows: Iterable[OutcomeRow]) -> None:
         """Accept outcomes as final: they must be made durable."""

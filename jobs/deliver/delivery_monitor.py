@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from delivery.control.dispatcher import DeliveryProgress, Dispatcher
 from delivery.control.server import ControlServer
 from delivery.model import OutcomeRow, Response
-from jobs.deliver.call_rate import CallRate, FullSeconds
+from jobs.deliver.achieved_rate import CallRate, FullSeconds
 from jobs.errors import UnfinishedError
 
 T = TypeVar("T")

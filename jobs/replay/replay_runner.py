@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from delivery.http.endpoint import TrackerEndpoint
-from jobs.deliver.call_rate import FullSeconds
+from jobs.deliver.achieved_rate import FullSeconds
 from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.deliver.delivery_run import DeliveryHooks, DeliveryRun, calls, deliver, find_sendable, repeat_warnings
 from jobs.deliver.exit_status import describe_pending, exit_of

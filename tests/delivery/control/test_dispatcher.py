@@ -251,6 +251,10 @@ def test_no_call_starts_while_an_outcome_has_not_been_durable_for_a_second_and_a
     assert pair.dispatcher.progress().target == 0.0
     pair.dispatcher.take()
     assert pair.rates("a", "b") == [0.0, 0.0], "it is written now, and not durable yet"
+    assert (pair.dispatcher.progress().target, pair.dispatcher.progress().why) == (
+        0.0,
+        "receipts are not written for 2 s",
+    )
     pair.dispatcher.confirm_durable()
     assert pair.rates("a", "b") == [60.0, 30.0]
 

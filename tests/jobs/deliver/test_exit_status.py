@@ -11,7 +11,7 @@ from delivery.control.dispatcher import DeliveryProgress
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.model import Response
 from delivery.responses import NO_ANSWER
-from jobs.deliver.call_rate import FullSeconds
+from jobs.deliver.achieved_rate import FullSeconds
 from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.deliver.exit_status import exit_of
 from jobs.errors import ConfigurationError, Exit, UnfinishedError

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from jobs.deliver.call_rate import CallRate, FullSeconds
+from jobs.deliver.achieved_rate import CallRate, FullSeconds
 
 
 def rate_of(times: list[float], lumps: int = 7) -> FullSeconds:
