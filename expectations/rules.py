@@ -63,7 +63,7 @@ class Rule:
 
 
 def _too_long(field: str, limit: int) -> Rule:
-    """Refuse a string of more than `limit` Unicode characters; empty ones are null by now (`candidates.null_if_missing`)."""
+    """Refuse a string of more than `limit` Unicode characters; `candidates.null_if_missing` made empty ones null."""
     most = f"{limit:,} characters"
     return Rule(
         f"{field}_too_long",

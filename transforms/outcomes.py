@@ -63,8 +63,8 @@ def count_statuses(requests: DataFrame, receipts: DataFrame) -> DataFrame:
         receipts: of the plan, with eventIds, status and epoch.
 
     Returns:
-        status: how events ended, as `final_statuses` has it, null of those without a receipt; planned: events of the plan
-        that ended so; unplanned: ids in receipts that the plan does not hold.
+        status: how events ended, as `final_statuses` has it, null of those without a receipt; planned: events of the
+        plan that ended so; unplanned: ids in receipts that the plan does not hold.
     """
     planned = requests.select(F.explode("eventIds").alias("eventId"), F.lit(None).cast("bigint").alias("word"))
     both = planned.withColumn("planned", F.lit(1)).unionByName(_words(receipts).withColumn("planned", F.lit(0)))
