@@ -78,7 +78,7 @@ def test_before_anything_was_sent(
 def test_after_all_was_sent(laid: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "settle", interrupted())
+        patch.setattr(Ledger, "conclude", interrupted())
         ended = put(server.endpoint_url, batch=day(0))
     check(ended, laid, day(0), SENT)
     assert (ended.summary["delivered"], ended.summary["pending"]) == (8, 0)
