@@ -103,8 +103,8 @@ def test_a_replay_between_batches(
     lay(spark, tmp_path, days(3, 1, 5))
     server, plan = serve(), Ledger.plan
 
-    def second(ledger: Ledger, kind: Any, manifest: Any, *more: Any) -> Any:
-        return interrupted()() if manifest.batch == day(1) else plan(ledger, kind, manifest, *more)
+    def second(ledger: Ledger, *arguments: Any) -> Any:
+        return interrupted()() if ledger.manifest.batch == day(1) else plan(ledger, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "plan", second)
