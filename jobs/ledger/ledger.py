@@ -85,12 +85,13 @@ class Ledger:
         service: the tracker.
 
     Attributes:
+        manifest: the batch's publication.
         tracker: the tracker's name, by which its one lock is held while a plan is made and sent.
     """
 
     def __init__(self, lake: Lake, manifest: Manifest, service: TrackerEndpoint) -> None:
         self._lake = lake
-        self._manifest = manifest
+        self.manifest = manifest
         self._batch = manifest.batch
         self._tracker = TrackerLedger(lake, service)
         self._plans = self._tracker.plans
@@ -100,7 +101,7 @@ class Ledger:
 
     def find_totals(self) -> DeliveryTotals | None:
         """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
-        found = self._plans.delivery_states({self._batch: self._manifest.runId}).get(self._batch)
+        found = self._plans.delivery_states({self._batch: self.manifest.runId}).get(self._batch)
         return found if isinstance(found, DeliveryTotals) else None
 
     def plan(self, kind: Kind, run: str, ensure: Callable[[], None]) -> PlannedDelivery:
@@ -119,7 +120,7 @@ class Ledger:
         self._epoch = self._tracker.next_epoch()
         self._receipts.sweep(ensure)
         open_plans = self._plans.find_open(self._batch)
-        kept = [each for each in open_plans if each.kind == "batch" and each.source == self._manifest.runId][-1:]
+        kept = [each for each in open_plans if each.kind == "batch" and each.source == self.manifest.runId][-1:]
         resumed = None
         if kind == "batch":
             kept = [each for each in kept if not self._tracker.has_others_since(each)]
@@ -133,7 +134,7 @@ class Ledger:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
         requests = self._unfinished_requests(plan) if tally.pending else None
-        return PlannedDelivery(plan, tally, account_for_plan(self._manifest, plan, tally, tally), requests)
+        return PlannedDelivery(plan, tally, account_for_plan(self.manifest, plan, tally, tally), requests)
 
     def _unfinished_requests(self, plan: Plan) -> DataFrame:
         requests = self._requests(plan)
@@ -145,7 +146,7 @@ class Ledger:
     def recount(self, planned: PlannedDelivery) -> PlannedDelivery:
         """Count anew what has become of a plan's events, now that it was sent."""
         totals = self.tally(planned.plan)
-        account = account_for_plan(self._manifest, planned.plan, planned.totals, totals)
+        account = account_for_plan(self.manifest, planned.plan, planned.totals, totals)
         return PlannedDelivery(planned.plan, totals, account, None)
 
     def tally(self, plan: Plan) -> EventTotals:
@@ -235,7 +236,7 @@ class Ledger:
         plan = Plan(
             batch=self._batch,
             kind=kind,
-            source=self._manifest.runId,
+            source=self.manifest.runId,
             epoch=self._epoch,
             runId=run,
             delivered=others.get("delivered", 0),
@@ -256,7 +257,7 @@ class Ledger:
         return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
     def _events(self) -> DataFrame:
-        return self._lake.published_events([self._manifest])
+        return self._lake.published_events([self.manifest])
 
 
 def account_for_plan(manifest: Manifest, plan: Plan, before: EventTotals, after: EventTotals) -> Account:

@@ -78,7 +78,7 @@ def test_before_anything_was_sent(
 def test_after_all_was_sent(laid: Path, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "settle", interrupted())
+        patch.setattr(Ledger, "conclude", interrupted())
         ended = put(server.endpoint_url, batch=day(0))
     check(ended, laid, day(0), SENT)
     assert (ended.summary["delivered"], ended.summary["pending"]) == (8, 0)
@@ -103,8 +103,8 @@ def test_a_replay_between_batches(
     lay(spark, tmp_path, days(3, 1, 5))
     server, plan = serve(), Ledger.plan
 
-    def second(ledger: Ledger, kind: Any, manifest: Any, *more: Any) -> Any:
-        return interrupted()() if manifest.batch == day(1) else plan(ledger, kind, manifest, *more)
+    def second(ledger: Ledger, *arguments: Any) -> Any:
+        return interrupted()() if ledger.manifest.batch == day(1) else plan(ledger, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "plan", second)

@@ -272,7 +272,7 @@ def test_dead_letters_are_written_also_where_the_words_of_the_service_got_lost(
     built(each=4)
     url = serve(faults=Faults(poison_items=frozenset({"a1"}))).endpoint_url
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "settle", lambda *_: (_ for _ in ()).throw(UnfinishedError("killed")))
+        patch.setattr(Ledger, "conclude", lambda *_: (_ for _ in ()).throw(UnfinishedError("killed")))
         assert put(url).code == 5
     for path in (lake / "_refusals").rglob("*.parquet"):
         (Path.unlink if damage == "deleted" else DAMAGES[damage])(path)

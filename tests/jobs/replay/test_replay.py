@@ -266,7 +266,7 @@ def test_a_run_that_was_killed_after_its_last_receipt_has_its_dead_letters_writt
     lay(spark, tmp_path, batches)
     server = serve(faults=Faults(poison_items=frozenset({"bad"})))
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "settle", lambda *_: (_ for _ in ()).throw(UnfinishedError("killed")))
+        patch.setattr(Ledger, "conclude", lambda *_: (_ for _ in ()).throw(UnfinishedError("killed")))
         assert replay(tmp_path, day(0), day(0), url=server.endpoint_url).code == 5
     assert not (tmp_path / "dead_letters").exists()
     calls = server.summary()["calls"]
