@@ -187,10 +187,9 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         spec = BatchSpec(arguments.batch, arguments.input, arguments.interval, arguments.look_back)
         lake.prepare(spec.batch)
         docs = DataDocs(lake)
-        with (
-            hold_lock(lake.files, lake.root, batch_lock(spec.batch), run.runId) as lock,
-            StageDisplay(find_terminal(), partial(count_spark_tasks, spark)) as stages,
-        ):
+        locking = hold_lock(lake.files, lake.root, batch_lock(spec.batch), run.runId)
+        # No parentheses around these two: an old Python must read the file as far as the check of its version.
+        with locking as lock, StageDisplay(find_terminal(), partial(count_spark_tasks, spark)) as stages:
             gate_report = build_and_publish(BuildContext(spark, lake, run, spec, build_config, gate, lock, stages))
             if gate_report is None:
                 return Exit.DONE

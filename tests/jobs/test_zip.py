@@ -25,11 +25,11 @@ for package in sys.argv[2:]:
         print(name)
 
 # What is read from files beside the code: shipped mappings, the pages' templates, the reference's.
-from expectations.page import index_page
+from expectations.page import IndexRow, index_page
 from expectations.reference import rules_page
 from jobs.reading.mappings import find_mapping
 assert "explode" in find_mapping("otto", None).text
-assert "2024-01-02.html" in index_page([("2024-01-02", "passed")])
+assert "2024-01-02.html" in index_page([IndexRow("2024-01-02", "passed")])
 assert "sentAt_missing" in rules_page()
 """
 

@@ -301,7 +301,7 @@ def test_a_batch_that_another_rests_on_appears_meanwhile(
     second = log("2", view("2024-01-02T00:10"))
     ended = build(second, mapping=mapping, batch="2024-01-02")
     assert (ended.code, len(list((lake / "events").glob("batch=2024-01-02/*")))) == (5, 0)
-    assert ended.said[0].startswith("batch 2024-01-01: was published meanwhile, and batch 2024-01-02 rests on it; ")
+    assert ended.said[0].startswith("batch 2024-01-01: was published meanwhile, and batch 2024-01-02 depends on it; ")
     assert build(second, mapping=mapping, batch="2024-01-02").code == 0
     assert len(set(sessions(spark, lake).values())) == 1
 

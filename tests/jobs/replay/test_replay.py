@@ -47,13 +47,27 @@ def received(server: Server, tracking_id: str) -> list[dict[str, Any]]:
     return [each for each in server.events() if each["trackingId"] == tracking_id]
 
 
-# The tests of the month go on from each other: the module's one lake is replayed as a user would.
+@pytest.fixture
+def delivered(month: Path, server: Server, replay: Job) -> Path:
+    """The month, delivered to the tracking id `t`."""
+    assert replay(month, day(0), day(BATCHES - 1), "--max-rate", "400", url=server.endpoint_url).code == 0
+    return month
+
+
+# A month.
 
 
 @pytest.mark.long
 def test_a_replay_that_is_stopped_three_times_delivers_every_event_once_in_order_and_then_as_fast_as_told(
-    month: Path, server: Server, replay: Job
+    spark: SparkSession, tmp_path: Path, replay: Job
 ) -> None:
+    month = tmp_path / "lake"
+    lay(spark, month, days(BATCHES, SESSIONS, EACH))
+    with emulator.running(EmulatorSettings()) as server:
+        stop_three_times_and_end(month, server, replay)
+
+
+def stop_three_times_and_end(month: Path, server: Server, replay: Job) -> None:
     delivered = 0
     for seconds in (5, 5, 5, 30):
         if seconds == 30 and delivered:
@@ -83,25 +97,25 @@ def test_a_replay_that_is_stopped_three_times_delivers_every_event_once_in_order
     assert server.summary()["calls"] == REQUESTS
 
 
-def test_to_the_same_tracking_id_nothing_is_sent_again(month: Path, server: Server, replay: Job) -> None:
+def test_to_the_same_tracking_id_nothing_is_sent_again(delivered: Path, server: Server, replay: Job) -> None:
     before = server.summary()["calls"]
-    ended = replay(month, day(0), day(BATCHES - 1), url=server.endpoint_url)
+    ended = replay(delivered, day(0), day(BATCHES - 1), url=server.endpoint_url)
     assert ended.code == 0
     assert (ended.summary["alreadyDelivered"], ended.summary["delivered"], ended.summary["requests"]) == (EVENTS, 0, 0)
     assert server.summary()["calls"] == before
 
 
 def test_put_events_sends_nothing_of_a_batch_that_was_replayed(
-    month: Path, server: Server, put: Job, monkeypatch: pytest.MonkeyPatch
+    delivered: Path, server: Server, put: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = server.summary()["calls"]
-    ended = put(server.endpoint_url, batch=day(3), more=("--lake", str(month)))
+    ended = put(server.endpoint_url, batch=day(3), more=("--lake", str(delivered)))
     assert (ended.code, ended.summary["alreadyDelivered"]) == (0, SESSIONS * EACH)
     assert server.summary()["calls"] == before
 
 
-def test_to_another_tracking_id_the_same_events_go_again(month: Path, server: Server, replay: Job) -> None:
-    ended = replay(month, day(0), day(1), url=server.endpoint_url, tracking_id="other")
+def test_to_another_tracking_id_the_same_events_go_again(delivered: Path, server: Server, replay: Job) -> None:
+    ended = replay(delivered, day(0), day(1), url=server.endpoint_url, tracking_id="other")
     assert (ended.code, ended.summary["delivered"]) == (0, 2 * SESSIONS * EACH)
     wanted = [each["eventId"] for each in days(2, SESSIONS, EACH)[day(0)]]
     came = Counter(each["eventId"] for each in received(server, "other"))
@@ -110,8 +124,9 @@ def test_to_another_tracking_id_the_same_events_go_again(month: Path, server: Se
 
 
 def test_a_plan_says_what_is_left_and_calls_nobody(month: Path, server: Server, replay: Job) -> None:
+    assert replay(month, day(0), day(1), url=server.endpoint_url, tracking_id="planned").code == 0
     before = server.summary()["calls"]
-    ended = replay(month, day(0), day(9), "--plan", "--max-rate", "0.5", url=server.endpoint_url, tracking_id="other")
+    ended = replay(month, day(0), day(9), "--plan", "--max-rate", "0.5", url=server.endpoint_url, tracking_id="planned")
     assert (ended.code, server.summary()["calls"]) == (0, before)
     told = ended.summary
     assert (told["batches"], told["batchesDone"]) == (10, 2)
@@ -161,7 +176,9 @@ def failing(spark: SparkSession, root: Path) -> Path:
         ),
         pytest.param(day(0), "2024-1-4", 2, ["--to 2024-1-4", "no such batch"], id="mistyped"),
         pytest.param(day(3), day(0), 2, ["range is empty"], id="empty"),
-        pytest.param(day(0), day(3), 3, ["2024-01-02, 2024-01-03", "failed the gate", "nothing is sent"], id="gate"),
+        pytest.param(
+            day(0), day(3), 3, ["2024-01-02, 2024-01-03", "failed the gate", "of the range is sent"], id="gate"
+        ),
     ],
 )
 def test_a_range_that_cannot_be_sent_is_told_and_nothing_is_sent(
