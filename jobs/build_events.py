@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 if __name__ == "__main__":
@@ -21,6 +20,7 @@ if __name__ == "__main__":
     run_preflight("build_events", ["great_expectations"], "nothing was published; run it again: it starts over")
 
 from datetime import UTC, datetime
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 
