@@ -29,8 +29,10 @@ def _without_spark_connect() -> Iterator[None]:
         yield
     else:
         sys.modules[connect] = None  # type: ignore[assignment]  # how the import system marks what is not there
-        yield
-        del sys.modules[connect]
+        try:
+            yield
+        finally:
+            del sys.modules[connect]
 
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: a batch job calls nobody but its service
