@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +11,9 @@ from typing import Final, Self, TextIO
 
 from pyspark.sql import SparkSession
 
+from jobs.cli.terminal import TerminalWriter, draw_bar, terminal_width
+
 _DRAW_EVERY: Final = 0.25
-_BAR: Final = 20
 _NAME: Final = 16
 _END_SECONDS: Final = 2.0
 """How long to wait for the thread that draws: it may wait for the JVM, which may be gone."""
@@ -42,7 +42,7 @@ class StageDisplay:
     def __init__(
         self, terminal: TextIO | None, count_tasks: Callable[[], TaskCount], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._terminal = terminal
+        self._terminal = TerminalWriter(terminal)
         self._count_tasks = count_tasks
         self._clock = clock
         self._stage = self._of = ""
@@ -55,7 +55,7 @@ class StageDisplay:
 
     def __enter__(self) -> Self:
         """Start to draw."""
-        if self._terminal is not None:
+        if self._terminal.is_there:
             logging.getLogger().handlers.insert(0, self._logs)  # before the handler that writes the line
             self._thread.start()
         return self
@@ -74,26 +74,26 @@ class StageDisplay:
 
     def draw(self) -> None:
         """Draw where the stage is."""
-        if self._terminal is None:
+        if not self._terminal.is_there:
             return
         tasks = (0, 0)
         with suppress(Exception):  # the JVM may be gone: what ended the run is reported by the run
             tasks = self._count_tasks()
         with self._lock:
             if self._stage:
-                self._write(f"\r{line(self._stage, self._of, tasks, self._clock() - self._since)}")
+                self._terminal.write(f"\r{line(self._stage, self._of, tasks, self._clock() - self._since)}")
                 self._is_drawn = True
 
     def clear(self) -> None:
         """Take the line away, so that another line can be written in its place; it is drawn again below that one."""
         with self._lock:
             if self._is_drawn:
-                self._write(f"\r{' ' * _width()}\r")
+                self._terminal.write(f"\r{' ' * terminal_width()}\r")
                 self._is_drawn = False
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         """End the last stage; one that failed is left as it is drawn."""
-        if self._terminal is not None:
+        if self._terminal.is_there:
             self._over.set()
             self._thread.join(_END_SECONDS)
             logging.getLogger().removeHandler(self._logs)
@@ -101,27 +101,17 @@ class StageDisplay:
             if failure is None:
                 self._finish()
             elif self._is_drawn:
-                self._write("\n")
+                self._terminal.write("\n")
 
     def _finish(self) -> None:
         """End the line of the stage with the time that it took."""
         if self._stage:
-            self._write(f"\r{line(self._stage, self._of, None, self._clock() - self._since)}\n")
+            self._terminal.write(f"\r{line(self._stage, self._of, None, self._clock() - self._since)}\n")
         self._stage, self._is_drawn = "", False
 
     def _draw_often(self) -> None:
         while not self._over.wait(_DRAW_EVERY):
             self.draw()
-
-    def _write(self, text: str) -> None:
-        """Write to the terminal, if there is one; one that went away is not drawn on any more."""
-        if self._terminal is None:
-            return
-        try:
-            self._terminal.write(text)
-            self._terminal.flush()
-        except (OSError, ValueError):
-            self._terminal = None
 
 
 class _BeforeEachLine(logging.Handler):
@@ -144,15 +134,11 @@ def line(stage: str, of: str, tasks: TaskCount | None, seconds: float) -> str:
         tasks: of what Spark is doing; None for a stage that has ended.
         seconds: that it has taken.
     """
-    full, count = _BAR, ""
+    share, count = 1.0, ""
     if tasks is not None:
         done, total = tasks
-        full = _BAR * done // total if total else 0
+        share = done / total if total else 0.0
         count = f"{done:,} of {total:,} tasks" if total else ""
-    bar = f"[{'#' * full}{'.' * (_BAR - full)}] {seconds:4,.0f} s"
-    width = _width()
+    bar = f"{draw_bar(share)} {seconds:4,.0f} s"
+    width = terminal_width()
     return f"{f'{stage:<{_NAME}} ' + ' | '.join(filter(None, [bar, of, count])):<{width}}"[:width]
-
-
-def _width() -> int:
-    return max(shutil.get_terminal_size().columns - 1, 20)

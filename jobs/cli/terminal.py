@@ -6,9 +6,10 @@ A stream that cannot be written changes nothing of a run, least of all its exit 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
@@ -36,6 +37,55 @@ def find_terminal() -> TextIO | None:
     return None
 
 
+class TerminalWriter:
+    """Writes on a terminal until it goes away.
+
+    Args:
+        terminal: to write on; None where nobody looks.
+        on_loss: is called with the error when the terminal has gone away.
+    """
+
+    def __init__(self, terminal: TextIO | None, on_loss: Callable[[Exception], None] = lambda _: None) -> None:
+        self._terminal = terminal
+        self._on_loss = on_loss
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a terminal, as far as is known."""
+        return self._terminal is not None
+
+    def write(self, text: str) -> None:
+        """Write a text, if there is a terminal."""
+        if self._terminal is None:
+            return
+        try:
+            self._terminal.write(text)
+            self._terminal.flush()
+        except (OSError, ValueError) as error:
+            self._terminal = None
+            self._on_loss(error)
+
+
+def terminal_width() -> int:
+    """Return the columns that a line may have that is written over."""
+    return max(shutil.get_terminal_size().columns - 1, 20)
+
+
+def draw_bar(done: float) -> str:
+    """Draw a bar.
+
+    Args:
+        done: the share that is done, 0 to 1.
+
+    Examples:
+        >>> draw_bar(0.25)
+        '[#####...............]'
+    """
+    full = int(_BAR * done)
+    return f"[{'#' * full}{'.' * (_BAR - full)}]"
+
+
+_BAR: Final = 20
 _STANDARD: Final = (0, 1, 2)
 _OUT: Final = 1
 _ERR: Final = 2

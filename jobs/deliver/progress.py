@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 from delivery.control.dispatcher import DeliveryProgress
+from jobs.cli.terminal import TerminalWriter, draw_bar, terminal_width
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,6 @@ _LOG_EVERY: Final = 30.0
 _DRAW_EVERY: Final = 0.25
 _OVER: Final = 10.0
 """Seconds that rates are taken over."""
-_BAR: Final = 20
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 
@@ -47,7 +46,7 @@ class ProgressDisplay:
     """
 
     def __init__(self, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._terminal = terminal
+        self._terminal = TerminalWriter(terminal, _log_loss)
         self._clock = clock
         self._logged = clock()
         self._drawn: float | None = None
@@ -63,17 +62,17 @@ class ProgressDisplay:
         """Show where the delivery is, if it is time to."""
         now = self._clock()
         self._remember(now, progress)
-        if self._terminal is not None and (self._drawn is None or now - self._drawn >= _DRAW_EVERY):
+        if self._terminal.is_there and (self._drawn is None or now - self._drawn >= _DRAW_EVERY):
             self._drawn = now
             self._draw(progress)
-        elif self._terminal is None and now - self._logged >= _LOG_EVERY:
+        elif not self._terminal.is_there and now - self._logged >= _LOG_EVERY:
             self._logged = now
             log.info("%s", line(self._goal, progress, *self._rates()))
 
     def close(self) -> None:
         """Leave the bar, if there is one, as it is, and go to the next line."""
         if self._drawn is not None:
-            self._write("\n")
+            self._terminal.write("\n")
 
     def _remember(self, now: float, progress: DeliveryProgress) -> None:
         self._past.append((now, progress.calls.attempts, progress.delivered + progress.refused))
@@ -88,28 +87,20 @@ class ProgressDisplay:
 
     def _draw(self, progress: DeliveryProgress) -> None:
         text = bar(self._goal, progress, *self._rates())
-        width = max(shutil.get_terminal_size().columns - 1, 20)
-        self._write(f"\r{text[:width]:<{width}}")
+        width = terminal_width()
+        self._terminal.write(f"\r{text[:width]:<{width}}")
 
-    def _write(self, text: str) -> None:
-        """Write to the terminal, if there is one; one that went away is not drawn on any more, and a log is kept."""
-        if self._terminal is None:
-            return
-        try:
-            self._terminal.write(text)
-            self._terminal.flush()
-        except (OSError, ValueError) as error:
-            self._terminal = None
-            log.warning("the terminal can no longer show the bar (%s): progress is logged", error)
+
+def _log_loss(error: Exception) -> None:
+    log.warning("the terminal can no longer show the bar (%s): progress is logged", error)
 
 
 def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
     """Write a terminal's line: delivered of planned, the rate against the limit, throttled, time left."""
     done = _done(goal, progress)
-    full = round(_BAR * done / goal.events) if goal.events else _BAR
     what = f"{goal.what} " if goal.what else ""
     pieces = [
-        f"{what}[{'#' * full}{'.' * (_BAR - full)}] {done:,} of {goal.events:,} events",
+        f"{what}{draw_bar(done / goal.events if goal.events else 1.0)} {done:,} of {goal.events:,} events",
         f"{calls:,.0f} of {progress.max_rate:,.0f} calls/s",
         f"{_throttled(progress):.1f} % throttled",
         _left(goal, progress, events),
