@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import pandas as pd
@@ -145,7 +145,7 @@ def fate_of(raw: str, source: str) -> tuple[Any, ...]:
     return (*event.values(), "valid", None, None, source)
 
 
-def map_rows(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def map_rows(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """Make rows from lines, a batch at a time."""
     for batch in batches:
         rows = [fate_of(raw, source) for raw, source in zip(batch["value"], batch["source"], strict=True)]
