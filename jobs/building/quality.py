@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from importlib.util import find_spec
-from threading import Thread
 from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
@@ -23,6 +19,7 @@ from expectations.page import GateReport, StandingPublication
 from expectations.threshold_reader import read_thresholds
 from expectations.thresholds import CheckSettings, Thresholds
 from expectations.verdict import rule_set
+from jobs.background_import import start_import
 from jobs.building.batch_rows import BuildConfig, BuildResult
 from jobs.building.redelivery import REKEYED, DeliveredChanges
 from jobs.errors import ConfigurationError
@@ -85,18 +82,7 @@ def load_great_expectations() -> None:
         raise ConfigurationError(
             "the gate needs great-expectations on the driver, not on executors: pip install great-expectations"
         )
-    Thread(target=_import_suite, name="import great_expectations", daemon=True).start()
-
-
-def _import_suite() -> None:
-    usual = sys.getswitchinterval()
-    # The main thread asks the JVM thousands of small questions meanwhile: at the usual 5 ms, each may wait so long.
-    sys.setswitchinterval(0.0002)
-    try:
-        with suppress(Exception):  # the gate will import it again, and its error is told there
-            import_module("expectations.suite")
-    finally:
-        sys.setswitchinterval(usual)
+    start_import("expectations.suite")
 
 
 def check_thresholds_file(path: str | None) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
-from threading import Thread
 from typing import Any, Final, TypeVar
 
 from delivery.http.endpoint import TrackerEndpoint
 from expectations.gate import FAILED, PASSED, WARNED
 from expectations.page import DeliveryEntry, GateReport
+from jobs.background_import import start_import
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.ledger.tracker_ledger import TrackerLedger
@@ -164,7 +164,8 @@ def start_report() -> Report:
     if missing:
         log.warning("no report is written; to get one, install on the driver: pip install %s", " ".join(missing))
         return Report()
-    Thread(target=_load, name="import matplotlib", daemon=True).start()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
+    start_import(_PAGE)
     return Report(wanted=True)
 
 
@@ -180,14 +181,6 @@ def _documented_run(lake: Lake, batch: str, documents: Collection[str]) -> str |
     with suppress(ValueError, KeyError, TypeError):  # a crash has left half of it: the page goes without
         return str(json.loads(lake.files.read_bytes(f"{lake.root}/quality/batches/{findings[0]}"))["runId"])
     return None
-
-
-def _load() -> None:
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
-    try:
-        import_module(_PAGE)
-    except Exception as failure:  # the page will import it again, and say so
-        log.debug("importing %s: %s", _PAGE, type(failure).__name__)
 
 
 def _run(name: str) -> str:
