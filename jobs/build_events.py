@@ -32,6 +32,7 @@ from jobs.building.batch_rows import BuildConfig, BuildResult, RunOutput, build_
 from jobs.building.counts import check_retried, count_attempts, count_whole_batch
 from jobs.building.event_timeline import find_event_timeline
 from jobs.building.history import BuildHistory, check_history, find_history, warn_of_changed
+from jobs.building.preview import SAMPLE, count_rows, describe_rows, take_rows
 from jobs.building.quality import (
     Gate,
     JudgedBatch,
@@ -44,21 +45,22 @@ from jobs.building.quality import (
     report_batch,
 )
 from jobs.building.redelivery import REKEYED, DeliveredChanges, allow_rekeying, compare_with_delivered
-from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
-from jobs.cli.run import Run, run_job
+from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment, rows
+from jobs.cli.run import Run, run_job, run_without_lake
 from jobs.cli.stages import StageDisplay, count_spark_tasks
-from jobs.cli.terminal import find_terminal
+from jobs.cli.terminal import find_terminal, write_lines
 from jobs.errors import ConfigurationError, Exit, GateFailedError, all_or_faults
 from jobs.lake.manifests import Manifest
 from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock
 from jobs.locking.locks import Lock, hold_lock
 from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
-from jobs.reading.sources import read_again, read_records
+from jobs.reading.sources import read_again, read_record, read_records
 from jobs.report.data_docs import DataDocs
 from transforms.mapping.model import EventMapping
 from transforms.sessions import SessionLimits
 
+_PREVIEWS: Final = ("--preview", "--explain-record")
 _MOST_PERMITTED: Final = 5
 """Checks that an error says how to permit: whoever breaks more of them has another fault."""
 
@@ -98,12 +100,76 @@ class Arguments:
     rekey: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewArguments:
+    """The command line of a preview, checked.
+
+    Attributes:
+        input: paths or globs of raw logs; none where a text is explained.
+        text: the record that is explained; None where logs are looked at.
+        mapping: name or path of the mapping.
+        rows: how many rows are shown.
+        as_of: the run's time, aware.
+        batch: none.
+    """
+
+    input: tuple[str, ...]
+    text: str | None
+    mapping: str
+    rows: int
+    as_of: datetime
+    batch: None = None
+
+
+def is_preview(argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for a look at records, without a lake."""
+    return any(word.partition("=")[0] in _PREVIEWS for word in argv)
+
+
 def parse(argv: Sequence[str]) -> Arguments:
     """Read the command line.
 
     Raises:
         ConfigurationError: it is not right.
     """
+    options = make_parser(needs_lake=True).parse_args(argv)
+    return Arguments(
+        input=tuple(options.input),
+        mapping=options.mapping,
+        lake=options.lake,
+        batch=options.batch,
+        limits=SessionLimits(options.session_gap, options.max_session),
+        look_back=options.look_back,
+        thresholds=options.thresholds,
+        lenient=options.on_gate_failure == "warn",
+        as_of=options.as_of or datetime.now(UTC),
+        interval=options.interval,
+        allow_empty=options.allow_empty,
+        rekey=options.rekey,
+    )
+
+
+def parse_preview(argv: Sequence[str]) -> PreviewArguments:
+    """Read the command line of a preview; see that the mapping is there.
+
+    Raises:
+        ConfigurationError: it is not right.
+    """
+    options = make_parser(needs_lake=False).parse_args(argv)
+    if options.retry_quarantine:
+        raise ConfigurationError("build_events: --preview looks at --input, not at a quarantine")
+    check_mapping_file(options.mapping)
+    return PreviewArguments(
+        input=tuple(options.input),
+        text=options.explain_record,
+        mapping=options.mapping,
+        rows=options.preview or 1,
+        as_of=options.as_of or datetime.now(UTC),
+    )
+
+
+def make_parser(*, needs_lake: bool) -> JobParser:
+    """Describe the command line; a preview needs neither lake nor batch."""
     parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -114,11 +180,20 @@ def parse(argv: Sequence[str]) -> Arguments:
         action="store_true",
         help="process the batch's quarantine again, e.g. with a corrected mapping",
     )
+    source.add_argument(
+        "--explain-record", metavar="TEXT", help="show what becomes of this one record; writes nothing, needs no --lake"
+    )
+    parser.add_argument(
+        "--preview",
+        type=rows,
+        metavar="N",
+        help="show what becomes of the first N records; writes nothing, needs no --lake and --batch",
+    )
     parser.add_argument(
         "--mapping", required=True, type=filled, metavar="NAME_OR_FILE", help="how a record becomes events"
     )
-    parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
-    parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
+    parser.add_argument("--lake", required=needs_lake, type=lake_root, metavar="ROOT", help="root of the tables")
+    parser.add_argument("--batch", required=needs_lake, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
     parser.add_argument(
         "--session-gap", type=duration, default="30m", metavar="TIME", help="a longer pause starts a session (30m)"
     )
@@ -145,21 +220,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--rekey", action="store_true", help="let events that were delivered get other eventIds: they are sent again"
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the run's time, for tests and replays (now)")
-    options = parser.parse_args(argv)
-    return Arguments(
-        input=tuple(options.input),
-        mapping=options.mapping,
-        lake=options.lake,
-        batch=options.batch,
-        limits=SessionLimits(options.session_gap, options.max_session),
-        look_back=options.look_back,
-        thresholds=options.thresholds,
-        lenient=options.on_gate_failure == "warn",
-        as_of=options.as_of or datetime.now(UTC),
-        interval=options.interval,
-        allow_empty=options.allow_empty,
-        rekey=options.rekey,
-    )
+    return parser
 
 
 def parse_and_check(argv: Sequence[str]) -> Arguments:
@@ -203,6 +264,20 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         raise GateFailedError(
             *describe_failure(gate_report), f"{docs.page(gate_report.batch)} shows why; correct it, build it again"
         )
+    return Exit.DONE
+
+
+def preview(spark: SparkSession, arguments: PreviewArguments, run: Run) -> Exit:
+    """Show what becomes of the first records of a log, or of one; write nothing."""
+    with run.interruption.cancelling(lambda: run.if_interrupted):
+        mapping = checked_mapping(find_mapping(arguments.mapping, spark), spark)
+        if arguments.text is None:
+            records = read_records(spark, arguments.input, mapping)
+        else:
+            records = read_record(spark, arguments.text, mapping)
+        sample = take_rows(records, mapping, arguments.as_of, max(SAMPLE, arguments.rows))
+    write_lines(sys.stdout, *describe_rows(sample, arguments.rows))
+    run.counters.update(count_rows(sample))
     return Exit.DONE
 
 
@@ -450,6 +525,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the job; see `--help`."""
     names = "read filtered candidates events quarantined duplicates sessions users requests anonymousSessions merged"
     counters: dict[str, Any] = {**dict.fromkeys(names.split(), 0), "reasons": {}, "gate": None, "kept": None}
+    if is_preview(argv):
+        of_sample = dict.fromkeys(["read", "filtered", "candidates", "events", "quarantined", "duplicates"], 0)
+        run = Run("build_events", {"preview": True, **of_sample, "reasons": {}})
+        return run_without_lake(run, parse_preview, lambda spark, arguments: preview(spark, arguments, run), argv)
     run = Run("build_events", counters, if_interrupted="nothing was published; run it again: it starts over")
     return run_job(run, parse_and_check, build, argv, Lake)
 

@@ -20,6 +20,7 @@ from transforms.columns import (
     FAULT,
     FILTERED,
     FIRST,
+    HEADER_TEXT,
     RAW,
     REFUSAL,
     RENDERED,
@@ -141,9 +142,10 @@ def map_candidates(records: DataFrame, mapping: EventMapping, expressions: Spark
 
     Returns:
         The columns of `schemas.EVENTS`, the eventId null where it is not given, with `_raw`, `_fault`, `_filtered`,
-        `_first`, `_spread` and, where the records have them, `_at`, `_attempts` and `_rendered`; one row a candidate.
+        `_first`, `_spread` and, where the records have them, `_at`, `_attempts`, `_rendered` and `_header`; one row a
+        candidate.
     """
-    travelling = [F.col(name) for name in (AT, ATTEMPTS, RENDERED) if name in records.columns]
+    travelling = [F.col(name) for name in (AT, ATTEMPTS, RENDERED, HEADER_TEXT) if name in records.columns]
     own = [*travelling, F.col(SOURCE_FILE).alias("sourceFile"), F.col(RAW), F.col(FAULT), F.col(FILTERED), F.col(FIRST)]
     values = [guarded(text, expressions).alias(key) for key, text in mapping.properties.items()]
     kinds = {field.name: field.dataType for field in records.select(*values).schema} if values else {}
@@ -172,7 +174,7 @@ def pack_candidates(judged: DataFrame, mapping: EventMapping, expressions: Spark
     content = content_id(own | (value if "eventValue" in own else {}))
     given = "eventId" in mapping.event
     packed = [name for name in EVENTS.names if name not in _KEYS]
-    kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED) if name in judged.columns]
+    kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED, HEADER_TEXT) if name in judged.columns]
     return judged.select(
         F.when(valid, visitor_key()).otherwise(salt_key()).alias(VISITOR),
         *[F.when(valid, F.col(name)).alias(name) for name in _KEYS if name != "eventId"],

@@ -20,6 +20,8 @@ FIRST: Final = "_first"
 """BOOLEAN: the record's first row; exploded records have more, and `read` counts records. Header lines have none."""
 HEADER: Final = "_header_line"
 """BOOLEAN: the line is a header of its file, and no record; no column where the reader left none."""
+HEADER_TEXT: Final = "_header"
+"""STRING: the line of the file that names the record's columns; no column where no file has one."""
 AT: Final = "_at"
 """INT: the exploded element's place in its array, from 0; null, or no column at all, where nothing is exploded."""
 ATTEMPTS: Final = "_attempts"
@@ -49,8 +51,10 @@ FATE: Final = "_fate"
 """What became of the row: one of `Fate`."""
 
 
-_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_metadata", "_corrupt_record"}
-RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, AT, ATTEMPTS, RENDERED} | _PASSING)
+_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_again", "_metadata", "_corrupt_record"}
+RESERVED: Final = frozenset(
+    {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, HEADER_TEXT, AT, ATTEMPTS, RENDERED} | _PASSING
+)
 """Column names that a record may not bear, lower-cased."""
 
 

@@ -33,6 +33,12 @@ _INFINITE: Final = r"(?i)\A\s*[+-]?inf(inity)?\s*\z"
 _BEGINS_WITH_YEAR: Final = r"\A\s*[+-]?\d{4}"
 """Spark gives a time without a date the date of the run."""
 _BEYOND_BIGINT: Final = 2.0**63
+_MOST_DIGITS: Final = 17
+"""Of a DOUBLE."""
+_LARGEST_EXPONENT: Final = 309
+"""Of a DOUBLE, and one."""
+_SMALLEST_EXPONENT: Final = -6
+"""What is smaller, other writers of JSON give an exponent too."""
 
 
 TextOf: TypeAlias = Callable[[Column, DataType], Column]
@@ -177,12 +183,43 @@ def _field(value: Column, found: StructType, name: str, wanted: DataType, text_o
 
 def _single(value: Column, found: DataType, wanted: DataType, text_of: TextOf) -> Column:
     if isinstance(wanted, StringType):
-        return F.encode(text_of(value, found), "UTF-8").cast("string")  # bytes that are no text become U+FFFD
+        text = text_of(value, found)
+        if isinstance(found, DoubleType | FloatType):
+            return without_exponent(text)
+        return F.encode(text, "UTF-8").cast("string")  # bytes that are no text become U+FFFD
     if isinstance(found, DoubleType | FloatType) and not isinstance(wanted, DoubleType | FloatType):
         value = F.when(~F.isnan(value), value)
     if isinstance(found, StringType) and isinstance(wanted, IntegralType | DecimalType):
         value = F.when(value != _NAN, value)
     return value.cast(wanted)
+
+
+def without_exponent(text: Column) -> Column:
+    """Write a number as logs do: where Java puts an exponent of 7 or more, or of -6 to -4, it becomes digits.
+
+    Args:
+        text: what Java writes for a DOUBLE or FLOAT.
+
+    Examples:
+        >>> texts = ["1.2345678E7", "-9.007199254740992E15", "1.23456785E7", "1.5E-5", "1.0E-7", "12.5", "NaN"]
+        >>> df = spark.createDataFrame([(text,) for text in texts], "text STRING")
+        >>> [row[0] for row in df.select(without_exponent(F.col("text"))).collect()]
+        ['12345678.0', '-9007199254740992.0', '12345678.5', '0.000015', '1.0E-7', '12.5', 'NaN']
+    """
+    unsigned = F.regexp_replace(text, "^-", "")
+    mantissa = F.substring_index(unsigned, "E", 1)
+    exponent = F.substring_index(text, "E", -1).cast("int")
+    # "1.0" has the one digit 1.
+    fraction = F.regexp_replace(F.substring_index(mantissa, ".", -1), "^0$", "")
+    digits = F.concat(F.substring_index(mantissa, ".", 1), fraction)
+    zeros, first = F.lit("0" * _LARGEST_EXPONENT), F.lit(1)
+    whole = F.concat(digits, zeros).substr(first, exponent + 1)
+    rest = F.concat(digits.substr(exponent + 2, F.lit(_MOST_DIGITS)), F.lit("0"))
+    large = F.concat(whole, F.lit("."), F.regexp_replace(rest, "(?<=.)0$", ""))
+    small = F.concat(F.lit("0."), zeros.substr(first, -exponent - 1), digits)
+    plain = F.when(exponent >= 0, large).when(exponent >= _SMALLEST_EXPONENT, small)
+    signed = F.concat(F.when(text.startswith("-"), F.lit("-")).otherwise(""), plain)
+    return F.when(text.contains("E"), F.coalesce(signed, text)).otherwise(text)
 
 
 def _map(value: Column, found: MapType, wanted: MapType, text_of: TextOf) -> Column:

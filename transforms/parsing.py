@@ -7,18 +7,18 @@ from typing import Final
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    BinaryType,
-    BooleanType,
-    DataType,
-    MapType,
-    StringType,
-    StructField,
-    StructType,
-)
+from pyspark.sql.types import ArrayType, BooleanType, StringType, StructField, StructType
 
 from transforms.conversions import converted, is_converted
+from transforms.json_texts import (
+    as_texts,
+    has_text,
+    mark_numbers,
+    may_be_rewritten,
+    split_objects,
+    unmarked,
+    with_numbers_as_written,
+)
 from transforms.mapping.model import Source
 
 MALFORMED = "malformed_record"
@@ -50,6 +50,52 @@ def parse_json(raw: Column, schema: StructType, source: Source) -> Column:
     return F.from_json(wrapped, _with_corrupt(inside), _options(source))
 
 
+def parse_json_again(raw: Column, parsed: Column, schema: StructType, source: Source) -> Column | None:
+    """Parse a text once more, with its numbers marked, if the parser may have written one of them anew in a STRING.
+
+    Args:
+        raw: the text.
+        parsed: what `parse_json` gave for it.
+        schema: the mapping's.
+        source: the mapping's.
+
+    Returns:
+        What `record_columns` takes numbers from, null for all other texts; None if the schema has no STRING.
+    """
+    if not has_text(schema):
+        return None
+    texts = StructType([StructField(field.name, as_texts(field.dataType)) for field in schema.fields])
+    return F.when(may_be_rewritten(parsed[_SEAL][0], schema), parse_json(mark_numbers(raw), texts, source))
+
+
+def json_values(text: Column, source: Source) -> Column:
+    """Cut the text of a file into the texts of its records, as the framing says: an ARRAY<STRING>.
+
+    A text that is no array is one record as a whole.
+
+    Examples:
+        >>> texts = ['{"a":1} {"a":2}', '[{"a":1.50}, {"a":"[2"}]', '[{"a":1},']
+        >>> df = spark.createDataFrame([(text,) for text in texts], "text STRING")
+        >>> for framing in ("concatenated", "array"):
+        ...     source = Source("json", framing=framing)
+        ...     [row[0] for row in df.select(json_values(F.col("text"), source)).collect()]
+        [['{"a":1} ', '{"a":2}'], ['[{"a":1.50}, {"a":"[2"}]'], ['[{"a":1},']]
+        [['{"a":1} {"a":2}'], ['{"a":1.50}', '{"a":"[2"}'], ['[{"a":1},']]
+    """
+    if source.framing == "concatenated":
+        return split_objects(text)
+    return F.coalesce(_elements(text, source), F.array(text))
+
+
+def _elements(text: Column, source: Source) -> Column:
+    """Take the elements of a text that is one array, as JSON texts; null for all other texts."""
+    inside = StructType([StructField(_SEAL, ArrayType(StringType()))])
+    whole = F.from_json(_sealed(mark_numbers(text)), inside, _options(source))[_SEAL]
+    alone = (F.size(whole) == 2) & (whole[1] == _LAST)
+    array = F.when(alone & whole[0].startswith("["), F.concat(F.lit(f'{{"{_SEAL}":'), whole[0], F.lit("}")))
+    return F.transform(F.from_json(array, inside, _STRICT)[_SEAL], unmarked)
+
+
 def json_fault(raw: Column, parsed: Column) -> Column:
     """Name what is wrong with a text that `parse_json` read: a reason code, or null."""
     values = parsed[_SEAL]
@@ -66,20 +112,6 @@ def valid_text(text: Column) -> Column:
         'a\ufffdb'
     """
     return F.encode(text, "UTF-8").cast("string")
-
-
-def is_one_value(text: Column, source: Source) -> Column:
-    """Whether a text is one whole JSON value, of any kind, with nothing before or after it.
-
-    Examples:
-        >>> texts = ['{"a":1}', '[1, 2] ', '{"a":1}\\n{"a":2}', '{"a":1}}\\n{"a":2}', '{"a":1}],"x":[{}', '{"a":']
-        >>> df = spark.createDataFrame([(text,) for text in texts], "text STRING")
-        >>> [row[0] for row in df.select(is_one_value(F.col("text"), Source("json"))).collect()]
-        [True, True, False, False, False, False]
-    """
-    values = F.from_json(_sealed(text), StructType([StructField(_SEAL, ArrayType(StringType()))]), _options(source))
-    whole = (F.size(values[_SEAL]) == 2) & (values[_SEAL][1] == _LAST)
-    return F.coalesce(whole, F.lit(False))
 
 
 def _may_close(text: Column) -> Column:
@@ -118,10 +150,20 @@ def text_fault(raw: Column, pattern: str | None) -> Column:
     return F.when(~raw.rlike(pattern), F.lit(MALFORMED)) if pattern else F.lit(None).cast("string")
 
 
-def record_columns(parsed: Column, schema: StructType, source: Source) -> list[Column]:
-    """Take a record's columns out of what `parse_json` or `parse_csv` read."""
+def record_columns(parsed: Column, schema: StructType, source: Source, again: Column | None = None) -> list[Column]:
+    """Take a record's columns out of what `parse_json` or `parse_csv` read; numbers, out of `parse_json_again`."""
     record = parsed[_SEAL][0] if source.format == "json" else parsed
-    return [record[name].alias(name) for name in schema.names]
+    if again is None:
+        return [record[name].alias(name) for name in schema.names]
+    marked = again[_SEAL][0]
+    columns = []
+    for field in schema.fields:
+        value = record[field.name]
+        if has_text(field.dataType):
+            as_written = with_numbers_as_written(value, marked[field.name], field.dataType)
+            value = F.when(marked.isNull(), value).otherwise(as_written)
+        columns.append(value.alias(field.name))
+    return columns
 
 
 def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Column]:
@@ -140,28 +182,15 @@ def parse_record_json(raw: Column, schema: StructType) -> tuple[list[Column], Co
         >>> [tuple(row) for row in df.collect()]
         [('2024-01-02 03:04:05.000006', '7', None), (None, None, 'schema_mismatch')]
     """
-    texts = StructType([StructField(field.name, _as_text(field.dataType)) for field in schema.fields])
+    texts = StructType([StructField(field.name, as_texts(field.dataType)) for field in schema.fields])
     record = F.from_json(raw, _with_corrupt(texts), _STRICT)
     pairs = [(record[field.name], field.dataType) for field in schema.fields]
-    kept = [is_converted(value, _as_text(kind), kind) for value, kind in pairs]
+    kept = [is_converted(value, as_texts(kind), kind) for value, kind in pairs]
     mismatch = record[CORRUPT].isNotNull() | ~F.array_min(F.array(*kept))
     something = F.coalesce(F.array_max(F.array(*[value.isNotNull() for value, _ in pairs])), F.lit(False))
     fault = F.when(mismatch, F.when(something, F.lit(MISMATCH)).otherwise(MALFORMED))
-    values = [converted(value, _as_text(kind), kind) for value, kind in pairs]
+    values = [converted(value, as_texts(kind), kind) for value, kind in pairs]
     return [value.alias(name) for value, name in zip(values, schema.names, strict=True)], fault
-
-
-def _as_text(kind: DataType) -> DataType:
-    """Say as what a value is read back: text, wherever it is a single one; bytes were written in base64."""
-    match kind:
-        case StructType():
-            return StructType([StructField(field.name, _as_text(field.dataType)) for field in kind.fields])
-        case ArrayType():
-            return ArrayType(_as_text(kind.elementType))
-        case MapType():
-            return MapType(StringType(), _as_text(kind.valueType))
-        case _:
-            return kind if isinstance(kind, BinaryType) else StringType()
 
 
 def _with_corrupt(schema: StructType) -> StructType:

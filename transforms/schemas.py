@@ -50,11 +50,12 @@ QUARANTINE: Final = StructType(
         StructField("element", IntegerType()),
         StructField("attempts", IntegerType()),
         StructField("rendered", BooleanType()),
+        StructField("header", STRING),
     ]
 )
 """`runId` is the partition column below `batch`. `element` is the place in the exploded array, from 0, of the candidate
 that was refused; `attempts` is how often the record was tried; `rendered` tells whether `record` is not the text as it
-stood but the record as JSON."""
+stood but the record as JSON; `header` is the line of the file that names the record's columns."""
 
 VISITS: Final = StructType(
     [

@@ -20,12 +20,12 @@ from jobs.building.history import BatchState, BuildHistory, VisitRetention
 from jobs.building.skew import warn_of_heavy_visitor
 from jobs.cli.stages import StageDisplay
 from jobs.lake.tables import VISITS_TABLE, Lake
-from jobs.reading.csv_headers import files_with_header
+from jobs.reading.headers import files_with_header
 from jobs.reading.sources import unreadable
 from jobs.report.report_input import SessionLengths
 from jobs.spark_internals.catalyst import CatalystExpressions, input_bytes
 from transforms.candidates import events_of, map_candidates, pack_candidates
-from transforms.columns import AT, ATTEMPTS, BROKEN, FATE, RAW, REFUSAL, RENDERED, Fate
+from transforms.columns import AT, ATTEMPTS, BROKEN, FATE, HEADER_TEXT, RAW, REFUSAL, RENDERED, Fate
 from transforms.duplicates import drop_repeats_by_given_id, earlier_events
 from transforms.mapping.model import EventMapping
 from transforms.records import select_records
@@ -208,6 +208,7 @@ def write_tables(candidates: DataFrame, run_output: RunOutput, known: DataFrame 
         at.cast("int").alias("element"),
         (attempts + 1).cast("int").alias("attempts"),
         (F.col(RENDERED) if RENDERED in refused.columns else F.lit(False)).alias("rendered"),
+        (F.col(HEADER_TEXT) if HEADER_TEXT in refused.columns else F.lit(None).cast("string")).alias("header"),
     )
     quarantine.write.parquet(run_output.folder("quarantine"))
 

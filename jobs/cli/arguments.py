@@ -19,6 +19,8 @@ from transforms.durations import read_duration
 
 _NO_TEXT: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, halves of surrogate pairs, and line breaks."""
+_MOST_ROWS: Final = 10_000
+"""A preview is collected on the driver."""
 _NO_VALUE: Final = "argument"
 """The end of argparse's words where an option has no value."""
 
@@ -185,6 +187,18 @@ def batches(text: str) -> int:
     if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of batches: 0 to 100")
     return int(text)
+
+
+def rows(text: str) -> int:
+    """Read a number of rows to show, 1 or more.
+
+    Examples:
+        >>> rows("20")
+        20
+    """
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_ROWS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST_ROWS:,}")
 
 
 def rate(text: str) -> float:

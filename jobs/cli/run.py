@@ -31,7 +31,16 @@ from jobs.report.report import Report, start_report
 from jobs.spark_internals.gateway import is_gateway_log, silence_gateway
 
 
-class JobArguments(Protocol):
+class RunArguments(Protocol):
+    """What the arguments of every run hold."""
+
+    @property
+    def batch(self) -> str | None:
+        """The batch's label; None where the run has none."""
+        ...
+
+
+class JobArguments(RunArguments, Protocol):
     """What every job's arguments hold."""
 
     @property
@@ -39,12 +48,8 @@ class JobArguments(Protocol):
         """Root folder or URI of the tables."""
         ...
 
-    @property
-    def batch(self) -> str:
-        """The batch's label."""
-        ...
 
-
+R = TypeVar("R", bound=RunArguments)
 A = TypeVar("A", bound=JobArguments)
 
 
@@ -60,6 +65,8 @@ class Run:
         interruption: how the run is asked to end.
         report: what its page tells beside the counters.
         if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
+        lake_root: root folder or URI of its tables, as it was given; None where there is none, or before it is known.
+        lake: the tables, once they are found.
     """
 
     job: str
@@ -68,6 +75,8 @@ class Run:
     interruption: Interruption = field(default_factory=Interruption)
     report: Report = field(default_factory=Report)
     if_interrupted: str = "run it again"
+    lake_root: str | None = None
+    lake: Lake | None = None
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
@@ -106,19 +115,30 @@ def run_job(
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
     """
+
+    def work_on_lake(spark: SparkSession, arguments: A) -> Exit:
+        run.lake_root = arguments.lake
+        require_writable_name("--lake", arguments.lake, spark)
+        run.lake = find_lake(spark, arguments.lake)
+        run.report = start_report()
+        return work(spark, run.lake, arguments, run)
+
+    return run_without_lake(run, parse, work_on_lake, argv)
+
+
+def run_without_lake(
+    run: Run, parse: Callable[[Sequence[str]], R], work: Callable[[SparkSession, R], Exit], argv: Sequence[str]
+) -> int:
+    """Run what needs no tables to its end; else as `run_job` does."""
     with safe_streams(), run.interruption.listening():
         _log_to_stderr()
-        return _run(run, parse, work, argv, find_lake)
+        return _run(run, parse, work, argv)
 
 
 def _run(
-    run: Run,
-    parse: Callable[[Sequence[str]], A],
-    work: Callable[[SparkSession, Lake, A, Run], Exit],
-    argv: Sequence[str],
-    find_lake: Callable[[SparkSession, str], Lake],
+    run: Run, parse: Callable[[Sequence[str]], R], work: Callable[[SparkSession, R], Exit], argv: Sequence[str]
 ) -> int:
-    arguments, lake, error = None, None, None
+    arguments, error = None, None
     is_at_once = False
     try:
         with run.interruption.ends_at_once():
@@ -128,10 +148,7 @@ def _run(
             run.interruption.check(run.if_interrupted)
             spark = open_session(run.job)
             run.interruption.listen_again()
-            require_writable_name("--lake", arguments.lake, spark)
-            lake = find_lake(spark, arguments.lake)
-            run.report = start_report()
-            code = work(spark, lake, arguments, run)
+            code = work(spark, arguments)
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _write_errors(failure.lines)
@@ -140,18 +157,18 @@ def _run(
         if run.interruption.came or is_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _write_errors([error])
-        elif refusal := store_refusal(failure, arguments.lake if arguments else None):
+        elif refusal := store_refusal(failure, run.lake_root):
             code, error = refusal.exit_code, str(refusal)
             _write_errors(refusal.lines)
-        elif explained := lake.explain(failure) if lake is not None else None:
+        elif explained := run.lake.explain(failure) if run.lake is not None else None:
             code, error = explained.exit_code, str(explained)
             _write_errors(explained.lines)
         else:
             code, error = Exit.OUR_FAULT, f"{run.job}: an unexpected {type(failure).__name__}"
             _write_errors([error, *_describe_place(failure)])
     summary = run.summary(arguments.batch if arguments else find_batch_label(argv), code, error)
-    if lake is not None and arguments is not None:
-        save = partial(_save_summary, run, lake, summary)
+    if run.lake is not None:
+        save = partial(_save_summary, run, run.lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
             in_a_thread(save) if is_at_once else save()
     write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it

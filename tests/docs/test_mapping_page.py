@@ -146,7 +146,7 @@ def rows_of(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def test_page_has_an_example_of_every_kind() -> None:
     sources = [tomllib.loads(example.mapping)["source"] for example in EXAMPLES]
     kinds = {(source["format"], source.get("options", {}).get("header")) for source in sources}
-    assert kinds == {("json", None), ("csv", None), ("csv", "true"), ("text", None), ("parquet", None)}
+    assert kinds == {("json", None), ("csv", None), ("csv", "true"), ("text", None), ("parquet", None), ("w3c", None)}
     assert all(example.input and example.expected for example in EXAMPLES)
 
 
@@ -221,6 +221,18 @@ def test_trying_the_first_mapping(
     assert build(tmp_path, "shop.toml", words_of(block("sh", "retry"))) == 0
     retried = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (retried["read"], retried["events"], retried["quarantined"]) == (2, 0, 2)
+
+
+def test_a_preview_shows_what_the_page_shows(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert build(tmp_path, "shop.toml", words_of(block("sh", "preview"))) == 0
+    *table, summary = capsys.readouterr().out.splitlines()
+    assert table == block("text", "preview").splitlines()
+    counts = {name: json.loads(summary)[name] for name in ("read", "candidates", "events", "quarantined", "duplicates")}
+    assert counts == {"read": 5, "candidates": 5, "events": 2, "quarantined": 2, "duplicates": 1}
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.jsonl", "shop.toml"}
 
 
 def test_six_mistakes_are_six_lines(

@@ -12,7 +12,9 @@ from typing import Final
 
 from transforms.mapping.toml_places import TomlPlaces
 
-FORMATS: Final = ("json", "csv", "parquet", "orc", "text")
+FORMATS: Final = ("json", "csv", "parquet", "orc", "text", "w3c")
+FRAMINGS: Final = ("lines", "concatenated", "array", "document")
+"""How JSON values stand in a file: one a line, one behind the other, in one array, or one alone."""
 EVENT_FIELDS: Final = (
     "eventType",
     "sentAt",
@@ -86,6 +88,8 @@ class Source:
         options: Spark reader options.
         pattern: Java regular expression whose named groups become STRING columns; text only.
         missing: words that count as a missing value, in any case of letters.
+        framing: one of `FRAMINGS`; JSON only.
+        optional: columns of the schema that the input may lack.
     """
 
     format: str
@@ -93,6 +97,17 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
     missing: tuple[str, ...] = MISSING_WORDS
+    framing: str = "lines"
+    optional: tuple[str, ...] = ()
+
+    def option(self, name: str) -> str | None:
+        """Find a reader option, whose name may be written in any case of letters.
+
+        Examples:
+            >>> Source("csv", options={"lineSep": ";"}).option("linesep")
+            ';'
+        """
+        return next((value for key, value in self.options.items() if key.lower() == name), None)
 
 
 @dataclass(frozen=True, slots=True)

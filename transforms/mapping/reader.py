@@ -12,6 +12,7 @@ from transforms.mapping.model import (
     CAMEL_CASE,
     EVENT_FIELDS,
     FORMATS,
+    FRAMINGS,
     IDENTITY_FIELDS,
     LINE_ENCODINGS,
     MISSING_WORDS,
@@ -68,7 +69,9 @@ class _Reader:
 
     def _source(self) -> Source:
         table = self._table("source")
-        self._refuse_unknown("source", table, ("format", "schema", "options", "pattern", "missing"))
+        self._refuse_unknown(
+            "source", table, ("format", "framing", "schema", "optional", "options", "pattern", "missing")
+        )
         kind = self._format(table)
         schema, pattern = self._text("source", table, "schema"), self._text("source", table, "pattern")
         if kind == "text" and schema is not None:
@@ -80,12 +83,15 @@ class _Reader:
         options = self._options(table.get("options", {}))
         if kind == "text" and encoding_of(options) not in LINE_ENCODINGS:
             self._note("source", "options", f"text is read as {' or '.join(sorted(set(LINE_ENCODINGS.values())))}")
+        framing = self._framing(table, kind, options)
         return Source(
             kind,
             None if kind == "text" else schema,
             options,
             pattern if kind == "text" else None,
             self._missing_words(table.get("missing", list(MISSING_WORDS))),
+            framing,
+            self._column_names(table.get("optional", [])),
         )
 
     def _format(self, table: dict[str, Any]) -> str:
@@ -97,6 +103,21 @@ class _Reader:
         if value not in FORMATS:
             self._note("source", "format", f"is {value!r}: it must be one of {', '.join(FORMATS)}")
             return ""
+        return value
+
+    def _framing(self, table: dict[str, Any], kind: str, options: dict[str, str]) -> str:
+        spans_lines = any(key.lower() == "multiline" and value == "true" for key, value in options.items())
+        value = self._text("source", table, "framing")
+        if value is None:
+            return "document" if spans_lines and kind == "json" else "lines"
+        if kind not in ("json", ""):
+            self._note("source", "framing", f"has no meaning for {kind}: only JSON is framed")
+        elif value not in FRAMINGS:
+            near = difflib.get_close_matches(value, FRAMINGS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(FRAMINGS)}"
+            self._note("source", "framing", f"is {value!r}: {hint}")
+        elif spans_lines:
+            self._note("source", "options", "multiLine: take it out, framing says how the values stand in a file")
         return value
 
     def _options(self, value: object) -> dict[str, str]:
@@ -120,6 +141,12 @@ class _Reader:
         if not all(word.strip() for word in words):
             self._note("source", "missing", "has an empty string: take it out, an empty value always counts as missing")
         return tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+
+    def _column_names(self, value: object) -> tuple[str, ...]:
+        names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+        if not isinstance(value, list) or len(names) < len(value):
+            self._note("source", "optional", 'must be an array of columns of the schema, e.g. ["price"]')
+        return tuple(names)
 
     def _properties(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):

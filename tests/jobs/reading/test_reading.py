@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import NO_UTF8, FileSystem
-from jobs.reading.csv_headers import files_with_header
+from jobs.reading.headers import files_with_header
 from jobs.reading.mappings import MappingText, checked_mapping
 from jobs.reading.sources import read_records
 from jobs.spark_internals.catalyst import CatalystExpressions
