@@ -67,6 +67,7 @@ class Run:
         if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
         lake_root: root folder or URI of its tables, as it was given; None where there is none, or before it is known.
         lake: the tables, once they are found.
+        summary_prefix: what stands before the summary on the last line of standard output.
     """
 
     job: str
@@ -77,6 +78,7 @@ class Run:
     if_interrupted: str = "run it again"
     lake_root: str | None = None
     lake: Lake | None = None
+    summary_prefix: str = ""
     runId: str = field(init=False)
     _started: float = field(default_factory=time.monotonic)
 
@@ -171,7 +173,7 @@ def _run(
         save = partial(_save_summary, run, run.lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
             in_a_thread(save) if is_at_once else save()
-    write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it
+    write_lines(sys.stdout, f"{run.summary_prefix}{json.dumps(summary)}")  # the last line: nothing is logged after it
     return code
 
 

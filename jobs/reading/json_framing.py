@@ -34,7 +34,7 @@ def framing_fault(text: str, framing: str, *, is_whole: bool) -> str | None:
         True
     """
     start = text.lstrip("\ufeff \t\r\n")
-    found = _find_framing(start, is_whole=is_whole)
+    found = find_framing(start, is_whole=is_whole)
     if found is None or found == framing or found in _READ_BY[framing]:
         return None
     is_one = framing in ("document", "array") and found in ("lines", "concatenated")
@@ -57,7 +57,8 @@ _SEEN: Final = {
 }
 
 
-def _find_framing(start: str, *, is_whole: bool) -> str | None:
+def find_framing(start: str, *, is_whole: bool) -> str | None:
+    """Find how the JSON values of a file stand in it, by its start; None where that does not tell."""
     if _ARRAY_OF_VALUES.match(start):
         return _framing_of_array(start, is_whole=is_whole)
     if not start.startswith("{"):
