@@ -38,7 +38,9 @@ _MOST_KINDS: Final = 60
 """Different values of an event type."""
 _LONGEST: Final = 256
 _NUMBER: Final = re.compile(r"[+-]?\d+([.,]\d+)?")
-_ALTERNATING: Final = 0.5
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_CLOCK: Final = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+_LEAST_DISTINCT: Final = 0.5
 _PROPERTY_KINDS: Final = 30
 _MOST_PROPERTIES: Final = 5
 
@@ -64,10 +66,11 @@ class Choice:
 
 def choose_fields(found: Sequence[Leaf]) -> list[Choice]:
     """Choose a column for each field of an event that a record seems to have, each column once."""
-    chosen: list[Choice] = []
+    both = _choose_date_and_time(found)
+    chosen: list[Choice] = [both] if both else []
     taken: set[tuple[str, ...]] = set()
     for field in ("sentAt", "eventType", "sessionId", "visitorId", "userId", "itemId", "eventValue", "eventId"):
-        for leaf, rank in _by_name(field, found):
+        for leaf, rank in [] if field == "sentAt" and both else _by_name(field, found):
             if leaf.path in taken or not (choice := _CHOOSERS[field](field, leaf, rank)):
                 continue
             chosen.append(choice)
@@ -121,6 +124,16 @@ def _by_name(field: str, found: Sequence[Leaf]) -> Iterator[tuple[Leaf, int]]:
                 yield leaf, rank
 
 
+def _choose_date_and_time(found: Sequence[Leaf]) -> Choice | None:
+    """Choose a date and a time that stand in two columns."""
+    dates = [leaf for leaf in found if leaf.values and all(_DATE.fullmatch(str(one)) for one in leaf.values)]
+    times = [leaf for leaf in found if leaf.values and all(_CLOCK.fullmatch(str(one)) for one in leaf.values)]
+    if not dates or not times:
+        return None
+    expression = f"to_timestamp(concat({dates[0].expression}, ' ', {times[0].expression}))"
+    return Choice("sentAt", expression, "a date and a time: are they UTC?", is_sure=False)
+
+
 def _choose_time(field: str, leaf: Leaf, _rank: int) -> Choice | None:
     reading = find_time(leaf.values)
     if reading is None:
@@ -142,7 +155,7 @@ def _choose_id(field: str, leaf: Leaf, rank: int) -> Choice | None:
         return None
     different = len(set(texts))
     why = f"{different:,} different in {len(texts):,} records"
-    if field == "eventId" and different < len(texts) * _ALTERNATING:
+    if field == "eventId" and different < len(texts) * _LEAST_DISTINCT:
         return None
     return Choice(field, leaf.expression, why, rank < _SURE, leaf.path)
 

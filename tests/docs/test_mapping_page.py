@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from expectations.rules import RULES
 from expectations.verdict import reasons
-from jobs import build_events
+from jobs import build_events, draft_mapping
 from jobs.building.batch_rows import BuildConfig, judge_records
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
 from jobs.reading.sources import read_records
@@ -221,6 +221,15 @@ def test_trying_the_first_mapping(
     assert build(tmp_path, "shop.toml", words_of(block("sh", "retry"))) == 0
     retried = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (retried["read"], retried["events"], retried["quarantined"]) == (2, 0, 2)
+
+
+def test_the_draft_of_the_page_runs(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(block("sh", "draft"))
+    assert words[3:] == ["jobs/draft_mapping.py", "--input", "shop.jsonl", ">", "shop.toml", "2>", "draft.log"]
+    (tmp_path / "shop.jsonl").write_text(EXAMPLES[0].input)
+    assert draft_mapping.main(["--input", str(tmp_path / "shop.jsonl")]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert found["event"] | {"properties": {}} == tomllib.loads(EXAMPLES[0].mapping)["event"] | {"properties": {}}
 
 
 def test_a_preview_shows_what_the_page_shows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ LINES = [
     "2024-01-02T09:17:00Z,,view,A7",
     "2024-01-02T09:18:00Z,v4,view",
 ]
+
+LATEST = datetime(2024, 2, 1, tzinfo=UTC)
 
 Run = Callable[..., tuple[int, list[str], dict[str, Any]]]
 
