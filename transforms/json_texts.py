@@ -21,8 +21,10 @@ _END: Final = secrets.token_hex(8)
 _OUTSIDE: Final = r"""(?:[^"'0-9-]++|"(?:[^"\\]++|\\[\s\S])*+"|'(?:[^'\\]++|\\[\s\S])*+')*+"""
 """Whatever is no number: strings, which are passed over whole, and what stands between values."""
 _NUMBER: Final = rf"\G({_OUTSIDE})(-?[0-9][0-9.eE+-]*+)"
-_REWRITTEN: Final = r'\A(?:-?\d+\.\d+(?:E-?\d+)?\z|"?-?Infinity"?\z|[\[{][\s\S]*\d[.E])'
-"""What Java writes for a number that has a fraction or an exponent, or a nested value that holds one."""
+_REWRITTEN: Final = r'\A(?:-?\d+\.\d+(?:E-?\d+)?|"-?Infinity")\z'
+"""What Java writes for a number that has a fraction or an exponent."""
+_HOLDS_NUMBER: Final = r"\d[.E]"
+"""Somewhere in a nested value, such a number."""
 _GAP: Final = r"\G((?:[^\"'}]++|\"(?:[^\"\\]++|\\[\s\S])*+\"|'(?:[^'\\]++|\\[\s\S])*+'|}(?!\s*\{))*+)}\s*+(?=\{)"
 """The end of one object, directly before the next: only between values does no comma stand there."""
 
@@ -78,7 +80,9 @@ def may_be_rewritten(value: Column, kind: DataType) -> Column:
         case MapType():
             found_in = F.exists(F.map_values(value), lambda one: may_be_rewritten(one, kind.valueType))
         case _:
-            found_in = value.rlike(_REWRITTEN)
+            # Few texts begin as a number or a nested value does: the others need no regular expression.
+            is_nested = value.startswith("{") | value.startswith("[")
+            found_in = (value < ":") & value.rlike(_REWRITTEN) | is_nested & value.rlike(_HOLDS_NUMBER)
     return F.coalesce(found_in, F.lit(False))
 
 

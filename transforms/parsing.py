@@ -79,7 +79,7 @@ def json_values(text: Column, source: Source) -> Column:
         >>> for framing in ("concatenated", "array"):
         ...     source = Source("json", framing=framing)
         ...     [row[0] for row in df.select(json_values(F.col("text"), source)).collect()]
-        [['{"a":1} ', '{"a":2}'], ['[{"a":1.50}, {"a":"[2"}]'], ['[{"a":1},']]
+        [['{"a":1}', '{"a":2}'], ['[{"a":1.50}, {"a":"[2"}]'], ['[{"a":1},']]
         [['{"a":1} {"a":2}'], ['{"a":1.50}', '{"a":"[2"}'], ['[{"a":1},']]
     """
     if source.framing == "concatenated":

@@ -37,49 +37,52 @@ def w3c_chunks(text: Column) -> Column:
     )
 
 
-def parse_w3c(line: Column, header: Column, schema: StructType, source: Source) -> Column:
-    """Parse a line by the names of its header, in any case of letters.
+def parse_w3c(line: Column, header: Column, source: Source) -> Column:
+    """Cut a line and its header: STRUCT<names ARRAY<STRING>, values ARRAY<STRING>>.
 
     Args:
         line: the values, parted by blanks or tabs, or by the option `sep`; one that holds blanks is in quotation marks.
         header: the names, parted by blanks or tabs; null where the line has none.
-        schema: the mapping's. A column that the header does not name is null, and so is a value `-`.
         source: the mapping's, for its options.
 
     Returns:
-        STRUCT of the schema's columns and `_fault`, a reason code or null.
-
-    Examples:
-        >>> rows = [('1 "two 2"', "a B"), ("1 -", "a b"), ("1", "a b"), ("1", None)]
-        >>> df = spark.createDataFrame(rows, "line STRING, header STRING")
-        >>> schema = spark.range(0).selectExpr("'x' AS b", "0 AS a").schema
-        >>> parsed = parse_w3c(F.col("line"), F.col("header"), schema, Source("w3c"))
-        >>> [tuple(row[0]) for row in df.select(parsed).collect()]
-        [('two 2', 1, None), (None, 1, None), (None, None, 'malformed_record'), (None, None, 'malformed_record')]
+        The names in lower case and the values, as many; null where they are not.
     """
     separator = source.option("sep")
-    names = F.split(F.lower(header), r"[ \t]+")
+    names = F.split(F.lower(header), r"[ \t]+").alias("names")
     values = F.split(line, rf"\Q{separator}\E") if separator else F.regexp_extract_all(line, F.lit(_VALUE), F.lit(0))
-    is_whole = F.coalesce(F.size(names) == F.size(values), F.lit(False))
-    texts = {
-        field.name: F.when(is_whole, _value(values, F.array_position(names, F.lit(field.name.lower()))))
-        for field in schema.fields
-    }
-    kinds = {field.name: field.dataType for field in schema.fields}
-    columns = [converted(text, StringType(), kinds[name]).alias(name) for name, text in texts.items()]
-    kept = F.array_min(F.array(*[is_converted(text, StringType(), kinds[name]) for name, text in texts.items()]))
-    fault = F.when(~is_whole, F.lit(MALFORMED)).when(~kept, F.lit(MISMATCH))
-    return F.struct(*columns, fault.alias("_fault"))
+    return F.when(F.size(names) == F.size(values), F.struct(names, values.alias("values")))
 
 
-def w3c_fault(parsed: Column) -> Column:
-    """Give what `parse_w3c` found wrong with a line."""
-    return parsed["_fault"]
+def w3c_columns(parsed: Column, schema: StructType) -> tuple[list[Column], Column]:
+    """Take the columns of a schema out of what `parse_w3c` gave, by their names, in any case of letters.
+
+    A column that the header does not name is null, and so is a value `-`.
+
+    Returns:
+        The columns, and what is wrong with the line: a reason code, or null.
+
+    Examples:
+        >>> rows = [('1 "two 2"', "a B"), ("1 -", "a b"), ("x 1", "a b"), ("1", "a b"), ("1", None)]
+        >>> df = spark.createDataFrame(rows, "line STRING, header STRING")
+        >>> parsed = df.select(parse_w3c(F.col("line"), F.col("header"), Source("w3c")).alias("parsed"))
+        >>> schema = spark.range(0).selectExpr("'x' AS b", "0 AS a").schema
+        >>> columns, fault = w3c_columns(F.col("parsed"), schema)
+        >>> [tuple(row) for row in parsed.select(*columns, fault).collect()]  # doctest: +NORMALIZE_WHITESPACE
+        [('two 2', 1, None), (None, 1, None), ('1', None, 'schema_mismatch'), (None, None, 'malformed_record'),
+         (None, None, 'malformed_record')]
+    """
+    texts = [(_value(parsed, field.name), field.dataType) for field in schema.fields]
+    columns = [converted(text, StringType(), kind) for text, kind in texts]
+    kept = F.array_min(F.array(*[is_converted(text, StringType(), kind) for text, kind in texts]))
+    fault = F.when(parsed.isNull(), F.lit(MALFORMED)).when(~kept, F.lit(MISMATCH))
+    return [column.alias(name) for column, name in zip(columns, schema.names, strict=True)], fault
 
 
-def _value(values: Column, place: Column) -> Column:
-    """Take the value at a place, from 1; 0 is the place of a name that the header does not have."""
-    value = F.when(place > 0, F.get(values, (place - 1).cast("int")))
+def _value(parsed: Column, name: str) -> Column:
+    """Take the value of a name, without its quotation marks; null where there is none."""
+    place = F.array_position(parsed["names"], F.lit(name.lower()))
+    value = F.when(place > 0, F.get(parsed["values"], (place - 1).cast("int")))
     is_quoted = value.startswith('"') & (F.length(value) > 1)
     inside = F.regexp_extract(value, r'\A"([\s\S]*)"\z', 1)
     bare = F.when(is_quoted, F.replace(inside, F.lit('""'), F.lit('"'))).otherwise(value)

@@ -24,6 +24,8 @@ from transforms.records import select_records
 SAMPLE: Final = 1_000
 """Rows that are counted; more where more are to be shown."""
 _WIDEST_CELL: Final = 32
+_WIDEST: Final = {"eventId": 9}
+"""Most are 64 digits, of which the first few tell events apart."""
 _LONGEST_RECORD: Final = 400
 """Characters of a refused record that are shown."""
 _FATES: Final = {Fate.VALID: "event", Fate.DUPLICATE: "duplicate"}
@@ -97,7 +99,7 @@ def describe_rows(rows: Sequence[PreviewRow], shown: int) -> Iterator[str]:
     table = [["", "fate", "reasons", *columns]]
     for number, row in enumerate(rows[:shown], start=1):
         codes = " ".join(code for code, _, _ in row.reasons)
-        values = [_cut(row.fields.get(name, ""), _WIDEST_CELL) for name in columns]
+        values = [_cut(row.fields.get(name, ""), _WIDEST.get(name, _WIDEST_CELL)) for name in columns]
         table.append([str(number), _FATES.get(row.fate, row.fate), codes, *values])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:

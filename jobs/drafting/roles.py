@@ -21,12 +21,12 @@ _NAMES: Final = {
     "userId": "user_id userid uid customer_id account_id member_id login user_login user customer email_hash",
     "visitorId": (
         "visitor_id visitor anonymous_id anonymous client_id device_id cookie_id cookie distinct_id user_pseudo_id "
-        "domain_userid amplitude_id fingerprint browser_id guest_id who client_ip remote_addr ip client"
+        "domain_userid amplitude_id fingerprint browser_id guest_id who client_ip c_ip remote_addr ip client"
     ),
     "sessionId": "session_id session visit_id ga_session_id session_key sid",
     "itemId": (
         "item_id item product_id product sku article_id article content_id asset_id movie_id video_id track_id song_id "
-        "aid listing_id offer_id page_path request_uri uri url path target"
+        "aid listing_id offer_id page_path request_uri cs_uri_stem uri url path target"
     ),
     "eventValue": "event_value value price amount revenue total rating score quantity watch_time duration",
     "eventId": "event_id message_id insert_id uuid",

@@ -40,7 +40,7 @@ from transforms.parsing import (
     valid_text,
 )
 from transforms.records import is_blank
-from transforms.w3c import parse_w3c, w3c_chunks, w3c_fault
+from transforms.w3c import parse_w3c, w3c_chunks, w3c_columns
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _ALL: Final = 2**31 - 1
@@ -98,9 +98,9 @@ def parse_text_records(lines: DataFrame, schema: StructType, source: Source, spa
             columns = parse_text(raw, source.pattern, pattern_groups(source, spark)) if source.pattern else []
             return lines.select(*columns, *kept, text_fault(raw, source.pattern).alias(FAULT))
         case "w3c":
-            parsed = lines.select(*kept, parse_w3c(raw, F.col(HEADER_TEXT), schema, source).alias("_parsed"))
-            fault = w3c_fault(F.col("_parsed")).alias(FAULT)
-            return parsed.select(*_fields(F.col("_parsed"), schema), *kept, fault)
+            parsed = lines.select(*kept, parse_w3c(raw, F.col(HEADER_TEXT), source).alias("_parsed"))
+            columns, fault = w3c_columns(F.col("_parsed"), schema)
+            return parsed.select(*columns, *kept, fault.alias(FAULT))
         case "csv":
             return _parse_csv_by_header(lines, schema, source)
     parsed = lines.select(*kept, parse_json(raw, schema, source).alias("_parsed"))

@@ -78,7 +78,8 @@ def test_only_as_many_files_are_read_as_are_needed(spark: SparkSession, run: Run
         (tmp_path / "many" / f"{number}.csv").write_text("\n".join(lines))
     ended: list[dict[str, Any]] = []
     stages = stages_run(spark, lambda: ended.append(run("--preview", "2", "--input", str(tmp_path / "many"))[2]))
-    assert (ended[0]["read"], stages) == (1_000, 1)
+    assert ended[0]["read"] == 1_000
+    assert stages == 2, "one tries the options of the mapping, one reads"
 
 
 @pytest.mark.parametrize(
