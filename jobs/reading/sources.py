@@ -18,7 +18,7 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.csv_headers import Headers, read_headers
 from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
-from jobs.reading.mapping_check import pattern_groups, record_schema
+from jobs.reading.mapping_check import line_patterns, record_schema
 from jobs.spark_internals.catalyst import CatalystExpressions
 from jobs.spark_internals.errors import SPARK_ERRORS, in_words
 from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
@@ -29,9 +29,11 @@ from transforms.parsing import (
     MALFORMED,
     MISMATCH,
     RECORD_JSON,
+    LinePattern,
     csv_fault,
     is_one_value,
     json_fault,
+    matching_pattern,
     parse_csv,
     parse_json,
     parse_record_json,
@@ -204,13 +206,21 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
     raw = F.col(RAW)
     kept = [F.col(name) for name in lines.columns]
     if source.format == "text":
-        columns = parse_text(raw, source.pattern, pattern_groups(source, spark)) if source.pattern else []
-        return lines.select(*columns, *kept, text_fault(raw, source.pattern).alias(FAULT))
+        return _cut(lines, kept, line_patterns(source, spark))
     parse = parse_json if source.format == "json" else parse_csv
     parsed = lines.select(*kept, parse(raw, schema, source).alias("_parsed"))
     record = F.col("_parsed")
     fault = json_fault(raw, record) if source.format == "json" else csv_fault(raw, record[CORRUPT], schema, source)
     return parsed.select(*record_columns(record, schema, source), *kept, fault.alias(FAULT))
+
+
+def _cut(lines: DataFrame, kept: list[Column], patterns: Sequence[LinePattern]) -> DataFrame:
+    """Cut lines into the groups of the patterns; without a pattern a line is all there is."""
+    if not patterns:
+        return lines.select(*kept, F.lit(None).cast("string").alias(FAULT))
+    raw, matching = F.col(RAW), F.col("_matching")  # a column of its own, so that no line is tried again for each group
+    tried = lines.withColumn("_matching", matching_pattern(raw, patterns))
+    return tried.select(*parse_text(raw, matching, patterns), *kept, text_fault(matching).alias(FAULT))
 
 
 def _whole_files(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
