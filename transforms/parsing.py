@@ -116,7 +116,7 @@ class LinePattern(NamedTuple):
     groups: Mapping[str, int]
 
 
-def matching_pattern(raw: Column, patterns: Sequence[LinePattern]) -> Column:
+def find_matching_pattern(raw: Column, patterns: Sequence[LinePattern]) -> Column:
     """Find the first pattern that a line matches: its place, or null."""
     head, *others = patterns
     first = F.when(raw.rlike(head.pattern), 0)
@@ -130,7 +130,7 @@ def parse_text(raw: Column, matching: Column, patterns: Sequence[LinePattern]) -
 
     Args:
         raw: the line.
-        matching: what `matching_pattern` found. Groups that this pattern does not have are null.
+        matching: what `find_matching_pattern` found. Groups that this pattern does not have are null.
         patterns: at least one.
     """
     if len(patterns) == 1:

@@ -107,10 +107,10 @@ def line_patterns(source: Source, spark: SparkSession) -> list[LinePattern]:
     Raises:
         ValueError: one is no regular expression.
     """
-    return [*_numbered(source, spark)]
+    return [*_number_groups(source, spark)]
 
 
-def _numbered(source: Source, spark: SparkSession) -> Iterator[LinePattern]:
+def _number_groups(source: Source, spark: SparkSession) -> Iterator[LinePattern]:
     for place, pattern in enumerate(source.line_patterns, start=1):
         try:
             yield LinePattern(pattern, named_groups(pattern, count_pattern_groups(spark, pattern)))

@@ -31,9 +31,9 @@ from transforms.parsing import (
     RECORD_JSON,
     LinePattern,
     csv_fault,
+    find_matching_pattern,
     is_one_value,
     json_fault,
-    matching_pattern,
     parse_csv,
     parse_json,
     parse_record_json,
@@ -206,7 +206,7 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
     raw = F.col(RAW)
     kept = [F.col(name) for name in lines.columns]
     if source.format == "text":
-        return _cut(lines, kept, line_patterns(source, spark))
+        return _parse_by_patterns(lines, kept, line_patterns(source, spark))
     parse = parse_json if source.format == "json" else parse_csv
     parsed = lines.select(*kept, parse(raw, schema, source).alias("_parsed"))
     record = F.col("_parsed")
@@ -214,12 +214,12 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
     return parsed.select(*record_columns(record, schema, source), *kept, fault.alias(FAULT))
 
 
-def _cut(lines: DataFrame, kept: list[Column], patterns: Sequence[LinePattern]) -> DataFrame:
-    """Cut lines into the groups of the patterns; without a pattern a line is all there is."""
+def _parse_by_patterns(lines: DataFrame, kept: list[Column], patterns: Sequence[LinePattern]) -> DataFrame:
+    """Cut lines into the named groups of the patterns. Without patterns the line is the only column."""
     if not patterns:
         return lines.select(*kept, F.lit(None).cast("string").alias(FAULT))
-    raw, matching = F.col(RAW), F.col("_matching")  # a column of its own, so that no line is tried again for each group
-    tried = lines.withColumn("_matching", matching_pattern(raw, patterns))
+    raw, matching = F.col(RAW), F.col("_matching")  # its own column, so that a line is tried once
+    tried = lines.withColumn("_matching", find_matching_pattern(raw, patterns))
     return tried.select(*parse_text(raw, matching, patterns), *kept, text_fault(matching).alias(FAULT))
 
 

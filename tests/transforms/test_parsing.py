@@ -12,8 +12,8 @@ from transforms.mapping.named_groups import named_groups
 from transforms.parsing import (
     LinePattern,
     csv_fault,
+    find_matching_pattern,
     json_fault,
-    matching_pattern,
     parse_csv,
     parse_json,
     parse_text,
@@ -121,7 +121,7 @@ def test_the_first_pattern_that_matches_cuts_the_line(spark: SparkSession) -> No
     ]
     lines = spark.createDataFrame([("ann buys",), ("ann buys cups",), ("pause",), ("!?",), ("",)], "raw STRING")
     raw, matching = F.col("raw"), F.col("matching")
-    tried = lines.select(raw, matching_pattern(raw, patterns).alias("matching"))
+    tried = lines.select(raw, find_matching_pattern(raw, patterns).alias("matching"))
     read = tried.select(*parse_text(raw, matching, patterns), text_fault(matching).alias("fault"))
     assert read.columns == ["who", "kind", "more", "rest", "fault"]
     assert [tuple(row) for row in read.collect()] == [

@@ -49,7 +49,7 @@ MISSING_WORDS: Final = (
 )
 """What logs write for a value that is not there, in any case of letters; a mapping may list others."""
 EXTENDS: Final = "extends"
-"""Key that names the mapping which a file takes over, but for what it gives itself."""
+"""The key that names the shipped mapping that a file extends."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
@@ -87,7 +87,7 @@ class Source:
         schema: Spark DDL of a record; None for text.
         options: Spark reader options.
         pattern: Java regular expression whose named groups become STRING columns; text only.
-        patterns: several in its place: the first that matches a line gives its columns.
+        patterns: several in its place; the first that matches a line gives its columns.
         missing: words that count as a missing value, in any case of letters.
     """
 
@@ -100,7 +100,7 @@ class Source:
 
     @property
     def line_patterns(self) -> tuple[str, ...]:
-        """What lines are tried against, in order; nothing where a line is one column."""
+        """The patterns to try, in order; empty if a line is one column."""
         return self.patterns or ((self.pattern,) if self.pattern else ())
 
 
@@ -146,7 +146,7 @@ def is_wide(encoding: str) -> bool:
 
 
 def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> ConfigFault:
-    """Build a fault at `[table] key`, with its line; of what another file gives, at the line that takes it."""
+    """Build a fault at `[table] key`, with its line. A key of the extended mapping has the line of `extends`."""
     place = f"[{table}] {key}" if table and key else f"[{table}]" if table else key
     if places.is_inherited(table, key):
         return ConfigFault(places.line("", EXTENDS), f"{EXTENDS}: {place}", problem)

@@ -45,24 +45,24 @@ def read_mapping(text: str, shipped: Mapping[str, str] = _NO_OTHERS) -> tuple[Ev
     if EXTENDS not in document:
         reader = _Reader(document, TomlPlaces(text))
         return reader.mapping(), reader.faults
-    base = _base_of(document, shipped)
+    base = _find_base(document, shipped)
     if isinstance(base, str):
         alone = _Reader(document, TomlPlaces(text), is_whole=False)
         alone.mapping()
         return None, [fault_at(TomlPlaces(text), "", EXTENDS, base), *alone.faults]
-    reader = _Reader(_extended(base.document, document), TomlPlaces(text, base.places))
+    reader = _Reader(_extend_document(base.document, document), TomlPlaces(text, base.places))
     return reader.mapping(), reader.faults
 
 
-class _Base(NamedTuple):
-    """What a mapping extends, with all that this extends in turn."""
+class _BaseMapping(NamedTuple):
+    """The mapping that a file extends, merged with what it extends itself."""
 
     document: dict[str, Any]
     places: TomlPlaces
 
 
-def _base_of(document: dict[str, Any], shipped: Mapping[str, str]) -> _Base | str:
-    """Find what a document extends; a text says why it cannot be had."""
+def _find_base(document: dict[str, Any], shipped: Mapping[str, str]) -> _BaseMapping | str:
+    """Find the mapping that a document extends. If there is none, return the problem as text."""
     name = document[EXTENDS]
     if not isinstance(name, str) or name not in shipped:
         near = difflib.get_close_matches(name, shipped, n=1) if isinstance(name, str) else []
@@ -71,26 +71,28 @@ def _base_of(document: dict[str, Any], shipped: Mapping[str, str]) -> _Base | st
     text = shipped[name]
     own = tomllib.loads(text)
     if EXTENDS not in own:
-        return _Base(own, TomlPlaces(text))
-    others = {other: theirs for other, theirs in shipped.items() if other != name}  # so that no circle is endless
-    base = _base_of(own, others)
-    return base if isinstance(base, str) else _Base(_extended(base.document, own), TomlPlaces(text, base.places))
+        return _BaseMapping(own, TomlPlaces(text))
+    others = {other: shipped[other] for other in shipped if other != name}  # so that a circle ends
+    base = _find_base(own, others)
+    if isinstance(base, str):
+        return base
+    return _BaseMapping(_extend_document(base.document, own), TomlPlaces(text, base.places))
 
 
-def _extended(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Take over a document: tables key by key, and whatever `own` has in place of what `base` has.
+def _extend_document(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Merge two documents key by key. A value of `own` replaces that of `base`.
 
     Examples:
         >>> base = {"source": {"format": "json", "schema": "a INT"}, "event": {"itemId": "a"}}
-        >>> _extended(base, {"extends": "base", "source": {"format": "orc"}})
+        >>> _extend_document(base, {"extends": "base", "source": {"format": "orc"}})
         {'source': {'format': 'orc', 'schema': 'a INT'}, 'event': {'itemId': 'a'}}
     """
-    kept = {**base, "source": _kept_source(base.get("source", {}), own.get("source", {}))}
-    return _merged(kept, {key: value for key, value in own.items() if key != EXTENDS})
+    kept = {**base, "source": _inherited_source(base.get("source", {}), own.get("source", {}))}
+    return _merge_tables(kept, {key: value for key, value in own.items() if key != EXTENDS})
 
 
-def _kept_source(base: dict[str, Any], own: object) -> dict[str, Any]:
-    """Leave out what `own` replaces under another key, and what belongs to a format that it does not have."""
+def _inherited_source(base: dict[str, Any], own: object) -> dict[str, Any]:
+    """Drop what `own` replaces under another key, and what has no meaning in the format of `own`."""
     given = own if isinstance(own, dict) else {}
     gone = {"pattern", "patterns"} if given.keys() & {"pattern", "patterns"} else set()
     if given.get("format", base.get("format")) != base.get("format"):
@@ -98,11 +100,11 @@ def _kept_source(base: dict[str, Any], own: object) -> dict[str, Any]:
     return {key: value for key, value in base.items() if key not in gone}
 
 
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge_tables(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both else value
+        merged[key] = _merge_tables(base[key], value) if both else value
     return merged
 
 
@@ -184,7 +186,11 @@ class _Reader:
                 "source", "patterns", "must be an array of strings that are not empty, a regular expression each"
             )
         if "patterns" in table and "pattern" in table:
-            self._note("source", "patterns", "stands beside pattern: put all into patterns, in the order to try them")
+            self._note(
+                "source",
+                "patterns",
+                "cannot stand beside pattern: write all of them in patterns, in the order to try them",
+            )
         return tuple(patterns)
 
     def _options(self, value: object) -> dict[str, str]:

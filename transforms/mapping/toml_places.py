@@ -58,13 +58,13 @@ class TomlPlaces:
             >>> places.is_inherited("event", "sentAt"), places.is_inherited("event", "itemId")
             (True, False)
         """
-        return not self._has(table, key) and self._base is not None and self._base.knows(table, key)
+        return not self._has_own_key(table, key) and self._base is not None and self._base.has_key(table, key)
 
-    def knows(self, table: str, key: str) -> bool:
+    def has_key(self, table: str, key: str) -> bool:
         """Whether a key stands in this file, or in one that it extends."""
-        return self._has(table, key) or (self._base is not None and self._base.knows(table, key))
+        return self._has_own_key(table, key) or (self._base is not None and self._base.has_key(table, key))
 
-    def _has(self, table: str, key: str) -> bool:
+    def _has_own_key(self, table: str, key: str) -> bool:
         own_table = f"{table}.{key}" if table else key
         return (table, key) in self._lines or (own_table, "") in self._lines
 

@@ -311,7 +311,10 @@ def test_patterns_give_the_groups_of_all_of_them(spark: SparkSession) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (("patterns = [", "pattern = '(?<ts>.)'\npatterns = ["), "m.toml:5: [source] patterns: stands beside pattern"),
+        (
+            ("patterns = [", "pattern = '(?<ts>.)'\npatterns = ["),
+            "m.toml:5: [source] patterns: cannot stand beside pattern",
+        ),
         (("(?<note>.*)$'", "(?<note>.*)$', 7"), "m.toml:4: [source] patterns: must be an array of strings"),
         (("(?<note>.*)$'", "(?<note>.*)$', ''"), "m.toml:4: [source] patterns: must be an array of strings"),
         (
