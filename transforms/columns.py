@@ -51,7 +51,7 @@ FATE: Final = "_fate"
 """What became of the row: one of `Fate`."""
 
 
-_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_again", "_metadata", "_corrupt_record"}
+_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_again", "_matching", "_metadata", "_corrupt_record"}
 RESERVED: Final = frozenset(
     {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, HEADER_TEXT, AT, ATTEMPTS, RENDERED} | _PASSING
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -140,14 +141,57 @@ def csv_fault(raw: Column, corrupt: Column, schema: StructType, source: Source) 
     return F.when(corrupt.isNotNull(), F.when(wrong_shape, F.lit(MALFORMED)).otherwise(F.lit(MISMATCH)))
 
 
-def parse_text(raw: Column, pattern: str, groups: dict[str, int]) -> list[Column]:
-    """Cut one line into the pattern's named groups, each a STRING column."""
-    return [F.regexp_extract(raw, pattern, number).alias(name) for name, number in groups.items()]
+class LinePattern(NamedTuple):
+    """A regular expression that lines are tried against, and the number of each of its named groups."""
+
+    pattern: str
+    groups: Mapping[str, int]
 
 
-def text_fault(raw: Column, pattern: str | None) -> Column:
-    """Name what is wrong with a line: it does not match the pattern. A reason code, or null."""
-    return F.when(~raw.rlike(pattern), F.lit(MALFORMED)) if pattern else F.lit(None).cast("string")
+def find_matching_pattern(raw: Column, patterns: Sequence[LinePattern]) -> Column:
+    """Find the first pattern that a line matches: its place, or null."""
+    head, *others = patterns
+    first = F.when(raw.rlike(head.pattern), 0)
+    for place, each in enumerate(others, start=1):
+        first = first.when(raw.rlike(each.pattern), place)
+    return first
+
+
+def parse_text(raw: Column, matching: Column, patterns: Sequence[LinePattern]) -> list[Column]:
+    """Cut one line into the named groups of all patterns, each a STRING column.
+
+    Args:
+        raw: the line.
+        matching: what `find_matching_pattern` found. Groups that this pattern does not have are null.
+        patterns: at least one.
+    """
+    if len(patterns) == 1:
+        (only,) = patterns
+        return [F.regexp_extract(raw, only.pattern, number).alias(name) for name, number in only.groups.items()]
+    return [_group(raw, matching, patterns, name).alias(name) for name in group_names(patterns)]
+
+
+def _group(raw: Column, matching: Column, patterns: Sequence[LinePattern], name: str) -> Column:
+    value = F.lit(None).cast("string")
+    for place, (pattern, groups) in enumerate(patterns):
+        if name in groups:
+            value = F.when(matching == place, F.regexp_extract(raw, pattern, groups[name])).otherwise(value)
+    return value
+
+
+def group_names(patterns: Sequence[LinePattern]) -> list[str]:
+    """Name the columns that patterns give together, in order.
+
+    Examples:
+        >>> group_names([LinePattern("(?<b>.)", {"b": 1}), LinePattern("(?<a>.)(?<b>.)", {"a": 1, "b": 2})])
+        ['b', 'a']
+    """
+    return list(dict.fromkeys(name for each in patterns for name in each.groups))
+
+
+def text_fault(matching: Column) -> Column:
+    """Name what is wrong with a line: no pattern matches it. A reason code, or null."""
+    return F.when(matching.isNull(), F.lit(MALFORMED))
 
 
 def record_columns(parsed: Column, schema: StructType, source: Source, again: Column | None = None) -> list[Column]:

@@ -1,4 +1,4 @@
-"""The faults of a mapping that only Spark can see: schema, pattern and expressions, before any data is read."""
+"""The faults of a mapping that only Spark can see: schema, patterns and expressions, before any data is read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from transforms.columns import ELEMENT, RAW, RESERVED
 from transforms.mapping.expressions import ALLOWED
 from transforms.mapping.model import ConfigFault, EventMapping, Source
 from transforms.mapping.named_groups import named_groups
-from transforms.parsing import parse_csv
+from transforms.parsing import LinePattern, group_names, parse_csv
 
 _ONE_VALUE = "must give one value for each record: aggregates, windows and generators do not belong here"
 _SAME_VALUE = (
@@ -92,22 +92,30 @@ def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
 
     Raises:
         PySparkException: the DDL does not parse.
-        ValueError: the pattern is no regular expression.
+        ValueError: a pattern is no regular expression.
     """
     source = mapping.source
     if source.format == "text":
-        return StructType([StructField(name, StringType()) for name in pattern_groups(source, spark)])
+        return StructType([StructField(name, StringType()) for name in group_names(line_patterns(source, spark))])
     kind = parse_ddl(source.schema or "")  # a lone type is one column, as it is to createDataFrame
     return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
 
 
-def pattern_groups(source: Source, spark: SparkSession) -> dict[str, int]:
-    """Number the named groups of a mapping's pattern; none where there is no pattern.
+def line_patterns(source: Source, spark: SparkSession) -> list[LinePattern]:
+    """Number the named groups of a mapping's patterns; none where there is no pattern.
 
     Raises:
-        ValueError: the pattern is no regular expression.
+        ValueError: one is no regular expression.
     """
-    return named_groups(source.pattern, count_pattern_groups(spark, source.pattern)) if source.pattern else {}
+    return [*_number_groups(source, spark)]
+
+
+def _number_groups(source: Source, spark: SparkSession) -> Iterator[LinePattern]:
+    for place, pattern in enumerate(source.line_patterns, start=1):
+        try:
+            yield LinePattern(pattern, named_groups(pattern, count_pattern_groups(spark, pattern)))
+        except ValueError as error:
+            raise ValueError(f"number {place} {error}" if source.patterns else str(error)) from None
 
 
 class _TypedExpression(NamedTuple):
@@ -144,9 +152,9 @@ class _Checker:
 
     def _source_faults(self) -> Iterator[ConfigFault]:
         source = self._mapping.source
-        if source.schema is None and source.pattern is None:
+        if source.schema is None and not source.line_patterns:
             return
-        key = "schema" if source.pattern is None else "pattern"
+        key = "patterns" if source.patterns else "pattern" if source.pattern else "schema"
         try:
             names = [name.lower() for name in record_schema(self._mapping, self._spark).names]
         except PySparkException as error:

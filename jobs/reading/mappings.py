@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +17,26 @@ from transforms.mapping.model import EventMapping
 from transforms.mapping.reader import read_mapping
 
 _SHIPPED: Final = resources.files("transforms") / "mappings"
+
+
+class _ShippedMappings(Mapping[str, str]):
+    """The texts of the mappings that ship with the project, by name; each is read when it is asked for."""
+
+    def __getitem__(self, name: str) -> str:
+        if name not in list(self):
+            raise KeyError(name)
+        return (_SHIPPED / f"{name}.toml").read_text("utf-8")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(
+            sorted(item.name.removesuffix(".toml") for item in _SHIPPED.iterdir() if item.name.endswith(".toml"))
+        )
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+SHIPPED_MAPPINGS: Final = _ShippedMappings()
 
 
 class MappingText(NamedTuple):
@@ -33,7 +55,7 @@ def find_mapping(name_or_path: str, spark: SparkSession) -> MappingText:
     check_mapping_file(name_or_path)
     if _is_file(name_or_path):
         return MappingText(name_or_path, read_user_file("--mapping", name_or_path, spark))
-    return MappingText(f"{name_or_path}.toml", (_SHIPPED / f"{name_or_path}.toml").read_text("utf-8"))
+    return MappingText(f"{name_or_path}.toml", SHIPPED_MAPPINGS[name_or_path])
 
 
 def check_mapping_file(name_or_path: str) -> None:
@@ -42,13 +64,12 @@ def check_mapping_file(name_or_path: str) -> None:
     Raises:
         ConfigurationError: there is none, or its file cannot be read.
     """
-    known = sorted(item.name.removesuffix(".toml") for item in _SHIPPED.iterdir() if item.name.endswith(".toml"))
     if _is_file(name_or_path):
         check_local_file("--mapping", name_or_path)
-    elif name_or_path not in known:
-        raise ConfigurationError(
-            f"--mapping {name_or_path}: no such file, and no mapping of that name ships (there are {', '.join(known)})"
-        )
+    elif name_or_path not in SHIPPED_MAPPINGS:
+        near = difflib.get_close_matches(name_or_path, SHIPPED_MAPPINGS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(SHIPPED_MAPPINGS)})"
+        raise ConfigurationError(f"--mapping {name_or_path}: no such file, and no mapping of that name ships{hint}")
 
 
 def _is_file(name_or_path: str) -> bool:
@@ -61,7 +82,7 @@ def checked_mapping(found: MappingText, spark: SparkSession) -> EventMapping:
     Raises:
         ConfigurationError: one line for each fault, with its place in the file.
     """
-    mapping, faults = read_mapping(found.text)
+    mapping, faults = read_mapping(found.text, SHIPPED_MAPPINGS)
     if mapping is not None:
         faults = [*faults, *check_mapping(mapping, spark)]
     if mapping is None or faults:

@@ -22,13 +22,15 @@ from jobs.reading.headers import (
     split_header,
 )
 from jobs.reading.inputs import FILE_FILTERS, Inputs, require_all_found
-from jobs.reading.mapping_check import pattern_groups
+from jobs.reading.mapping_check import line_patterns
 from transforms.columns import FAULT, HEADER_TEXT, RAW, RENDERED, SOURCE_FILE
 from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of, is_wide
 from transforms.parsing import (
     CORRUPT,
     RECORD_JSON,
+    LinePattern,
     csv_fault,
+    find_matching_pattern,
     json_fault,
     json_values,
     parse_csv,
@@ -95,8 +97,7 @@ def parse_text_records(lines: DataFrame, schema: StructType, source: Source, spa
     raw, kept = F.col(RAW), [F.col(name) for name in lines.columns]
     match source.format:
         case "text":
-            columns = parse_text(raw, source.pattern, pattern_groups(source, spark)) if source.pattern else []
-            return lines.select(*columns, *kept, text_fault(raw, source.pattern).alias(FAULT))
+            return _parse_by_patterns(lines, kept, line_patterns(source, spark))
         case "w3c":
             parsed = lines.select(*kept, parse_w3c(raw, F.col(HEADER_TEXT), source).alias("_parsed"))
             columns, fault = w3c_columns(F.col("_parsed"), schema)
@@ -111,6 +112,15 @@ def parse_text_records(lines: DataFrame, schema: StructType, source: Source, spa
         return parsed.select(*record_columns(record, schema, source), *kept, fault)
     twice = parsed.select(*kept, "_parsed", again.alias("_again"))
     return twice.select(*record_columns(record, schema, source, F.col("_again")), *kept, fault)
+
+
+def _parse_by_patterns(lines: DataFrame, kept: list[Column], patterns: Sequence[LinePattern]) -> DataFrame:
+    """Cut lines into the named groups of the patterns. Without patterns the line is the only column."""
+    if not patterns:
+        return lines.select(*kept, F.lit(None).cast("string").alias(FAULT))
+    raw, matching = F.col(RAW), F.col("_matching")  # its own column, so that a line is tried once
+    tried = lines.withColumn("_matching", find_matching_pattern(raw, patterns))
+    return tried.select(*parse_text(raw, matching, patterns), *kept, text_fault(matching).alias(FAULT))
 
 
 def has_text_of_its_own(source: Source) -> bool:

@@ -8,7 +8,6 @@ import shlex
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,17 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from expectations.rules import RULES
-from expectations.verdict import reasons
 from jobs import build_events, draft_mapping
-from jobs.building.batch_rows import BuildConfig, judge_records
 from jobs.reading.mappings import MappingText, checked_mapping, find_mapping
-from jobs.reading.sources import read_records
-from transforms.columns import BROKEN, EVENT, FATE, FIRST, RAW, REFUSAL, SESSION, Fate
+from tests.judged_records import judged_rows, told_of
+from transforms.columns import FATE, RAW, Fate
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping.expressions import FUNCTIONS
 from transforms.mapping.model import EVENT_FIELDS, FORMATS, MISSING_WORDS, OWN_OPTIONS
-from transforms.sessions import SessionLimits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text("utf-8")
 FENCE = re.compile(r"^```(\w+) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"(?:^\|[^\n]*\|\n)+", re.MULTILINE)
-FATES = {Fate.VALID: "event", Fate.QUARANTINED: "quarantined", Fate.DUPLICATE: "duplicate", Fate.FILTERED: "filtered"}
-LIMITS = SessionLimits(gap=timedelta(minutes=30), longest=timedelta(hours=24))
-LATEST = datetime(2024, 2, 1, tzinfo=UTC)
 DERIVED = re.compile(r"[0-9a-f]{64}")
 
 Cells = dict[str, str]
@@ -92,27 +85,15 @@ def write(example: Example, spark: SparkSession, log: Path) -> Path:
     return log
 
 
-def judged(example: Example, spark: SparkSession, log: Path) -> list[Row]:
-    mapping = checked_mapping(MappingText("page.toml", example.mapping), spark)
-    records = read_records(spark, [str(log)], mapping)
-    rows = judge_records(records, BuildConfig(mapping, LIMITS, LATEST))
-    micros = F.unix_micros("sentAt")
-    codes = reasons(F.col(REFUSAL)[BROKEN])["code"]
-    fields = {"sessionId": F.coalesce(SESSION, "sessionId"), "sentAt": F.col("sentAt").cast("string")}
-    whole = rows.where(F.col(FIRST) | (F.col(FATE) != Fate.FILTERED))  # headers are no records
-    whole = whole.withColumns({"micros": micros, "codes": codes}).withColumns(fields)
-    return whole.select("*", f"{EVENT}.*").collect()
+def rows_given(example: Example, spark: SparkSession, log: Path) -> list[Row]:
+    return judged_rows(spark, checked_mapping(MappingText("page.toml", example.mapping), spark), log)
 
 
 def shown(row: Row) -> Cells:
     """A row as the page's tables show it, empty cells left out."""
-    cells = {"fate": FATES[row[FATE]]}
-    if row["codes"]:
-        cells["reasons"] = ", ".join(row["codes"])
-    if row[FATE] not in (Fate.VALID, Fate.DUPLICATE):
-        return cells
-    fields = {name: row[name] for name in [*EVENT_FIELDS, "properties"] if row[name] is not None}
-    return cells | {name: _text(value) for name, value in fields.items()}
+    told = told_of(row)
+    reasons = {"reasons": ", ".join(told.pop("reasons"))} if "reasons" in told else {}
+    return reasons | {name: _text(value) for name, value in told.items()}
 
 
 def _text(value: Any) -> str:
@@ -135,7 +116,7 @@ def rows_of(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
     def rows(example: Example) -> list[Row]:
         if example.mapping not in seen:
-            seen[example.mapping] = judged(
+            seen[example.mapping] = rows_given(
                 example, spark, write(example, spark, tmp_path_factory.mktemp("example") / "log")
             )
         return seen[example.mapping]
@@ -144,7 +125,9 @@ def rows_of(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 def test_page_has_an_example_of_every_kind() -> None:
-    sources = [tomllib.loads(example.mapping)["source"] for example in EXAMPLES]
+    mappings = [tomllib.loads(example.mapping) for example in EXAMPLES]
+    assert [mapping["extends"] for mapping in mappings if "source" not in mapping] == ["otto"]
+    sources = [mapping["source"] for mapping in mappings if "source" in mapping]
     kinds = {(source["format"], source.get("options", {}).get("header")) for source in sources}
     assert kinds == {("json", None), ("csv", None), ("csv", "true"), ("text", None), ("parquet", None), ("w3c", None)}
     assert all(example.input and example.expected for example in EXAMPLES)
@@ -166,7 +149,7 @@ def test_byte_order_mark_crlf_and_gzip_do_no_harm(
     (example,) = [example for example in EXAMPLES if example.title == "CSV" and "multiLine" not in example.mapping]
     text = example.input.replace("\n", "\r\n").encode("utf-8-sig")
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text))
-    rows = judged(example, spark, tmp_path / "*.gz")
+    rows = rows_given(example, spark, tmp_path / "*.gz")
     assert in_order([shown(row) for row in rows]) == in_order([shown(row) for row in rows_of(example)])
 
 
@@ -298,6 +281,7 @@ def test_tables_of_keys_name_what_a_mapping_may_hold() -> None:
         "optional",
         "options",
         "pattern",
+        "patterns",
         "missing",
     }
     assert keys("### `[record]`") == {"where", "explode"}

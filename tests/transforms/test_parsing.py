@@ -9,7 +9,17 @@ from pyspark.sql import functions as F
 from jobs.spark_internals.context import count_pattern_groups
 from transforms.mapping.model import Source
 from transforms.mapping.named_groups import named_groups
-from transforms.parsing import csv_fault, json_fault, parse_csv, parse_json, record_columns
+from transforms.parsing import (
+    LinePattern,
+    csv_fault,
+    find_matching_pattern,
+    json_fault,
+    parse_csv,
+    parse_json,
+    parse_text,
+    record_columns,
+    text_fault,
+)
 
 JSON = Source("json", "id STRING, n BIGINT, price DOUBLE, tags ARRAY<STRUCT<k: BIGINT>>")
 CSV = Source("csv", "id STRING, n BIGINT, price DOUBLE")
@@ -101,3 +111,23 @@ def test_named_groups_are_numbered_as_java_numbers_them(
     spark: SparkSession, pattern: str, groups: dict[str, int]
 ) -> None:
     assert named_groups(pattern, count_pattern_groups(spark, pattern)) == groups
+
+
+def test_the_first_pattern_that_matches_cuts_the_line(spark: SparkSession) -> None:
+    patterns = [
+        LinePattern(r"^(?<who>\w+) (?<kind>\w+)(?: (?<more>\w+))?$", {"who": 1, "kind": 2, "more": 3}),
+        LinePattern(r"^(?<kind>\w+)$", {"kind": 1}),
+        LinePattern(r"^(?<kind>.)(?<rest>.*)$", {"kind": 1, "rest": 2}),
+    ]
+    lines = spark.createDataFrame([("ann buys",), ("ann buys cups",), ("pause",), ("!?",), ("",)], "raw STRING")
+    raw, matching = F.col("raw"), F.col("matching")
+    tried = lines.select(raw, find_matching_pattern(raw, patterns).alias("matching"))
+    read = tried.select(*parse_text(raw, matching, patterns), text_fault(matching).alias("fault"))
+    assert read.columns == ["who", "kind", "more", "rest", "fault"]
+    assert [tuple(row) for row in read.collect()] == [
+        ("ann", "buys", "", None, None),
+        ("ann", "buys", "cups", None, None),
+        (None, "pause", None, None, None),
+        (None, "!", None, "?", None),
+        (None, None, None, None, "malformed_record"),
+    ]

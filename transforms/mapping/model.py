@@ -50,6 +50,8 @@ MISSING_WORDS: Final = (
     "00000000000000000000000000000000",
 )
 """What logs write for a value that is not there, in any case of letters; a mapping may list others."""
+EXTENDS: Final = "extends"
+"""The key that names the shipped mapping that a file extends."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
@@ -87,6 +89,7 @@ class Source:
         schema: Spark DDL of a record; None for text.
         options: Spark reader options.
         pattern: Java regular expression whose named groups become STRING columns; text only.
+        patterns: several in its place; the first that matches a line gives its columns.
         missing: words that count as a missing value, in any case of letters.
         framing: one of `FRAMINGS`; JSON only.
         optional: columns of the schema that the input may lack.
@@ -96,6 +99,7 @@ class Source:
     schema: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
+    patterns: tuple[str, ...] = ()
     missing: tuple[str, ...] = MISSING_WORDS
     framing: str = "lines"
     optional: tuple[str, ...] = ()
@@ -108,6 +112,11 @@ class Source:
             ';'
         """
         return next((value for key, value in self.options.items() if key.lower() == name), None)
+
+    @property
+    def line_patterns(self) -> tuple[str, ...]:
+        """The patterns to try, in order; empty if a line is one column."""
+        return self.patterns or ((self.pattern,) if self.pattern else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,8 @@ def is_wide(encoding: str) -> bool:
 
 
 def fault_at(places: TomlPlaces, table: str, key: str, problem: str) -> ConfigFault:
-    """Build a fault at `[table] key`, with its line."""
+    """Build a fault at `[table] key`, with its line. A key of the extended mapping has the line of `extends`."""
     place = f"[{table}] {key}" if table and key else f"[{table}]" if table else key
+    if places.is_inherited(table, key):
+        return ConfigFault(places.line("", EXTENDS), f"{EXTENDS}: {place}", problem)
     return ConfigFault(places.line(table, key), place, problem)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping.model import (
     CAMEL_CASE,
     EVENT_FIELDS,
+    EXTENDS,
     FORMATS,
     FRAMINGS,
     IDENTITY_FIELDS,
@@ -25,32 +26,107 @@ from transforms.mapping.model import (
 )
 from transforms.mapping.toml_places import TomlPlaces, syntax_line
 
+_NO_OTHERS: Final[Mapping[str, str]] = {}
 
-def read_mapping(text: str) -> tuple[EventMapping | None, list[ConfigFault]]:
+
+def read_mapping(text: str, shipped: Mapping[str, str] = _NO_OTHERS) -> tuple[EventMapping | None, list[ConfigFault]]:
     """Read a mapping file's text, whole.
 
+    Args:
+        text: TOML.
+        shipped: texts of the mappings that it may extend, by name.
+
     Returns:
-        What could be read (None where the text is no TOML at all) and every fault of form.
+        What could be read (None where the text is no TOML, or what it extends is not known) and every fault of form.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return None, [ConfigFault(syntax_line(error), "", f"is not TOML: {error}")]
-    places = TomlPlaces(text)
-    reader = _Reader(document, places)
+    if EXTENDS not in document:
+        reader = _Reader(document, TomlPlaces(text))
+        return reader.mapping(), reader.faults
+    base = _find_base(document, shipped)
+    if isinstance(base, str):
+        alone = _Reader(document, TomlPlaces(text), is_whole=False)
+        alone.mapping()
+        return None, [fault_at(TomlPlaces(text), "", EXTENDS, base), *alone.faults]
+    reader = _Reader(_extend_document(base.document, document), TomlPlaces(text, base.places))
     return reader.mapping(), reader.faults
+
+
+class _BaseMapping(NamedTuple):
+    """The mapping that a file extends, merged with what it extends itself."""
+
+    document: dict[str, Any]
+    places: TomlPlaces
+
+
+def _find_base(document: dict[str, Any], shipped: Mapping[str, str]) -> _BaseMapping | str:
+    """Find the mapping that a document extends. If there is none, return the problem as text."""
+    name = document[EXTENDS]
+    if not isinstance(name, str) or name not in shipped:
+        near = difflib.get_close_matches(name, shipped, n=1) if isinstance(name, str) else []
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(shipped))}"
+        return f"is {name!r}: it must be the name of a mapping that ships with the project; {hint}"
+    text = shipped[name]
+    own = tomllib.loads(text)
+    if EXTENDS not in own:
+        return _BaseMapping(own, TomlPlaces(text))
+    others = {other: shipped[other] for other in shipped if other != name}  # so that a circle ends
+    base = _find_base(own, others)
+    if isinstance(base, str):
+        return base
+    return _BaseMapping(_extend_document(base.document, own), TomlPlaces(text, base.places))
+
+
+def _extend_document(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Merge two documents key by key. A value of `own` replaces that of `base`.
+
+    Examples:
+        >>> base = {"source": {"format": "json", "schema": "a INT"}, "event": {"itemId": "a"}}
+        >>> _extend_document(base, {"extends": "base", "source": {"format": "orc"}})
+        {'source': {'format': 'orc', 'schema': 'a INT'}, 'event': {'itemId': 'a'}}
+    """
+    kept = {**base, "source": _inherited_source(base.get("source", {}), own.get("source", {}))}
+    return _merge_tables(kept, {key: value for key, value in own.items() if key != EXTENDS})
+
+
+def _inherited_source(base: dict[str, Any], own: object) -> dict[str, Any]:
+    """Drop what `own` replaces under another key, and what has no meaning in the format of `own`."""
+    given = own if isinstance(own, dict) else {}
+    gone = {"pattern", "patterns"} if given.keys() & {"pattern", "patterns"} else set()
+    if given.get("format", base.get("format")) != base.get("format"):
+        gone |= {"framing", "options", "pattern", "patterns"} | ({"schema"} if given["format"] == "text" else set())
+    return {key: value for key, value in base.items() if key not in gone}
+
+
+def _merge_tables(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge_tables(base[key], value) if both else value
+    return merged
 
 
 class _Reader:
     """Takes a parsed document apart, noting each fault instead of stopping at the first."""
 
-    def __init__(self, document: dict[str, Any], places: TomlPlaces) -> None:
+    def __init__(self, document: dict[str, Any], places: TomlPlaces, *, is_whole: bool = True) -> None:
+        """Start with no fault.
+
+        Args:
+            document: what TOML says.
+            places: where.
+            is_whole: whether it must have all that a mapping needs.
+        """
         self._document = document
         self._places = places
+        self._is_whole = is_whole
         self.faults: list[ConfigFault] = []
 
     def mapping(self) -> EventMapping:
-        self._refuse_unknown("", self._document, ("source", "record", "event"))
+        self._refuse_unknown("", self._document, (EXTENDS, "source", "record", "event"))
         source = self._source()
         record = self._table("record")
         self._refuse_unknown("record", record, ("where", "explode"))
@@ -69,16 +145,17 @@ class _Reader:
 
     def _source(self) -> Source:
         table = self._table("source")
-        self._refuse_unknown(
-            "source", table, ("format", "framing", "schema", "optional", "options", "pattern", "missing")
-        )
+        known = ("format", "framing", "schema", "optional", "options", "pattern", "patterns", "missing")
+        self._refuse_unknown("source", table, known)
         kind = self._format(table)
         schema, pattern = self._text("source", table, "schema"), self._text("source", table, "pattern")
+        patterns = self._patterns(table)
         if kind == "text" and schema is not None:
             self._note("source", "schema", "has no meaning for text: its columns are the pattern's named groups")
-        if kind not in ("text", "") and pattern is not None:
-            self._note("source", "pattern", f"has no meaning for {kind}: only text is read by a pattern")
-        if kind not in ("text", "") and "schema" not in table:
+        for key in ("pattern", "patterns"):
+            if kind not in ("text", "") and key in table:
+                self._note("source", key, f"has no meaning for {kind}: only text is read by a pattern")
+        if kind not in ("text", "") and "schema" not in table and self._is_whole:
             self._note("source", "", f'schema is missing: {kind} needs the columns, e.g. schema = "id STRING"')
         options = self._options(table.get("options", {}))
         if kind == "text" and encoding_of(options) not in LINE_ENCODINGS:
@@ -89,6 +166,7 @@ class _Reader:
             None if kind == "text" else schema,
             options,
             pattern if kind == "text" else None,
+            patterns if kind == "text" else (),
             self._missing_words(table.get("missing", list(MISSING_WORDS))),
             framing,
             self._column_names(table.get("optional", [])),
@@ -97,7 +175,7 @@ class _Reader:
     def _format(self, table: dict[str, Any]) -> str:
         value = self._text("source", table, "format")
         if value is None:
-            if "format" not in table:
+            if "format" not in table and self._is_whole:
                 self._note("source", "", f"format is missing: one of {', '.join(FORMATS)}")
             return ""
         if value not in FORMATS:
@@ -119,6 +197,21 @@ class _Reader:
         elif spans_lines:
             self._note("source", "options", "multiLine: take it out, framing says how the values stand in a file")
         return value
+
+    def _patterns(self, table: dict[str, Any]) -> tuple[str, ...]:
+        value = table.get("patterns", [])
+        patterns = [item for item in value if isinstance(item, str) and item] if isinstance(value, list) else []
+        if "patterns" in table and (not patterns or len(patterns) < len(value)):
+            self._note(
+                "source", "patterns", "must be an array of strings that are not empty, a regular expression each"
+            )
+        if "patterns" in table and "pattern" in table:
+            self._note(
+                "source",
+                "patterns",
+                "cannot stand beside pattern: write all of them in patterns, in the order to try them",
+            )
+        return tuple(patterns)
 
     def _options(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):
@@ -160,6 +253,8 @@ class _Reader:
         return self._texts("event.properties", value, sorted(value))
 
     def _require(self, event: dict[str, Any]) -> None:
+        if not self._is_whole:
+            return
         for name in ("eventType", "sentAt"):
             if name not in event:
                 self._note("event", "", f"{name} is missing: every event needs it")

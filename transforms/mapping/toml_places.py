@@ -26,7 +26,14 @@ class TomlPlaces:
         (1, 0)
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, base: TomlPlaces | None = None) -> None:
+        """Find the lines of a text.
+
+        Args:
+            text: TOML.
+            base: those of the file that this one extends: a key that stands there alone has no line here.
+        """
+        self._base = base
         self._lines: dict[tuple[str, str], int] = {}
         table = ""
         for number, line in enumerate(text.splitlines(), start=1):
@@ -41,6 +48,25 @@ class TomlPlaces:
         own_table = f"{table}.{key}" if table else key
         known = self._lines
         return known.get((table, key)) or known.get((own_table, "")) or known.get((table, "")) or 0
+
+    def is_inherited(self, table: str, key: str) -> bool:
+        """Whether a key comes from the file that this one extends.
+
+        Examples:
+            >>> base = TomlPlaces("[event]\\nsentAt = 'ts'\\nitemId = 'sku'\\n")
+            >>> places = TomlPlaces("extends = 'base'\\n[event]\\nitemId = 'id'\\n", base)
+            >>> places.is_inherited("event", "sentAt"), places.is_inherited("event", "itemId")
+            (True, False)
+        """
+        return not self._has_own_key(table, key) and self._base is not None and self._base.has_key(table, key)
+
+    def has_key(self, table: str, key: str) -> bool:
+        """Whether a key stands in this file, or in one that it extends."""
+        return self._has_own_key(table, key) or (self._base is not None and self._base.has_key(table, key))
+
+    def _has_own_key(self, table: str, key: str) -> bool:
+        own_table = f"{table}.{key}" if table else key
+        return (table, key) in self._lines or (own_table, "") in self._lines
 
     def _note(self, table: str, key: str, number: int) -> None:
         self._lines.setdefault((table, key), number)

@@ -286,3 +286,167 @@ def test_a_mapping_lists_its_own_missing_words() -> None:
     assert default is not None and default.source.missing == MISSING_WORDS
     assert own is not None and own.source.missing == ("n/a", "-")
     assert none is not None and none.source.missing == ()
+
+
+TEXT = r"""
+[source]
+format = "text"
+patterns = ['^(?<who>\S+) (?<kind>[a-z]+) (?<ts>\d+)$', '^(?<ts>\d+) (?<note>.*)$']
+
+[event]
+eventType = "kind"
+sentAt    = "timestamp_millis(CAST(ts AS BIGINT))"
+visitorId = "who"
+itemId    = "note"
+"""
+
+
+def test_patterns_give_the_groups_of_all_of_them(spark: SparkSession) -> None:
+    assert faults(TEXT, spark) == []
+    found, _ = read_mapping(TEXT)
+    assert found is not None
+    assert record_schema(found, spark).simpleString() == "struct<who:string,kind:string,ts:string,note:string>"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            ("patterns = [", "pattern = '(?<ts>.)'\npatterns = ["),
+            "m.toml:5: [source] patterns: cannot stand beside pattern",
+        ),
+        (("(?<note>.*)$'", "(?<note>.*)$', 7"), "m.toml:4: [source] patterns: must be an array of strings"),
+        (("(?<note>.*)$'", "(?<note>.*)$', ''"), "m.toml:4: [source] patterns: must be an array of strings"),
+        (
+            (r", '^(?<ts>\d+) (?<note>.*)$'", ", '(?<note>'"),
+            "m.toml:4: [source] patterns: number 2 is not a Java regular",
+        ),
+        (("(?<note>.*)$'", "(?<note>.*)$', 'x'"), "m.toml:4: [source] patterns: number 3 has no named group"),
+        (("(?<note>", "(?<WHO>x)(?<note>"), "m.toml:4: [source] patterns: names the column who twice"),
+        (
+            ('"text"', '"json"\nschema = "who STRING, kind STRING, ts STRING, note STRING"'),
+            "m.toml:5: [source] patterns: has no meaning for json",
+        ),
+    ],
+)
+def test_each_fault_of_patterns_is_told_once(spark: SparkSession, change: tuple[str, str], line: str) -> None:
+    text = TEXT.replace(*change, 1)
+    assert text != TEXT
+    found = faults(text, spark)
+    assert len(found) == 1 and found[0].startswith(line), found
+
+
+BASE = {
+    "shop": GOOD
+    + """
+[record]
+where = "kind <> 'ping'"
+
+[event.properties]
+first = "items[0].aid"
+""",
+    "shop_two": """
+extends = "shop"
+[event]
+itemId = "id"
+""",
+    "round": 'extends = "about"\n',
+    "about": 'extends = "round"\n',
+    "lines": TEXT,
+}
+
+
+def extended(text: str, spark: SparkSession) -> list[str]:
+    mapping, found = read_mapping(text, BASE)
+    found = [*found, *(check_mapping(mapping, spark) if mapping else [])]
+    return [fault.describe("m.toml") for fault in sorted(found)]
+
+
+def test_a_mapping_gives_only_what_differs_from_the_one_it_extends(spark: SparkSession) -> None:
+    text = """
+extends = "shop_two"
+[source]
+options = { encoding = "windows-1252" }
+[record]
+where = "kind = 'buy'"
+[event]
+visitorId = "NULL"
+userId = "id"
+[event.properties]
+second = "items[1].aid"
+"""
+    found, none = read_mapping(text, BASE)
+    assert none == [] and extended(text, spark) == []
+    whole, _ = read_mapping(GOOD)
+    assert found is not None and whole is not None
+    assert (found.source.format, found.source.schema) == ("json", whole.source.schema)
+    assert (found.source.options, found.where, found.explode) == ({"encoding": "windows-1252"}, "kind = 'buy'", None)
+    assert found.event == {
+        "eventType": "kind",
+        "sentAt": "timestamp_millis(ts)",
+        "userId": "id",
+        "visitorId": "NULL",
+        "itemId": "id",
+    }
+    assert found.properties == {"first": "items[0].aid", "second": "items[1].aid"}
+
+
+@pytest.mark.parametrize(
+    ("own", "source"),
+    [
+        ("format = 'parquet'", ("parquet", "id STRING", {}, None, ())),
+        ("format = 'text'", ("text", None, {}, None, ())),
+        ("options = { b = '2' }", ("json", "id STRING", {"a": "1", "b": "2"}, None, ())),
+    ],
+)
+def test_another_format_takes_over_what_still_has_a_meaning(own: str, source: tuple[object, ...]) -> None:
+    shop = "[source]\nformat = 'json'\nschema = 'id STRING'\noptions = { a = '1' }\n[event]\neventType = 'id'"
+    found, _ = read_mapping(f"extends = 'shop'\n[source]\n{own}", {"shop": shop})
+    assert found is not None
+    its = found.source
+    assert (its.format, its.schema, its.options, its.pattern, its.patterns) == source
+
+
+def test_a_pattern_replaces_the_patterns_of_what_is_extended() -> None:
+    found, none = read_mapping("extends = 'lines'\n[source]\npattern = '(?<who>.)'", BASE)
+    assert none == []
+    assert found is not None and found.source.line_patterns == ("(?<who>.)",)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("extends = 'shap'", ["m.toml:1: extends: is 'shap': it must be the name of a mapping that ships"]),
+        ("extends = 7", ["m.toml:1: extends: is 7: it must be the name of a mapping"]),
+        (
+            "\nextends = 'nosuch'\n[evant]\n[event]\nsentAt = 7",
+            [
+                "m.toml:2: extends: is 'nosuch'",
+                "m.toml:3: evant: is not a known",
+                "m.toml:5: [event] sentAt: must be a string",
+            ],
+        ),
+        ("extends = 'round'", ["m.toml:1: extends: is 'round': it must be the name"]),
+        ("extends = 'shop'\n[event]\nitemId = 'ts'", ["m.toml:3: [event] itemId: is BIGINT, must be STRING"]),
+        (
+            "# mine\nextends = 'shop'\n[source]\nschema = 'id STRING, ts STRING'",
+            [
+                "m.toml:2: extends: [event.properties] first: A column",
+                "m.toml:2: extends: [event] eventType: A column",
+                "m.toml:2: extends: [event] sentAt: ",
+                "m.toml:2: extends: [record] where: A column",
+            ],
+        ),
+    ],
+)
+def test_faults_of_what_is_extended_are_told_at_a_line_of_the_own_file(
+    spark: SparkSession, text: str, lines: list[str]
+) -> None:
+    found = extended(text, spark)
+    assert len(found) == len(lines), found
+    assert all(line.startswith(start) for line, start in zip(found, lines, strict=True)), found
+
+
+def test_a_name_that_does_not_ship_is_answered_with_the_nearest(spark: SparkSession) -> None:
+    (found,) = extended("extends = 'shap'", spark)
+    assert found.endswith("; did you mean shop?")
