@@ -23,11 +23,11 @@ SAMPLE_CHARACTERS: Final = 500
 EARLIEST_USUAL: Final = datetime(2010, 1, 1, tzinfo=UTC)
 """Logs are rarely older; times in a wrong unit are."""
 
-_KINDS: Final = 7
+_KIND_BITS: Final = 7
 """The bits that tell kinds of keys apart."""
-_ID, _CONTENT, _HOLDER = 0, 1, 2
+_ID_KIND, _CONTENT_KIND, _FIRST_HOLDER_KIND = 0, 1, 2
 """Kinds of keys; of holders there are several, from the last on."""
-_HOLDERS: Final = ("visitorId", "userId", "itemId")
+_HOLDER_COLUMNS: Final = ("visitorId", "userId", "itemId")
 """Columns of which the most frequent value is looked for."""
 
 
@@ -83,18 +83,18 @@ def event_facts(
         events have it; BOOLEAN: repeated_here, whether an event has the repeated eventId.
     """
     value, at = F.col("eventValue"), F.unix_micros("sentAt")
-    here = F.lit(False) if repeated is None else F.xxhash64("eventId") == repeated
+    has_repeated_id = F.lit(False) if repeated is None else F.xxhash64("eventId") == repeated
     return events.agg(
         F.count_if(F.col("userId").isNull()).alias("anonymous"),
         F.count_if(F.col("itemId").isNull()).alias("without_item"),
-        F.count_if(_outside(interval, settings)).alias("sentAt_outside_interval"),
+        F.count_if(_is_outside_interval(interval, settings)).alias("sentAt_outside_interval"),
         F.count_if(F.col("sentAt") < F.lit(EARLIEST_USUAL)).alias("sentAt_before_2010"),
         F.count_if((value < settings.minimum) | (value > settings.maximum)).alias("eventValue_out_of_range"),
         F.count_distinct("eventType").alias("event_types"),
         F.min(at).alias("earliest"),
         F.max(at).alias("latest"),
-        F.coalesce(F.bool_or(here), F.lit(False)).alias("repeated_here"),
-        *[F.count(_field(name)).alias(name) for name in fields],
+        F.coalesce(F.bool_or(has_repeated_id), F.lit(False)).alias("repeated_here"),
+        *[F.count(_find_column(name)).alias(name) for name in fields],
     )
 
 
@@ -111,18 +111,21 @@ def repetition_facts(events: DataFrame) -> DataFrame:
     """
     user = (F.coalesce("userId", "sessionId"), F.col("userId").isNull())
     same = (*user, F.unix_seconds("sentAt"), F.col("eventType"), F.col("itemId"), F.map_entries("properties"))
-    holders = [F.when(F.col(name).isNotNull(), _key(kind, F.col(name))) for kind, name in enumerate(_HOLDERS, _HOLDER)]
-    keys = F.array(_key(_ID, F.col("eventId")), _key(_CONTENT, *same), *holders)
+    holders = [
+        F.when(F.col(name).isNotNull(), _hash_key(kind, F.col(name)))
+        for kind, name in enumerate(_HOLDER_COLUMNS, _FIRST_HOLDER_KIND)
+    ]
+    keys = F.array(_hash_key(_ID_KIND, F.col("eventId")), _hash_key(_CONTENT_KIND, *same), *holders)
     rows = events.select(F.explode(keys).alias("key")).where(F.col("key").isNotNull()).select("key.*")
     groups = rows.groupBy("one", "other").agg(F.count("*").alias("rows"))
-    kind = F.col("other").bitwiseAND(_KINDS)
-    of = [F.when(kind == place, F.col("rows")) for place in range(_HOLDER + len(_HOLDERS))]
+    kind = F.col("other").bitwiseAND(_KIND_BITS)
+    rows_of_kind = [F.when(kind == place, F.col("rows")) for place in range(_FIRST_HOLDER_KIND + len(_HOLDER_COLUMNS))]
     return groups.agg(
-        _total(of[_ID] - 1).alias("eventId_repeated"),
-        _total(of[_CONTENT] - 1).alias("merged"),
+        _sum_or_zero(rows_of_kind[_ID_KIND] - 1).alias("eventId_repeated"),
+        _sum_or_zero(rows_of_kind[_CONTENT_KIND] - 1).alias("merged"),
         *[
-            F.coalesce(F.max(of[place]), F.lit(0)).alias(f"largest_{name}")
-            for place, name in enumerate(_HOLDERS, _HOLDER)
+            F.coalesce(F.max(rows_of_kind[place]), F.lit(0)).alias(f"largest_{name}")
+            for place, name in enumerate(_HOLDER_COLUMNS, _FIRST_HOLDER_KIND)
         ],
     )
 
@@ -156,24 +159,24 @@ def refused_samples(quarantine: DataFrame) -> DataFrame:
     return slim.withColumn("place", F.row_number().over(first)).where(F.col("place") <= SAMPLE_RECORDS)
 
 
-def _outside(interval: Interval | None, settings: CheckSettings) -> Column:
+def _is_outside_interval(interval: Interval | None, settings: CheckSettings) -> Column:
     if interval is None:
         return F.lit(False)
     first, last = interval.start - settings.tolerance, interval.end + settings.tolerance
     return (F.col("sentAt") < F.lit(first)) | (F.col("sentAt") >= F.lit(last))
 
 
-def _key(kind: int, *parts: Column) -> Column:
+def _hash_key(kind: int, *parts: Column) -> Column:
     """Hash to 125 bits, the kind beside them; which parts are absent is hashed along, since hashes skip them."""
     absent = sum((F.when(part.isNull(), 1 << place).otherwise(0) for place, part in enumerate(parts)), F.lit(0))
-    other = F.xxhash64(F.lit("other"), absent, *parts).bitwiseAND(~_KINDS).bitwiseOR(F.lit(kind))
+    other = F.xxhash64(F.lit("other"), absent, *parts).bitwiseAND(~_KIND_BITS).bitwiseOR(F.lit(kind))
     return F.struct(F.xxhash64(absent, *parts).alias("one"), other.alias("other"))
 
 
-def _total(number: Column) -> Column:
+def _sum_or_zero(number: Column) -> Column:
     return F.coalesce(F.sum(number), F.lit(0))
 
 
-def _field(name: str) -> Column:
+def _find_column(name: str) -> Column:
     """Find a field in an event; of no property's name, which may be any, is a column's path made."""
     return F.col("properties")[name.removeprefix(PROPERTY)] if name.startswith(PROPERTY) else F.col(name)

@@ -58,32 +58,32 @@ class Finding:
             >>> Finding(check, 3012.0, 10000, FAILED, threshold, ("warn_share", "fail_share"), "").describe()
             'sentAt_missing: 3,012 of 10,000 candidates (30.12 %), fails above 25 %'
         """
-        limit = f", {self.limit(self.worst)}" if self.worst and not self.check.is_state else ""
-        return f"{self.check.name}: {self.seen()}{limit}"
+        limit = f", {self.describe_limit(self.worst_limit)}" if self.worst_limit and not self.check.is_state else ""
+        return f"{self.check.name}: {self.describe_value()}{limit}"
 
     @property
-    def worst(self) -> str | None:
+    def worst_limit(self) -> str | None:
         """The limit that it passes: one that fails the batch rather than one that warns; None where it passes none."""
         return next((key for key in self.broken if key.startswith("fail")), next(iter(self.broken), None))
 
-    def permission(self) -> str:
+    def write_permission(self) -> str:
         """Write the line of a thresholds file that lets it pass.
 
         Examples:
             >>> from expectations.checks import checks_on
             >>> check = next(check for check in CHECKS if check.name == "largest_userId")
-            >>> Finding(check, 300.0, 300, FAILED, Threshold(fail_share=0.95), ("fail_share",), "").permission()
+            >>> Finding(check, 300.0, 300, FAILED, Threshold(fail_share=0.95), ("fail_share",), "").write_permission()
             'largest_userId.fail_share = false'
             >>> check = next(check for check in checks_on(["properties.coupon"])
             ...              if check.name == "empty.properties.coupon")
-            >>> Finding(check, 800.0, 800, FAILED, Threshold(fail_share=0.99), ("fail_share",), "").permission()
+            >>> Finding(check, 800.0, 800, FAILED, Threshold(fail_share=0.99), ("fail_share",), "").write_permission()
             'empty.properties.coupon.fail_share = false'
         """
         keys = self.check.name.split(".", 2)
         name = ".".join(key if _BARE_KEY.fullmatch(key) else json.dumps(key) for key in keys)
-        return f"{name}.{self.worst} = false"
+        return f"{name}.{self.worst_limit} = false"
 
-    def seen(self) -> str:
+    def describe_value(self) -> str:
         """Say what was seen, in words."""
         if self.value is None or self.check.is_state:
             return self.note
@@ -92,7 +92,7 @@ class Finding:
             return f"{subject}{self.value:,.0f} of {self.among:,} {self.check.among} ({percent(self.share)})"
         return f"{self.value:,.4g}" + (f" ({self.note})" if self.note else "")
 
-    def limit(self, key: str) -> str:
+    def describe_limit(self, key: str) -> str:
         """Say one of its limits in words."""
         return in_words(key, getattr(self.threshold, key))
 
@@ -151,7 +151,7 @@ def facts_and_limits(
     facts: dict[str, float] = {}
     limits: list[Limit] = []
     for check in checks:
-        numbers = _numbers(check, _seen(check, observed), sizes)
+        numbers = _name_numbers(check, _find_observation(check, observed), sizes)
         facts.update(numbers)
         threshold = held_threshold(check, thresholds)
         own = [Limit(check.name, key, getattr(threshold, key)) for key in threshold.limits()]
@@ -168,16 +168,19 @@ def findings_of(
 ) -> list[Finding]:
     """Find what each check has come to, once it is known which limits are passed; arguments as of `judge_batch`."""
     passed = {check.name: tuple(limit.key for limit in broken if limit.check == check.name) for check in checks}
-    return [_finding(check, _seen(check, observed), sizes, thresholds, passed[check.name]) for check in checks]
+    return [
+        _make_finding(check, _find_observation(check, observed), sizes, thresholds, passed[check.name])
+        for check in checks
+    ]
 
 
-def _finding(
+def _make_finding(
     check: Check, seen: Observation, sizes: Mapping[str, int], thresholds: Thresholds, broken: tuple[str, ...]
 ) -> Finding:
     threshold, among = held_threshold(check, thresholds), sizes.get(check.among) if check.among else None
     reason = _why_not_evaluated(check, seen, among, threshold)
     if reason is None:
-        return Finding(check, seen.value, among, _level(broken), threshold, broken, seen.note)
+        return Finding(check, seen.value, among, _find_level(broken), threshold, broken, seen.note)
     note = reason if seen.note in ("", reason) else f"{reason}; {seen.note}"
     return Finding(check, seen.value, among, NOT_EVALUATED, threshold, (), note)
 
@@ -205,11 +208,11 @@ def held_threshold(check: Check, thresholds: Thresholds) -> Threshold:
     return thresholds.changed.get(check.name) or thresholds.changed.get(check.family) or check.threshold
 
 
-def _seen(check: Check, observed: Mapping[str, Observation]) -> Observation:
+def _find_observation(check: Check, observed: Mapping[str, Observation]) -> Observation:
     return observed.get(check.name, Observation(0 if check.among else None))
 
 
-def _numbers(check: Check, seen: Observation, sizes: Mapping[str, int]) -> dict[str, float]:
+def _name_numbers(check: Check, seen: Observation, sizes: Mapping[str, int]) -> dict[str, float]:
     """Name the numbers that a check's limits look at."""
     if seen.value is None:
         return {}
@@ -219,7 +222,7 @@ def _numbers(check: Check, seen: Observation, sizes: Mapping[str, int]) -> dict[
     return count | {f"{check.name} share": lower_bound(int(seen.value), sizes.get(check.among, 0))}
 
 
-def _level(broken: Sequence[str]) -> str:
+def _find_level(broken: Sequence[str]) -> str:
     if any(key.startswith("fail") for key in broken):
         return FAILED
     return WARNED if broken else PASSED

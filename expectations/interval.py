@@ -47,10 +47,10 @@ def batch_interval(label: str) -> Interval | None:
         (None, None)
     """
     match = _LABEL.fullmatch(label)
-    if match is None or not _is_a_year(match[1]):
+    if match is None or not _is_log_year(match[1]):
         return None
     try:
-        return _interval(int(match[1]), *(None if part is None else int(part) for part in match.groups()[1:]))
+        return _build_interval(int(match[1]), *(None if part is None else int(part) for part in match.groups()[1:]))
     except ValueError:
         return None
 
@@ -71,24 +71,26 @@ def is_no_date(label: str) -> bool:
         [False, False, False, False, False]
     """
     begins = _DATE.match(label)
-    if begins is not None and _is_a_year(begins[1]):
+    if begins is not None and _is_log_year(begins[1]):
         return batch_interval(begins[0]) is None
     whole = _LABEL.fullmatch(label)
-    return whole is not None and _is_a_year(whole[1]) and batch_interval(label) is None
+    return whole is not None and _is_log_year(whole[1]) and batch_interval(label) is None
 
 
-def _is_a_year(digits: str) -> bool:
+def _is_log_year(digits: str) -> bool:
     """Whether four digits are a year that a log may be of; others count something else."""
     return 1970 <= int(digits) < 2200
 
 
-def _interval(year: int, week: int | None, *parts: int | None) -> Interval:
+def _build_interval(year: int, week: int | None, *parts: int | None) -> Interval:
     """Build an interval from a year and a week, or its month, day, hour and minute as far as they are given."""
     month, day, hour, minute = parts
     if week is not None:
         start = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)
         return Interval(start, start + timedelta(days=7))
-    start = datetime(year, _or(month, 1), _or(day, 1), _or(hour, 0), _or(minute, 0), tzinfo=UTC)
+    start = datetime(
+        year, _or_default(month, 1), _or_default(day, 1), _or_default(hour, 0), _or_default(minute, 0), tzinfo=UTC
+    )
     if minute is not None:
         return Interval(start, start + timedelta(minutes=1))
     if hour is not None:
@@ -100,5 +102,5 @@ def _interval(year: int, week: int | None, *parts: int | None) -> Interval:
     return Interval(start, datetime(year + 1, 1, 1, tzinfo=UTC))
 
 
-def _or(part: int | None, default: int) -> int:
+def _or_default(part: int | None, default: int) -> int:
     return default if part is None else part

@@ -26,7 +26,7 @@ def lower_bound(count: int, among: int) -> float:
     """
     if count <= 0 or among <= 0:
         return 0.0
-    centre, reach = _interval(count / among, among)
+    centre, reach = _wilson_interval(count / among, among)
     return max(centre - reach, 0.0)
 
 
@@ -40,7 +40,7 @@ def upper_bound(count: int, among: int) -> float:
     return 1.0 - lower_bound(among - count, among) if among > 0 else 1.0
 
 
-def _interval(share: float, among: int) -> tuple[float, float]:
+def _wilson_interval(share: float, among: int) -> tuple[float, float]:
     """Give the interval's centre and its reach to either side."""
     weight = Z * Z / among
     spread = sqrt(share * (1 - share) / among + weight / (4 * among))
@@ -140,17 +140,19 @@ def observe(
     sizes, types, keys = numbers.sizes, numbers.event_types, numbers.property_keys
     observed = {name: Observation(count) for name, count in numbers.counts.items()}
     observed |= {
-        "no_events": Observation(int(not sizes[EVENTS] and not allow_empty), _what_became(numbers)),
-        "batch_size": _against_median(sizes[CANDIDATES], [one.candidates for one in earlier]),
+        "no_events": Observation(int(not sizes[EVENTS] and not allow_empty), _describe_lost_records(numbers)),
+        "batch_size": _compare_with_median(sizes[CANDIDATES], [one.candidates for one in earlier]),
         "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
         "metadata_columns": Observation(keys, f"{keys} property keys in the mapping"),
     }
     for field_name, count in numbers.filled.items():
-        observed |= _of_field(field_name, count, sizes[EVENTS], earlier)
-    return observed | _of_records(numbers, earlier) | _of_sessions(numbers) | _of_times(numbers, interval)
+        observed |= _observe_field(field_name, count, sizes[EVENTS], earlier)
+    return (
+        observed | _observe_records(numbers, earlier) | _observe_sessions(numbers) | _observe_times(numbers, interval)
+    )
 
 
-def _what_became(numbers: BatchNumbers) -> str:
+def _describe_lost_records(numbers: BatchNumbers) -> str:
     """Say what became of the records, where none became an event."""
     if numbers.sizes[EVENTS]:
         return ""
@@ -166,23 +168,23 @@ def _what_became(numbers: BatchNumbers) -> str:
     return f"none of {'the' if records is None else f'{records:,}'} records became an event: {fates}"
 
 
-def _of_records(numbers: BatchNumbers, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
+def _observe_records(numbers: BatchNumbers, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
     records = numbers.sizes.get(RECORDS)
     if records is None:
         unknown = Observation(None, "an older version built the batch, and did not keep how many records there were")
         return dict.fromkeys(("records", "filtered", "kept_records"), unknown)
     known = [one for one in earlier if one.records is not None]
     return {
-        "records": _against_median(records, [one.records or 0 for one in known]),
+        "records": _compare_with_median(records, [one.records or 0 for one in known]),
         "filtered": Observation(numbers.filtered),
-        "kept_records": _kept(numbers, records, [one for one in known if one.records]),
+        "kept_records": _observe_kept_records(numbers, records, [one for one in known if one.records]),
     }
 
 
-def _kept(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) -> Observation:
+def _observe_kept_records(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) -> Observation:
     """Hold the share of records that are kept, by its upper bound, and the number of candidates against medians."""
-    usual = _median([one.kept or 0.0 for one in earlier], 0.0)
-    candidates = _median([one.candidates for one in earlier], LEAST_MEDIAN)
+    usual = _find_median([one.kept or 0.0 for one in earlier], 0.0)
+    candidates = _find_median([one.candidates for one in earlier], LEAST_MEDIAN)
     if isinstance(usual, Observation):
         return usual
     if isinstance(candidates, Observation):
@@ -196,7 +198,7 @@ def _kept(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) 
     return Observation(max(kept / records / usual, number), note, held)
 
 
-def _of_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
+def _observe_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
     given, cut = "single_event_sessions", "single_event_visits"
     seen = Observation(numbers.single_event_sessions)
     if numbers.sessions_given:
@@ -204,7 +206,7 @@ def _of_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
     return {given: Observation(None, "the mapping gives no sessionId"), cut: seen}
 
 
-def _of_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Observation]:
+def _observe_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Observation]:
     if interval is not None:
         return dict.fromkeys(("sentAt_before_2010", "sentAt_span"), Observation(None, "the batch has an interval"))
     outside = {"sentAt_outside_interval": Observation(None, "neither --interval nor the batch's label gives one")}
@@ -216,7 +218,7 @@ def _of_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Obs
     }
 
 
-def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
+def _observe_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
     key = f"{FILLED}.{name}"
     rates = [one.profile[key] for one in earlier if key in one.profile]
     share = f"{count:,} of {events:,} events have it"
@@ -227,7 +229,7 @@ def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch
     if not count and max(rates, default=0.0) > 0:
         # A field that batches before have is no misspelt one: whether it has become rare is the other check's question.
         empty = Observation(None, f"a batch before has it, so {key} judges this one")
-    usual = _median(rates, 0.0)
+    usual = _find_median(rates, 0.0)
     if isinstance(usual, Observation):
         return {f"{EMPTY}.{name}": empty, key: usual}
     note = f"{share}, against a median share of {usual:.4g}"
@@ -237,14 +239,14 @@ def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch
     }
 
 
-def _against_median(count: int, before: Sequence[int]) -> Observation:
-    usual = _median(before, LEAST_MEDIAN)
+def _compare_with_median(count: int, before: Sequence[int]) -> Observation:
+    usual = _find_median(before, LEAST_MEDIAN)
     if isinstance(usual, Observation):
         return usual
     return Observation(count / usual, f"{count:,} against a median of {usual:,.0f}")
 
 
-def _median(values: Sequence[float], least: float) -> float | Observation:
+def _find_median(values: Sequence[float], least: float) -> float | Observation:
     """Take the median of earlier batches' numbers, or observe why it tells nothing."""
     if len(values) < LEAST_HISTORY:
         return Observation(None, f"{len(values)} batches before it; a median needs {LEAST_HISTORY}")

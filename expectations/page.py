@@ -185,17 +185,19 @@ class IndexRow:
     deliveries: Sequence[DeliveryEntry] = ()
 
 
-def batch_page(judged: GateReport) -> str:
+def batch_page(gate_report: GateReport) -> str:
     """Render a batch's page: a whole HTML document."""
     return _render(
         "batch.html.j2",
-        judged=judged,
-        broken=judged.unusual(),
+        gate_report=gate_report,
+        broken=gate_report.unusual(),
         slight=[
-            finding for finding in judged.findings if finding.level not in _WORST_FIRST and _samples(judged, finding)
+            finding
+            for finding in gate_report.findings
+            if finding.level not in _WORST_FIRST and _select_samples(gate_report, finding)
         ],
-        levels=_levels(judged.findings),
-        samples={finding.check.name: _samples(judged, finding) for finding in judged.findings},
+        levels=_count_levels(gate_report.findings),
+        samples={finding.check.name: _select_samples(gate_report, finding) for finding in gate_report.findings},
         most=SAMPLE_RECORDS,
     )
 
@@ -226,14 +228,14 @@ def run_time(run_id: str) -> datetime | None:
         return None
 
 
-def _levels(findings: Sequence[Finding]) -> dict[str, int]:
+def _count_levels(findings: Sequence[Finding]) -> dict[str, int]:
     """Count the checks of each level that occurs."""
     counts = {level: sum(finding.level == level for finding in findings) for level in _LEVELS}
     return {level: count for level, count in counts.items() if count}
 
 
-def _samples(judged: GateReport, finding: Finding) -> list[RefusedSample]:
-    return [sample for sample in judged.samples if sample.code == finding.check.name]
+def _select_samples(gate_report: GateReport, finding: Finding) -> list[RefusedSample]:
+    return [sample for sample in gate_report.samples if sample.code == finding.check.name]
 
 
 def _render(template: str, **values: object) -> str:

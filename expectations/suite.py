@@ -59,7 +59,9 @@ def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limi
     context.variables.progress_bars = {"globally": False}
     frame = pd.DataFrame([facts])
     asset = context.data_sources.add_pandas("lake").add_dataframe_asset("batch facts")
-    suite = context.suites.add(gx.ExpectationSuite(name=batch, expectations=[_expectation(limit) for limit in limits]))
+    suite = context.suites.add(
+        gx.ExpectationSuite(name=batch, expectations=[_make_expectation(limit) for limit in limits])
+    )
     definition = gx.ValidationDefinition(
         name=batch, data=asset.add_batch_definition_whole_dataframe("one row"), suite=suite
     )
@@ -68,10 +70,10 @@ def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limi
     )
     outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
     (results,) = outcome.run_results.values()
-    return [limit for result in results.results if (limit := _broken(result)) is not None]
+    return [limit for result in results.results if (limit := _find_broken_limit(result)) is not None]
 
 
-def _expectation(limit: Limit) -> Any:
+def _make_expectation(limit: Limit) -> Any:
     severity = FailureSeverity.CRITICAL if limit.key.startswith("fail") else FailureSeverity.WARNING
     meta = {"limit": limit._asdict()}
     if limit.key.endswith("below"):
@@ -79,12 +81,12 @@ def _expectation(limit: Limit) -> Any:
     return ExpectColumnMaxToBeBetween(column=limit.column, max_value=limit.value, severity=severity, meta=meta)
 
 
-def _broken(result: Any) -> Limit | None:
-    if any(info.get("raised_exception") for info in _exceptions(result.exception_info)):
+def _find_broken_limit(result: Any) -> Limit | None:
+    if any(info.get("raised_exception") for info in _list_exceptions(result.exception_info)):
         raise RuntimeError("Great Expectations could not evaluate an expectation")
     return None if result.success else Limit(**result.expectation_config.meta["limit"])
 
 
-def _exceptions(info: dict[str, Any]) -> list[dict[str, Any]]:
+def _list_exceptions(info: dict[str, Any]) -> list[dict[str, Any]]:
     """Give the notes of what was raised: one, or one for each metric."""
     return [info] if "raised_exception" in info else list(info.values())

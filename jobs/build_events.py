@@ -44,7 +44,7 @@ from jobs.building.quality import (
     report_batch,
 )
 from jobs.building.redelivery import REKEYED, DeliveredChanges, allow_rekeying, compare_with_delivered
-from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment
+from jobs.cli.arguments import JobParser, batch_label, batches, check_not_blank, duration, interval, lake_root, moment
 from jobs.cli.run import Run, run_job
 from jobs.cli.stages import StageDisplay, count_spark_tasks
 from jobs.cli.terminal import find_terminal
@@ -107,7 +107,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--input", nargs="+", type=filled, default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs"
+        "--input", nargs="+", type=check_not_blank, default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs"
     )
     source.add_argument(
         "--retry-quarantine",
@@ -115,7 +115,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         help="process the batch's quarantine again, e.g. with a corrected mapping",
     )
     parser.add_argument(
-        "--mapping", required=True, type=filled, metavar="NAME_OR_FILE", help="how a record becomes events"
+        "--mapping", required=True, type=check_not_blank, metavar="NAME_OR_FILE", help="how a record becomes events"
     )
     parser.add_argument("--lake", required=True, type=lake_root, metavar="ROOT", help="root of the tables")
     parser.add_argument("--batch", required=True, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
@@ -129,7 +129,10 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--look-back", type=batches, default="2", metavar="N", help="batches before, for repeats and late events (2)"
     )
     parser.add_argument(
-        "--thresholds", type=filled, metavar="FILE", help="the gate's thresholds (docs/rules.md lists the defaults)"
+        "--thresholds",
+        type=check_not_blank,
+        metavar="FILE",
+        help="the gate's thresholds (docs/rules.md lists the defaults)",
     )
     parser.add_argument(
         "--on-gate-failure", choices=("fail", "warn"), default="fail", help="warn lets the batch pass, marked (fail)"
@@ -177,7 +180,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
     load_great_expectations()
     # True until this run publishes: a run that ends before says what the batch still is.
-    run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
+    run.counters["kept"] = _find_passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
         mapping, thresholds = read_user_files(spark, arguments.mapping, arguments.thresholds)
         build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
@@ -206,7 +209,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
     return Exit.DONE
 
 
-def _passed_run(current: Manifest | None) -> str | None:
+def _find_passed_run(current: Manifest | None) -> str | None:
     return current.runId if current is not None and current.gate != FAILED else None
 
 
@@ -284,8 +287,8 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         earlier = lake.manifests.alike_before(order, batch, context.gate.thresholds.settings.batches)
         gate_report = judge_rows(result, history, context, current, earlier)
         run.counters.update(gate=gate_report.gate, merged=gate_report.counts["merged"])
-        run.report.judged, run.report.lengths = gate_report, result.lengths
-        run.report.event_timeline = run.report.found(
+        run.report.gate_report, run.report.lengths = gate_report, result.lengths
+        run.report.event_timeline = run.report.find_for_page(
             lambda: find_event_timeline(result.events, gate_report, history.interval)
         )
         if before is not None and gate_report.gate == FAILED:
@@ -382,7 +385,7 @@ def judge_rows(
     )
     numbers = count_batch(batch, gate.thresholds.settings)
     findings = evaluate_batch(batch, numbers, gate)
-    return report_batch(batch, numbers, findings, gate.rule(findings), context.run.runId)
+    return report_batch(batch, numbers, findings, gate.decide(findings), context.run.runId)
 
 
 def log_warnings(gate_report: GateReport) -> None:
@@ -432,7 +435,7 @@ def describe_failure(gate_report: GateReport) -> list[str]:
             f"batch {gate_report.batch}: a change of an event's content changes its eventId, so the service would "
             "take delivered events as new: build it with the earlier mapping, or give --rekey to send them again"
         )
-    if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
+    if permitted := [finding.write_permission() for finding in failed if finding.check.name != REKEYED]:
         more = " ..." if len(permitted) > _MOST_PERMITTED else ""
         lines.append(
             f"batch {gate_report.batch}: if the batch is correct, a --thresholds file with these lines lets it pass: "

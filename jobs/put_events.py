@@ -111,7 +111,7 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
             ),
         )
         result = deliver(delivery_run, manifest, arguments.kind, hooks)
-    code = exit_of(result, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
+    code = exit_of(result, counters, service, interrupted=run.interruption.is_requested, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
         log_dead_letters(DeadLetters(lake, service, config), [arguments.batch])
     return code

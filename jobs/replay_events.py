@@ -20,8 +20,8 @@ if __name__ == "__main__":
 
 from pyspark.sql import SparkSession
 
-from jobs.cli.arguments import JobParser, batch_name, duration, filled, lake_root, time_of_day
-from jobs.cli.deadline import earliest
+from jobs.cli.arguments import JobParser, batch_name, check_not_blank, duration, lake_root, time_of_day
+from jobs.cli.deadline import find_deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run, run_job
 from jobs.cli.terminal import write_lines
@@ -101,7 +101,10 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--plan", action="store_true", help="send nothing; say what there is to send and how long it takes"
     )
     instead.add_argument(
-        "--bulk-export", type=filled, metavar="DIR", help="send nothing; write pending events as bulk import CSV"
+        "--bulk-export",
+        type=check_not_blank,
+        metavar="DIR",
+        help="send nothing; write pending events as bulk import CSV",
     )
     add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; a rerun continues")
     add("--max-duration", type=duration, metavar="D", help="stop after this time, e.g. 6h; a rerun continues")
@@ -139,12 +142,12 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
         waiting = find_pending_events(lake, service, manifests)
         run.counters["events"] = waiting.total
         if arguments.bulk_export is None:
-            tell_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.config.max_rate)
+            report_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.config.max_rate)
         else:
             run.if_interrupted = (
                 f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
             )
-            tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
+            report_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
     check_counts(f"batches {arguments.first} to {arguments.last}", run.counters)
     return Exit.DONE
 
@@ -156,7 +159,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     run.report.tracker = service
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     lake.check_kept(manifests)
-    deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
+    deadline = find_deadline(run.startedAt, arguments.until, arguments.max_duration)
     with start_deliveries(lake, service, arguments.config, run, deadline) as delivery_run:
         with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
             replay_runner = ReplayRunner(delivery_run, manifests)
@@ -167,7 +170,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     return Exit.DEAD_LETTERS
 
 
-def tell_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
+def report_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
     """Say what a replay would do, to a person and in the summary."""
     write_lines(sys.stdout, *describe_estimate(found, max_rate))
     run.counters.update(
@@ -187,7 +190,7 @@ def tell_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
     )
 
 
-def tell_export(found: ExportResult, waiting: PendingEvents, run: Run) -> None:
+def report_export(found: ExportResult, waiting: PendingEvents, run: Run) -> None:
     """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),

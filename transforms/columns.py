@@ -49,8 +49,10 @@ FATE: Final = "_fate"
 """What became of the row: one of `Fate`."""
 
 
-_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_metadata", "_corrupt_record"}
-RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, AT, ATTEMPTS, RENDERED} | _PASSING)
+_TEMPORARY_COLUMNS: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_metadata", "_corrupt_record"}
+RESERVED: Final = frozenset(
+    {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, AT, ATTEMPTS, RENDERED} | _TEMPORARY_COLUMNS
+)
 """Column names that a record may not bear, lower-cased."""
 
 
@@ -69,7 +71,7 @@ class Fate:
 
 VISITOR: Final = "_visitor"
 """STRING: whose row it is, by `visitor_key` or `salt_key`."""
-_NOBODIES: Final = 4_096
+_SALTS: Final = 4_096
 """So many partitions can share the rows that belong to nobody; more keys than that would only make more groups."""
 
 
@@ -94,4 +96,4 @@ def visitor_key() -> Column:
 
 def salt_key() -> Column:
     """Rows that are no valid candidates belong to nobody, and must not meet in one partition, however alike."""
-    return F.concat(F.lit("-:"), F.pmod(F.col(SPREAD), F.lit(_NOBODIES)).cast("string"))
+    return F.concat(F.lit("-:"), F.pmod(F.col(SPREAD), F.lit(_SALTS)).cast("string"))

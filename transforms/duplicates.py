@@ -20,21 +20,21 @@ def earlier_events(events: DataFrame, *, given_sessions: bool) -> DataFrame:
         `_visitor`, sessionId (as the log gave it: null where it was derived), eventId, sentAt, `_fate`: few and narrow
         columns, since there may be more of these rows than candidates.
     """
-    somebody = F.coalesce("visitorId", "userId").isNotNull()
-    derived = F.when(somebody, F.lit(None).cast("string")).otherwise(F.col("sessionId"))
+    has_visitor = F.coalesce("visitorId", "userId").isNotNull()
+    derived = F.when(has_visitor, F.lit(None).cast("string")).otherwise(F.col("sessionId"))
     # Nothing tells whether 64 hex digits were given or derived: such an event stands in both places.
-    both = somebody & F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z")
-    places = F.when(both, F.array("sessionId", derived)).otherwise(F.array("sessionId"))
+    is_ambiguous = has_visitor & F.col("sessionId").rlike(r"\A[0-9a-f]{64}\z")
+    session_ids = F.when(is_ambiguous, F.array("sessionId", derived)).otherwise(F.array("sessionId"))
     return events.select(
         visitor_key().alias(VISITOR),
-        (F.explode(places) if given_sessions else derived).alias("sessionId"),
+        (F.explode(session_ids) if given_sessions else derived).alias("sessionId"),
         "eventId",
         "sentAt",
         F.lit(Fate.EARLIER).alias(FATE),
     )
 
 
-def repeated(in_order: WindowSpec) -> Column:
+def is_repeat(in_order: WindowSpec) -> Column:
     """Whether a valid candidate's eventId is that of the row before.
 
     Args:
@@ -60,10 +60,12 @@ def drop_repeats_by_given_id(candidates: DataFrame, earlier: DataFrame | None = 
         known = earlier.select("eventId", F.lit(Fate.EARLIER).alias(FATE))
         rows = candidates.unionByName(known, allowMissingColumns=True)
     has_id = F.col(FATE).isin(Fate.VALID, Fate.EARLIER)
-    same = Window.partitionBy(F.when(has_id, F.col("eventId")), F.when(~has_id, salt_key()))
-    rank = F.row_number().over(same.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile", SPREAD))
-    again = (F.col(FATE) == Fate.VALID) & (rank > 1)
-    marked = rows.withColumn("_again", again)
-    fate = F.when(F.col("_again"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
-    visitor = F.when(F.col("_again"), salt_key()).otherwise(F.col(VISITOR))
-    return marked.where(F.col(FATE) != Fate.EARLIER).withColumns({FATE: fate, VISITOR: visitor}).drop("_again")
+    same_event = Window.partitionBy(F.when(has_id, F.col("eventId")), F.when(~has_id, salt_key()))
+    rank = F.row_number().over(
+        same_event.orderBy(F.col(FATE) != Fate.EARLIER, "sentAt", CONTENT_ID, "sourceFile", SPREAD)
+    )
+    is_later = (F.col(FATE) == Fate.VALID) & (rank > 1)
+    marked = rows.withColumn("_is_later", is_later)
+    fate = F.when(F.col("_is_later"), F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE))
+    visitor = F.when(F.col("_is_later"), salt_key()).otherwise(F.col(VISITOR))
+    return marked.where(F.col(FATE) != Fate.EARLIER).withColumns({FATE: fate, VISITOR: visitor}).drop("_is_later")

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from transforms.wire import plain
+from transforms.wire import write_plain_number
 
 FIXED: Final = ("USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE", "EVENT_VALUE")
 """The columns that every import has."""
@@ -50,7 +50,7 @@ def interactions(events: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
         these.
     """
     seconds = F.unix_seconds("sentAt")
-    values = (F.col("userId"), F.col("itemId"), seconds, F.col("eventType"), plain(F.col("eventValue")))
+    values = (F.col("userId"), F.col("itemId"), seconds, F.col("eventType"), write_plain_number(F.col("eventValue")))
     fixed = (value.alias(name) for name, value in zip(FIXED, values, strict=True))
     return events.select(*fixed, *(column.alias(name) for name, column in columns.items()))
 
@@ -64,23 +64,23 @@ def columns_of(keys: Iterable[str], *, impressions: bool) -> dict[str, Column]:
     """Make columns of properties, and one of impressions, their items parted by `|`, where there are some.
 
     Keys that come to one column share it: it holds the value of the first of them, in their order, that an event has.
-    Those that `clashing` names have none.
+    The keys that `find_clashing_keys` names have none.
     """
     shown = {_IMPRESSION: F.array_join("impression", SEPARATOR)} if impressions else {}
     sharing: dict[str, list[Column]] = {}
     for key in sorted(keys):
         sharing.setdefault(column_name(key), []).append(F.col("properties").getItem(key))
-    return shown | {name: F.coalesce(*sharing[name]) for name in sorted(sharing) if not _is_taken(name)}
+    return shown | {name: F.coalesce(*sharing[name]) for name in sorted(sharing) if not _is_reserved_column(name)}
 
 
-def clashing(keys: Iterable[str]) -> tuple[str, ...]:
+def find_clashing_keys(keys: Iterable[str]) -> tuple[str, ...]:
     """Choose the keys of properties whose column is one that holds something else.
 
     Examples:
-        >>> clashing(["eventValue", "device", "itemId", "impression"])
+        >>> find_clashing_keys(["eventValue", "device", "itemId", "impression"])
         ('eventValue', 'impression', 'itemId')
     """
-    return tuple(key for key in sorted(keys) if _is_taken(column_name(key)))
+    return tuple(key for key in sorted(keys) if _is_reserved_column(column_name(key)))
 
 
 def column_name(key: str) -> str:
@@ -93,5 +93,5 @@ def column_name(key: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).upper()
 
 
-def _is_taken(name: str) -> bool:
+def _is_reserved_column(name: str) -> bool:
     return name in FIXED or name == _IMPRESSION

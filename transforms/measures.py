@@ -14,9 +14,9 @@ from transforms.limits import EVENTS_PER_REQUEST
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 
-_GROUP = ("batch", "userId", "sessionId")
+_GROUP_COLUMNS = ("batch", "userId", "sessionId")
 _ENVELOPE = '{"trackingId":"","sessionId":"","eventList":[]}'
-_USER = ',"userId":""'
+_USER_MEMBER = ',"userId":""'
 
 
 def measure_sending(events: DataFrame, trackingId: str) -> DataFrame:
@@ -33,13 +33,13 @@ def measure_sending(events: DataFrame, trackingId: str) -> DataFrame:
     waits = F.col("status").isNull()
     wire = event_json({name: F.col(name) for name in EVENTS.names})
     sized = events.select(
-        *_GROUP,
+        *_GROUP_COLUMNS,
         "status",
         waits.cast("long").alias("waiting"),
         F.when(waits, F.octet_length(wire)).alias("bytes"),
         (waits & (F.col("userId").isNull() | F.col("itemId").isNull())).cast("long").alias("unimportable"),
     )
-    groups = sized.groupBy(*_GROUP).agg(
+    groups = sized.groupBy(*_GROUP_COLUMNS).agg(
         F.count_if(F.col("status") == "delivered").alias("delivered"),
         F.count_if(F.col("status") == "refused").alias("refused"),
         F.sum("waiting").alias("waiting"),
@@ -49,22 +49,22 @@ def measure_sending(events: DataFrame, trackingId: str) -> DataFrame:
     requests = F.ceil(F.col("waiting") / EVENTS_PER_REQUEST)
     commas = F.col("waiting") - requests
     return groups.agg(
-        _total(F.col("delivered")).alias("delivered"),
-        _total(F.col("refused")).alias("refused"),
-        _total(F.col("waiting")).alias("waiting"),
-        _total(requests).alias("requests"),
-        _total(F.col("bytes") + commas + requests * _envelope(trackingId)).alias("bytes"),
-        _total(F.col("unimportable")).alias("unimportable"),
+        _sum_or_zero(F.col("delivered")).alias("delivered"),
+        _sum_or_zero(F.col("refused")).alias("refused"),
+        _sum_or_zero(F.col("waiting")).alias("waiting"),
+        _sum_or_zero(requests).alias("requests"),
+        _sum_or_zero(F.col("bytes") + commas + requests * _envelope_bytes(trackingId)).alias("bytes"),
+        _sum_or_zero(F.col("unimportable")).alias("unimportable"),
     )
 
 
-def _envelope(trackingId: str) -> Column:
+def _envelope_bytes(trackingId: str) -> Column:
     """Bytes of a request's body beside its events."""
-    user = F.coalesce(F.octet_length("userId") + len(_USER), F.lit(0))
+    user = F.coalesce(F.octet_length("userId") + len(_USER_MEMBER), F.lit(0))
     return F.octet_length("sessionId") + user + len(_ENVELOPE) + len(trackingId.encode())
 
 
-def _total(number: Column) -> Column:
+def _sum_or_zero(number: Column) -> Column:
     return F.coalesce(F.sum(number), F.lit(0)).cast("bigint")
 
 
@@ -127,22 +127,22 @@ def size_class(events: Column) -> Column:
         >>> [row[0] for row in df.select(size_class(F.col("events"))).collect()]
         [0, 1, 2, 3, 8]
     """
-    return _class(events, SIZE_BOUNDS)
+    return _find_class(events, SIZE_BOUNDS)
 
 
 def duration_class(micros: Column) -> Column:
     """Give the place of a session's class in DURATION_BOUNDS, from 0."""
-    return _class(micros, [bound * 1_000_000 for bound in DURATION_BOUNDS])
+    return _find_class(micros, [bound * 1_000_000 for bound in DURATION_BOUNDS])
 
 
-def _class(value: Column, bounds: Sequence[int]) -> Column:
+def _find_class(value: Column, bounds: Sequence[int]) -> Column:
     """Count the bounds that a value passes."""
     return reduce(lambda place, bound: place + (value > bound).cast("int"), bounds, F.lit(0))
 
 
-_BEFORE: Final = 1
-_NOW: Final = 2
-_DELIVERED: Final = 4
+_IN_OLD_BUILD: Final = 1
+_IN_NEW_BUILD: Final = 2
+_IN_RECEIPTS: Final = 4
 
 
 def compare_builds(before: DataFrame, now: DataFrame, delivered: DataFrame) -> DataFrame:
@@ -160,11 +160,14 @@ def compare_builds(before: DataFrame, now: DataFrame, delivered: DataFrame) -> D
     Returns:
         One row, all BIGINT: delivered, how many events of the build before were; of these, rekeyed and gone.
     """
-    rows = _seen(before, _BEFORE).unionByName(_seen(now, _NOW))
-    known = delivered.select("eventId", F.lit(None).cast("bigint").alias("content"), F.lit(_DELIVERED).alias("seen"))
+    rows = _mark_build(before, _IN_OLD_BUILD).unionByName(_mark_build(now, _IN_NEW_BUILD))
+    known = delivered.select("eventId", F.lit(None).cast("bigint").alias("content"), F.lit(_IN_RECEIPTS).alias("seen"))
     seen = F.bit_or("seen")
     by_id = rows.unionByName(known).groupBy("eventId").agg(seen.alias("seen"), F.max("content").alias("content"))
-    kept, missing, fresh = (F.col("seen") == kind for kind in (_BEFORE | _NOW | _DELIVERED, _BEFORE | _DELIVERED, _NOW))
+    kept, missing, fresh = (
+        F.col("seen") == kind
+        for kind in (_IN_OLD_BUILD | _IN_NEW_BUILD | _IN_RECEIPTS, _IN_OLD_BUILD | _IN_RECEIPTS, _IN_NEW_BUILD)
+    )
     # What is there still needs no counterpart: it is counted along, in one row of each task.
     by_content = (
         by_id.where(kept | missing | fresh)
@@ -172,19 +175,15 @@ def compare_builds(before: DataFrame, now: DataFrame, delivered: DataFrame) -> D
         .agg(*[F.count_if(each).alias(name) for name, each in (("kept", kept), ("missing", missing), ("fresh", fresh))])
     )
     return by_content.agg(
-        _sum(F.col("kept") + F.col("missing")).alias("delivered"),
-        _sum(F.least("missing", "fresh")).alias("rekeyed"),
-        _sum(F.col("missing") - F.least("missing", "fresh")).alias("gone"),
+        _sum_or_zero(F.col("kept") + F.col("missing")).alias("delivered"),
+        _sum_or_zero(F.least("missing", "fresh")).alias("rekeyed"),
+        _sum_or_zero(F.col("missing") - F.least("missing", "fresh")).alias("gone"),
     )
 
 
-def _seen(events: DataFrame, kind: int) -> DataFrame:
+def _mark_build(events: DataFrame, kind: int) -> DataFrame:
     who = F.coalesce("visitorId", "userId", "sessionId")
     parts = (who, F.col("eventType"), F.unix_micros("sentAt"), F.col("itemId"))
     # An absent part is none of the texts that a part can be.
     texts = [F.coalesce(F.concat(F.lit("="), part.cast("string")), F.lit("-")) for part in parts]
     return events.select("eventId", F.xxhash64(*texts).alias("content"), F.lit(kind).alias("seen"))
-
-
-def _sum(column: Column) -> Column:
-    return F.coalesce(F.sum(column), F.lit(0))

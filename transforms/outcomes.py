@@ -12,7 +12,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-_DERIVED = r"\A[0-9a-f]{64}\z"
+_DERIVED_ID = r"\A[0-9a-f]{64}\z"
 """An eventId that was made from its event's content."""
 
 
@@ -38,8 +38,8 @@ def final_statuses(receipts: DataFrame) -> DataFrame:
     Returns:
         eventId, status (`delivered` or `refused`), epoch of the last word.
     """
-    last = _words(receipts).groupBy("eventId").agg(F.max("word").alias("word"))
-    return last.select("eventId", _status(F.col("word")), F.floor(F.col("word") / 2).alias("epoch"))
+    last = _list_answers(receipts).groupBy("eventId").agg(F.max("answer").alias("answer"))
+    return last.select("eventId", _status_of(F.col("answer")), F.floor(F.col("answer") / 2).alias("epoch"))
 
 
 def is_chosen(kind: str, again: int) -> Column:
@@ -66,12 +66,12 @@ def count_statuses(requests: DataFrame, receipts: DataFrame) -> DataFrame:
         status: how events ended, as `final_statuses` has it, null of those without a receipt; planned: events of the
         plan that ended so; unplanned: ids in receipts that the plan does not hold.
     """
-    planned = requests.select(F.explode("eventIds").alias("eventId"), F.lit(None).cast("bigint").alias("word"))
-    both = planned.withColumn("planned", F.lit(1)).unionByName(_words(receipts).withColumn("planned", F.lit(0)))
+    planned = requests.select(F.explode("eventIds").alias("eventId"), F.lit(None).cast("bigint").alias("answer"))
+    both = planned.withColumn("planned", F.lit(1)).unionByName(_list_answers(receipts).withColumn("planned", F.lit(0)))
     # Numbers go through the shuffle at half the cost of ids of 64 characters; 96 bits tell any two apart.
     keys = (F.xxhash64("eventId").alias("one"), F.hash("eventId").alias("other"))
-    events = both.groupBy(*keys).agg(F.max("word").alias("word"), F.sum("planned").alias("planned"))
-    return events.groupBy(_status(F.col("word"))).agg(
+    events = both.groupBy(*keys).agg(F.max("answer").alias("answer"), F.sum("planned").alias("planned"))
+    return events.groupBy(_status_of(F.col("answer"))).agg(
         F.sum("planned").alias("planned"), F.count_if(F.col("planned") == 0).alias("unplanned")
     )
 
@@ -115,23 +115,23 @@ def dead_letter_rows(events: DataFrame, receipts: DataFrame, refusals: DataFrame
     Returns:
         The events' columns, and requestId, errorCode, errorMessage; the message is null where the refusal got lost.
     """
-    newest = _newest(refusals, "errorMessage")
-    receipt = _newest(receipts.where("status <> 'delivered'"), "CAST(NULL AS STRING)")
-    words = _words(receipts).join(receipt, "eventId", "left_semi")  # few events are refused
-    refused = words.groupBy("eventId").agg(F.max("word").alias("word")).where(~_is_delivered(F.col("word")))
-    told = receipt.join(refused, "eventId", "left_semi").join(
-        newest.withColumnRenamed("told", "said"), "eventId", "left"
+    newest = _find_latest_refusals(refusals, "errorMessage")
+    receipt = _find_latest_refusals(receipts.where("status <> 'delivered'"), "CAST(NULL AS STRING)")
+    answers = _list_answers(receipts).join(receipt, "eventId", "left_semi")  # few events are refused
+    refused = answers.groupBy("eventId").agg(F.max("answer").alias("answer")).where(~_is_delivered(F.col("answer")))
+    refusal_rows = receipt.join(refused, "eventId", "left_semi").join(
+        newest.withColumnRenamed("refusal", "reported"), "eventId", "left"
     )
-    return events.join(told.select("eventId", F.greatest("said", "told").alias("told")), "eventId").select(
-        *events.columns, "told.requestId", "told.errorCode", "told.errorMessage"
-    )
+    return events.join(
+        refusal_rows.select("eventId", F.greatest("reported", "refusal").alias("refusal")), "eventId"
+    ).select(*events.columns, "refusal.requestId", "refusal.errorCode", "refusal.errorMessage")
 
 
-def _newest(refused: DataFrame, message: str) -> DataFrame:
+def _find_latest_refusals(refused: DataFrame, message: str) -> DataFrame:
     """Give what is said last of each event: eventId, told."""
-    said = F.struct("epoch", "requestId", "errorCode", F.expr(message).alias("errorMessage"))
-    told = refused.select(F.explode("eventIds").alias("eventId"), said.alias("told"))
-    return told.groupBy("eventId").agg(F.max("told").alias("told"))
+    refusal = F.struct("epoch", "requestId", "errorCode", F.expr(message).alias("errorMessage"))
+    refusal_rows = refused.select(F.explode("eventIds").alias("eventId"), refusal.alias("refusal"))
+    return refusal_rows.groupBy("eventId").agg(F.max("refusal").alias("refusal"))
 
 
 def sent_span(events: DataFrame) -> DataFrame:
@@ -144,19 +144,19 @@ def sent_span(events: DataFrame) -> DataFrame:
     return events.agg(
         F.unix_micros(F.min("sentAt")).alias("since"),
         F.unix_micros(F.max("sentAt")).alias("until"),
-        F.coalesce(F.bool_and(F.col("eventId").rlike(_DERIVED)), F.lit(True)).alias("derived"),
+        F.coalesce(F.bool_and(F.col("eventId").rlike(_DERIVED_ID)), F.lit(True)).alias("derived"),
     )
 
 
-def _words(receipts: DataFrame) -> DataFrame:
-    """Give the service's words on events: eventId, word."""
+def _list_answers(receipts: DataFrame) -> DataFrame:
+    """Give the service's words on events: eventId, answer."""
     delivered = (F.col("status") == "delivered").cast("bigint")
-    return receipts.select(F.explode("eventIds").alias("eventId"), (F.col("epoch") * 2 + delivered).alias("word"))
+    return receipts.select(F.explode("eventIds").alias("eventId"), (F.col("epoch") * 2 + delivered).alias("answer"))
 
 
-def _is_delivered(word: Column) -> Column:
-    return word % 2 == 1
+def _is_delivered(answer: Column) -> Column:
+    return answer % 2 == 1
 
 
-def _status(word: Column) -> Column:
-    return F.when(_is_delivered(word), "delivered").when(word.isNotNull(), "refused").alias("status")
+def _status_of(answer: Column) -> Column:
+    return F.when(_is_delivered(answer), "delivered").when(answer.isNotNull(), "refused").alias("status")

@@ -16,10 +16,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from transforms.columns import FATE, SESSION, VISIT_FIRST, VISIT_SINCE, VISITOR, Fate, visitor_key
-from transforms.duplicates import repeated
+from transforms.duplicates import is_repeat
 
-_KNOWN = "_known"  # a visit of an earlier batch, on the row that stands for it
-_IN_ORDER = ("sentAt", "eventId", "sourceFile")  # nulls first: a known visit before the events of its first instant
+_KNOWN_VISIT = "_known"  # a visit of an earlier batch, on the row that stands for it
+_ROW_ORDER = ("sentAt", "eventId", "sourceFile")  # nulls first: a known visit before the events of its first instant
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -54,20 +54,20 @@ def cut_sessions(
         Spark knows it.
     """
     rows = candidates
-    for more in (_visit_rows(visits), earlier):
-        rows = rows if more is None else rows.unionByName(more, allowMissingColumns=True)
+    for extra_rows in (_visit_rows(visits), earlier):
+        rows = rows if extra_rows is None else rows.unionByName(extra_rows, allowMissingColumns=True)
     alone = visits is None and earlier is None
     visited = _assign_visits(_mark_visit_starts(rows, limits, alone=alone), limits)
-    given = F.col("sessionId").isNotNull() | (F.col(FATE) != Fate.VALID)
-    again = F.coalesce("_repeated", F.lit(False))
-    named = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _session_number(limits))
+    has_given_id = F.col("sessionId").isNotNull() | (F.col(FATE) != Fate.VALID)
+    repeats = F.coalesce("_repeats", F.lit(False))
+    derived_id = session_id(F.col(VISITOR), F.col(VISIT_SINCE), _session_number(limits))
     return (
         visited.where(~F.col(FATE).isin(Fate.CARRIED, Fate.EARLIER))
         .withColumns(
             {
-                SESSION: F.when((F.col(FATE) == Fate.VALID) & ~again, F.coalesce("sessionId", named)),
-                FATE: F.when(again, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
-                **{name: F.when(~given, F.col(name)) for name in (VISIT_SINCE, VISIT_FIRST)},
+                SESSION: F.when((F.col(FATE) == Fate.VALID) & ~repeats, F.coalesce("sessionId", derived_id)),
+                FATE: F.when(repeats, F.lit(Fate.DUPLICATE)).otherwise(F.col(FATE)),
+                **{name: F.when(~has_given_id, F.col(name)) for name in (VISIT_SINCE, VISIT_FIRST)},
             }
         )
         .select(*candidates.columns, SESSION, VISIT_SINCE, VISIT_FIRST)
@@ -101,63 +101,63 @@ def _visit_rows(visits: DataFrame | None) -> DataFrame | None:
         F.timestamp_micros("first").alias("sentAt"),
         F.col("since").cast("string").alias("sourceFile"),  # parts two visits that begin at one instant
         F.lit(Fate.CARRIED).alias(FATE),
-        F.struct("since", "first", "last").alias(_KNOWN),
+        F.struct("since", "first", "last").alias(_KNOWN_VISIT),
     )
 
 
 def _mark_visit_starts(rows: DataFrame, limits: SessionLimits, *, alone: bool) -> DataFrame:
-    """Add `_repeated`, and `_start` to each row that begins a visit: every earlier row ended more than the gap before.
+    """Add `_repeats`, and `_start` to each row that begins a visit: every earlier row ended more than the gap before.
 
     Without known visits, the row before is the one that ended last. A known visit can end later than rows after it.
     """
-    in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
+    in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_ROW_ORDER)
     before = in_order.rowsBetween(Window.unboundedPreceding, -1)
     if alone:
         start = _start_after_gap(F.unix_micros("sentAt"), F.unix_micros(F.lag("sentAt").over(in_order)), limits)
-        return rows.withColumns({"_repeated": repeated(in_order), "_start": start})
+        return rows.withColumns({"_repeats": is_repeat(in_order), "_start": start})
     at = F.when(F.col(FATE) == Fate.VALID, F.unix_micros("sentAt"))
-    known = _KNOWN in rows.columns
-    lasts = F.coalesce(F.col(_KNOWN)["last"], at) if known else at
+    known = _KNOWN_VISIT in rows.columns
+    lasts = F.coalesce(F.col(_KNOWN_VISIT)["last"], at) if known else at
     until = F.max(lasts).over(before)
-    begins = F.coalesce(F.col(_KNOWN)["first"], at) if known else at
+    begins = F.coalesce(F.col(_KNOWN_VISIT)["first"], at) if known else at
     start = _start_after_gap(begins, until, limits)
-    added = {"_repeated": repeated(in_order), "_start": start}
+    added = {"_repeats": is_repeat(in_order), "_start": start}
     if known:  # told along: where the known visit before this one begins
         marked = F.struct(
-            f"{_KNOWN}.*", F.last(F.col(_KNOWN)["first"], ignorenulls=True).over(before).alias("previous")
+            f"{_KNOWN_VISIT}.*", F.last(F.col(_KNOWN_VISIT)["first"], ignorenulls=True).over(before).alias("previous")
         )
-        added[_KNOWN] = F.when(F.col(_KNOWN).isNotNull(), marked)
+        added[_KNOWN_VISIT] = F.when(F.col(_KNOWN_VISIT).isNotNull(), marked)
     return rows.withColumns(added)
 
 
 def _start_after_gap(begins: Column, until: Column, limits: SessionLimits) -> Column:
     """Give the time at which a row begins a visit, where nothing came before or the pause is longer than the gap."""
-    return F.when(until.isNull() | (begins - until > _micros(limits.gap)), begins)
+    return F.when(until.isNull() | (begins - until > _to_micros(limits.gap)), begins)
 
 
 def _assign_visits(rows: DataFrame, limits: SessionLimits) -> DataFrame:
     """Add to each row the visit that it belongs to."""
-    in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_IN_ORDER)
+    in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_ROW_ORDER)
     so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     start = F.last("_start", ignorenulls=True).over(so_far)
-    if _KNOWN not in rows.columns:
+    if _KNOWN_VISIT not in rows.columns:
         return rows.withColumns({VISIT_SINCE: start, VISIT_FIRST: start})
     near = rows.withColumns(
         {
-            "_from": start,
-            "_before": F.last(_KNOWN, ignorenulls=True).over(so_far),
-            "_after": _next(_KNOWN),
-            "_next_start": _next("_start"),
+            "_visit_start": start,
+            "_previous_visit": F.last(_KNOWN_VISIT, ignorenulls=True).over(so_far),
+            "_next_visit": _find_next(_KNOWN_VISIT),
+            "_next_start": _find_next("_start"),
         }
     )
     since, first = _find_joined_visit(limits)
     return near.withColumns({VISIT_SINCE: since, VISIT_FIRST: first})
 
 
-def _next(column: str) -> Column:
+def _find_next(column: str) -> Column:
     """The next value of a column that is not null. `lead` finds it in one pass, which no frame to the end does."""
     return F.expr(
-        f"lead({column}) IGNORE NULLS OVER (PARTITION BY {VISITOR}, sessionId ORDER BY {', '.join(_IN_ORDER)})"
+        f"lead({column}) IGNORE NULLS OVER (PARTITION BY {VISITOR}, sessionId ORDER BY {', '.join(_ROW_ORDER)})"
     )
 
 
@@ -168,53 +168,53 @@ def _find_joined_visit(limits: SessionLimits) -> tuple[Column, Column]:
     that would outlast a session; else one of its own. Events that join the first known visit from before move its
     `first`, not its name.
     """
-    start, before, after = F.col("_from"), F.col("_before"), F.col("_after")
+    start, before, after = F.col("_visit_start"), F.col("_previous_visit"), F.col("_next_visit")
     follows = before["first"] >= start
     reaches = F.coalesce(F.col("_next_start") > after["first"], F.lit(True))
-    precedes = reaches & _fits(after, limits)
+    precedes = reaches & _can_start_earlier(after, limits)
     leading = F.coalesce(before["previous"] < start, F.lit(True))  # no other known visit lies before it since the start
     since = F.when(follows, before["since"]).when(precedes, after["since"]).otherwise(start)
-    moved = F.when(leading & _fits(before, limits), start).otherwise(before["first"])
+    moved = F.when(leading & _can_start_earlier(before, limits), start).otherwise(before["first"])
     return since, F.when(follows, moved).otherwise(start)
 
 
-def _fits(visit: Column, limits: SessionLimits) -> Column:
+def _can_start_earlier(visit: Column, limits: SessionLimits) -> Column:
     """Whether a known visit may begin with the events that come before it, and still be one session."""
-    return visit["last"] - F.col("_from") <= _micros(limits.longest)
+    return visit["last"] - F.col("_visit_start") <= _to_micros(limits.longest)
 
 
 def _session_number(limits: SessionLimits) -> Column:
     """Count the sessions of a visit before an event's own: one that ends exactly at the limit is not cut."""
     past = F.unix_micros("sentAt") - F.col(VISIT_FIRST) - 1
-    return F.greatest(F.lit(0), F.floor(past / _micros(limits.longest)))
+    return F.greatest(F.lit(0), F.floor(past / _to_micros(limits.longest)))
 
 
-def _micros(time: timedelta) -> Column:
+def _to_micros(time: timedelta) -> Column:
     return F.lit(time // _MICROSECOND)
 
 
-def update_visits(judged: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
+def update_visits(candidates: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
     """Bring the known visits up to a batch's end.
 
     Args:
-        judged: what `cut_sessions` gives.
+        candidates: what `cut_sessions` gives.
         visits: those known before, as `schemas.VISITS`; None where there were none.
         batch: the label.
 
     Returns:
         `schemas.VISITS`: one row a visit.
     """
-    mine = judged.where((F.col(FATE) == Fate.VALID) & F.col(VISIT_SINCE).isNotNull()).select(
+    batch_visits = candidates.where((F.col(FATE) == Fate.VALID) & F.col(VISIT_SINCE).isNotNull()).select(
         F.col(VISITOR).alias("visitor"),
         F.col(VISIT_SINCE).alias("since"),
         F.col(VISIT_FIRST).alias("first"),
         F.unix_micros("sentAt").alias("last"),
         F.lit(None).cast("string").alias("touched"),
     )
-    both = mine if visits is None else mine.unionByName(visits)
+    all_visits = batch_visits if visits is None else batch_visits.unionByName(visits)
     # Labels are not compared: of the known visits there is one row each, and a row of this batch has none.
     touched = F.when(F.bool_or(F.col("touched").isNull()), F.lit(batch)).otherwise(F.max("touched"))
-    return both.groupBy("visitor", "since").agg(
+    return all_visits.groupBy("visitor", "since").agg(
         F.min("first").alias("first"), F.max("last").alias("last"), touched.alias("touched")
     )
 

@@ -5,7 +5,7 @@ from typing import Final
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-_SCIENTIFIC: Final = r"\A(-?)(\d)\.(\d+)E(-?\d+)\z"
+_SCIENTIFIC_NOTATION: Final = r"\A(-?)(\d)\.(\d+)E(-?\d+)\z"
 _ZEROS: Final = "0" * 324  # more than the smallest DOUBLE has behind its point
 
 
@@ -20,7 +20,7 @@ def properties_json(properties: Column) -> Column:
     return F.to_json(properties)
 
 
-def plain(number: Column) -> Column:
+def write_plain_number(number: Column) -> Column:
     """Write a finite DOUBLE as a JSON number without an exponent: the same value, to the last bit.
 
     Spark writes 1.0E7 for ten million, which is JSON, but not what every reader takes for a number. The fraction stays,
@@ -28,11 +28,11 @@ def plain(number: Column) -> Column:
 
     Examples:
         >>> df = spark.sql("SELECT explode(array(19.9D, -0.0D, 1e7D, 1234567890.5D, -1.5e-5D, 2.5e21D)) AS n")
-        >>> [row[0] for row in df.select(plain(F.col("n"))).collect()]
+        >>> [row[0] for row in df.select(write_plain_number(F.col("n"))).collect()]
         ['19.9', '-0.0', '10000000.0', '1234567890.5', '-0.000015', '2500000000000000000000.0']
     """
     text = number.cast("string")
-    sign, whole, fraction, exponent = (F.regexp_extract(text, _SCIENTIFIC, group) for group in (1, 2, 3, 4))
+    sign, whole, fraction, exponent = (F.regexp_extract(text, _SCIENTIFIC_NOTATION, group) for group in (1, 2, 3, 4))
     digits, power = F.concat(whole, F.regexp_replace(fraction, r"0+\z", "")), exponent.cast("int")
     point = power + 1  # where it stands in the digits; left of them where it is not positive
     small = F.concat(F.lit("0."), _zeros(-point), digits)
@@ -73,6 +73,6 @@ def event_json(fields: dict[str, Column]) -> Column:
         "sentAt": (F.unix_millis(fields["sentAt"]) / F.lit(1000).cast("decimal(4,0)")).cast("decimal(17,3)"),
     }
     json = F.to_json(F.struct(*[member.alias(name) for name, member in members.items()]))
-    value = plain(fields["eventValue"].cast("double"))
+    value = write_plain_number(fields["eventValue"].cast("double"))
     with_value = F.concat(F.lit('{"eventValue":'), value, F.lit(","), json.substr(F.lit(2), F.length(json)))
     return F.when(value.isNull(), json).otherwise(with_value)

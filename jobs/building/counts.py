@@ -17,11 +17,11 @@ from transforms.columns import CONTENT_ID, FATE, FIRST, SESSION, VISITOR, Fate
 from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
 from transforms.packing import measure_requests
 
-_GIVEN: Final = "_given"
+_GIVEN_SESSION: Final = "_given"
 """The sessionId that the log gave: with the visitor, what rows are partitioned by."""
-_GIVEN_ID: Final = "_given_id"
+_HAS_GIVEN_ID: Final = "_given_id"
 """Whether the log gave the eventId, which is not derived then."""
-_SECOND: Final = 1_000_000
+_MICROS_PER_SECOND: Final = 1_000_000
 """In microseconds."""
 
 
@@ -56,11 +56,11 @@ def count_rows(candidates: DataFrame, known: DataFrame | None, *, given_sessions
             changed since may have given them sessions of several visitors.
         given_sessions: whether a session may be of several visitors.
     """
-    layout_columns = [F.col(VISITOR), F.col("sessionId").alias(_GIVEN)]
-    given_columns = {"sessionId": F.col(_GIVEN).isNotNull()} if given_sessions else {}
+    layout_columns = [F.col(VISITOR), F.col("sessionId").alias(_GIVEN_SESSION)]
+    given_columns = {"sessionId": F.col(_GIVEN_SESSION).isNotNull()} if given_sessions else {}
     if CONTENT_ID in candidates.columns:
-        given_columns["eventId"] = F.col(_GIVEN_ID)
-        layout_columns.append((F.col("eventId") != F.col(CONTENT_ID)).alias(_GIVEN_ID))
+        given_columns["eventId"] = F.col(_HAS_GIVEN_ID)
+        layout_columns.append((F.col("eventId") != F.col(CONTENT_ID)).alias(_HAS_GIVEN_ID))
     rows = candidates.select(
         FATE, FIRST, "userId", F.col(SESSION).alias("sessionId"), "sentAt", "eventId", *layout_columns
     )
@@ -69,29 +69,29 @@ def count_rows(candidates: DataFrame, known: DataFrame | None, *, given_sessions
             "userId", "sessionId", "sentAt", F.lit(Fate.VALID).alias(FATE), F.lit(False).alias(FIRST)
         )
         rows = rows.unionByName(known_rows, allowMissingColumns=True)
-    within = () if given_sessions or known is not None else (VISITOR, _GIVEN)
+    within = () if given_sessions or known is not None else (VISITOR, _GIVEN_SESSION)
     classes = measure_requests(
         rows, within=within, counting={f"given {name}": there for name, there in given_columns.items()}
     ).collect()
     count: dict[str, int] = {}
-    for one in classes:
-        count[one[FATE]] = count.get(one[FATE], 0) + one["rows"]
-    events = [one for one in classes if one[FATE] == Fate.VALID]
+    for row in classes:
+        count[row[FATE]] = count.get(row[FATE], 0) + row["rows"]
+    events = [row for row in classes if row[FATE] == Fate.VALID]
     no_candidates = count.get(Fate.FILTERED, 0)
-    filtered = _total((one for one in classes if one[FATE] == Fate.FILTERED), "records")
+    filtered = _sum_column((row for row in classes if row[FATE] == Fate.FILTERED), "records")
     counters = {
-        "read": _total(classes, "records"),
+        "read": _sum_column(classes, "records"),
         "filtered": filtered,
         "candidates": sum(count.values()) - no_candidates,
         "duplicates": count.get(Fate.DUPLICATE, 0),
-        "sessions": _total(events, "sessions"),
-        "requests": _total(events, "requests"),
-        "anonymousSessions": _total(events, "anonymous"),
+        "sessions": _sum_column(events, "sessions"),
+        "requests": _sum_column(events, "requests"),
+        "anonymousSessions": _sum_column(events, "anonymous"),
     }
-    newest = max((one["newest"] for one in events), default=None)
-    ids = reduce(xor, (one["ids"] or 0 for one in events), 0)
-    given_ids = {name: _total(events, f"given {name}") for name in given_columns}
-    return BuildCounts(counters, no_candidates - filtered, newest, ids, _lengths(events), given_ids)
+    newest = max((row["newest"] for row in events), default=None)
+    ids = reduce(xor, (row["ids"] or 0 for row in events), 0)
+    given_ids = {name: _sum_column(events, f"given {name}") for name in given_columns}
+    return BuildCounts(counters, no_candidates - filtered, newest, ids, _sum_lengths(events), given_ids)
 
 
 def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
@@ -105,21 +105,21 @@ def count_tables(events: DataFrame, quarantine: DataFrame) -> dict[str, Any]:
     by_code = reasons.agg(F.count("*").alias("count"), F.count_if(F.col("place") == 0).alias("rows")).collect()
     totals = events.agg(F.count("*").alias("events"), F.count_distinct("userId").alias("users")).collect()[0]
     codes = {row["code"]: row["count"] for row in sorted(by_code, key=lambda row: str(row["code"]))}
-    return {**totals.asDict(), "quarantined": _total(by_code, "rows"), "reasons": codes}
+    return {**totals.asDict(), "quarantined": _sum_column(by_code, "rows"), "reasons": codes}
 
 
-def _total(rows: Iterable[Row], name: str) -> int:
+def _sum_column(rows: Iterable[Row], name: str) -> int:
     return sum(row[name] for row in rows)
 
 
-def _lengths(classes: Iterable[Row]) -> SessionLengths:
+def _sum_lengths(classes: Iterable[Row]) -> SessionLengths:
     sizes, durations = [0] * (len(SIZE_BOUNDS) + 1), [0] * (len(DURATION_BOUNDS) + 1)
     largest = longest = 0
-    for one in classes:
-        sizes[one["size"]] += one["sessions"]
-        durations[one["duration"]] += one["sessions"]
-        largest, longest = max(largest, one["largest"]), max(longest, one["longest"])
-    return SessionLengths(tuple(sizes), tuple(durations), largest, longest / _SECOND)
+    for row in classes:
+        sizes[row["size"]] += row["sessions"]
+        durations[row["duration"]] += row["sessions"]
+        largest, longest = max(largest, row["largest"]), max(longest, row["longest"])
+    return SessionLengths(tuple(sizes), tuple(durations), largest, longest / _MICROS_PER_SECOND)
 
 
 def count_attempts(quarantine: DataFrame) -> dict[str, int]:

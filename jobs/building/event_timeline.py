@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from expectations.interval import Interval
 from expectations.page import GateReport
-from jobs.report.binning import arranged, bin_width
+from jobs.report.binning import bin_width, rebin_timeline
 from jobs.report.report_input import EventSeries, EventTimeline
 from transforms.measures import events_by_day, events_over_time, top_types
 
@@ -21,13 +21,13 @@ FEW_TYPES: Final = 30
 """Where there are no more, all are counted at once, and the most frequent are found afterwards."""
 FINE: Final = 1_500
 """Bins that are counted, of which the chart makes fewer once it is known where the events are."""
-_STRAY: Final = 0.001
+_STRAY_SHARE: Final = 0.001
 """The share of the events, at either end, that may lie outside the time shown."""
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def find_event_timeline(events: DataFrame, judged: GateReport, interval: Interval | None) -> EventTimeline | None:
+def find_event_timeline(events: DataFrame, gate_report: GateReport, interval: Interval | None) -> EventTimeline | None:
     """See when a batch's events happened.
 
     The time shown is the batch's interval and one more at either side; where most of the events lie elsewhere, or no
@@ -35,22 +35,24 @@ def find_event_timeline(events: DataFrame, judged: GateReport, interval: Interva
 
     Args:
         events: the batch's.
-        judged: what the gate says of it.
+        gate_report: what the gate says of it.
         interval: the batch's, where it is known.
 
     Returns:
         None where there are no events.
     """
-    if not judged.counts["events"]:
+    if not gate_report.counts["events"]:
         return None
     slim = events.select("eventType", "sentAt")
-    types = None if _few_types(judged) else [row["eventType"] for row in top_types(slim, TYPES).collect()]
+    types = None if _has_few_types(gate_report) else [row["eventType"] for row in top_types(slim, TYPES).collect()]
     if interval is not None:
         length = interval.end - interval.start
-        event_timeline = _counted(slim, types, Interval(interval.start - length, interval.end + length), interval)
+        event_timeline = _count_timeline(
+            slim, types, Interval(interval.start - length, interval.end + length), interval
+        )
         if event_timeline.earlier + event_timeline.later <= event_timeline.total:
             return event_timeline
-    return _counted(slim, types, _days(slim), interval)
+    return _count_timeline(slim, types, _find_usual_days(slim), interval)
 
 
 def series_of(counts: Mapping[tuple[str | None, int], int], bins: int) -> tuple[EventSeries, ...]:
@@ -73,30 +75,32 @@ def series_of(counts: Mapping[tuple[str | None, int], int], bins: int) -> tuple[
     return tuple(one for one in series if one.total)
 
 
-def _few_types(judged: GateReport) -> bool:
+def _has_few_types(gate_report: GateReport) -> bool:
     """Whether the gate has counted so few event types that each may be collected."""
-    found = next(finding for finding in judged.findings if finding.check.name == "event_types_and_metadata")
+    found = next(finding for finding in gate_report.findings if finding.check.name == "event_types_and_metadata")
     return found.value is not None and found.value <= FEW_TYPES
 
 
-def _counted(events: DataFrame, types: list[str] | None, span: Interval, interval: Interval | None) -> EventTimeline:
+def _count_timeline(
+    events: DataFrame, types: list[str] | None, span: Interval, interval: Interval | None
+) -> EventTimeline:
     width = bin_width(span.end - span.start, FINE)
     bins = -((span.start - span.end) // width)
     rows = events_over_time(events, types, span.start, width, bins).collect()
     counts = {(row["eventType"], row["bin"]): int(row["events"]) for row in rows}
     earlier, later = (sum(count for (_, place), count in counts.items() if place == end) for end in (-1, bins))
-    return arranged(EventTimeline(span.start, width, series_of(counts, bins), earlier, later, interval))
+    return rebin_timeline(EventTimeline(span.start, width, series_of(counts, bins), earlier, later, interval))
 
 
-def _days(events: DataFrame) -> Interval:
+def _find_usual_days(events: DataFrame) -> Interval:
     """Find the days of the events, without the few that are far from all others."""
     days = {row["day"]: row["events"] for row in events_by_day(events).collect()}
-    most = _STRAY * sum(days.values())
-    first, last = _first(sorted(days), days, most), _first(sorted(days, reverse=True), days, most)
+    most = _STRAY_SHARE * sum(days.values())
+    first, last = _skip_strays(sorted(days), days, most), _skip_strays(sorted(days, reverse=True), days, most)
     return Interval(_EPOCH + first * _DAY, _EPOCH + (last + 1) * _DAY)
 
 
-def _first(order: list[int], days: dict[int, int], most: float) -> int:
+def _skip_strays(order: list[int], days: dict[int, int], most: float) -> int:
     """Go past days for as long as they hold no more than so many events."""
     passed = 0
     for day in order:

@@ -120,17 +120,17 @@ class BuildHistory:
             limits: where sessions end.
         """
         looked_back_on = [self.batch, *[manifest.batch for manifest in self.before[: max(self.look_back - 1, 0)]]]
-        until = self._until(newest)
+        until = self._find_until(newest)
         recent = F.lit(False) if until is None else F.col("last") >= until - (limits.gap + LATEST) // _MICROSECOND
         return VisitRetention(F.col("touched").isin(looked_back_on) | recent, until)
 
-    def _until(self, newest: int | None) -> int | None:
+    def _find_until(self, newest: int | None) -> int | None:
         """Tell where time has come to; one event from the future must not make all others old."""
         if newest is None:
             return self.carrier.until if self.carrier else None
         if self.own is not None and self.own.until is not None:
             newest = max(newest, self.own.until)
-        return newest if self.interval is None else min(newest, _micros(self.interval.end))
+        return newest if self.interval is None else min(newest, _to_micros(self.interval.end))
 
 
 def find_history(
@@ -148,8 +148,8 @@ def find_history(
     Raises:
         ConfigurationError: a manifest is of a newer layout.
     """
-    before = tuple(islice(manifests.passed(order.before(batch)), max(look_back, 1)))
-    after = tuple(islice(manifests.passed(order.after(batch)), look_back)) if own else ()
+    before = tuple(islice(manifests.iterate_passed(order.before(batch)), max(look_back, 1)))
+    after = tuple(islice(manifests.iterate_passed(order.after(batch)), look_back)) if own else ()
     return BuildHistory(batch, order.interval(batch), look_back, before, own, after)
 
 
@@ -161,7 +161,7 @@ def check_history(manifests: Manifests, history: BuildHistory) -> None:
     """
     order = manifests.order().with_batch(history.batch, history.interval)
     now = find_history(manifests, order, history.batch, history.look_back, history.own)
-    changed = {batch for batch, _ in _runs(now) ^ _runs(history)}
+    changed = {batch for batch, _ in _list_runs(now) ^ _list_runs(history)}
     if changed:
         raise UnfinishedError(
             f"batch {', '.join(sorted(changed))}: was published meanwhile, and batch {history.batch} depends on it; "
@@ -174,10 +174,10 @@ def warn_of_changed(manifests: Manifests, batch: str) -> None:
     try:
         order = manifests.order()
         own = [manifest for manifest in [manifests.current(batch)] if manifest and manifest.gate != "failed"]
-        for one in (*own, *islice(manifests.passed(order.after(batch)), MOST_WARNED)):
+        for one in (*own, *islice(manifests.iterate_passed(order.after(batch)), MOST_WARNED)):
             now = find_history(manifests, order, one.batch, one.lookBack).built_on
             changed = sorted(
-                {label for label, _ in now.items() ^ one.upon.items() if _of_one_kind(order, label, one.batch)}
+                {label for label, _ in now.items() ^ one.upon.items() if _is_of_same_kind(order, label, one.batch)}
             )
             if changed and one.left is not None and batch in (one.batch, *now, *one.upon):
                 log.warning("%s", _describe_changed(order, one, changed, now))
@@ -204,14 +204,14 @@ def _describe_changed(order: BatchOrder, one: Manifest, changed: Sequence[str], 
     )
 
 
-def _runs(history: BuildHistory) -> set[tuple[str, str]]:
+def _list_runs(history: BuildHistory) -> set[tuple[str, str]]:
     return {(manifest.batch, manifest.runId) for manifest in history.others}
 
 
-def _of_one_kind(order: BatchOrder, label: str, other: str) -> bool:
+def _is_of_same_kind(order: BatchOrder, label: str, other: str) -> bool:
     """Whether both or none have an interval; a `backfill-7` comes after all dates, and follows from none."""
     return (order.interval(label) is None) == (order.interval(other) is None)
 
 
-def _micros(moment: datetime) -> int:
+def _to_micros(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000

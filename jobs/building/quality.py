@@ -28,7 +28,7 @@ from jobs.reading.user_files import check_local_file, faulty, read_user_file
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = ("earliest", "latest")
-_SHOWN: Final = (
+_EVENT_COUNTS: Final = (
     "anonymous",
     "without_item",
     "sentAt_outside_interval",
@@ -36,7 +36,7 @@ _SHOWN: Final = (
     "eventValue_out_of_range",
 )
 """What `event_facts` counts for checks of the same name."""
-_COUNTS: Final = (
+_PAGE_COUNTS: Final = (
     "read",
     "filtered",
     "candidates",
@@ -65,7 +65,7 @@ class Gate:
     lenient: bool
     allow_empty: bool = False
 
-    def rule(self, findings: Sequence[Finding]) -> str:
+    def decide(self, findings: Sequence[Finding]) -> str:
         """Sum findings up. What would be sent twice is not let pass with all the rest: `--rekey` is its own word."""
         ruling = outcome(findings)
         rekeyed = any(finding.check.name == REKEYED and finding.level == FAILED for finding in findings)
@@ -144,7 +144,7 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
     result, counters, mapping = batch.result, batch.counters, batch.build_config.mapping
     fields, repeated = filled_fields(mapping), result.repeated
     columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
-    event_counts = _one_row(
+    event_counts = _collect_row(
         event_facts(result.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
     )
     largest = 0 if repeated is None else repeated.duplicates + event_counts.pop("repeated_here")
@@ -153,8 +153,8 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
     counts = {
         **counters["reasons"],
         **{name: counters[name] for name in ("quarantined", "duplicates")},
-        **{name: event_counts[name] for name in _SHOWN},
-        **_one_row(repetition_facts(result.events)),
+        **{name: event_counts[name] for name in _EVENT_COUNTS},
+        **_collect_row(repetition_facts(result.events)),
         "largest_eventId": largest if largest > 1 else 0,
         "anonymous_sessions": counters["anonymousSessions"],
     }
@@ -193,20 +193,20 @@ def report_batch(
         overruled=gate != outcome(findings),
         asOf=batch.build_config.as_of.isoformat(timespec="seconds"),
         ruleSet=rule_set(),
-        counts={name: int(batch.counters[name]) for name in _COUNTS if batch.counters[name] is not None}
+        counts={name: int(batch.counters[name]) for name in _PAGE_COUNTS if batch.counters[name] is not None}
         | {"merged": numbers.counts["merged"]},
         findings=findings,
-        samples=_samples(batch) if batch.counters["reasons"] else [],
+        samples=_collect_samples(batch) if batch.counters["reasons"] else [],
         kept=StandingPublication(kept.runId, kept.gate, kept.events) if kept else None,
         profile=numbers.profile(),
         filled=numbers.filled,
     )
 
 
-def _samples(batch: JudgedBatch) -> list[RefusedSample]:
+def _collect_samples(batch: JudgedBatch) -> list[RefusedSample]:
     rows = refused_samples(batch.result.quarantine).orderBy("code", "place").drop("place").collect()
     return [RefusedSample(**row.asDict()) for row in rows]
 
 
-def _one_row(facts: DataFrame) -> dict[str, Any]:
+def _collect_row(facts: DataFrame) -> dict[str, Any]:
     return facts.collect()[0].asDict()

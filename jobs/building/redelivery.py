@@ -47,11 +47,11 @@ class DeliveredChanges:
             none = Observation(None, self.unknown or "no event of an earlier build was delivered")
             return {GONE: none, REKEYED: none}
         return {
-            GONE: self._share(self.gone, "are missing"),
-            REKEYED: self._share(self.rekeyed, "would be sent again, under new eventIds"),
+            GONE: self._observe_share(self.gone, "are missing"),
+            REKEYED: self._observe_share(self.rekeyed, "would be sent again, under new eventIds"),
         }
 
-    def _share(self, count: int, what: str) -> Observation:
+    def _observe_share(self, count: int, what: str) -> Observation:
         return Observation(count / self.delivered, f"{count:,} of {self.delivered:,} delivered events {what}")
 
 
@@ -66,7 +66,7 @@ def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFra
         current: the batch's publication; None where it has none.
         events: of the build that would replace it.
     """
-    paths = _receipts(lake, current.batch) if current is not None and current.events else []
+    paths = _list_receipts(lake, current.batch) if current is not None and current.events else []
     if current is None or not paths:
         return DeliveredChanges()
     # Whatever a tracker said later: one that has acknowledged an event has it.
@@ -87,7 +87,7 @@ def allow_rekeying(thresholds: Thresholds) -> Thresholds:
     return replace(thresholds, changed={**thresholds.changed, REKEYED: Threshold(warn_above=0)})
 
 
-def _receipts(lake: Lake, batch: str) -> list[str]:
+def _list_receipts(lake: Lake, batch: str) -> list[str]:
     """Name the receipts of all deliveries of a batch."""
     folders = [lake.folder("receipts", batch, part) for part in lake.parts("receipts", batch)]
     return [path for folder in folders for path in Receipts(lake.files, folder, "").paths()]

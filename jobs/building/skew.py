@@ -22,7 +22,7 @@ SAMPLE: Final = 20_000
 """Candidates that are looked at: the first ones that Spark reads."""
 LARGEST_SHARE: Final = 0.1
 """Of the sample; a visitor who has more of it is warned of."""
-_FIELDS: Final = {"v": "visitorId", "u": "userId", "s": "sessionId"}
+_FIELD_BY_PREFIX: Final = {"v": "visitorId", "u": "userId", "s": "sessionId"}
 
 
 def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
@@ -40,7 +40,7 @@ def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
     found = Counter(key for key in keys if key is not None).most_common(1)
     if found and found[0][1] > LARGEST_SHARE * len(keys):
         key, count = found[0]
-        field = _FIELDS[key[0]]
+        field = _FIELD_BY_PREFIX[key[0]]
         log.warning(
             "one %s has %s of the first %s candidates (%.0f %%): one task orders all rows of a visitor, so it takes as "
             "long as that one. If it is a robot, filter it with [record] where; if it is many people, map [event] %s "

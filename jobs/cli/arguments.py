@@ -17,9 +17,9 @@ from expectations.interval import Interval, is_no_date
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
 
-_NO_TEXT: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, halves of surrogate pairs, and line breaks."""
-_NO_VALUE: Final = "argument"
+_MISSING_VALUE_ENDING: Final = "argument"
 """The end of argparse's words where an option has no value."""
 
 
@@ -28,27 +28,27 @@ class JobParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError with what was wrong and how to see the usage."""
-        hint = ": its value is missing, or begins with '-'" if message.endswith(_NO_VALUE) else ""
+        hint = ": its value is missing, or begins with '-'" if message.endswith(_MISSING_VALUE_ENDING) else ""
         raise ConfigurationError(f"{self.prog}: {message}{hint}", f"{self.prog} --help shows the usage")
 
 
-def plain(text: str) -> str:
+def check_printable(text: str) -> str:
     """Check that an option's value holds no control character, no line break, and no byte that is not UTF-8.
 
     Examples:
-        >>> plain("/données/lake 1")
+        >>> check_printable("/données/lake 1")
         '/données/lake 1'
     """
     for each in text:
-        if unicodedata.category(each) in _NO_TEXT:
+        if unicodedata.category(each) in _FORBIDDEN_CATEGORIES:
             what = "bytes that are not UTF-8" if each >= "\ud800" else f"the character U+{ord(each):04X}"
             raise argparse.ArgumentTypeError(f"holds {what}, which is not allowed: remove it")
     return text
 
 
-def filled(text: str) -> str:
+def check_not_blank(text: str) -> str:
     """Check that an option's value is not blank, as a shell's variable is that was never set."""
-    if not plain(text).strip():
+    if not check_printable(text).strip():
         raise argparse.ArgumentTypeError("must not be empty: leave the option out, or give it a value")
     return text
 
@@ -60,20 +60,20 @@ def endpoint_url(text: str) -> str:
         >>> endpoint_url("http://localhost:8080")
         'http://localhost:8080'
     """
-    plain(text)
+    check_printable(text)
     try:
         url = urlsplit(text)
-        right = url.scheme in {"http", "https"} and is_host(url.hostname or "") and url.port != 0
+        is_valid = url.scheme in {"http", "https"} and is_host(url.hostname or "") and url.port != 0
     except ValueError:  # a port or an address that is none
-        right = False
-    if not right:  # its text is not repeated: it may hold a password
+        is_valid = False
+    if not is_valid:  # its text is not repeated: it may hold a password
         raise argparse.ArgumentTypeError("is not the URL of a service: write e.g. http://localhost:8080 or https://...")
     return text
 
 
 def lake_root(text: str) -> str:
     """Check a lake's root: a folder or a URI."""
-    if not plain(text).strip():
+    if not check_printable(text).strip():
         raise argparse.ArgumentTypeError("must be a folder or a URI")
     return text
 
@@ -200,7 +200,7 @@ def rate(text: str) -> float:
 
 def tracking_id(text: str) -> str:
     """Check a trackingId: 1 to 256 characters (botocore's service model), and not blanks alone."""
-    if not plain(text).strip() or len(text) > 256:
+    if not check_printable(text).strip() or len(text) > 256:
         raise argparse.ArgumentTypeError("must be 1 to 256 characters")
     return text
 

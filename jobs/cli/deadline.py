@@ -24,7 +24,7 @@ class Deadline:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property
-    def came(self) -> bool:
+    def has_passed(self) -> bool:
         """Whether it has passed."""
         return self.at is not None and self.now() >= self.at
 
@@ -43,7 +43,9 @@ class Deadline:
             timer.cancel()
 
 
-def earliest(started: datetime, until: time | None, most: timedelta | None, zone: tzinfo | None = None) -> Deadline:
+def find_deadline(
+    started: datetime, until: time | None, most: timedelta | None, zone: tzinfo | None = None
+) -> Deadline:
     """Find when a run is to stop.
 
     Args:
@@ -54,22 +56,22 @@ def earliest(started: datetime, until: time | None, most: timedelta | None, zone
 
     Examples:
         >>> at_ten = datetime(2024, 1, 2, 22, tzinfo=UTC)
-        >>> earliest(at_ten, time(6, 0), None, UTC).at == datetime(2024, 1, 3, 6, tzinfo=UTC)
+        >>> find_deadline(at_ten, time(6, 0), None, UTC).at == datetime(2024, 1, 3, 6, tzinfo=UTC)
         True
-        >>> earliest(at_ten, time(23, 0), timedelta(hours=3), UTC).because
+        >>> find_deadline(at_ten, time(23, 0), timedelta(hours=3), UTC).because
         '--until 23:00'
-        >>> earliest(at_ten, None, None).came
+        >>> find_deadline(at_ten, None, None).has_passed
         False
     """
     found = []
     if until is not None:
-        found.append((_next(started, until, zone), f"--until {until:%H:%M}"))
+        found.append((_find_next(started, until, zone), f"--until {until:%H:%M}"))
     if most is not None:
         found.append((started + most, "--max-duration"))
     return Deadline(*min(found)) if found else Deadline()
 
 
-def _next(started: datetime, until: time, zone: tzinfo | None) -> datetime:
+def _find_next(started: datetime, until: time, zone: tzinfo | None) -> datetime:
     """Find when a clock next shows a time; also in a night that sets it."""
     today = started.astimezone(zone).date()
     days = (datetime.combine(today + timedelta(days=number), until, zone).astimezone() for number in (0, 1))

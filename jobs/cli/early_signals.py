@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 from jobs.cli.terminal import open_closed_streams, write_lines
 from jobs.spark_internals.gateway import JvmSignals, connect_to_launcher, is_launched_by_jvm
 
-_INTERRUPTED: Final = 5
+_INTERRUPTED_EXIT: Final = 5
 
 
 class EarlySignals:
@@ -38,9 +38,9 @@ class EarlySignals:
     def __init__(self, job: str, left: str) -> None:
         self._job = job
         self._error = f"interrupted: {left}"
-        self._hear: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        self._on_signal: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM)
         self._is_taken_over = False
-        self._over = threading.Event()
+        self._stop_requested = threading.Event()
         self._thread = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
 
     def listen(self) -> None:
@@ -49,7 +49,7 @@ class EarlySignals:
         EarlySignals.current = self
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._end)
+                signal.signal(number, self._end_process)
         if is_launched_by_jvm():
             self._thread.start()
 
@@ -62,26 +62,26 @@ class EarlySignals:
         Returns:
             Whether the JVM's signals are listened to here.
         """
-        self._hear, self._is_taken_over = hear, True
+        self._on_signal, self._is_taken_over = hear, True
         return self._thread.is_alive()
 
     def stop(self, seconds: float) -> None:
         """Give the JVM its signals back; wait for that as long as may be."""
-        self._over.set()
+        self._stop_requested.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def _listen_to_jvm(self) -> None:
         with suppress(Exception):  # the run tries it once more, and says what was wrong
-            JvmSignals(connect_to_launcher()).pass_on(self._hear_jvm, self._over)
+            JvmSignals(connect_to_launcher()).pass_on(self._on_jvm_signal, self._stop_requested)
 
-    def _hear_jvm(self) -> None:
-        self._hear()
+    def _on_jvm_signal(self) -> None:
+        self._on_signal()
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
+    def _end_process(self, _number: int, _frame: FrameType | None) -> None:
         if self._is_taken_over:  # the run has ended, and said how
             return
         write_lines(sys.stderr, f"error: {self._error}")
-        summary = {"job": self._job, "batch": None, "exitCode": _INTERRUPTED, "error": self._error}
+        summary = {"job": self._job, "batch": None, "exitCode": _INTERRUPTED_EXIT, "error": self._error}
         write_lines(sys.stdout, json.dumps(summary))
-        sys.exit(_INTERRUPTED)
+        sys.exit(_INTERRUPTED_EXIT)

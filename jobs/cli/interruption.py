@@ -28,15 +28,15 @@ from jobs.spark_internals.gateway import JvmSignals
 log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_KICK: Final = signal.SIGURG
+_WAKE_SIGNAL: Final = signal.SIGURG
 """By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
 _JVM_POLL: Final = 0.05
-_KICK_SECONDS: Final = 0.02
+_WAKE_SECONDS: Final = 0.02
 _END_SECONDS: Final = 5.0
 """How long to wait for the JVM to take its signals back: it may be gone, or be stopped."""
 _CANCEL_SECONDS: Final = 0.2
-_FIRST, _SECOND = 1, 2
-_ENTERED: Final = "a block that ends gently was entered"
+_FIRST_SIGNAL, _SECOND_SIGNAL = 1, 2
+_BLOCK_ENTERED: Final = "a block that ends gently was entered"
 
 
 def _is_ignored(number: int) -> bool:
@@ -54,39 +54,40 @@ class Interruption:
         cancel: ends what the JVM does for the main thread.
 
     Attributes:
-        came: whether one of these signals was received. What is raised then may be anything: a signal may end the JVM.
+        is_requested: whether one of these signals was received. Any exception may follow, because a signal may end the
+            JVM.
     """
 
     def __init__(self, find_jvm: Callable[[], Any] = launched_jvm, cancel: Callable[[], None] = cancel_jobs) -> None:
-        self.came = False
+        self.is_requested = False
         self._find_jvm = find_jvm
         self._cancel = cancel
-        self._heard: SimpleQueue[str | None] = SimpleQueue()
+        self._signals: SimpleQueue[str | None] = SimpleQueue()
         self._stop: Callable[[], None] | None = None
-        self._stopped: Callable[[], None] | None = None
+        self._called_stop: Callable[[], None] | None = None
         """The block's `stop` that has been called."""
-        self._meanwhile = ""
-        self._raises: int | None = None
+        self._stop_message = ""
+        self._raises_from: int | None = None
         """From which signal on KeyboardInterrupt is raised: the first, the second; None: at none."""
-        self._kick = 0
+        self._waking_for = 0
         """Which signal the main thread is being interrupted for."""
-        self._over = threading.Event()
+        self._is_over = threading.Event()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take over the signals of this process, and of the JVM as soon as it is there, until the block ends."""
         heard = [number for number in _SIGNALS if number != signal.SIGHUP or not _is_ignored(number)]
-        before = {number: signal.signal(number, self._note) for number in heard}
-        before[_KICK] = signal.signal(_KICK, self._raise)
-        server = threading.Thread(target=self._serve, name="interruption", daemon=True)
+        before = {number: signal.signal(number, self._note_signal) for number in heard}
+        before[_WAKE_SIGNAL] = signal.signal(_WAKE_SIGNAL, self._raise_if_due)
+        server = threading.Thread(target=self._handle_signals, name="interruption", daemon=True)
         listener = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
         server.start()
         listener.start()
         try:
             yield
         finally:
-            self._over.set()
-            self._heard.put(None)
+            self._is_over.set()
+            self._signals.put(None)
             server.join(_END_SECONDS)
             listener.join(_END_SECONDS)
             for number, handler in before.items():
@@ -94,25 +95,25 @@ class Interruption:
 
     def listen_again(self) -> None:
         """Take Ctrl-C over once more: Spark has taken it when it started."""
-        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGINT, self._note_signal)
 
     @contextmanager
     def ends_at_once(self) -> Iterator[None]:
         """While the block runs, each signal raises KeyboardInterrupt in the main thread; Spark goes on living."""
-        self._raises = _FIRST
+        self._raises_from = _FIRST_SIGNAL
         try:
             yield
         finally:
-            self._raises = None
+            self._raises_from = None
 
     @contextmanager
     def ends_by_itself(self) -> Iterator[None]:
         """While the block runs, which is soon over, only a second signal raises KeyboardInterrupt."""
-        self._raises = _SECOND
+        self._raises_from = _SECOND_SIGNAL
         try:
             yield
         finally:
-            self._raises = None
+            self._raises_from = None
 
     def check(self, unfinished: str) -> None:
         """End the run if it was asked to end.
@@ -123,7 +124,7 @@ class Interruption:
         Raises:
             UnfinishedError: it was.
         """
-        if self.came:
+        if self.is_requested:
             raise UnfinishedError(f"interrupted: {unfinished}")
 
     @contextmanager
@@ -170,81 +171,81 @@ class Interruption:
                 at once.
             meanwhile: what happens then, for the log.
         """
-        self._meanwhile = meanwhile
-        self._stop = partial(stop)  # another object in each block, as `_stopped` is to tell them apart
+        self._stop_message = meanwhile
+        self._stop = partial(stop)  # another object in each block, as `_called_stop` is to tell them apart
         try:
-            if self.came:
-                self._heard.put(_ENTERED)
+            if self.is_requested:
+                self._signals.put(_BLOCK_ENTERED)
             yield
         finally:
             self._stop = None
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _note_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Hand a signal on: a handler may take no lock, which the interrupted code may hold; this queue has none."""
-        self.came = True
-        self._heard.put("Python")
+        self.is_requested = True
+        self._signals.put("Python")
 
-    def _raise(self, _number: int, _frame: FrameType | None) -> None:
-        asked, self._kick = self._kick, 0
-        if asked and self._may_raise(asked):
+    def _raise_if_due(self, _number: int, _frame: FrameType | None) -> None:
+        asked, self._waking_for = self._waking_for, 0
+        if asked and self._can_raise(asked):
             raise KeyboardInterrupt
 
-    def _may_raise(self, asked: int) -> bool:
+    def _can_raise(self, asked: int) -> bool:
         """Whether the main thread is still where this signal raises: it goes on until it is interrupted."""
-        gently = asked == _FIRST and self._stop is not None
-        return self._raises is not None and asked >= self._raises and not gently
+        gently = asked == _FIRST_SIGNAL and self._stop is not None
+        return self._raises_from is not None and asked >= self._raises_from and not gently
 
-    def _serve(self) -> None:
+    def _handle_signals(self) -> None:
         signals: Counter[str] = Counter()
-        while (way := self._heard.get()) is not None:
+        while (way := self._signals.get()) is not None:
             before = max(signals.values(), default=0)
-            if way == _ENTERED:
-                self._end_soon()
+            if way == _BLOCK_ENTERED:
+                self._request_end()
                 continue
             signals[way] += 1
-            if signals[way] == _FIRST > before:
-                self._end_soon()
-            elif signals[way] > max(before, _FIRST):
-                self._interrupt(_SECOND)
+            if signals[way] == _FIRST_SIGNAL > before:
+                self._request_end()
+            elif signals[way] > max(before, _FIRST_SIGNAL):
+                self._interrupt_main_thread(_SECOND_SIGNAL)
 
-    def _end_soon(self) -> None:
+    def _request_end(self) -> None:
         stop = self._stop
         if stop is None:
-            self._interrupt(_FIRST)
-        elif stop is not self._stopped:
-            self._stopped = stop
-            log.warning("signal to end: %s; a second signal ends the run at once", self._meanwhile)
+            self._interrupt_main_thread(_FIRST_SIGNAL)
+        elif stop is not self._called_stop:
+            self._called_stop = stop
+            log.warning("signal to end: %s; a second signal ends the run at once", self._stop_message)
             stop()
 
-    def _interrupt(self, asked: int) -> None:
+    def _interrupt_main_thread(self, asked: int) -> None:
         """Raise KeyboardInterrupt in the main thread, which may wait for the JVM's answer, and end what it waits for.
 
         A signal that comes just before such a wait begins does not end it; so it is sent until it has been heard.
         """
-        if not self._may_raise(asked):
+        if not self._can_raise(asked):
             return
         main = threading.main_thread().ident
         assert main is not None
-        self._kick = asked
-        while self._kick and not self._over.is_set():
-            signal.pthread_kill(main, _KICK)
-            time.sleep(_KICK_SECONDS)
+        self._waking_for = asked
+        while self._waking_for and not self._is_over.is_set():
+            signal.pthread_kill(main, _WAKE_SIGNAL)
+            time.sleep(_WAKE_SECONDS)
         with suppress(Exception):  # the JVM has died
             self._cancel()
 
-    def _hear_jvm(self) -> None:
-        self.came = True
-        self._heard.put("JVM")
+    def _note_jvm_signal(self) -> None:
+        self.is_requested = True
+        self._signals.put("JVM")
 
     def _listen_to_jvm(self) -> None:
         """Hear the JVM's signals, which otherwise shut Spark down."""
         early = EarlySignals.current
-        if early is not None and early.take_over(self._hear_jvm):
-            self._over.wait()
+        if early is not None and early.take_over(self._note_jvm_signal):
+            self._is_over.wait()
             early.stop(_END_SECONDS)
             return
         while (jvm := self._find_jvm()) is None:
-            if self._over.wait(_JVM_POLL):
+            if self._is_over.wait(_JVM_POLL):
                 return
         try:
             signals = JvmSignals(jvm)
@@ -253,4 +254,4 @@ class Interruption:
                 "the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__
             )
             return
-        signals.pass_on(self._hear_jvm, self._over)
+        signals.pass_on(self._note_jvm_signal, self._is_over)

@@ -18,8 +18,8 @@ from jobs.errors import JobError
 
 GRACE: Final = 10.0
 """Seconds that jobs have to come to their end."""
-_GROUP: Final = "spark.jobGroup.id"
-_LOOK: Final = 0.2
+_GROUP_PROPERTY: Final = "spark.jobGroup.id"
+_POLL_SECONDS: Final = 0.2
 
 
 class JobGuard:
@@ -36,8 +36,8 @@ class JobGuard:
         self._reason = reason
         self._grace = grace
         self._group = f"guarded-{uuid.uuid4().hex}"
-        self._over = threading.Event()
-        self._since: float | None = None
+        self._is_over = threading.Event()
+        self._ending_since: float | None = None
         self._is_paused = False
         self._cancelled_for: JobError | None = None
 
@@ -49,26 +49,26 @@ class JobGuard:
             JobError: the reason, where jobs were cancelled for it.
         """
         thread = threading.Thread(target=self._watch, name="job-guard", daemon=True)
-        self._context.setLocalProperty(_GROUP, self._group)
+        self._context.setLocalProperty(_GROUP_PROPERTY, self._group)
         thread.start()
         try:
             yield
         except Exception as failure:
-            self._stop(thread)
+            self._stop_watching(thread)
             if self._cancelled_for is None or isinstance(failure, JobError):
                 raise
             raise self._cancelled_for from None
         else:
-            self._stop(thread)
+            self._stop_watching(thread)
         finally:
-            self._over.set()
+            self._is_over.set()
 
-    def _stop(self, thread: threading.Thread) -> None:
+    def _stop_watching(self, thread: threading.Thread) -> None:
         """Stop watching. Not after KeyboardInterrupt: this thread may still wait for the JVM to answer another call."""
-        self._over.set()
+        self._is_over.set()
         thread.join()
         with suppress(Exception):  # the JVM may be gone
-            self._context.setLocalProperty(_GROUP, None)  # type: ignore[arg-type]
+            self._context.setLocalProperty(_GROUP_PROPERTY, None)  # type: ignore[arg-type]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -77,16 +77,16 @@ class JobGuard:
         try:
             yield
         finally:
-            self._since, self._is_paused = None, False
+            self._ending_since, self._is_paused = None, False
 
     def _watch(self) -> None:
-        while not self._over.wait(_LOOK):
+        while not self._is_over.wait(_POLL_SECONDS):
             reason = None if self._is_paused else self._reason()
             if reason is None:
                 continue
             now = time.monotonic()
-            self._since = now if self._since is None else self._since
-            if now - self._since > self._grace:
+            self._ending_since = now if self._ending_since is None else self._ending_since
+            if now - self._ending_since > self._grace:
                 self._cancelled_for = reason
                 with suppress(Exception):  # the JVM may be gone: the job's own thread is told
                     self._context.cancelJobGroup(self._group)

@@ -24,7 +24,7 @@ from jobs.cli.interruption import Interruption
 from jobs.cli.session import open_session, start_jvm
 from jobs.cli.terminal import safe_streams, write_lines
 from jobs.errors import Exit, JobError, UnfinishedError
-from jobs.lake.filesystem import in_a_thread
+from jobs.lake.filesystem import run_in_own_thread
 from jobs.lake.store_errors import store_refusal
 from jobs.lake.tables import Lake
 from jobs.report.report import Report, start_report
@@ -69,20 +69,20 @@ class Run:
     report: Report = field(default_factory=Report)
     if_interrupted: str = "run it again"
     runId: str = field(init=False)
-    _started: float = field(default_factory=time.monotonic)
+    _started_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
     def reason_to_end(self, deadline: Deadline) -> UnfinishedError | None:
         """Say why the run is not to go on; None where it may."""
-        if self.interruption.came:
+        if self.interruption.is_requested:
             return UnfinishedError(f"interrupted: {self.if_interrupted}")
-        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.came else None
+        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.has_passed else None
 
     def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
         """Sum the run up."""
-        seconds = round(time.monotonic() - self._started, 3)
+        seconds = round(time.monotonic() - self._started_at, 3)
         ends = {"seconds": seconds, "exitCode": int(exit_code), **({"error": error} if error else {})}
         return {"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends}
 
@@ -108,10 +108,10 @@ def run_job(
     """
     with safe_streams(), run.interruption.listening():
         _log_to_stderr()
-        return _run(run, parse, work, argv, find_lake)
+        return _run_to_exit_code(run, parse, work, argv, find_lake)
 
 
-def _run(
+def _run_to_exit_code(
     run: Run,
     parse: Callable[[Sequence[str]], A],
     work: Callable[[SparkSession, Lake, A, Run], Exit],
@@ -119,7 +119,7 @@ def _run(
     find_lake: Callable[[SparkSession, str], Lake],
 ) -> int:
     arguments, lake, error = None, None, None
-    is_at_once = False
+    is_interrupted_at_once = False
     try:
         with run.interruption.ends_at_once():
             arguments = parse(argv)
@@ -136,8 +136,8 @@ def _run(
         code, error = failure.exit_code, str(failure)
         _write_errors(failure.lines)
     except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
-        is_at_once = isinstance(failure, KeyboardInterrupt)
-        if run.interruption.came or is_at_once:
+        is_interrupted_at_once = isinstance(failure, KeyboardInterrupt)
+        if run.interruption.is_requested or is_interrupted_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _write_errors([error])
         elif refusal := store_refusal(failure, arguments.lake if arguments else None):
@@ -153,7 +153,7 @@ def _run(
     if lake is not None and arguments is not None:
         save = partial(_save_summary, run, lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
-            in_a_thread(save) if is_at_once else save()
+            run_in_own_thread(save) if is_interrupted_at_once else save()
     write_lines(sys.stdout, json.dumps(summary))  # the last line: nothing is logged after it
     return code
 
@@ -162,10 +162,10 @@ def _log_to_stderr() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     silence_gateway()
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_ours)
+        handler.addFilter(_is_wanted_line)
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
+def _is_wanted_line(record: logging.LogRecord) -> bool:
     """Leave out those whose loggers have levels of their own.
 
     The connection to the JVM logs stack traces of an interruption; great_expectations logs its own start.

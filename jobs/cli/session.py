@@ -129,7 +129,7 @@ SETTINGS: Final = {
 """What rows, and the laws, rest on. Whatever spark-defaults.conf, --conf or a notebook says, these hold."""
 _CONNECT_VARIABLES: Final = {"SPARK_REMOTE": None, "SPARK_CONNECT_MODE_ENABLED": None, "SPARK_API_MODE": "connect"}
 _CONNECT_SETTINGS: Final = {"spark.remote": None, "spark.api.mode": "connect"}
-_LEGACY: Final = "spark.sql.legacy."
+_LEGACY_PREFIX: Final = "spark.sql.legacy."
 """Settings of this name bring back what expressions and formats meant once: only those above are ever set."""
 
 
@@ -142,7 +142,7 @@ def start_jvm() -> None:
         ConfigurationError: there is no Java, Spark cannot run on it, or Spark Connect is asked for.
     """
     _refuse_connect(os.environ, _CONNECT_VARIABLES)
-    with _java_missing_in_words():
+    with _explaining_missing_java():
         context.start_jvm()
     _refuse_connect(dict(SparkConf().getAll()), _CONNECT_SETTINGS)
     context.keep_log_to_warnings()
@@ -164,12 +164,12 @@ def open_session(app: str) -> SparkSession:
     builder = SparkSession.builder.appName(app)
     for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
-    with _java_missing_in_words():
+    with _explaining_missing_java():
         spark = builder.getOrCreate()
     if not context.is_classic(spark):
-        raise _no_connect("the session that there is")
+        raise _make_connect_error("the session that there is")
     context.stop_console_progress(spark)
-    return _pinned(spark)
+    return _pin_settings(spark)
 
 
 def _refuse_connect(given: Mapping[str, str], names: Mapping[str, str | None]) -> None:
@@ -181,33 +181,33 @@ def _refuse_connect(given: Mapping[str, str], names: Mapping[str, str | None]) -
     """
     for name, value in names.items():
         if name in given and value in (None, given[name].lower()):
-            raise _no_connect(f"{name}={given[name]}")
+            raise _make_connect_error(f"{name}={given[name]}")
 
 
 @contextmanager
-def _java_missing_in_words() -> Iterator[None]:
+def _explaining_missing_java() -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
         if "JAVA_GATEWAY_EXITED" in str(error):
-            raise _no_java() from error
+            raise _make_java_error() from error
         raise
     except FileNotFoundError as error:  # spark-class itself was not found
-        raise _no_java() from error
+        raise _make_java_error() from error
 
 
-def _pinned(spark: SparkSession) -> SparkSession:
+def _pin_settings(spark: SparkSession) -> SparkSession:
     """Set on a session what rows rest on; one that was there already (a notebook's) may say otherwise."""
     for key in context.set_keys(spark):
-        if key.startswith(_LEGACY) and key not in SETTINGS:
+        if key.startswith(_LEGACY_PREFIX) and key not in SETTINGS:
             spark.conf.unset(key)
     for key, value in SETTINGS.items():
-        if _value(spark, key) != value:  # to set some, even to what they are, makes Spark warn
+        if _get_setting(spark, key) != value:  # to set some, even to what they are, makes Spark warn
             spark.conf.set(key, value)
     return spark
 
 
-def _value(spark: SparkSession, key: str) -> str | None:
+def _get_setting(spark: SparkSession, key: str) -> str | None:
     try:
         return spark.conf.get(key)
     except SPARK_ERRORS:  # this version of Spark has no such setting
@@ -228,14 +228,14 @@ def _require_supported_java() -> None:
         )
 
 
-def _no_connect(asked_by: str) -> ConfigurationError:
+def _make_connect_error(asked_by: str) -> ConfigurationError:
     return ConfigurationError(
         f"{asked_by}: asks for Spark Connect, which has no JVM, and the jobs need one: start them by spark-submit on "
         "classic Spark, without this setting (docs/deploy.md)"
     )
 
 
-def _no_java() -> ConfigurationError:
+def _make_java_error() -> ConfigurationError:
     java = f"JAVA_HOME ({os.environ['JAVA_HOME']})" if os.environ.get("JAVA_HOME") else f"PATH ({shutil.which('java')})"
     return ConfigurationError(
         f"Spark did not start on the Java of {java}: it needs Java 17 or 21; install it "

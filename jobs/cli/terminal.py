@@ -81,23 +81,23 @@ def draw_bar(done: float) -> str:
         >>> draw_bar(0.25)
         '[#####...............]'
     """
-    full = int(_BAR * done)
-    return f"[{'#' * full}{'.' * (_BAR - full)}]"
+    full = int(_BAR_WIDTH * done)
+    return f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}]"
 
 
-_BAR: Final = 20
-_STANDARD: Final = (0, 1, 2)
-_OUT: Final = 1
-_ERR: Final = 2
+_BAR_WIDTH: Final = 20
+_STANDARD_DESCRIPTORS: Final = (0, 1, 2)
+_STDOUT: Final = 1
+_STDERR: Final = 2
 
 
 def open_closed_streams() -> None:
     """Open what of standard input, output and error was closed, so that no other file takes its place."""
-    for descriptor in _STANDARD:
+    for descriptor in _STANDARD_DESCRIPTORS:
         if not _is_open(descriptor):
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdout = sys.stdout or _stream(_OUT)
-    sys.stderr = sys.stderr or _stream(_ERR)
+    sys.stdout = sys.stdout or _open_stream(_STDOUT)
+    sys.stderr = sys.stderr or _open_stream(_STDERR)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def write_lines(stream: TextIO, *lines: str) -> None:
         stream.write("".join(f"{line}\n" for line in lines))
         stream.flush()
     except (OSError, ValueError):  # ValueError: the stream itself was closed
-        _discard(stream)
+        _discard_output(stream)
 
 
 def _is_open(descriptor: int) -> bool:
@@ -131,11 +131,11 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _stream(descriptor: int) -> TextIO:
+def _open_stream(descriptor: int) -> TextIO:
     return os.fdopen(descriptor, "w", encoding="utf-8", closefd=False)
 
 
-def _discard(stream: TextIO) -> None:
+def _discard_output(stream: TextIO) -> None:
     """Send what the stream still holds, and all that follows, nowhere."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

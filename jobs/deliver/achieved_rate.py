@@ -9,8 +9,8 @@ from typing import Final
 
 from delivery.call_statistics import SLOTS
 
-_MOST: Final = 100 * SLOTS
-_KEPT: Final = 30 * SLOTS
+_MOST_SLOTS: Final = 100 * SLOTS
+_KEPT_SLOTS: Final = 30 * SLOTS
 """Slots that are kept apart: what tasks tell late is not older."""
 
 
@@ -46,25 +46,27 @@ class CallRate:
 
     def __init__(self) -> None:
         self._slots: Counter[int] = Counter()
-        self._older = 0
+        self._older_calls = 0
         """Calls of slots that are not kept apart any more, all of them full."""
-        self._first: int | None = None
+        self._first_slot: int | None = None
 
     def add(self, begun: Mapping[int, int]) -> None:
         """Take in calls, by the slot in which they began."""
         self._slots.update(begun)
-        if len(self._slots) > _MOST:
-            self._first = min(self._slots) if self._first is None else self._first
-            oldest = max(self._slots) - _KEPT
+        if len(self._slots) > _MOST_SLOTS:
+            self._first_slot = min(self._slots) if self._first_slot is None else self._first_slot
+            oldest = max(self._slots) - _KEPT_SLOTS
             for slot in [slot for slot in self._slots if slot < oldest]:
                 count = self._slots.pop(slot)
-                self._older += count if slot > self._first else 0
+                self._older_calls += count if slot > self._first_slot else 0
 
     def full_seconds(self) -> FullSeconds:
         """Say how many calls began in how many full seconds."""
         if not self._slots:
             return FullSeconds()
-        first = min(self._slots) if self._first is None else self._first
+        first = min(self._slots) if self._first_slot is None else self._first_slot
         seconds = max(max(self._slots) - 1 - first, 0) // SLOTS
         inside = range(first + 1, first + 1 + seconds * SLOTS)
-        return FullSeconds(self._older + sum(self._slots[slot] for slot in self._slots if slot in inside), seconds)
+        return FullSeconds(
+            self._older_calls + sum(self._slots[slot] for slot in self._slots if slot in inside), seconds
+        )

@@ -101,13 +101,14 @@ def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], c
     is_single = len(batches) == 1
     start = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
     tracker_options = ["--tracking-id", service.trackingId, "--region", service.region]
-    options = f"{shlex.join(tracker_options)}{_endpoint(service)}{write_put_options(config)} --retry-dead-letters"
+    endpoint = _write_endpoint_option(service)
+    options = f"{shlex.join(tracker_options)}{endpoint}{write_put_options(config)} --retry-dead-letters"
     label = shlex.quote(batches[0]) if is_single else '"$batch"'
     command = f"{start} {label} {options}"
     return command if is_single else f"for batch in {shlex.join(batches)}; do {command}; done"
 
 
-def _endpoint(service: TrackerEndpoint) -> str:
+def _write_endpoint_option(service: TrackerEndpoint) -> str:
     """Write the option where the region alone does not lead there; a password is left to whoever knows it."""
     if comparable(service.endpoint_url) == comparable(regional_url(service.region)):
         return ""

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.cli.arguments import endpoint_url, filled, in_flight, port, rate, tracking_id
+from jobs.cli.arguments import check_not_blank, endpoint_url, in_flight, port, rate, tracking_id
 from transforms.limits import CALLS_PER_SECOND
 
 PUT_RATE: Final = CALLS_PER_SECOND // 2
@@ -40,7 +40,7 @@ def add_service_options(parser: argparse.ArgumentParser, max_rate: int) -> None:
     """
     add = parser.add_argument
     add("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
-    add("--region", type=filled, metavar="R", help="AWS region (the default chain's)")
+    add("--region", type=check_not_blank, metavar="R", help="AWS region (the default chain's)")
     add("--endpoint-url", type=endpoint_url, metavar="URL", help="another service than the region's, e.g. an emulator")
     add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
     add(

@@ -23,17 +23,17 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_EVERY: Final = 1.0
+_RECEIPT_SECONDS: Final = 1.0
 """Seconds between two files of receipts."""
-_LOOK: Final = 0.1
-_LAST_WORDS: Final = 3.0
+_POLL_SECONDS: Final = 0.1
+_FINAL_REPORT_SECONDS: Final = 3.0
 """Seconds; Spark gives the Python worker of a task that it ends 2."""
 _IDLE_SECONDS: Final = 5.0
 """Seconds without a task that tells anything after which a delivery that is to end has its job cancelled: it may wait
 for executors for ever. A task that is through needs a moment to bring Spark its result."""
 _END_SECONDS: Final = 30.0
 """Seconds after which it is cancelled though tasks tell something: their calls end within 5."""
-_GIVE_UP: Final = 60.0
+_STORE_PATIENCE_SECONDS: Final = 60.0
 """Seconds after which a store that takes no receipts ends the delivery."""
 
 UnreportedRow = tuple[str, int, OutcomeRow]
@@ -126,10 +126,10 @@ class DeliveryMonitor:
             self._wait_for_tasks()
         self._server.call(self._dispatcher.conclude)
         try:
-            self._write_rest()
+            self._write_remaining_receipts()
         except Exception as lost:
             error = error or lost
-        return self._result(failure, error)
+        return self._build_result(failure, error)
 
     def _watch_job(self, work: Future[list[UnreportedRow]], job: DeliveryJob) -> Exception | None:
         """Look after the delivery until its job has ended; say what it ended for, if it was ended.
@@ -137,10 +137,10 @@ class DeliveryMonitor:
         Whatever goes wrong here, calls are under way: they end first, and their receipts are kept.
         """
         error: Exception | None = None
-        while wait([work], timeout=_LOOK).not_done:
+        while wait([work], timeout=_POLL_SECONDS).not_done:
             progress = self._server.call(self._dispatcher.progress)
             try:
-                self._look_after(progress)
+                self._follow_progress(progress)
             except Exception as lost:
                 error = error or lost
             if error is not None or self._hooks.end_requested.is_set():
@@ -159,10 +159,10 @@ class DeliveryMonitor:
             self._busy_at = now
         return now - self._busy_at > _IDLE_SECONDS or now - self._ending_since > _END_SECONDS
 
-    def _look_after(self, progress: DeliveryProgress) -> None:
+    def _follow_progress(self, progress: DeliveryProgress) -> None:
         self._take_calls()
-        self._show(progress)
-        if time.monotonic() - self._last_write >= _EVERY:
+        self._show_progress(progress)
+        if time.monotonic() - self._last_write >= _RECEIPT_SECONDS:
             self._last_write = time.monotonic()
             self._write_receipts()
         self._hooks.check()  # last: also of a sending that is to end receipts are kept
@@ -181,47 +181,47 @@ class DeliveryMonitor:
         except OSError as error:
             self._server.call(partial(self._dispatcher.give_back, rows))
             log.warning("receipts could not be written: %s", error)
-            if now - self._failing_since > _GIVE_UP:
+            if now - self._failing_since > _STORE_PATIENCE_SECONDS:
                 raise UnfinishedError(f"receipts cannot be written ({error}): run this again, it resumes") from None
         else:
             self._server.call(self._dispatcher.confirm_durable)
             self._failing_since = now
             for row in rows:
                 self._events_by_status[row["status"]] += len(row["eventIds"])
-            self._inform(self._hooks.on_receipts, rows)
+            self._inform_viewer(self._hooks.on_receipts, rows)
 
-    def _write_rest(self) -> None:
+    def _write_remaining_receipts(self) -> None:
         self._write_receipts()
         while self._server.call(self._dispatcher.has_rows):
-            time.sleep(_EVERY)
+            time.sleep(_RECEIPT_SECONDS)
             self._write_receipts()
 
     def _wait_for_tasks(self) -> None:
         """After a failure, let tasks that Spark has not ended yet tell what they did."""
         self._server.stop()
-        until = time.monotonic() + _LAST_WORDS
+        until = time.monotonic() + _FINAL_REPORT_SECONDS
         while self._server.call(self._dispatcher.progress).tasks and time.monotonic() < until:
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
 
-    def _result(self, failure: BaseException | None, error: Exception | None) -> DeliveryResult:
+    def _build_result(self, failure: BaseException | None, error: Exception | None) -> DeliveryResult:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
         progress = self._server.call(self._dispatcher.progress)
         self._take_calls()
-        self._show(progress)
+        self._show_progress(progress)
         ending, full = self._dispatcher.ending, self._rate.full_seconds()
         return DeliveryResult(progress, ending, failure, full, dict(self._events_by_status), error)
 
     def _take_calls(self) -> None:
         begun = self._server.call(self._dispatcher.take_call_starts)
         self._rate.add(begun)
-        self._inform(self._hooks.on_calls, begun)
+        self._inform_viewer(self._hooks.on_calls, begun)
 
-    def _show(self, progress: DeliveryProgress) -> None:
+    def _show_progress(self, progress: DeliveryProgress) -> None:
         for viewer in self._hooks.show:
-            self._inform(viewer, progress)
+            self._inform_viewer(viewer, progress)
 
-    def _inform(self, viewer: Callable[[T], None], news: T) -> None:
+    def _inform_viewer(self, viewer: Callable[[T], None], news: T) -> None:
         if viewer in self._failed_viewers:
             return
         try:

@@ -175,7 +175,7 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     with hold_lock(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
         guard = JobGuard(delivery_run.lake.context, lambda: _reason_to_end(delivery_run, lock))
         with guard.guarding(), unfinished_if_rebuilt(delivery_run.lake.manifests, [manifest]):
-            return _deliver(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
+            return _deliver_with_lock(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class HeldResources:
     guard: JobGuard
 
 
-def _deliver(
+def _deliver_with_lock(
     delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, resources: HeldResources
 ) -> DeliveryResult | None:
     ledger, lock = resources.ledger, resources.lock
@@ -211,7 +211,7 @@ def _deliver(
         service_history = ServiceHistory(account["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
         dispatcher = Dispatcher(delivery_run.rate_controller, service_history=service_history)
         with resources.guard.paused():
-            result = _send(delivery_run, planned.requests, dispatcher, lock, keep)
+            result = _send_requests(delivery_run, planned.requests, dispatcher, lock, keep)
         hooks.on_result(result)
         hooks.on_account(_account_for_receipts(account, result.events_by_status))
         if result.error is not None:
@@ -247,7 +247,7 @@ def _account_for_receipts(account: Account, events: Mapping[str, int]) -> Accoun
     }
 
 
-def _send(
+def _send_requests(
     delivery_run: DeliveryRun,
     requests: DataFrame,
     dispatcher: Dispatcher,

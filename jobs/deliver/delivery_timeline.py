@@ -16,9 +16,9 @@ from jobs.report.report_input import CallPoint, DeliveryTimeline, latency_class
 
 MOST: Final = 600
 """Stretches that are kept apart; where there would be more, neighbours are merged, two by two."""
-_FINEST: Final = 1.0
+_FIRST_WIDTH: Final = 1.0
 """Seconds of a stretch at first. Tasks tell what they called five times a second."""
-_ROUNDING: Final = 1e-4
+_ROUNDING_SECONDS: Final = 1e-4
 """Seconds that fractions may be off."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ class _Stretch:
     ended: int = 0
     throttled: int = 0
     events: int = 0
-    aimed: float = 0.0
+    target_calls: float = 0.0
     latencies: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: _Stretch) -> None:
@@ -43,11 +43,11 @@ class _Stretch:
         self.ended += other.ended
         self.throttled += other.throttled
         self.events += other.events
-        self.aimed += other.aimed
+        self.target_calls += other.target_calls
         self.latencies.update(other.latencies)
 
     def point(self) -> CallPoint:
-        target = self.aimed / self.seconds if self.seconds else 0.0
+        target = self.target_calls / self.seconds if self.seconds else 0.0
         counts = (self.attempts, self.retried, self.ended, self.throttled, self.events)
         return CallPoint(self.seconds, *counts, target, dict(self.latencies))
 
@@ -68,7 +68,7 @@ class TimelineRecorder:
         self._clock = clock
         self._began = began or datetime.now(UTC)
         self._start = self._last = clock()
-        self._width = _FINEST
+        self._width = _FIRST_WIDTH
         self._stretches: list[_Stretch] = []
         self._starts: list[tuple[str, float]] = []
         self._calls, self._events = CallStatistics(), 0
@@ -89,14 +89,14 @@ class TimelineRecorder:
         """Take in how far the sending is; to be called often, and once more at its end."""
         now, calls, events = self._clock(), progress.calls, progress.delivered + progress.refused
         passed, before = now - self._last, self._calls
-        self._stretch(now).add(
+        self._find_stretch(now).add(
             _Stretch(
                 seconds=passed,
                 retried=calls.retried - before.retried,
                 ended=calls.ended - before.ended,
                 throttled=calls.throttled - before.throttled,
                 events=events - self._events,
-                aimed=passed * progress.target,
+                target_calls=passed * progress.target,
             )
         )
         self._last, self._calls, self._events = now, calls, events
@@ -108,20 +108,20 @@ class TimelineRecorder:
         """
         now = self._clock()
         for slot, count in begun.items():
-            passed = slot / SLOTS - self._began.timestamp() + _ROUNDING
-            self._stretch(min(max(self._start + passed, self._start), now)).attempts += count
+            passed = slot / SLOTS - self._began.timestamp() + _ROUNDING_SECONDS
+            self._find_stretch(min(max(self._start + passed, self._start), now)).attempts += count
 
     def keep(self, rows: list[OutcomeRow]) -> None:
         """Take in receipts, once each; to be called when they are durable."""
         if not rows:
             return
-        stretch = self._stretch(self._clock())
+        stretch = self._find_stretch(self._clock())
         stretch.latencies.update(latency_class(row["latencyMs"]) for row in rows)
         for row in rows:
             if row["status"] == "refused":
                 self._refused[row["errorCode"] or "none"] += len(row["eventIds"])
         times = [row["startedAt"] for row in rows]
-        self._receipts = _hull(self._receipts, (min(times), max(times)))
+        self._receipts = _join_spans(self._receipts, (min(times), max(times)))
 
     def delivery_timeline(self) -> DeliveryTimeline:
         """Say how it went so far."""
@@ -132,19 +132,19 @@ class TimelineRecorder:
             points=tuple(stretch.point() for stretch in self._stretches),
             starts=tuple(self._starts),
             refused=dict(self._refused.most_common()),
-            receipts=self._receipts and (_moment(self._receipts[0]), _moment(self._receipts[1])),
+            receipts=self._receipts and (_to_moment(self._receipts[0]), _to_moment(self._receipts[1])),
         )
 
-    def _stretch(self, now: float) -> _Stretch:
+    def _find_stretch(self, now: float) -> _Stretch:
         """Find the stretch that a time lies in, and make room for it."""
         place = int((now - self._start) / self._width)
         while place >= MOST:
-            self._merge()
+            self._merge_pairs()
             place //= 2
         self._stretches.extend(_Stretch() for _ in range(place + 1 - len(self._stretches)))
         return self._stretches[place]
 
-    def _merge(self) -> None:
+    def _merge_pairs(self) -> None:
         """Make one stretch of every two."""
         for even, odd in zip(self._stretches[::2], self._stretches[1::2], strict=False):
             even.add(odd)
@@ -152,9 +152,9 @@ class TimelineRecorder:
         self._width *= 2
 
 
-def _hull(one: tuple[int, int] | None, other: tuple[int, int]) -> tuple[int, int]:
+def _join_spans(one: tuple[int, int] | None, other: tuple[int, int]) -> tuple[int, int]:
     return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
 
 
-def _moment(microseconds: int) -> datetime:
+def _to_moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)

@@ -26,7 +26,7 @@ from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 from jobs.ledger.plans import Kind
 
-_ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
+_ALL_SUSPECTS: Final = "the endpoint, the region, the tracking id and the credentials"
 _SUSPECTS: Final = {
     "AccessDeniedException": "that the credentials have the right to personalize:PutEvents",
     "ExpiredTokenException": "the session token, which has expired",
@@ -36,10 +36,10 @@ _SUSPECTS: Final = {
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
-_WRITTEN: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
+_ENDPOINT_SETTINGS: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
 """Where an endpoint may be written."""
-_WAYS: Final = "the executors' way to it (network, proxy, certificates)"
-_SILENCES: Final = {
+_NETWORK_CAUSES: Final = "the executors' way to it (network, proxy, certificates)"
+_NO_ANSWER_REASONS: Final = {
     BAD_ANSWER: "what answers is not HTTP",
     CLOSED: "connections are closed before an answer",
     NOT_ANSWERED_IN_TIME: "no answer in time",
@@ -55,14 +55,14 @@ class _Cause(NamedTuple):
     """What Spark's error says, and what we say of it: its own words may quote a record.
 
     Attributes:
-        sign: found in the error; its group, if any, goes into `words`.
-        words: what happened.
-        mend: what to do before another run; None where another run is all it takes.
+        pattern: found in the error; its group, if any, goes into `message`.
+        message: what happened.
+        remedy: what to do before another run; None where another run is all it takes.
     """
 
-    sign: re.Pattern[str]
-    words: str
-    mend: str | None = None
+    pattern: re.Pattern[str]
+    message: str
+    remedy: str | None = None
 
 
 _INSTALL: Final = "install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there"
@@ -131,7 +131,7 @@ def exit_of(
         if result.ending.errorCode in NO_ANSWER and not calls.answered:
             raise _explain_unreachable(result.ending, pending, service)
         if result.ending.errorCode == NOT_THE_SERVICE:
-            raise _explain_stranger(result.ending, pending, service)
+            raise _explain_other_server(result.ending, pending, service)
         if interpret_response(result.ending) is ResponseMeaning.REFUSED:
             raise _explain_refusal(result.ending, pending, calls)
         raise _explain_ending(result.ending, pending)
@@ -155,21 +155,23 @@ def _explain_unreachable(
     answer: Response, pending: str, service: TrackerEndpoint
 ) -> ConfigurationError | UnfinishedError:
     """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
-    why = _SILENCES.get(answer.errorCode or "", _describe_response(answer))
-    nobody = f"nobody answers at {_address(service)} ({why}): {pending}"
+    why = _NO_ANSWER_REASONS.get(answer.errorCode or "", _describe_response(answer))
+    nobody = f"nobody answers at {_describe_address(service)} ({why}): {pending}"
     if not service.regional:
-        return ConfigurationError(f"{nobody}; check {_WRITTEN} and {_WAYS}, then run this again")
-    return UnfinishedError(f"{nobody}; run this again, it resumes; if it fails again, check the region and {_WAYS}")
-
-
-def _explain_stranger(answer: Response, pending: str, service: TrackerEndpoint) -> ConfigurationError:
-    return ConfigurationError(
-        f"a server other than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {pending}; "
-        f"check {_WRITTEN} and the proxy, then run this again"
+        return ConfigurationError(f"{nobody}; check {_ENDPOINT_SETTINGS} and {_NETWORK_CAUSES}, then run this again")
+    return UnfinishedError(
+        f"{nobody}; run this again, it resumes; if it fails again, check the region and {_NETWORK_CAUSES}"
     )
 
 
-def _address(service: TrackerEndpoint) -> str:
+def _explain_other_server(answer: Response, pending: str, service: TrackerEndpoint) -> ConfigurationError:
+    return ConfigurationError(
+        f"a server other than Amazon Personalize answers at {_describe_address(service)} (HTTP {answer.httpStatus}): "
+        f"{pending}; check {_ENDPOINT_SETTINGS} and the proxy, then run this again"
+    )
+
+
+def _describe_address(service: TrackerEndpoint) -> str:
     """Name where calls go."""
     return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
 
@@ -189,7 +191,7 @@ def _explain_ending(answer: Response, pending: str) -> ConfigurationError | Unfi
     response = _describe_response(answer)
     what = interpret_response(answer)
     if what in (ResponseMeaning.STOP, ResponseMeaning.EXPIRED):
-        suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
+        suspect = _SUSPECTS.get(answer.errorCode or "", _ALL_SUSPECTS)
         who = "the service answered" if answer.httpStatus else "the executors cannot call the service:"
         return ConfigurationError(f"{who} {response}: {pending}; check {suspect}, then run this again")
     if answer.errorCode == "CredentialRetrievalError":
@@ -205,10 +207,10 @@ def _describe_response(answer: Response) -> str:
 
 def _explain_failure(failure: Exception, pending: str) -> Exception:
     for cause in _CAUSES:
-        if found := cause.sign.search(str(failure)):
-            why = cause.words.format(*found.groups())
-            if cause.mend is not None:
-                return ConfigurationError(f"{why}: {pending}; {cause.mend}, and run this again")
+        if found := cause.pattern.search(str(failure)):
+            why = cause.message.format(*found.groups())
+            if cause.remedy is not None:
+                return ConfigurationError(f"{why}: {pending}; {cause.remedy}, and run this again")
             return UnfinishedError(f"{why}: {pending}; run this again, it resumes")
     if type(failure).__name__ == "PythonException":
         return failure  # code of ours that raised

@@ -31,9 +31,9 @@ TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("region", "endpoint"))
 """What names a tracker in a summary, beside the tracking id that the command line gives; not known yet."""
 RETRY: Final = RetryPolicy(base=2.0)
 """How long, and how often, a source of credentials is asked that does not give any now."""
-_GLANCE: Final = 5.0
+_GLANCE_SECONDS: Final = 5.0
 """Seconds that credentials are looked for where the run cannot go on in any case."""
-_QUIET: Final = 5.0
+_QUIET_SECONDS: Final = 5.0
 """Seconds that a source may be silent before a person hears of it."""
 _NO_REGION: Final = "no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region"
 _NO_CREDENTIALS: Final = (
@@ -101,7 +101,7 @@ def wait_for_credentials(find: Callable[[], _T], retry: RetryPolicy) -> _T:
     until, attempts, why = time.monotonic() + retry.budget, 0, "their source does not answer"
     while (remaining := until - time.monotonic()) > 0:
         search = run_beside(find)
-        if wait([search], min(_QUIET, remaining)).not_done:
+        if wait([search], min(_QUIET_SECONDS, remaining)).not_done:
             if not attempts:
                 _log_waiting(why, retry)
             wait([search], until - time.monotonic())
@@ -129,7 +129,7 @@ def _glance_at_credentials() -> list[str]:
     Raises:
         ConfigurationError: their set-up is wrong.
     """
-    wait([search := run_beside(lambda: find_credentials(Session()))], _GLANCE)
+    wait([search := run_beside(lambda: find_credentials(Session()))], _GLANCE_SECONDS)
     try:
         if search.done():
             search.result()

@@ -21,7 +21,7 @@ from transforms.packing import spread_groups
 
 _CALLS_A_TASK: Final = 100.0
 """Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
-_UNREPORTED: Final = ", ".join(
+_UNREPORTED_DDL: Final = ", ".join(
     f"{name} {kind}" for name, kind in zip(UNREPORTED_SCHEMA.names, ("STRING", "BIGINT", "STRING"), strict=True)
 )
 
@@ -81,7 +81,7 @@ class SendingJob:
     def run(self) -> list[UnreportedRow]:
         """Run it, in a thread of its own; give what the tasks could not tell the driver."""
         self._context.setJobGroup(self._group, "PutEvents")
-        rows = self._parts.mapInArrow(TaskDelivery(self._task_config), _UNREPORTED).collect()
+        rows = self._parts.mapInArrow(TaskDelivery(self._task_config), _UNREPORTED_DDL).collect()
         return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
 
     def cancel(self) -> None:

@@ -20,8 +20,8 @@ from typing import Final
 from expectations.interval import Interval, batch_interval
 from jobs.lake.filesystem import FileSystem
 
-_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
-_LIKE: Final = 1.25
+_TIME_FORMAT: Final = "%Y%m%dT%H%M%S.%fZ"
+_ALIKE_FACTOR: Final = 1.25
 """How many times longer a like interval may be: months, and days on which clocks change, are not all of one length."""
 
 
@@ -55,17 +55,17 @@ class BatchOrder:
             >>> BatchOrder(("first", "2024-01-06", "2024-01-04"), {"first": batch_interval("20240105")}).in_order()
             ['2024-01-04', 'first', '2024-01-06']
         """
-        return sorted(self.labels, key=self._place)
+        return sorted(self.labels, key=self._sort_key)
 
     def before(self, label: str) -> list[str]:
         """List the labels before one, the nearest first."""
-        place = self._place(label)
-        return [other for other in reversed(self.in_order()) if self._place(other) < place]
+        place = self._sort_key(label)
+        return [other for other in reversed(self.in_order()) if self._sort_key(other) < place]
 
     def after(self, label: str) -> list[str]:
         """List the labels after one, the nearest first."""
-        place = self._place(label)
-        return [other for other in self.in_order() if self._place(other) > place]
+        place = self._sort_key(label)
+        return [other for other in self.in_order() if self._sort_key(other) > place]
 
     def alike(self, label: str, other: str) -> bool:
         """Whether two batches are of about the same length of time, or neither's is known."""
@@ -73,9 +73,9 @@ class BatchOrder:
         if one is None or two is None:
             return one is two
         shorter, longer = sorted((one.length, two.length))
-        return longer <= _LIKE * shorter
+        return longer <= _ALIKE_FACTOR * shorter
 
-    def _place(self, label: str) -> tuple[bool, datetime, datetime, str]:
+    def _sort_key(self, label: str) -> tuple[bool, datetime, datetime, str]:
         interval = self.interval(label)
         start, end = interval or (datetime.max.replace(tzinfo=UTC),) * 2
         return interval is None, start, end, label
@@ -95,39 +95,41 @@ class IntervalNotes:
 
     def read(self) -> dict[str, Interval]:
         """Find the intervals by label, by one listing."""
-        return {label: interval for label, (_, interval) in _newest(self._files.children(self._folder)).items()}
+        return {
+            label: interval for label, (_, interval) in _find_newest_notes(self._files.children(self._folder)).items()
+        }
 
     def note(self, label: str, interval: Interval, run_id: str) -> None:
         """Note the interval of a batch, unless it is what everybody takes for its interval already."""
         names = self._files.children(self._folder)
-        number, known = _newest(names).get(label, (0, batch_interval(label)))
+        number, known = _find_newest_notes(names).get(label, (0, batch_interval(label)))
         if known != interval:
-            start, end = (time.strftime(_TIME) for time in interval)
+            start, end = (time.strftime(_TIME_FORMAT) for time in interval)
             self._files.create(f"{self._folder}/{label}~{number + 1:08d}~{start}~{end}", run_id)
             for name in names:
                 if name.startswith(f"{label}~"):
                     self._files.delete(f"{self._folder}/{name}")
 
 
-def _newest(names: Iterable[str]) -> dict[str, tuple[int, Interval]]:
+def _find_newest_notes(names: Iterable[str]) -> dict[str, tuple[int, Interval]]:
     """Read names of notes: the number and the interval of each label's newest.
 
     Examples:
         >>> night = "20240101T220000.000000Z~20240102T040000.000000Z"
         >>> names = [f"night~00000002~{night}", "night~00000001~x~y", "night~00000001~" + night, "note.txt"]
-        >>> [(label, number, str(interval.length)) for label, (number, interval) in _newest(names).items()]
+        >>> [(label, number, str(interval.length)) for label, (number, interval) in _find_newest_notes(names).items()]
         [('night', 2, '6:00:00')]
     """
     found: dict[str, tuple[int, Interval]] = {}
     for name in names:
         try:
             label, number, start, end = name.split("~")
-            note = int(number), Interval(_read(start), _read(end))
+            note = int(number), Interval(_parse_time(start), _parse_time(end))
         except ValueError:  # not ours
             continue
         found[label] = max(note, found.get(label, note))
     return found
 
 
-def _read(time: str) -> datetime:
-    return datetime.strptime(time, _TIME).replace(tzinfo=UTC)
+def _parse_time(time: str) -> datetime:
+    return datetime.strptime(time, _TIME_FORMAT).replace(tzinfo=UTC)

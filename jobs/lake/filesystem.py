@@ -31,7 +31,7 @@ class FileSystem(HadoopFileSystem):
 
     def __init__(self, spark: SparkSession) -> None:
         super().__init__(spark)
-        self._named: set[str] = set()
+        self._warned_paths: set[str] = set()
 
     def read(self, path: str) -> str:
         """Read a small file whole, as UTF-8."""
@@ -44,8 +44,8 @@ class FileSystem(HadoopFileSystem):
         except ChecksumError:
             if not self.keeps_checksums(path):
                 raise
-            if path not in self._named:
-                self._named.add(path)
+            if path not in self._warned_paths:
+                self._warned_paths.add(path)
                 log.warning("%s: differs from its .crc file, as after a power loss: its content counts", path)
             return self.read_content(path, checked=False)
 
@@ -62,11 +62,11 @@ class FileSystem(HadoopFileSystem):
             return 0
         sizes, broken = self.sizes(folder, checked=False), 0
         for name, size in sizes.items():
-            of = name.removeprefix(".").removesuffix(".crc")
-            if f".{of}.crc" == name and of in sizes:
+            base_name = name.removeprefix(".").removesuffix(".crc")
+            if f".{base_name}.crc" == name and base_name in sizes:
                 path = f"{folder}/{name}"
                 header = self.read_content(path, 8, checked=False) if size else b""
-                if not _is_checksum_file(size, header, sizes[of]):
+                if not _is_checksum_file(size, header, sizes[base_name]):
                     log.warning("%s: cut short, as by a power loss: it is deleted", path)
                     self.delete(path, checked=False)
                     broken += 1
@@ -74,14 +74,14 @@ class FileSystem(HadoopFileSystem):
 
     def create(self, path: str, content: str | bytes) -> None:
         """Write a new small file, text as UTF-8, in one put; refuses where it exists already."""
-        self.write(path, _as_bytes(content), overwrite=False)
+        self.write(path, _to_bytes(content), overwrite=False)
 
     def replace(self, path: str, content: str | bytes) -> None:
         """Write a small file, text as UTF-8, in one put, over what may be there."""
-        self.write(path, _as_bytes(content), overwrite=True)
+        self.write(path, _to_bytes(content), overwrite=True)
 
 
-def in_a_thread(work: Callable[[], object], seconds: float = 60.0) -> None:
+def run_in_own_thread(work: Callable[[], object], seconds: float = 60.0) -> None:
     """Do something with the JVM after KeyboardInterrupt, which may have come while this thread waited for its answer.
 
     Each thread has a connection of its own: on this one the next call would read the answer to the last.
@@ -100,25 +100,27 @@ def in_a_thread(work: Callable[[], object], seconds: float = 60.0) -> None:
     thread.join(seconds)
 
 
-def _as_bytes(content: str | bytes) -> bytes:
+def _to_bytes(content: str | bytes) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
 
-def _is_checksum_file(size: int, header: bytes, of: int) -> bool:
+def _is_checksum_file(size: int, header: bytes, file_size: int) -> bool:
     """Whether a `.crc` file has the form of one that belongs to a file of so many bytes.
 
     Args:
         size: in bytes.
         header: its first eight bytes.
-        of: the size of the file.
+        file_size: the size of the file itself.
 
     Examples:
         >>> header = b"crc\\0" + (512).to_bytes(4)
         >>> [_is_checksum_file(*each, 600) for each in ((16, header), (12, header), (0, b""), (16, bytes(8)))]
         [True, False, False, False]
     """
-    each = int.from_bytes(header[4:])
-    return header.startswith(b"crc\0") and each > 0 and size == 8 + 4 * -(-of // each)
+    bytes_per_checksum = int.from_bytes(header[4:])
+    return (
+        header.startswith(b"crc\0") and bytes_per_checksum > 0 and size == 8 + 4 * -(-file_size // bytes_per_checksum)
+    )
 
 
 def literal(path: str) -> str:

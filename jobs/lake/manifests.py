@@ -16,12 +16,12 @@ from jobs.lake.filesystem import FileSystem
 
 LAYOUT: Final = 3
 """Grows when an older version of this project could not read, or would misread, what a newer one writes."""
-_FAILED: Final = ".failed.json"
+_FAILED_ENDING: Final = ".failed.json"
 """The end of a manifest's name whose build failed its gate. In layout 2 the name did not tell."""
-_REQUIRED: Final = {"batch": str, "version": int, "runId": str, "gate": str, "events": int, "quarantined": int}
+_REQUIRED_FIELDS: Final = {"batch": str, "version": int, "runId": str, "gate": str, "events": int, "quarantined": int}
 """What every manifest has held since the first layout."""
-_NAME: Final = re.compile(r"(?P<version>[0-9]{8,})-(?P<run>.+?)(?P<failed>\.failed)?\.json")
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME_PATTERN: Final = re.compile(r"(?P<version>[0-9]{8,})-(?P<run>.+?)(?P<failed>\.failed)?\.json")
+_LABEL_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What a batch's label may be; folders of other names in `_batches` are somebody else's."""
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Manifests:
 
     def __init__(self, files: FileSystem, root: str) -> None:
         self._files = files
-        self._named: set[str] = set()
+        self._warned_paths: set[str] = set()
         self.root = root
         self.notes = IntervalNotes(files, root)
         self.torn: set[str] = set()
@@ -167,10 +167,10 @@ class Manifests:
         """
         newest = None
         try:
-            for name in reversed(self._names(batch)):
+            for name in reversed(self._list_names(batch)):
                 if newest is not None and name.has_failed:
                     continue
-                manifest = self._read(batch, name)
+                manifest = self._read_manifest(batch, name)
                 if manifest is None:
                     continue
                 newest = newest or manifest
@@ -188,7 +188,7 @@ class Manifests:
         """
         try:
             names = self._files.folders(f"{self.root}/_batches")
-            return BatchOrder(tuple(filter(_LABEL.fullmatch, names)), self.notes.read())
+            return BatchOrder(tuple(filter(_LABEL_PATTERN.fullmatch, names)), self.notes.read())
         except OSError as error:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
@@ -201,16 +201,16 @@ class Manifests:
             most: how many labels are looked at.
         """
         earlier = (label for label in order.before(batch) if order.alike(label, batch))
-        return list(self.passed(islice(earlier, most)))
+        return list(self.iterate_passed(islice(earlier, most)))
 
-    def passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
+    def iterate_passed(self, labels: Iterable[str]) -> Iterator[Manifest]:
         """Go over the publications of batches, in the order of the labels, of those that have passed their gate."""
         current = (self.current(label) for label in labels)
         return (manifest for manifest in current if manifest is not None and manifest.gate != "failed")
 
     def next_version(self, batch: str) -> int:
         """Count on from every manifest there is, also one that a crash left half-written."""
-        return max((name.version for name in self._names(batch)), default=0) + 1
+        return max((name.version for name in self._list_names(batch)), default=0) + 1
 
     def write(self, manifest: Manifest) -> None:
         """Write a manifest.
@@ -230,15 +230,15 @@ class Manifests:
 
     def rivals(self, manifest: Manifest) -> list[str]:
         """Find other runs' manifests that came since the run of `manifest` chose its version."""
-        names = self._names(manifest.batch)
+        names = self._list_names(manifest.batch)
         return [name.text for name in names if name.version >= manifest.version and name.run != manifest.runId]
 
-    def _names(self, batch: str) -> list[ManifestName]:
+    def _list_names(self, batch: str) -> list[ManifestName]:
         """List a batch's manifests, the oldest first; other files in their folder are nobody's."""
         found = map(parse_name, self._files.children(self.folder(batch)))
         return sorted(name for name in found if name is not None)
 
-    def _read(self, batch: str, name: ManifestName) -> Manifest | None:
+    def _read_manifest(self, batch: str, name: ManifestName) -> Manifest | None:
         """Read a manifest; None, and the file is named in the log, where it is none or only half of one."""
         path = f"{self.folder(batch)}/{name.text}"
         try:
@@ -247,11 +247,11 @@ class Manifests:
             if self._files.exists(path):
                 raise
             return None  # withdrawn meanwhile
-        manifest = self._checked(text)
+        manifest = self._parse_manifest(text)
         if manifest is None:
             self.torn.add(batch)
-        if manifest is None and path not in self._named:
-            self._named.add(path)
+        if manifest is None and path not in self._warned_paths:
+            self._warned_paths.add(path)
             log.warning(
                 "%s: not a whole manifest, as after a crash or a power loss: batch %s is what the last whole one says; "
                 "build it again if that is not what it should hold",
@@ -260,10 +260,10 @@ class Manifests:
         return manifest
 
     def _path(self, manifest: Manifest) -> str:
-        ending = _FAILED if manifest.gate == "failed" else ".json"
+        ending = _FAILED_ENDING if manifest.gate == "failed" else ".json"
         return f"{self.folder(manifest.batch)}/{manifest.version:08d}-{manifest.runId}{ending}"
 
-    def _checked(self, text: str) -> Manifest | None:
+    def _parse_manifest(self, text: str) -> Manifest | None:
         """Parse a manifest; None where a crash left half of one, or it never was one."""
         try:
             values = json.loads(text)
@@ -277,7 +277,7 @@ class Manifests:
                 f"--lake {self.root}: its layout is {layout}, this version knows {LAYOUT}: upgrade"
             )
         known = {item.name: values[item.name] for item in fields(Manifest) if item.name in values}
-        if any(not isinstance(known.get(name), kind) for name, kind in _REQUIRED.items()):
+        if any(not isinstance(known.get(name), kind) for name, kind in _REQUIRED_FIELDS.items()):
             return None
         interval = known.get("interval")
         return Manifest(**known | {"interval": tuple(interval) if interval else None})
@@ -292,5 +292,5 @@ def parse_name(text: str) -> ManifestName | None:
         >>> parse_name("notes.json"), parse_name("20240102.json")
         (None, None)
     """
-    match = _NAME.fullmatch(text)
+    match = _NAME_PATTERN.fullmatch(text)
     return match and ManifestName(int(match["version"]), text, match["run"], match["failed"] is not None)

@@ -27,16 +27,16 @@ class _Refusal(NamedTuple):
     """How a store says that it takes nothing.
 
     Attributes:
-        sign: found in Java's words.
-        words: what is wrong.
-        mend: what to do.
-        passes: whether the same run may succeed later, without other arguments.
+        pattern: found in Java's words.
+        message: what is wrong.
+        remedy: what to do.
+        is_temporary: whether the same run may succeed later, without other arguments.
     """
 
-    sign: re.Pattern[str]
-    words: str
-    mend: str
-    passes: bool
+    pattern: re.Pattern[str]
+    message: str
+    remedy: str
+    is_temporary: bool
 
 
 _REFUSALS: Final = (
@@ -44,13 +44,13 @@ _REFUSALS: Final = (
         re.compile(r"No space left on device|not enough space on the disk|ENOSPC"),
         "no space left",
         "make room",
-        passes=True,
+        is_temporary=True,
     ),
     _Refusal(
         re.compile(r"Disk quota exceeded|QuotaExceededException|EDQUOT"),
         "no space left within the quota",
         "free some space, or raise the quota",
-        passes=True,
+        is_temporary=True,
     ),
     _Refusal(
         re.compile(r"Read-only file system|EROFS"),
@@ -62,15 +62,15 @@ _REFUSALS: Final = (
         re.compile(r"Permission denied|AccessControlException|AccessDeniedException|EACCES"),
         "permission denied",
         "give the user of the run the right to read and write there",
-        passes=False,
+        is_temporary=False,
     ),
 )
 _WRITTEN_TO: Final = re.compile(r"Task failed while writing rows to (\S+?)\.?(?:\s|$)")
-_NAMED: Final = re.compile(
+_PATH_BEFORE_REASON: Final = re.compile(
     r"(/[^\n()]*?) \((?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)\)"
 )
-_PYTHONS: Final = re.compile(r"\[Errno \d+\] [A-Za-z -]+: '([^']+)'")
-_DENIED: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
+_PYTHON_ERROR_PATH: Final = re.compile(r"\[Errno \d+\] [A-Za-z -]+: '([^']+)'")
+_DENIED_INODE: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
 
 
 def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
@@ -80,17 +80,25 @@ def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
         failure: anything that was raised.
         root: of the lake, which is named where the words name no path; None while it is not known.
     """
-    words = "\n".join(_words(failure))
-    refusal = next((each for each in _REFUSALS if each.sign.search(words)), None)
+    words = "\n".join(_list_messages(failure))
+    refusal = next((each for each in _REFUSALS if each.pattern.search(words)), None)
     if refusal is None:
         return None
-    place = next((found[1] for sign in (_NAMED, _WRITTEN_TO, _DENIED, _PYTHONS) if (found := sign.search(words))), root)
+    place = next(
+        (
+            found[1]
+            for sign in (_PATH_BEFORE_REASON, _WRITTEN_TO, _DENIED_INODE, _PYTHON_ERROR_PATH)
+            if (found := sign.search(words))
+        ),
+        root,
+    )
     where = f" at {place}" if place else ""
-    if refusal.passes:
+    if refusal.is_temporary:
         return UnfinishedError(
-            f"{refusal.words}{where}, or in Spark's own folders (spark.local.dir): {refusal.mend}, then run it again"
+            f"{refusal.message}{where}, or in Spark's own folders (spark.local.dir): {refusal.remedy}, "
+            "then run it again"
         )
-    return ConfigurationError(f"{refusal.words}{where}: {refusal.mend}, then run it again")
+    return ConfigurationError(f"{refusal.message}{where}: {refusal.remedy}, then run it again")
 
 
 def cannot_write(option: str, path: str, error: OSError) -> JobError:
@@ -101,13 +109,13 @@ def cannot_write(option: str, path: str, error: OSError) -> JobError:
         path: its value.
         error: the store's.
     """
-    full = next((each for each in _REFUSALS if each.passes and each.sign.search(str(error))), None)
+    full = next((each for each in _REFUSALS if each.is_temporary and each.pattern.search(str(error))), None)
     if full is not None:
-        return UnfinishedError(f"{option} {path}: {full.words} ({error}): {full.mend}, then run it again")
+        return UnfinishedError(f"{option} {path}: {full.message} ({error}): {full.remedy}, then run it again")
     return ConfigurationError(f"{option} {path}: cannot be written ({error}); give a folder or URI that can")
 
 
-def _words(failure: BaseException) -> Iterator[str]:
+def _list_messages(failure: BaseException) -> Iterator[str]:
     """Give the words of a failure, of what it comes from, and of Java's own chain behind each."""
     link: BaseException | None = failure
     for _ in range(_LONGEST_CHAIN):
@@ -120,9 +128,9 @@ def _words(failure: BaseException) -> Iterator[str]:
 
 log = logging.getLogger(__name__)
 
-_SIGNS: Final = ("FAILED_READ_FILE", "Encountered error while reading file", "fs.ChecksumException")
-_PATH: Final = re.compile(r"(?:file|s3[an]?|hdfs|viewfs|gs|abfss?|wasbs?|oss|cosn):/\S+")
-_REASONS: Final = {
+_UNREADABLE_SIGNS: Final = ("FAILED_READ_FILE", "Encountered error while reading file", "fs.ChecksumException")
+_FILE_URI: Final = re.compile(r"(?:file|s3[an]?|hdfs|viewfs|gs|abfss?|wasbs?|oss|cosn):/\S+")
+_UNREADABLE_REASONS: Final = {
     "File does not exist": "it existed, and is gone",
     "ChecksumException": "its bytes have changed",
     "is not a Parquet file": "it is not whole",
@@ -141,10 +149,10 @@ def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseExcep
         None where it is about no file of the lake.
     """
     text = str(error)
-    if not any(sign in text for sign in _SIGNS):
+    if not any(sign in text for sign in _UNREADABLE_SIGNS):
         return None
-    root = _plain(files.local_path(manifests.root) or manifests.root)
-    paths = (_plain(match.group().rstrip(".,")) for match in _PATH.finditer(text))
+    root = _normalise_path(files.local_path(manifests.root) or manifests.root)
+    paths = (_normalise_path(match.group().rstrip(".,")) for match in _FILE_URI.finditer(text))
     path = next((path for path in paths if path.startswith(f"{root}/")), None)
     if path is None:
         return None
@@ -154,11 +162,11 @@ def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseExcep
             f"{path}: could not be read, because .crc files of its folder were cut short, as by a power loss: "
             f"{healed:,} are deleted now; run this again"
         )
-    reason = next((words for sign, words in _REASONS.items() if sign in text), "Spark cannot read it")
-    return _explain(manifests, path, path.removeprefix(f"{root}/").split("/"), reason)
+    reason = next((words for sign, words in _UNREADABLE_REASONS.items() if sign in text), "Spark cannot read it")
+    return _explain_file(manifests, path, path.removeprefix(f"{root}/").split("/"), reason)
 
 
-def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> JobError:
+def _explain_file(manifests: Manifests, path: str, parts: list[str], reason: str) -> JobError:
     table, batch = parts[0], parts[1].removeprefix("batch=")
     if table == "_plans" and len(parts) > 3:
         tracker, batch, run = parts[1:4]
@@ -180,11 +188,11 @@ def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> 
     return ConfigurationError(f"{path}: cannot be read: {reason}, as after a power loss; {remedy}")
 
 
-def _plain(path: str) -> str:
+def _normalise_path(path: str) -> str:
     """Write a path or URI in the one way in which two can be compared.
 
     Examples:
-        >>> _plain("file:///a%20lake/events"), _plain("/a lake/events"), _plain("s3a://bucket/lake")
+        >>> _normalise_path("file:///a%20lake/events"), _normalise_path("/a lake/events"), _normalise_path("s3a://bucket/lake")
         ('/a lake/events', '/a lake/events', 's3a://bucket/lake')
     """
     return re.sub(r"^file:/+", "/", unquote(path))
@@ -206,13 +214,13 @@ def unfinished_if_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> Ite
     except JobError:
         raise
     except Exception:
-        rebuilt = _rebuilt(manifests, read)
+        rebuilt = _find_rebuilt(manifests, read)
         if rebuilt is None:
             raise
         raise UnfinishedError(f"batch {rebuilt}: it has just been rebuilt: run this again") from None
 
 
-def _rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:
+def _find_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:
     with suppress(Exception):  # the lake cannot be read: what went wrong in the block says more
         return next((one.batch for one in read if manifests.current(one.batch) != one), None)
     return None

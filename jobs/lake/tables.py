@@ -25,7 +25,7 @@ from pyspark.sql.types import StructType
 
 from expectations.interval import Interval
 from jobs.errors import ConfigurationError, GateFailedError, JobError, UnfinishedError
-from jobs.lake.filesystem import FileSystem, in_a_thread, literal
+from jobs.lake.filesystem import FileSystem, literal, run_in_own_thread
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.store_errors import cannot_write, explain_unreadable
 from jobs.spark_internals.catalyst import input_bytes
@@ -37,7 +37,7 @@ VISITS_TABLE: Final = "_visits"
 """What a batch leaves for those after it; no table for users."""
 REBUILT_TABLES: Final = ("events", "quarantine", VISITS_TABLE)
 """The tables whose rows a rerun of their batch replaces. The others are ledgers: rows are only added."""
-_NOT_OF_FAILED: Final = ("events", VISITS_TABLE)
+_EMPTY_IF_FAILED: Final = ("events", VISITS_TABLE)
 
 
 class Lake:
@@ -88,7 +88,7 @@ class Lake:
         Raises:
             ConfigurationError: it cannot.
         """
-        self._make(self.manifests.folder(batch))
+        self._make_folder(self.manifests.folder(batch))
 
     def folder(self, table: str, batch: str, part: str = "") -> str:
         """Where a table's rows of a batch lie; `part` is the folder below, e.g. `runId=...`."""
@@ -106,7 +106,7 @@ class Lake:
             ConfigurationError: files of them are gone.
         """
         # An object store keeps no empty folder.
-        return self._published("events", [manifest for manifest in manifests if manifest.events], EVENTS)
+        return self._read_published("events", [manifest for manifest in manifests if manifest.events], EVENTS)
 
     def check_kept(self, manifests: Iterable[Manifest]) -> None:
         """See that publications hold their events which count only since a later manifest is not whole.
@@ -120,9 +120,9 @@ class Lake:
         for one in manifests:
             if one.batch in self.manifests.torn and "events" in one.dataBytes:
                 folder = self.folder("events", one.batch, f"runId={one.runId}")
-                there = _data_bytes(self.files.sizes(folder))
+                there = _sum_data_bytes(self.files.sizes(folder))
                 if there != one.dataBytes["events"]:
-                    raise self._explain_gone(folder, one, there)
+                    raise self._explain_missing(folder, one, there)
 
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
         """Read the Parquet files of folders, or files; of none there are no rows."""
@@ -149,7 +149,7 @@ class Lake:
             UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
                 are no batch's.
         """
-        before = self._runs(manifest.batch)
+        before = self._list_runs(manifest.batch)
         try:
             self._note_interval(manifest)
             if not self.manifests.rivals(manifest):
@@ -165,7 +165,7 @@ class Lake:
                 f"batch {manifest.batch}: another run published it meanwhile, or the manifest could not be written; "
                 "nothing was changed: run this again"
             )
-        self._sweep(found.current, before)
+        self._delete_other_runs(found.current, before)
 
     def _note_interval(self, manifest: Manifest) -> None:
         """Note the interval that a publication was given, before it can be seen; a failed build moves no good one."""
@@ -198,14 +198,14 @@ class Lake:
             yield
         except BaseException as error:
             if not isinstance(error, Exception):
-                in_a_thread(lambda: self._discard_unpublished(batch, run_id))
+                run_in_own_thread(lambda: self._discard_unpublished(batch, run_id))
                 raise
             with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
                 newest = self._discard_unpublished(batch, run_id)
             is_input_fault = isinstance(error, ConfigurationError) and self.root not in str(error)
             is_explained = is_input_fault or isinstance(error, GateFailedError | UnfinishedError)
             is_current = newest is None or newest.runId == run_id or newest == before
-            rebuilt = None if is_explained else (batch if not is_current else self._rebuilt(others))
+            rebuilt = None if is_explained else (batch if not is_current else self._find_rebuilt(others))
             if rebuilt is not None:
                 raise UnfinishedError(
                     f"batch {rebuilt}: another run published it meanwhile; nothing was changed: run this again"
@@ -219,7 +219,7 @@ class Lake:
             self.discard(batch, run_id)
         return newest
 
-    def _rebuilt(self, publications: Iterable[Manifest]) -> str | None:
+    def _find_rebuilt(self, publications: Iterable[Manifest]) -> str | None:
         with suppress(Exception):  # the lake cannot be read: the error that ended the run says more
             return next((one.batch for one in publications if self.manifests.current(one.batch) != one), None)
         return None
@@ -227,7 +227,7 @@ class Lake:
     def discard(self, batch: str, run_id: str) -> None:
         """Delete all that a run wrote of a batch, if the store lets it."""
         for table in REBUILT_TABLES:
-            self._forget(self.folder(table, batch, f"runId={run_id}"))
+            self._delete_folder(self.folder(table, batch, f"runId={run_id}"))
 
     def published_quarantine(self, manifest: Manifest) -> DataFrame:
         """Read the quarantine of a published batch.
@@ -236,7 +236,7 @@ class Lake:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of it are gone.
         """
-        return self._published("quarantine", [manifest], QUARANTINE)
+        return self._read_published("quarantine", [manifest], QUARANTINE)
 
     def has_quarantine(self, manifest: Manifest) -> bool:
         """Whether the rows of a published batch's quarantine are there.
@@ -256,9 +256,9 @@ class Lake:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of them are gone.
         """
-        return self._published(VISITS_TABLE, [manifest], VISITS)
+        return self._read_published(VISITS_TABLE, [manifest], VISITS)
 
-    def _published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
+    def _read_published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
         """Read rows that manifests name, and see that all their files are there: Spark reads what is left of a folder.
 
         A file that is cut to nothing is no file to Spark. It costs no listing beside the one that Spark makes.
@@ -270,17 +270,17 @@ class Lake:
             if "PATH_NOT_FOUND" not in str(error):
                 raise
             missing = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
-            raise self._explain_gone(missing, folders[missing], 0) from None
+            raise self._explain_missing(missing, folders[missing], 0) from None
         counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
         if counted and (len(counted) < len(folders) or input_bytes(rows) != sum(counted.values())):
             for folder, size in counted.items():
-                there = _data_bytes(self.files.sizes(folder))
+                there = _sum_data_bytes(self.files.sizes(folder))
                 if there != size:
-                    raise self._explain_gone(folder, folders[folder], there)
+                    raise self._explain_missing(folder, folders[folder], there)
         return rows
 
-    def _explain_gone(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
-        if self._rebuilt([manifest]) is not None:
+    def _explain_missing(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
+        if self._find_rebuilt([manifest]) is not None:
             return UnfinishedError(f"batch {manifest.batch}: it has just been rebuilt: run this again")
         wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
         what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
@@ -320,7 +320,7 @@ class Lake:
         """List what runs of a batch have left under `runs/`, by the end of its name."""
         return [name for name in self.files.children(f"{self.root}/runs/{batch}") if name.endswith(ending)]
 
-    def _runs(self, batch: str) -> dict[str, list[str]]:
+    def _list_runs(self, batch: str) -> dict[str, list[str]]:
         """List the folders of runs that hold rows of a batch, by table."""
         found: dict[str, list[str]] = {}
         for table in REBUILT_TABLES:
@@ -330,7 +330,7 @@ class Lake:
                 log.warning("the files of older runs of %s cannot be listed: %s", table, error)
         return found
 
-    def _sweep(self, current: Manifest, before: Mapping[str, Iterable[str]]) -> None:
+    def _delete_other_runs(self, current: Manifest, before: Mapping[str, Iterable[str]]) -> None:
         """Delete a batch's rows but those of its current publication; of one that failed, also its events and visits.
 
         Args:
@@ -338,17 +338,17 @@ class Lake:
             before: the folders of runs by table, listed before the newest manifest was written.
         """
         for table, parts in before.items():
-            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _NOT_OF_FAILED else set()
+            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _EMPTY_IF_FAILED else set()
             for part in sorted(set(parts) - kept):
-                self._forget(self.folder(table, current.batch, part))
+                self._delete_folder(self.folder(table, current.batch, part))
 
-    def _make(self, folder: str) -> None:
+    def _make_folder(self, folder: str) -> None:
         try:
             self.files.make_folder(folder)
         except OSError as error:
             raise cannot_write("--lake", self.root, error) from None
 
-    def _forget(self, folder: str) -> None:
+    def _delete_folder(self, folder: str) -> None:
         """Delete a folder that nobody needs; what cannot be deleted now does no harm to those who read by manifest."""
         try:
             self.files.delete(folder)
@@ -356,5 +356,5 @@ class Lake:
             log.warning("%s could not be deleted: %s", folder, error)
 
 
-def _data_bytes(sizes: Mapping[str, int]) -> int:
+def _sum_data_bytes(sizes: Mapping[str, int]) -> int:
     return sum(size for name, size in sizes.items() if not name.startswith(("_", ".")))

@@ -133,11 +133,11 @@ class Ledger:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
-        requests = self._unfinished_requests(plan) if tally.pending else None
+        requests = self._read_unfinished_requests(plan) if tally.pending else None
         return PlannedDelivery(plan, tally, account_for_plan(self.manifest, plan, tally, tally), requests)
 
-    def _unfinished_requests(self, plan: Plan) -> DataFrame:
-        requests = self._requests(plan)
+    def _read_unfinished_requests(self, plan: Plan) -> DataFrame:
+        requests = self._read_requests(plan)
         paths = self._receipts.paths(plan.runId)
         if not paths:
             return _add_null_column(requests, "ended", "array<string>")
@@ -151,7 +151,7 @@ class Ledger:
 
     def tally(self, plan: Plan) -> EventTotals:
         """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
-        requests = self._requests(plan)
+        requests = self._read_requests(plan)
         receipts = read_receipts(self._lake, self._receipts.paths(plan.runId))
         rows = count_statuses(requests, receipts).collect() if plan.requests else []
         found = {row["status"]: row["planned"] for row in rows}
@@ -196,9 +196,9 @@ class Ledger:
             return
         batch_and_span = [self._batch], plan.span
         rows = dead_letter_rows(
-            self._events(),
+            self._read_events(),
             read_receipts(self._lake, self._tracker.paths(*batch_and_span)),
-            _with_epoch(self._lake, self._tracker.refusals(*batch_and_span), REFUSALS),
+            _read_with_epoch(self._lake, self._tracker.refusals(*batch_and_span), REFUSALS),
         ).select(*DEAD_LETTERS.names)
         rows.write.mode("overwrite").parquet(f"{folder}/runId={run}")
         older = [name for name in self._lake.files.children(folder) if name != f"runId={run}"]
@@ -221,13 +221,13 @@ class Ledger:
     def _make_plan(self, kind: Kind, run: str, again: int, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
         """Choose events, pack them, and fix the plan."""
         log.info("batch %s: finding the events to send, from the existing receipts", self._batch)
-        events = self._events()
+        events = self._read_events()
         span = _find_span(events)
         paths = self._tracker.paths([self._batch], span)
         # Without receipts there is no join, which would shuffle every event to find nothing.
         joined = with_states(self._lake, events, paths)
         chosen = joined.withColumn("chosen", is_chosen(kind, again))
-        others = _by_status(chosen.where("NOT chosen")) if paths or kind == "dead-letters" else {}
+        others = _count_by_status(chosen.where("NOT chosen")) if paths or kind == "dead-letters" else {}
         folder = self._plans.requests(self._batch, self._epoch)
         pack_requests(chosen.where("chosen").select(*EVENTS.names)).write.mode("overwrite").parquet(folder)
         size = self._lake.rows(folder, REQUESTS).agg(
@@ -251,12 +251,12 @@ class Ledger:
             self._plans.fix(plan)
         return plan, EventTotals(0, 0, plan.events)  # its requests have just been counted, and there are no receipts
 
-    def _requests(self, plan: Plan) -> DataFrame:
+    def _read_requests(self, plan: Plan) -> DataFrame:
         """Read the requests of a plan; of a folder that is gone there are none."""
         folder = self._plans.requests(plan.batch, plan.epoch)
         return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
-    def _events(self) -> DataFrame:
+    def _read_events(self) -> DataFrame:
         return self._lake.published_events([self.manifest])
 
 
@@ -286,9 +286,9 @@ def account_for_plan(manifest: Manifest, plan: Plan, before: EventTotals, after:
     }
 
 
-def account_for_totals(manifest: Manifest, balance: DeliveryTotals) -> Account:
+def account_for_totals(manifest: Manifest, totals: DeliveryTotals) -> Account:
     """Account for a batch of which nothing is left to send."""
-    done = {"alreadyDelivered": balance.delivered, "delivered": 0, "deadLettered": balance.refused, "pending": 0}
+    done = {"alreadyDelivered": totals.delivered, "delivered": 0, "deadLettered": totals.refused, "pending": 0}
     return {"events": manifest.events, **done}
 
 
@@ -319,7 +319,7 @@ def check_counts(what: str, counts: Mapping[str, int], unplanned: int = 0) -> No
 
 def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
     """Read receipts, each with the epoch of its run, which is its place in the ledger's order."""
-    return _with_epoch(lake, paths, RECEIPTS)
+    return _read_with_epoch(lake, paths, RECEIPTS)
 
 
 def with_states(lake: Lake, events: DataFrame, paths: list[str]) -> DataFrame:
@@ -336,7 +336,7 @@ def _epoch_to_begin_from(kind: Kind, open_plans: list[Plan], epoch: int) -> int:
     return next((plan.again for plan in reversed(open_plans) if plan.kind == "resend"), epoch)
 
 
-def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
+def _read_with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
     rows = lake.rows(paths, schema)
     # Only rows that come of files know of them.
     return rows.withColumn("epoch", epoch_in(F.col("_metadata.file_name")) if paths else F.lit(0).cast("bigint"))
@@ -346,7 +346,7 @@ def _add_null_column(rows: DataFrame, name: str, kind: str) -> DataFrame:
     return rows.withColumn(name, F.lit(None).cast(kind))
 
 
-def _by_status(events: DataFrame) -> dict[str | None, int]:
+def _count_by_status(events: DataFrame) -> dict[str | None, int]:
     return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
 
 

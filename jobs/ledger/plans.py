@@ -21,12 +21,12 @@ from jobs.lake.filesystem import FileSystem
 Kind = Literal["batch", "resend", "dead-letters"]
 """All that waits; all of a batch, acknowledged or not; what was refused for good."""
 
-_ANY: Final = "any"
-_PIECES: Final = 7
-_PLAN: Final = ".json"
-_DONE: Final = ".done"
+_UNBOUNDED: Final = "any"
+_NAME_PARTS: Final = 7
+_PLAN_ENDING: Final = ".json"
+_DONE_ENDING: Final = ".done"
 _EPOCH_DIGITS: Final = 8
-_NOT_WHOLE: Final = (ValueError, TypeError, KeyError)
+_PARSE_ERRORS: Final = (ValueError, TypeError, KeyError)
 """What reading half of a plan raises, or one that lacks something."""
 
 
@@ -98,7 +98,7 @@ class DeliveryTotals:
     refused: int
 
 
-class _Name(NamedTuple):
+class _PlanName(NamedTuple):
     """What the name of a plan's file says."""
 
     batch: str
@@ -111,9 +111,9 @@ class _Name(NamedTuple):
 
     @property
     def text(self) -> str:
-        bounds = (_ANY if bound is None else str(bound) for bound in (self.span.since, self.span.until))
+        bounds = (_UNBOUNDED if bound is None else str(bound) for bound in (self.span.since, self.span.until))
         pieces = (self.batch, self.kind, self.source, f"{self.epoch:0{_EPOCH_DIGITS}d}", self.runId, *bounds)
-        return "~".join(pieces) + (_DONE if self.is_done else _PLAN)
+        return "~".join(pieces) + (_DONE_ENDING if self.is_done else _PLAN_ENDING)
 
 
 class Plans:
@@ -135,22 +135,22 @@ class Plans:
 
     def find_open(self, batch: str) -> list[Plan]:
         """Find the plans of a batch that are neither done nor given up, in order."""
-        names = self._names()
+        names = self._list_names()
         done = {name.epoch for name in names if name.batch == batch and name.is_done}
         own = (name for name in names if name.batch == batch and name.epoch not in done)
         return [plan for name in own if (plan := self._read_plan(name)) is not None]
 
     def fix(self, plan: Plan) -> None:
         """Fix a plan whose requests have been written."""
-        self._files.create(f"{self._folder}/{_name(plan).text}", json.dumps(asdict(plan)))
+        self._files.create(f"{self._folder}/{_name_plan(plan).text}", json.dumps(asdict(plan)))
 
     def end(self, plan: Plan, totals: DeliveryTotals) -> None:
         """Note that nothing of a plan is left to do, and what came of its batch."""
-        self._close(plan, json.dumps(asdict(totals)))
+        self._close_plan(plan, json.dumps(asdict(totals)))
 
     def give_up(self, plan: Plan) -> None:
         """Note that a plan is not gone on with: what it had left is found again in the batch itself."""
-        self._close(plan, "")
+        self._close_plan(plan, "")
 
     def sweep(self, batch: str, needed_plans: Iterable[Plan], epoch: int) -> None:
         """Delete the requests that killed runs had begun to plan.
@@ -177,61 +177,61 @@ class Plans:
         Returns:
             By label; none of a batch that has to be looked at.
         """
-        names = self._names()
+        names = self._list_names()
         newest = {name.batch: name for name in names if name.kind == "batch" and sources.get(name.batch) == name.source}
         again = [name for name in names if name.kind != "batch"]
         found = {}
         for batch, name in newest.items():
-            standing = self._read_totals(name) if name.is_done else self._read_plan(name)
+            state = self._read_totals(name) if name.is_done else self._read_plan(name)
             later = {each.kind for each in again if each.epoch > name.epoch and each.span.meets(name.span)}
-            may_be_mended = not isinstance(standing, DeliveryTotals) or standing.refused > 0
-            if standing is not None and "resend" not in later and not (later and may_be_mended):
-                found[batch] = standing
+            may_be_mended = not isinstance(state, DeliveryTotals) or state.refused > 0
+            if state is not None and "resend" not in later and not (later and may_be_mended):
+                found[batch] = state
         return found
 
     def batches_meeting(self, span: TimeSpan) -> list[str]:
         """Name the batches of which plans, done or not, may hold events of a time."""
-        return sorted({name.batch for name in self._names() if span.meets(name.span)})
+        return sorted({name.batch for name in self._list_names() if span.meets(name.span)})
 
-    def _names(self) -> list[_Name]:
+    def _list_names(self) -> list[_PlanName]:
         """Read the names of all plans, in order; of one that is done, that it is done last."""
-        names = filter(None, map(_parsed, self._files.children(self._folder)))
+        names = filter(None, map(_parse_name, self._files.children(self._folder)))
         return sorted(names, key=lambda name: (name.epoch, name.is_done))
 
-    def _close(self, plan: Plan, totals: str) -> None:
-        self._files.replace(f"{self._folder}/{_name(plan)._replace(is_done=True).text}", totals)
+    def _close_plan(self, plan: Plan, totals: str) -> None:
+        self._files.replace(f"{self._folder}/{_name_plan(plan)._replace(is_done=True).text}", totals)
         self._files.delete(self.requests(plan.batch, plan.epoch))
 
-    def _read_totals(self, name: _Name) -> DeliveryTotals | None:
+    def _read_totals(self, name: _PlanName) -> DeliveryTotals | None:
         """Read what came of a batch; None where its plan was given up, or a crash left half of the words."""
         try:
             return DeliveryTotals(**json.loads(self._files.read(f"{self._folder}/{name.text}")))
-        except _NOT_WHOLE:
+        except _PARSE_ERRORS:
             return None
 
-    def _read_plan(self, name: _Name) -> Plan | None:
+    def _read_plan(self, name: _PlanName) -> Plan | None:
         """Read a plan; None where a crash left half of one."""
         try:
             values = json.loads(self._files.read(f"{self._folder}/{name.text}"))
             return Plan(**{**values, "span": TimeSpan(**values["span"])})
-        except _NOT_WHOLE:
+        except _PARSE_ERRORS:
             return None
 
 
-def _name(plan: Plan) -> _Name:
-    return _Name(plan.batch, plan.kind, plan.source, plan.epoch, plan.runId, plan.span, is_done=False)
+def _name_plan(plan: Plan) -> _PlanName:
+    return _PlanName(plan.batch, plan.kind, plan.source, plan.epoch, plan.runId, plan.span, is_done=False)
 
 
-def _parsed(text: str) -> _Name | None:
+def _parse_name(text: str) -> _PlanName | None:
     """Read the name of a plan's file; None where it is not ours."""
     stem, dot, ending = text.rpartition(".")
     pieces = stem.split("~")
-    if len(pieces) != _PIECES or f"{dot}{ending}" not in (_PLAN, _DONE):
+    if len(pieces) != _NAME_PARTS or f"{dot}{ending}" not in (_PLAN_ENDING, _DONE_ENDING):
         return None
     batch, kind, source, epoch, run, *bounds = pieces
     try:
-        since, until = (None if bound == _ANY else int(bound) for bound in bounds)
-        return _Name(batch, kind, source, int(epoch), run, TimeSpan(since, until), f".{ending}" == _DONE)
+        since, until = (None if bound == _UNBOUNDED else int(bound) for bound in bounds)
+        return _PlanName(batch, kind, source, int(epoch), run, TimeSpan(since, until), f".{ending}" == _DONE_ENDING)
     except ValueError:
         return None
 

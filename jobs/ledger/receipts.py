@@ -21,7 +21,7 @@ from jobs.lake.filesystem import FileSystem
 
 log = logging.getLogger(__name__)
 
-_RECEIPT: Final = pa.schema(
+_RECEIPT_SCHEMA: Final = pa.schema(
     [
         ("requestId", pa.string()),
         ("userId", pa.string()),
@@ -36,7 +36,7 @@ _RECEIPT: Final = pa.schema(
         ("latencyMs", pa.int64()),
     ]
 )
-_REFUSAL: Final = pa.schema(
+_REFUSAL_SCHEMA: Final = pa.schema(
     [
         ("requestId", pa.string()),
         ("eventIds", pa.list_(pa.string())),
@@ -46,7 +46,7 @@ _REFUSAL: Final = pa.schema(
     ]
 )
 """What a dead letter tells beside its event; the service's words are no column of a receipt."""
-_NAME: Final = re.compile(r"(?P<epoch>\d+)\.(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
+_FILE_NAME: Final = re.compile(r"(?P<epoch>\d+)\.(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
 
 _UNSTORABLE: Final = (pa.ArrowException, ValueError, TypeError, OverflowError)
 """What pyarrow raises for a value that a column cannot hold; half a surrogate pair is a ValueError."""
@@ -87,8 +87,8 @@ class Receipts:
         prefix = f"{epoch:08d}.{plan}.{run}"
         refused = [row for row in rows if row["status"] == "refused"]
         if refused:  # first: a receipt says that the words are there
-            self._put(self._refusals, prefix, _parquet(refused, _REFUSAL))
-        self._put(self._folder, prefix, _parquet(rows, _RECEIPT))
+            self._write_file(self._refusals, prefix, _to_parquet(refused, _REFUSAL_SCHEMA))
+        self._write_file(self._folder, prefix, _to_parquet(rows, _RECEIPT_SCHEMA))
 
     def paths(self, plan: str | None = None) -> list[str]:
         """Name what can be read: whole files, those of one plan, or of all; a folder in which all is whole, itself."""
@@ -100,7 +100,7 @@ class Receipts:
 
     def plans_since(self, epoch: int) -> set[str]:
         """Name the plans of which there are receipts from an epoch on."""
-        found = filter(None, map(_NAME.fullmatch, self._files.sizes(self._folder)))
+        found = filter(None, map(_FILE_NAME.fullmatch, self._files.sizes(self._folder)))
         return {match["plan"] for match in found if int(match["epoch"]) >= epoch}
 
     def sweep(self, ensure: Callable[[], None]) -> None:
@@ -113,55 +113,64 @@ class Receipts:
         """
         folders = (self._folder, self._refusals)
         sizes = {folder: self._files.sizes(folder) for folder in folders}
-        cut = [f"{folder}/{name}" for folder in folders for name, size in sizes[folder].items() if _is_cut(name, size)]
+        cut = [
+            f"{folder}/{name}"
+            for folder in folders
+            for name, size in sizes[folder].items()
+            if _is_cut_short(name, size)
+        ]
         if cut:
             ensure()
         for path in cut:
             self._files.delete(path)
 
-    def _put(self, folder: str, prefix: str, data: bytes) -> None:
+    def _write_file(self, folder: str, prefix: str, data: bytes) -> None:
         self._files.replace(f"{folder}/{prefix}-{self._number:06d}-{len(data)}.parquet", data)
 
 
 def _list_whole_files(files: FileSystem, folder: str, plan: str | None) -> list[str]:
     sizes = {name: size for name, size in files.sizes(folder).items() if not name.startswith((".", "_"))}
-    whole_files = [name for name, size in sizes.items() if not _is_cut(name, size) and plan in (None, _plan_of(name))]
+    whole_files = [
+        name for name, size in sizes.items() if not _is_cut_short(name, size) and plan in (None, _parse_plan(name))
+    ]
     if whole_files and len(whole_files) == len(sizes):
         return [folder]
     return [f"{folder}/{name}" for name in sorted(whole_files)]
 
 
-def _is_cut(name: str, size: int) -> bool:
-    match = _NAME.fullmatch(name)
+def _is_cut_short(name: str, size: int) -> bool:
+    match = _FILE_NAME.fullmatch(name)
     return match is not None and int(match["bytes"]) != size
 
 
-def _plan_of(name: str) -> str | None:
-    match = _NAME.fullmatch(name)
+def _parse_plan(name: str) -> str | None:
+    match = _FILE_NAME.fullmatch(name)
     return match and match["plan"]
 
 
-def _parquet(rows: Sequence[ReceiptRow], schema: pa.Schema) -> bytes:
+def _to_parquet(rows: Sequence[ReceiptRow], schema: pa.Schema) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(_table(rows, schema), buffer)
+    pq.write_table(_build_table(rows, schema), buffer)
     return buffer.getvalue()
 
 
-def _table(rows: Sequence[ReceiptRow], schema: pa.Schema) -> pa.Table:
+def _build_table(rows: Sequence[ReceiptRow], schema: pa.Schema) -> pa.Table:
     """Make a table of rows; a value that its column cannot hold costs no row, its own or another."""
     try:
         return pa.Table.from_pylist(list(rows), schema=schema)
     except _UNSTORABLE:
-        storable = [{column.name: _storable(row.get(column.name), column.type) for column in schema} for row in rows]
+        storable = [
+            {column.name: _make_storable(row.get(column.name), column.type) for column in schema} for row in rows
+        ]
         return pa.Table.from_pylist(storable, schema=schema)
 
 
-def _storable(value: Any, kind: pa.DataType) -> Any:
+def _make_storable(value: Any, kind: pa.DataType) -> Any:
     """Give what a column can hold of a value: a text with what is no text replaced, of anything else nothing."""
     try:
         pa.array([value], kind)
     except _UNSTORABLE:
         if isinstance(value, list | tuple) and pa.types.is_list(kind):
-            return [_storable(each, kind.value_type) for each in value]
+            return [_make_storable(each, kind.value_type) for each in value]
         return sanitize(value, _TEXT_MAX) if isinstance(value, str) else None
     return value

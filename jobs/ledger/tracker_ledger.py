@@ -74,18 +74,18 @@ class TrackerLedger:
 
     def paths(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         """Name the receipts that may be of events of a time: those of some batches, and of all that meet it."""
-        return [path for batch in self._batches(batches, span) for path in self.receipts(batch).paths()]
+        return [path for batch in self._list_batches(batches, span) for path in self.receipts(batch).paths()]
 
     def refusals(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         """Name the files of the service's words on events that it refused, likewise."""
-        return [path for batch in self._batches(batches, span) for path in self.receipts(batch).refusals()]
+        return [path for batch in self._list_batches(batches, span) for path in self.receipts(batch).refusals()]
 
     def has_others_since(self, plan: Plan) -> bool:
         """Whether runs have sent events of a plan's time since it was made, and not as a part of it."""
-        batches = self._batches([plan.batch], plan.span)
+        batches = self._list_batches([plan.batch], plan.span)
         return any(self.receipts(batch).plans_since(plan.epoch) - {plan.runId} for batch in batches)
 
-    def _batches(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
+    def _list_batches(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         return sorted({*self.plans.batches_meeting(span), *batches})
 
 

@@ -47,8 +47,8 @@ def this_process(runId: str) -> Holder:
         False
     """
     pid, now = os.getpid(), datetime.now(UTC).isoformat(timespec="seconds")
-    _, start = _stat(pid) or ("", None)
-    return Holder(runId, socket.gethostname(), pid, now, *_place(), start)
+    _, start = _read_stat(pid) or ("", None)
+    return Holder(runId, socket.gethostname(), pid, now, *_read_boot_and_namespace(), start)
 
 
 def parse_holder(values: Any) -> Holder | None:
@@ -75,18 +75,18 @@ def is_gone(other: Holder, own: Holder) -> bool:
         return True
     except OSError:
         pass
-    state, start = _stat(other.pid) or ("", other.processStart)
+    state, start = _read_stat(other.pid) or ("", other.processStart)
     return state in {"Z", "X"} or start != other.processStart
 
 
-def _place() -> tuple[str | None, str | None]:
+def _read_boot_and_namespace() -> tuple[str | None, str | None]:
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_text().strip(), os.readlink(_PROC / "self/ns/pid")
     except OSError:
         return None, None
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
+def _read_stat(pid: int) -> tuple[str, int] | None:
     """Read a process's state and start, fields 3 and 22 of proc(5); None where it is not shown."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")

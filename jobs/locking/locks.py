@@ -39,12 +39,12 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 3.0
 _LOST_SECONDS: Final = 15.0
 """Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
-_STOPS: Final[dict[Kind, str]] = {
+_CONSEQUENCES: Final[dict[Kind, str]] = {
     "tracker": "nothing more is sent",
     "batch": "the build of this run is not published",
 }
 """What a run does not do any more that has lost its lock."""
-_MAY_STOP: Final[dict[Kind, str]] = {
+_POSSIBLE_CONSEQUENCES: Final[dict[Kind, str]] = {
     "tracker": "nothing more is sent; run this again, it resumes",
     "batch": "if one does, the build of this run is not published",
 }
@@ -90,9 +90,9 @@ def hold_lock(files: FileSystem, root: str, name: str, runId: str, clock: LockCl
     """
     lock = Lock(Claims(files, root, name), runId, clock)
     over = threading.Event()
-    beats = threading.Thread(target=_beat, args=(lock, over), name="lock", daemon=True)
+    beats = threading.Thread(target=_keep_beating, args=(lock, over), name="lock", daemon=True)
     try:
-        _take(lock, root)
+        _take_lock(lock, root)
         beats.start()
         yield lock
     finally:
@@ -102,14 +102,14 @@ def hold_lock(files: FileSystem, root: str, name: str, runId: str, clock: LockCl
         lock.release()
 
 
-def _take(lock: Lock, root: str) -> None:
+def _take_lock(lock: Lock, root: str) -> None:
     try:
         lock.take()
     except OSError as error:
         raise cannot_write("--lake", root, error) from None
 
 
-def _beat(lock: Lock, over: threading.Event) -> None:
+def _keep_beating(lock: Lock, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
         try:
             lock.beat()
@@ -131,8 +131,8 @@ class Lock:
         self._claims = claims
         self._own = this_process(runId)
         self._clock = clock
-        self._beaten = clock.monotonic()
-        self._fault: str | None = None
+        self._last_beat = clock.monotonic()
+        self._beat_error: str | None = None
         """Why no beat could be written since the last one."""
         self._taken_over = False
 
@@ -145,18 +145,18 @@ class Lock:
         if self._taken_over:
             raise LockLostError(
                 f"{self._claims.subject}: another run took it over, because this one was silent for "
-                f"{DEAD_SECONDS:.0f} s: {_STOPS[self._claims.kind]}; run this again when that one has ended"
+                f"{DEAD_SECONDS:.0f} s: {_CONSEQUENCES[self._claims.kind]}; run this again when that one has ended"
             )
-        silence = self._clock.monotonic() - self._beaten
+        silence = self._clock.monotonic() - self._last_beat
         if silence > _LOST_SECONDS:
             why = (
-                f"the lake could not be written ({self._fault})"
-                if self._fault
+                f"the lake could not be written ({self._beat_error})"
+                if self._beat_error
                 else "this run was silent (it was suspended, or the lake did not answer)"
             )
             raise LockLostError(
                 f"{self._claims.subject}: {why} for {silence:.0f} s, so another run may take it over: "
-                f"{_MAY_STOP[self._claims.kind]}"
+                f"{_POSSIBLE_CONSEQUENCES[self._claims.kind]}"
             )
 
     def confirm(self) -> None:
@@ -197,11 +197,11 @@ class Lock:
             lives = self._claims.beat(self._own.runId)
             self._taken_over = not lives
         except Exception as error:  # an OSError of the store's; others where the JVM is gone
-            self._fault = str(error) if isinstance(error, OSError) else type(error).__name__
-            log.warning("%s: its lock could not be renewed: %s", self._claims.subject, self._fault)
+            self._beat_error = str(error) if isinstance(error, OSError) else type(error).__name__
+            log.warning("%s: its lock could not be renewed: %s", self._claims.subject, self._beat_error)
         self.check()  # by the beat before this one: what others saw of a silence they may be acting on still
         if lives:
-            self._beaten, self._fault = started, None
+            self._last_beat, self._beat_error = started, None
 
     def take(self) -> None:
         """Take the lock.
@@ -211,10 +211,10 @@ class Lock:
             OSError: the lake cannot be written.
         """
         self._claims.write(self._own)
-        rival = Contention(self._claims, self._own, self.beat, self._clock.sleep).rival()
+        rival = Contention(self._claims, self._own, self.beat, self._clock.sleep).find_rival()
         if rival is not None:
             raise UnfinishedError(
-                f"{self._claims.subject}: {self._claims.name(rival)} holds it: "
+                f"{self._claims.subject}: {self._claims.describe_holder(rival)} holds it: "
                 "wait until it ends, or end it, then run this again"
             )
         self.beat()

@@ -17,7 +17,7 @@ from jobs.lake.manifests import Manifest, Manifests
 log = logging.getLogger(__name__)
 
 _NUMBER: Final = re.compile(r"([0-9]+)")
-_MOST_NAMED: Final = 10
+_MOST_LISTED: Final = 10
 """Labels in a message."""
 
 
@@ -102,7 +102,9 @@ def choose_labels(order: BatchOrder, first: str, last: str) -> list[str]:
         ['day-1', 'day-1-b']
     """
     begin, end = RangeBound.find(order, first), RangeBound.find(order, last)
-    return [label for label in order.in_order() if _from(order, begin, label) and _to(order, end, label)]
+    return [
+        label for label in order.in_order() if _is_not_before(order, begin, label) and _is_not_after(order, end, label)
+    ]
 
 
 def text_before_numbers(order: BatchOrder) -> tuple[str, str] | None:
@@ -136,7 +138,7 @@ def draws_out(label: str, of: str) -> bool:
     return label.startswith(of) and not label[len(of) : len(of) + 1].isalnum()
 
 
-def _from(order: BatchOrder, bound: RangeBound, label: str) -> bool:
+def _is_not_before(order: BatchOrder, bound: RangeBound, label: str) -> bool:
     """Whether a batch is not before a range."""
     interval = order.interval(label)
     if bound.takes_in(order, label):
@@ -146,7 +148,7 @@ def _from(order: BatchOrder, bound: RangeBound, label: str) -> bool:
     return label >= bound.text or not bound.compares_as_text
 
 
-def _to(order: BatchOrder, bound: RangeBound, label: str) -> bool:
+def _is_not_after(order: BatchOrder, bound: RangeBound, label: str) -> bool:
     """Whether a batch is not after a range."""
     interval = order.interval(label)
     if bound.takes_in(order, label):
@@ -210,5 +212,5 @@ def _list_batches(labels: Sequence[str]) -> str:
         >>> _list_batches(["a", "b"]), _list_batches([str(number) for number in range(12)])
         ('batches a, b', 'batches 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
     """
-    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-    return f"{'batch' if len(labels) == 1 else 'batches'} {', '.join(labels[:_MOST_NAMED])}{more}"
+    more = f" and {len(labels) - _MOST_LISTED} more" if len(labels) > _MOST_LISTED else ""
+    return f"{'batch' if len(labels) == 1 else 'batches'} {', '.join(labels[:_MOST_LISTED])}{more}"

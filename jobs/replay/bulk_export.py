@@ -16,12 +16,12 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.store_errors import cannot_write
 from jobs.replay.pending import PendingEvents
-from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
+from transforms.interactions import SEPARATOR, columns_of, find_clashing_keys, has_separator, interactions, name_users
 
 log = logging.getLogger(__name__)
 
-_WAITS: Final = "status IS NULL"
-_CSV: Final = {
+_IS_PENDING: Final = "status IS NULL"
+_CSV_OPTIONS: Final = {
     "header": "true",
     # As RFC 4180 has it: a quote in a value is doubled, spaces belong to it, a missing one is empty.
     "escape": '"',
@@ -35,7 +35,7 @@ _CSV: Final = {
     "fs.file.impl.disable.cache": "true",
 }
 _SCHEMA_FILE: Final = "interactions.json"
-_AVRO: Final[dict[str, Any]] = {
+_AVRO_TYPES: Final[dict[str, Any]] = {
     "USER_ID": "string",
     "ITEM_ID": "string",
     "TIMESTAMP": "long",
@@ -74,7 +74,7 @@ class ExportResult:
 
 
 def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResult:
-    """Write what waits as a bulk import takes it: CSV files in a folder, and in `schema/` below it their schema.
+    """Write the pending events as a bulk import takes them: CSV files in a folder, their schema in `schema/`.
 
     Raises:
         ConfigurationError: the folder is not empty, or cannot be written.
@@ -82,11 +82,15 @@ def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResu
     _check_folder(folder, files)
     rows = name_users(waiting.events, waiting.settledEvents).persist(StorageLevel.DISK_ONLY)
     try:
-        counts, keys, impressions = _count(rows), _keys(rows.where(_WAITS)), _has_impressions(rows.where(_WAITS))
+        counts, keys, impressions = (
+            _count_events(rows),
+            _find_property_keys(rows.where(_IS_PENDING)),
+            _has_impressions(rows.where(_IS_PENDING)),
+        )
         columns = columns_of(keys, impressions=impressions)
         importable = F.col("userId").isNotNull() & F.col("itemId").isNotNull() & ~has_separator()
-        table = interactions(rows.where(_WAITS).where(importable), columns)
-        table.write.mode("append").options(**_CSV).csv(folder)
+        table = interactions(rows.where(_IS_PENDING).where(importable), columns)
+        table.write.mode("append").options(**_CSV_OPTIONS).csv(folder)
     finally:
         rows.unpersist()
     _write_schema(f"{folder}/schema", schema(table.columns), files)
@@ -99,7 +103,7 @@ def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResu
             counts["withSeparator"],
             SEPARATOR,
         )
-    left_out = clashing(keys)
+    left_out = find_clashing_keys(keys)
     if left_out:
         log.warning("no column can hold the properties %s: other columns have their names", ", ".join(left_out))
     return ExportResult(**counts, leftOut=left_out)
@@ -112,7 +116,7 @@ def schema(columns: Sequence[str]) -> dict[str, Any]:
         >>> schema(["USER_ID", "EVENT_VALUE"])["fields"][1]
         {'name': 'EVENT_VALUE', 'type': ['null', 'float']}
     """
-    fields = [{"name": name, "type": _AVRO.get(name, ["null", "string"])} for name in columns]
+    fields = [{"name": name, "type": _AVRO_TYPES.get(name, ["null", "string"])} for name in columns]
     namespace = "com.amazonaws.personalize.schema"
     return {"type": "record", "name": "Interactions", "namespace": namespace, "fields": fields, "version": "1.0"}
 
@@ -131,21 +135,21 @@ def _write_schema(folder: str, content: dict[str, Any], files: FileSystem) -> No
     files.delete(f"{folder}/.{_SCHEMA_FILE}.crc")
 
 
-def _count(rows: DataFrame) -> dict[str, int]:
-    waits, user, item = F.expr(_WAITS), F.col("userId").isNotNull(), F.col("itemId").isNotNull()
+def _count_events(rows: DataFrame) -> dict[str, int]:
+    is_pending, user, item = F.expr(_IS_PENDING), F.col("userId").isNotNull(), F.col("itemId").isNotNull()
     separator = has_separator()
     found = rows.agg(
-        F.count_if(waits & user & item & ~separator).alias("exported"),
-        F.count_if(waits & ~user).alias("withoutUser"),
-        F.count_if(waits & user & ~item).alias("withoutItem"),
-        F.count_if(waits & user & item & separator).alias("withSeparator"),
+        F.count_if(is_pending & user & item & ~separator).alias("exported"),
+        F.count_if(is_pending & ~user).alias("withoutUser"),
+        F.count_if(is_pending & user & ~item).alias("withoutItem"),
+        F.count_if(is_pending & user & item & separator).alias("withSeparator"),
         F.count_if(F.col("status") == "delivered").alias("delivered"),
         F.count_if(F.col("status") == "refused").alias("refused"),
     )
     return found.collect()[0].asDict()
 
 
-def _keys(rows: DataFrame) -> list[str]:
+def _find_property_keys(rows: DataFrame) -> list[str]:
     """Find the keys of all properties."""
     return [row["key"] for row in rows.select(F.explode(F.map_keys("properties")).alias("key")).distinct().collect()]
 

@@ -11,7 +11,7 @@ from jobs.report.formatting import size
 from transforms.limits import CALLS_PER_SECOND
 from transforms.measures import measure_sending
 
-_NIGHT: Final = 8 * 3600.0
+_NIGHT_SECONDS: Final = 8 * 3600.0
 """Seconds. A replay that takes longer shares the quota with the live site's busy hours; an import does not."""
 BATCH_SECONDS: Final = 2.0
 """Seconds that a batch takes beside its calls: to be planned, settled, and told apart from the next one. Measured: 2.2,
@@ -44,11 +44,11 @@ class ReplayEstimate:
     unimportable: int
 
     def seconds(self, rate: float) -> float:
-        """How long sending takes at so many calls a second, roughly: with what each batch takes beside."""
-        return self.requests / rate + self.beside
+        """How long sending takes at so many calls a second, roughly: with what each batch takes beside its calls."""
+        return self.requests / rate + self.overhead_seconds
 
     @property
-    def beside(self) -> float:
+    def overhead_seconds(self) -> float:
         """Seconds of it in which nothing is called."""
         return BATCH_SECONDS * len(self.waitingBatches)
 
@@ -71,7 +71,7 @@ def estimate_replay(waiting: PendingEvents, trackingId: str) -> ReplayEstimate:
 def describe_estimate(found: ReplayEstimate, max_rate: float) -> list[str]:
     """Say it to a person, a line each."""
     rows = [
-        ("batches", f"{found.batches:,}, {_still(found.waitingBatches)}"),
+        ("batches", f"{found.batches:,}, {_describe_unfinished(found.waitingBatches)}"),
         ("events", f"{found.delivered + found.refused + found.waiting:,}"),
         ("  delivered already", f"{found.delivered:,}"),
         ("  refused for good", f"{found.refused:,}"),
@@ -85,25 +85,25 @@ def describe_estimate(found: ReplayEstimate, max_rate: float) -> list[str]:
         ),
         (
             "  without calls",
-            f"{duration(found.beside)} of both times: about {BATCH_SECONDS:g} s for each batch to send",
+            f"{duration(found.overhead_seconds)} of both times: about {BATCH_SECONDS:g} s for each batch to send",
         ),
-        ("bulk import", _advice(found, max_rate)),
+        ("bulk import", _advise_on_import(found, max_rate)),
     ]
     return [f"{name:<20} {value}" for name, value in rows]
 
 
 def bulk_serves_better(found: ReplayEstimate, max_rate: float) -> bool:
     """Whether an import does in an hour or so what would take more than a night."""
-    return found.seconds(max_rate) > _NIGHT
+    return found.seconds(max_rate) > _NIGHT_SECONDS
 
 
-def _still(batches: tuple[str, ...]) -> str:
+def _describe_unfinished(batches: tuple[str, ...]) -> str:
     if not batches:
         return "all finished"
     return f"{len(batches):,} of them not finished, the first is {batches[0]}"
 
 
-def _advice(found: ReplayEstimate, max_rate: float) -> str:
+def _advise_on_import(found: ReplayEstimate, max_rate: float) -> str:
     which = "all" if found.unimportable == found.waiting else f"{found.unimportable:,} of the"
     without = f"{which} events have no userId or no itemId of their own"
     if bulk_serves_better(found, max_rate):

@@ -36,11 +36,11 @@ class ReplayRunner:
     def __init__(self, delivery_run: DeliveryRun, manifests: Sequence[Manifest]) -> None:
         self._delivery_run = delivery_run
         self._batches = [manifest.batch for manifest in manifests]
-        self._accounts, self._ended = accounts(delivery_run.lake, delivery_run.service, manifests)
+        self._accounts, self._ended = account_for_batches(delivery_run.lake, delivery_run.service, manifests)
         self._calls: Counter[str] = Counter()
-        self._full = FullSeconds()
-        self._rested_at = time.monotonic()
-        self._sum_up()
+        self._full_seconds = FullSeconds()
+        self._next_start = time.monotonic()
+        self._update_counters()
 
     def send(self) -> None:
         """Send what is left.
@@ -69,7 +69,7 @@ class ReplayRunner:
         return [batch for batch in self._batches if self._accounts[batch]["deadLettered"]]
 
     def _check_whether_to_go_on(self) -> None:
-        if self._delivery_run.run.interruption.came:
+        if self._delivery_run.run.interruption.is_requested:
             raise UnfinishedError(
                 f"interrupted: {describe_pending(self._delivery_run.run.counters)}; run this again, it resumes"
             )
@@ -77,14 +77,14 @@ class ReplayRunner:
 
     def _check_deadline(self) -> None:
         deadline = self._delivery_run.deadline
-        if deadline.came:
+        if deadline.has_passed:
             raise UnfinishedError(
                 f"{deadline.because}: {describe_pending(self._delivery_run.run.counters)}; run this again, it continues"
             )
 
     def _check_end(self, batch: str, result: DeliveryResult | None) -> None:
         """End where something is left of a batch: the next ones come after it."""
-        counters, interrupted = self._delivery_run.run.counters, self._delivery_run.run.interruption.came
+        counters, interrupted = self._delivery_run.run.counters, self._delivery_run.run.interruption.is_requested
         if self._accounts[batch]["pending"]:
             if not interrupted and (result is None or result.ending is None):
                 self._check_deadline()
@@ -92,16 +92,16 @@ class ReplayRunner:
 
     def _update_account(self, batch: str, change: Account) -> None:
         self._accounts[batch].update(change)
-        self._sum_up()
+        self._update_counters()
 
     def _add_result(self, result: DeliveryResult) -> None:
         self._calls.update(calls(result))
         if result.progress.calls.answered:
-            self._full += result.full
-        self._rested_at = time.monotonic() + _SECOND
-        self._delivery_run.run.counters.update(self._calls, achievedRate=self._full.rate)
+            self._full_seconds += result.full
+        self._next_start = time.monotonic() + _SECOND
+        self._delivery_run.run.counters.update(self._calls, achievedRate=self._full_seconds.rate)
 
-    def _sum_up(self) -> None:
+    def _update_counters(self) -> None:
         sums: Counter[str] = Counter()
         for each in self._accounts.values():
             sums.update(each)
@@ -110,12 +110,12 @@ class ReplayRunner:
 
     def _make_goal(self, what: str) -> ProgressGoal:
         """Let the last batch's last second pass: its calls and the first of this one would share a second."""
-        time.sleep(max(self._rested_at - time.monotonic(), 0.0))
+        time.sleep(max(self._next_start - time.monotonic(), 0.0))
         counters: dict[str, Any] = self._delivery_run.run.counters
         return ProgressGoal(counters["events"], counters["events"] - counters["pending"], what)
 
 
-def accounts(
+def account_for_batches(
     lake: Lake, service: TrackerEndpoint, manifests: Sequence[Manifest]
 ) -> tuple[dict[str, Account], set[str]]:
     """Account for batches' events before it is their turn, without looking at them.
@@ -132,7 +132,7 @@ def accounts(
     plans, sources = TrackerLedger(lake, service).plans, {manifest.batch: manifest.runId for manifest in manifests}
     known = plans.delivery_states(sources)
     try:
-        found = {each.batch: _account(lake, service, each, known.get(each.batch)) for each in manifests}
+        found = {each.batch: _account_for_batch(lake, service, each, known.get(each.batch)) for each in manifests}
     except JobError:
         raise
     except Exception:
@@ -145,7 +145,9 @@ def accounts(
     return found, ended
 
 
-def _account(lake: Lake, service: TrackerEndpoint, manifest: Manifest, known: DeliveryTotals | Plan | None) -> Account:
+def _account_for_batch(
+    lake: Lake, service: TrackerEndpoint, manifest: Manifest, known: DeliveryTotals | Plan | None
+) -> Account:
     if isinstance(known, DeliveryTotals):
         counts = account_for_totals(manifest, known)
         check_counts(f"batch {manifest.batch}", counts)

@@ -97,23 +97,23 @@ def codes(refused: Mapping[str, int]) -> tuple[Bar, ...]:
 
 def sizes(lengths: SessionLengths) -> tuple[Bar, ...]:
     """Show how many events sessions have."""
-    return _classes(_ranges(SIZE_BOUNDS), lengths.sizes)
+    return _make_class_bars(_name_ranges(SIZE_BOUNDS), lengths.sizes)
 
 
 def durations(lengths: SessionLengths) -> tuple[Bar, ...]:
     """Show how long sessions last."""
     names = [duration(bound) for bound in DURATION_BOUNDS]
     spans = ["a single moment", *[f"up to {name}" for name in names[1:]], f"more than {names[-1]}"]
-    return _classes(spans, lengths.durations)
+    return _make_class_bars(spans, lengths.durations)
 
 
-def _ranges(bounds: Sequence[int]) -> list[str]:
+def _name_ranges(bounds: Sequence[int]) -> list[str]:
     pairs = zip((0, *bounds), bounds, strict=False)
     inner = [f"{last:,}" if last - before == 1 else f"{before + 1:,} to {last:,}" for before, last in pairs]
     return [*inner, f"more than {bounds[-1]:,}"]
 
 
-def _classes(spans: Sequence[str], counts: Sequence[int]) -> tuple[Bar, ...]:
+def _make_class_bars(spans: Sequence[str], counts: Sequence[int]) -> tuple[Bar, ...]:
     last = max((place for place, count in enumerate(counts) if count), default=-1)
     longest, whole = max(counts), sum(counts)
     shown = zip(spans[: last + 1], counts, strict=False)

@@ -40,18 +40,18 @@ def bin_width(span: timedelta, most: int, of: timedelta = _SECOND) -> timedelta:
     return next(fit, _WIDTHS[-1])
 
 
-def arranged(event_timeline: EventTimeline) -> EventTimeline:
+def rebin_timeline(event_timeline: EventTimeline) -> EventTimeline:
     """Make few bins of many: those of the label's interval, and others that hold events, or are between them.
 
     The few events that lie outside the interval are told apart, and not shown.
     """
-    event_timeline = _without_strays(event_timeline)
+    event_timeline = _cut_strays(event_timeline)
     filled = [place for place in range(event_timeline.bins) if any(one.counts[place] for one in event_timeline.series)]
     ends = [
         event_timeline.since + place * event_timeline.width
         for place in (*filled[:1], *[last + 1 for last in filled[-1:]])
     ]
-    if _shows(event_timeline):
+    if _includes_interval(event_timeline):
         ends += event_timeline.interval or ()
     if not ends:
         return event_timeline
@@ -59,12 +59,12 @@ def arranged(event_timeline: EventTimeline) -> EventTimeline:
     since = _EPOCH + (min(ends) - _EPOCH) // width * width
     bins = -((since - max(ends)) // width)
     series = tuple(
-        EventSeries(one.name, _summed(one, event_timeline, since, width, bins)) for one in event_timeline.series
+        EventSeries(one.name, _rebin_counts(one, event_timeline, since, width, bins)) for one in event_timeline.series
     )
     return replace(event_timeline, since=since, width=width, series=series)
 
 
-def _shows(event_timeline: EventTimeline) -> bool:
+def _includes_interval(event_timeline: EventTimeline) -> bool:
     """Whether the label's interval is among the bins."""
     return (
         event_timeline.interval is not None
@@ -73,9 +73,9 @@ def _shows(event_timeline: EventTimeline) -> bool:
     )
 
 
-def _without_strays(event_timeline: EventTimeline) -> EventTimeline:
+def _cut_strays(event_timeline: EventTimeline) -> EventTimeline:
     """Where few events lie before the label's interval, or after it, count them as earlier or later."""
-    if event_timeline.interval is None or not _shows(event_timeline):
+    if event_timeline.interval is None or not _includes_interval(event_timeline):
         return event_timeline
     first = (event_timeline.interval.start - event_timeline.since) // event_timeline.width
     last = -((event_timeline.since - event_timeline.interval.end) // event_timeline.width)
@@ -95,7 +95,7 @@ def _without_strays(event_timeline: EventTimeline) -> EventTimeline:
     )
 
 
-def _summed(
+def _rebin_counts(
     series: EventSeries, event_timeline: EventTimeline, since: datetime, width: timedelta, bins: int
 ) -> tuple[int, ...]:
     counts = [0] * bins
@@ -109,7 +109,7 @@ MOST_POINTS: Final = 150
 """Points of a chart."""
 
 
-def shown(delivery_timeline: DeliveryTimeline) -> DeliveryTimeline:
+def trim_timeline(delivery_timeline: DeliveryTimeline) -> DeliveryTimeline:
     """Leave out the stretches before the first call and after the last answer, and merge neighbours to few points."""
     busy = [place for place, point in enumerate(delivery_timeline.points) if point.attempts or point.ended]
     if not busy:

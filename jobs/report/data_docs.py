@@ -34,11 +34,11 @@ from expectations.page import (
 from jobs.lake.batch_order import BatchOrder
 from jobs.lake.tables import Lake
 
-_FINDINGS: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
-_NOTE: Final = re.compile(r"(?P<batch>[^~]+)~(?P<kind>[^~]+)~(?P<run>[^~]+)\.json")
+_FINDINGS_NAME: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
+_NOTE_NAME: Final = re.compile(r"(?P<batch>[^~]+)~(?P<kind>[^~]+)~(?P<run>[^~]+)\.json")
 _BUILD: Final = "build"
 """In the place of a tracker, in the name of a build's note."""
-_NOT_WHOLE: Final = (ValueError, TypeError, KeyError, AttributeError)
+_PARSE_ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError)
 """What reading half of a note raises, or one that lacks something."""
 
 log = logging.getLogger(__name__)
@@ -76,24 +76,26 @@ class DataDocs:
         """Name a batch's page."""
         return f"{self._batches}/{batch}.html"
 
-    def show(self, judged: GateReport, run_page: str) -> None:
+    def show(self, gate_report: GateReport, run_page: str) -> None:
         """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch.
 
         Args:
-            judged: what the gate says of the batch.
+            gate_report: what the gate says of the batch.
             run_page: the name of the file that tells of the build, in the batch's folder of `runs/`.
         """
 
         def write() -> None:
-            self._files.replace(self.page(judged.batch), batch_page(judged))
-            for gate in {PASSED, WARNED, FAILED} - {judged.gate}:
-                self._files.delete(f"{self._batches}/{judged.batch}.{gate}.json")
-            self._files.replace(f"{self._batches}/{judged.batch}.{judged.gate}.json", _findings(judged))
-            path = run_path(judged.batch, run_page)
-            entry = BuildEntry(judged.runId, judged.gate, dict(judged.counts), path, judged.kept)
-            self._note({_NoteName(judged.batch, _BUILD, judged.runId): asdict(entry)})
+            self._files.replace(self.page(gate_report.batch), batch_page(gate_report))
+            for gate in {PASSED, WARNED, FAILED} - {gate_report.gate}:
+                self._files.delete(f"{self._batches}/{gate_report.batch}.{gate}.json")
+            self._files.replace(
+                f"{self._batches}/{gate_report.batch}.{gate_report.gate}.json", _write_findings(gate_report)
+            )
+            path = run_path(gate_report.batch, run_page)
+            entry = BuildEntry(gate_report.runId, gate_report.gate, dict(gate_report.counts), path, gate_report.kept)
+            self._write_notes({_NoteName(gate_report.batch, _BUILD, gate_report.runId): asdict(entry)})
 
-        _write_or_warn(write, f"the page of batch {judged.batch}")
+        _write_or_warn(write, f"the page of batch {gate_report.batch}")
 
     def note_deliveries(self, tracker: str, deliveries: Mapping[str, DeliveryEntry]) -> None:
         """Show in the index what has become of batches; what cannot be written fails no delivery.
@@ -103,48 +105,50 @@ class DataDocs:
             deliveries: by the batch's label.
         """
         notes = {_NoteName(batch, tracker, each.runId): asdict(each) for batch, each in deliveries.items()}
-        _write_or_warn(lambda: self._note(notes), "the index of the Data Docs")
+        _write_or_warn(lambda: self._write_notes(notes), "the index of the Data Docs")
 
-    def _note(self, notes: Mapping[_NoteName, Mapping[str, Any]]) -> None:
+    def _write_notes(self, notes: Mapping[_NoteName, Mapping[str, Any]]) -> None:
         """Write notes in the place of earlier ones on the same things, then the index."""
         for name, values in notes.items():
             self._files.replace(f"{self._notes}/{name.text}", json.dumps(values))
         told = {(name.batch, name.kind): name for name in notes}
         names = [
-            _NoteName(**match.groupdict()) for match in map(_NOTE.fullmatch, self._files.children(self._notes)) if match
+            _NoteName(**match.groupdict())
+            for match in map(_NOTE_NAME.fullmatch, self._files.children(self._notes))
+            if match
         ]
         older = [name for name in names if told.get((name.batch, name.kind), name) != name]
         for name in older:
             self._files.delete(f"{self._notes}/{name.text}")
-        known = self._known()
+        known = self._read_known_notes()
         kept: dict[str, Any] = {}
         for name in sorted(set(names) - set(older)):
-            kept[name.text] = notes.get(name) or known.get(name.text) or self._read(f"{self._notes}/{name.text}")
+            kept[name.text] = notes.get(name) or known.get(name.text) or self._read_json(f"{self._notes}/{name.text}")
         self._files.replace(f"{self._root}/index.json", json.dumps(kept))
-        self._files.replace(f"{self._root}/index.html", index_page(self._rows(kept)))
+        self._files.replace(f"{self._root}/index.html", index_page(self._build_rows(kept)))
 
-    def _known(self) -> dict[str, Any]:
+    def _read_known_notes(self) -> dict[str, Any]:
         """Read the notes that the last index was made of; of a file that is gone, or not whole, there are none."""
         path = f"{self._root}/index.json"
-        found = self._read(path) if self._files.exists(path) else None
+        found = self._read_json(path) if self._files.exists(path) else None
         return found if isinstance(found, dict) else {}
 
-    def _read(self, path: str) -> Any:
+    def _read_json(self, path: str) -> Any:
         """Read a file of JSON; None where a crash has left half of it, or another run has deleted it meanwhile."""
         with suppress(OSError, ValueError):
             return json.loads(self._files.read(path))
         return None
 
-    def _rows(self, notes: Mapping[str, Any]) -> list[IndexRow]:
+    def _build_rows(self, notes: Mapping[str, Any]) -> list[IndexRow]:
         """Make the index of its notes and of the gates, the newest batch first."""
-        found = [_FINDINGS.fullmatch(name) for name in self._files.children(self._batches)]
+        found = [_FINDINGS_NAME.fullmatch(name) for name in self._files.children(self._batches)]
         gates = {match.group(1): match.group(2) for match in found if match}
         builds: dict[str, BuildEntry] = {}
         deliveries: dict[str, dict[str, DeliveryEntry]] = {}
         # Where a crash has left two notes on one thing, the one whose run began later counts: it comes last.
         for text, values in notes.items():
             batch, kind, _ = text.split("~")
-            with suppress(*_NOT_WHOLE):
+            with suppress(*_PARSE_ERRORS):
                 if kind == _BUILD:
                     builds[batch] = _build_entry(values)
                 else:
@@ -180,12 +184,18 @@ def _build_entry(values: Mapping[str, Any]) -> BuildEntry:
     return BuildEntry(**{**values, "kept": StandingPublication(**kept) if kept else None})
 
 
-def _findings(judged: GateReport) -> str:
+def _write_findings(gate_report: GateReport) -> str:
     """Write what was found for machines: one JSON object; no record is in it."""
     checks = {
         finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}
-        for finding in judged.findings
+        for finding in gate_report.findings
     }
-    kept = judged.kept.runId if judged.kept else None
-    told = {"batch": judged.batch, "runId": judged.runId, "gate": judged.gate, "kept": kept, "checks": checks}
+    kept = gate_report.kept.runId if gate_report.kept else None
+    told = {
+        "batch": gate_report.batch,
+        "runId": gate_report.runId,
+        "gate": gate_report.gate,
+        "kept": kept,
+        "checks": checks,
+    }
     return json.dumps(told, indent=1)

@@ -22,7 +22,7 @@ class RunStatus(NamedTuple):
     sentence: str
 
 
-_STANDINGS: Final = {
+_STATUS_BY_EXIT: Final = {
     Exit.DONE: RunStatus("passed", "done", "Everything is done."),
     Exit.CONFIGURATION: RunStatus("failed", "could not go on", "Somebody must correct something first."),
     Exit.GATE_FAILED: RunStatus("failed", "gate failed", "Nothing of this batch is sent."),
@@ -59,7 +59,7 @@ def run_status(summary: Mapping[str, Any]) -> RunStatus:
         'Somebody must correct something first. What run run-1 published stays as it is.'
     """
     code = summary["exitCode"]
-    found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
+    found = _STATUS_BY_EXIT.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
     if found.level == "passed" and summary.get("gate") == "warned":
         return RunStatus("warned", "done", "It may be sent. Something is unusual.")
     if code == Exit.GATE_FAILED and summary.get("kept"):

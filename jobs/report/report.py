@@ -52,7 +52,7 @@ class Report:
 
     Attributes:
         wanted: whether a page will be written: what costs something is not found out for nothing.
-        judged: what the gate has said.
+        gate_report: what the gate has said.
         event_timeline: when the events happened.
         lengths: how long sessions are.
         delivery_timeline: tells how the delivery went until now.
@@ -61,7 +61,7 @@ class Report:
     """
 
     wanted: bool = False
-    judged: GateReport | None = None
+    gate_report: GateReport | None = None
     event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
     delivery_timeline: Callable[[], DeliveryTimeline] | None = None
@@ -81,7 +81,7 @@ class Report:
         """Name the file under `runs/` that tells of the run: its page, or its summary where no page is written."""
         return f"{job}-{run_id}{_HTML if self.wanted else '.json'}"
 
-    def found(self, work: Callable[[], T | None]) -> T | None:
+    def find_for_page(self, work: Callable[[], T | None]) -> T | None:
         """Do what serves the page alone; what goes wrong with it is no fault of the run.
 
         Returns:
@@ -112,21 +112,21 @@ class Report:
             batch, job, run_id = (str(summary[name]) for name in ("batch", "job", "runId"))
             pages = [name for name in lake.run_files(batch, _HTML) if run_id not in name]
             documents = lake.files.children(f"{lake.root}/quality/batches")
-            told = ReportInput(
+            report_input = ReportInput(
                 summary=summary,
                 started=started,
-                judged=self.judged,
+                gate_report=self.gate_report,
                 event_timeline=self.event_timeline,
                 lengths=self.lengths,
                 delivery_timeline=self.delivery_timeline() if self.delivery_timeline else None,
                 trackingId=self.tracker.trackingId if self.tracker else None,
-                gates={batch: _gate_of(each.manifest) for batch, each in self.batches.items()},
+                gates={batch: _make_batch_gate(each.manifest) for batch, each in self.batches.items()},
                 docs={name.removesuffix(_HTML) for name in documents},
-                documentedRun=None if self.judged else _documented_run(lake, batch, documents),
-                others=tuple(sorted(pages, key=_run, reverse=True)[:OTHERS]),
+                documentedRun=None if self.gate_report else _documented_run(lake, batch, documents),
+                others=tuple(sorted(pages, key=_parse_run_id, reverse=True)[:OTHERS]),
             )
             page: Callable[[ReportInput], str] = import_module(_PAGE).page
-            log.info("report: %s", lake.note_run(batch, job, run_id, _HTML, page(told)))
+            log.info("report: %s", lake.note_run(batch, job, run_id, _HTML, page(report_input)))
         except (Exception, KeyboardInterrupt) as failure:
             self.wanted = False
             told_as = failure if isinstance(failure, OSError) else type(failure).__name__
@@ -169,7 +169,7 @@ def start_report() -> Report:
     return Report(wanted=True)
 
 
-def _gate_of(manifest: Manifest) -> BatchGate:
+def _make_batch_gate(manifest: Manifest) -> BatchGate:
     return BatchGate(manifest.gate, manifest.runId, tuple(manifest.warnings))
 
 
@@ -183,6 +183,6 @@ def _documented_run(lake: Lake, batch: str, documents: Collection[str]) -> str |
     return None
 
 
-def _run(name: str) -> str:
+def _parse_run_id(name: str) -> str:
     """Take a run's id, which begins with its time, from the name of a file."""
     return name.split("-", 1)[-1]

@@ -11,9 +11,9 @@ from typing import Any, Final
 from expectations.interval import Interval
 from expectations.page import GateReport
 
-_A_DECADE: Final = 20
+_CLASSES_PER_DECADE: Final = 20
 """Classes of latency in each power of ten: one is 12 % wide."""
-_LATENCIES: Final = tuple(10 ** (number / _A_DECADE) for number in range(6 * _A_DECADE))
+_LATENCY_BOUNDS: Final = tuple(10 ** (number / _CLASSES_PER_DECADE) for number in range(6 * _CLASSES_PER_DECADE))
 """Milliseconds from which on each class goes, up to a quarter of an hour."""
 
 
@@ -158,7 +158,7 @@ class ReportInput:
     Attributes:
         summary: the run's, as it is written down.
         started: when the run began, aware.
-        judged: what the gate has said; None where it was not asked.
+        gate_report: what the gate has said; None where it was not asked.
         event_timeline: when the events happened; None where that is not known.
         lengths: of sessions, likewise.
         delivery_timeline: of the delivery, likewise.
@@ -171,7 +171,7 @@ class ReportInput:
 
     summary: Mapping[str, Any]
     started: datetime
-    judged: GateReport | None = None
+    gate_report: GateReport | None = None
     event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
     delivery_timeline: DeliveryTimeline | None = None
@@ -189,7 +189,7 @@ def latency_class(milliseconds: float) -> int:
         >>> latency_class(0) == latency_class(1), latency_class(100), latency_class(1000)
         (True, 40, 60)
     """
-    return bisect_right(_LATENCIES, max(milliseconds, 1.0)) - 1
+    return bisect_right(_LATENCY_BOUNDS, max(milliseconds, 1.0)) - 1
 
 
 def calls_needed(share: float) -> int:
@@ -225,6 +225,6 @@ def percentile(classes: Mapping[int, int], share: float) -> float | None:
     rest = share * sum(classes.values())
     for number in sorted(classes):
         if rest <= classes[number]:
-            return float(10 ** ((number + rest / classes[number]) / _A_DECADE))
+            return float(10 ** ((number + rest / classes[number]) / _CLASSES_PER_DECADE))
         rest -= classes[number]
     return None

@@ -82,7 +82,7 @@ def drawing(name: str, title: str, description: str) -> Iterator[Drawing]:
         figure = Figure(figsize=_SIZE, layout="constrained")
         drawn = Drawing(figure.add_subplot())
         yield drawn
-        drawn.svg = _named(_slim(_written(figure), name), name, title, description)
+        drawn.svg = _add_description(_shrink_svg(_write_svg(figure), name), name, title, description)
 
 
 def time_axis(axes: Axes, since: datetime, until: datetime) -> None:
@@ -131,14 +131,14 @@ def short(number: float) -> str:
     return f"{number:,.4g}" if abs(number) < 1 else f"{number:,.0f}"
 
 
-def _written(figure: Figure) -> str:
+def _write_svg(figure: Figure) -> str:
     nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     return stream.getvalue()
 
 
-def _slim(svg: str, name: str) -> str:
+def _shrink_svg(svg: str, name: str) -> str:
     """Keep the drawing itself: no prologue, no names but those that are referred to, a tenth of a unit."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
@@ -152,7 +152,7 @@ def _slim(svg: str, name: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def _named(svg: str, name: str, title: str, description: str) -> str:
+def _add_description(svg: str, name: str, title: str, description: str) -> str:
     """Say what the chart is to those who cannot see it; its size is the page's to choose."""
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None

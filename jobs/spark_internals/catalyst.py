@@ -50,7 +50,7 @@ class CatalystExpressions:
             PySparkException: it is no expression.
         """
         expressions = self._jvm.org.apache.spark.sql.catalyst.expressions
-        return self._column(expressions.TryEval(parse(text, self._spark)))
+        return self._to_column(expressions.TryEval(parse(text, self._spark)))
 
     def text_of(self, value: Column, kind: DataType) -> Column:
         """Write a single value as text; a DOUBLE or FLOAT as the shortest decimal that stands for it.
@@ -63,29 +63,31 @@ class CatalystExpressions:
             return value.cast("string")
         writer = "DoubleToDecimal" if isinstance(kind, DoubleType) else "FloatToDecimal"
         types = self._jvm.org.apache.spark.sql.types
-        java_string = types.ObjectType(self._java_class("java.lang.String"))
+        java_string = types.ObjectType(self._find_java_class("java.lang.String"))
         java_writer = f"com.fasterxml.jackson.core.io.schubfach.{writer}"
-        written = self._static_call(java_writer, "toString", self._expression(value), java_string)
+        written = self._build_static_call(java_writer, "toString", self._to_expression(value), java_string)
         string, spark_string = types.DataTypes.StringType, "org.apache.spark.unsafe.types.UTF8String"
-        return self._column(self._static_call(spark_string, "fromString", written, string))
+        return self._to_column(self._build_static_call(spark_string, "fromString", written, string))
 
-    def _static_call(self, of: str, method: str, argument: Any, kind: Any) -> Any:
+    def _build_static_call(self, of: str, method: str, argument: Any, kind: Any) -> Any:
         """Build the call of a static method of Java's, null where its argument is."""
         sequence = self._jvm.org.apache.spark.api.python.PythonUtils.toSeq
         call = self._jvm.org.apache.spark.sql.catalyst.expressions.objects.StaticInvoke
         more = [] if self._is_spark_3 else [self._jvm.scala.Option.empty()]  # the catalog's function that it stands for
-        return call(self._java_class(of), kind, method, sequence([argument]), sequence([]), True, True, True, *more)
+        return call(
+            self._find_java_class(of), kind, method, sequence([argument]), sequence([]), True, True, True, *more
+        )
 
-    def _java_class(self, name: str) -> Any:
+    def _find_java_class(self, name: str) -> Any:
         return self._jvm.java.lang.Class.forName(name)
 
-    def _expression(self, column: Column) -> Any:
+    def _to_expression(self, column: Column) -> Any:
         java: Any = column._jc
         if self._is_spark_3:
             return java.expr()
         return self._jvm.org.apache.spark.sql.classic.ExpressionUtils.expression(java)
 
-    def _column(self, expression: Any) -> Column:
+    def _to_column(self, expression: Any) -> Column:
         if self._is_spark_3:
             return Column(self._jvm.org.apache.spark.sql.Column(expression))
         from pyspark.sql.classic.column import Column as ClassicColumn  # noqa: PLC0415 - Spark 3 has no such module
@@ -119,13 +121,13 @@ def parse(text: str, spark: SparkSession) -> Any:
 
 def functions_of(text: str, spark: SparkSession) -> frozenset[str]:
     """Name the functions that an expression calls, in lower case; of operators and other syntax there are no names."""
-    called = [node for node in _nodes(parse(text, spark)) if node["class"].endswith(".UnresolvedFunction")]
-    return frozenset(".".join(_name_parts(node["nameParts"])).lower() for node in called)
+    called = [node for node in _list_nodes(parse(text, spark)) if node["class"].endswith(".UnresolvedFunction")]
+    return frozenset(".".join(_split_name(node["nameParts"])).lower() for node in called)
 
 
 def has_star(text: str, spark: SparkSession) -> bool:
     """Whether an expression names all columns at once."""
-    return any(node["class"].endswith(".UnresolvedStar") for node in _nodes(parse(text, spark)))
+    return any(node["class"].endswith(".UnresolvedStar") for node in _list_nodes(parse(text, spark)))
 
 
 def is_row_by_row(selected: DataFrame, rows: DataFrame) -> bool:
@@ -137,8 +139,8 @@ def is_row_by_row(selected: DataFrame, rows: DataFrame) -> bool:
         selected: one expression of `rows`.
         rows: what it was selected from.
     """
-    plan = _analyzed(selected)
-    return plan.getClass().getSimpleName() == "Project" and bool(plan.child().sameResult(_analyzed(rows)))
+    plan = _analyzed_plan(selected)
+    return plan.getClass().getSimpleName() == "Project" and bool(plan.child().sameResult(_analyzed_plan(rows)))
 
 
 def uses_columns_alone(selected: DataFrame) -> bool:
@@ -150,8 +152,8 @@ def uses_columns_alone(selected: DataFrame) -> bool:
     Args:
         selected: one expression; `is_row_by_row`.
     """
-    plan = _analyzed(selected)
-    nodes = _nodes(plan.projectList().head())
+    plan = _analyzed_plan(selected)
+    nodes = _list_nodes(plan.projectList().head())
     leaves = {str(node["class"]).rpartition(".")[2] for node in nodes if node["num-children"] == 0}
     return bool(plan.deterministic()) and leaves <= _LEAVES
 
@@ -168,11 +170,11 @@ def has_time_word(text: str, selected: DataFrame, spark: SparkSession) -> bool:
     """
     jvm: Any = spark._jvm
     rules = jvm.org.apache.spark.sql.catalyst.optimizer
-    replaced = rules.ReplaceExpressions.apply(_analyzed(selected))
+    replaced = rules.ReplaceExpressions.apply(_analyzed_plan(selected))
     if not rules.SpecialDatetimeValues.apply(replaced).fastEquals(replaced):
         return True
     # A literal's word is gone once it is parsed; its place in the text is not.
-    return _TIME_LITERAL.search(text) is not None and any(map(_is_time_word, _literals(parse(text, spark))))
+    return _TIME_LITERAL.search(text) is not None and any(map(_is_time_word, _list_literals(parse(text, spark))))
 
 
 def fold_constants(selected: DataFrame) -> None:
@@ -203,12 +205,12 @@ def input_bytes(frame: DataFrame) -> int:
 
     No public API tells sizes.
     """
-    leaves = _analyzed(frame).collectLeaves()
+    leaves = _analyzed_plan(frame).collectLeaves()
     relations = [leaf for leaf in map(leaves.apply, range(leaves.size())) if _is_relation(leaf)]
     return sum(int(leaf.relation().location().sizeInBytes()) for leaf in relations)
 
 
-def _analyzed(frame: DataFrame) -> Any:
+def _analyzed_plan(frame: DataFrame) -> Any:
     plan: Any = frame._jdf
     return plan.queryExecution().analyzed()
 
@@ -217,22 +219,22 @@ def _is_relation(leaf: Any) -> bool:
     return bool(leaf.getClass().getSimpleName() == "LogicalRelation")
 
 
-def _nodes(tree: Any) -> list[dict[str, Any]]:
+def _list_nodes(tree: Any) -> list[dict[str, Any]]:
     """List all nodes of one of Catalyst's trees, by one call to the JVM."""
     nodes: list[dict[str, Any]] = json.loads(tree.toJSON())
     return nodes
 
 
-def _name_parts(parts: object) -> list[str]:
+def _split_name(parts: object) -> list[str]:
     return [str(part) for part in parts] if isinstance(parts, list) else str(parts).strip("[]").split(", ")
 
 
-def _literals(tree: Any) -> Iterator[Any]:
+def _list_literals(tree: Any) -> Iterator[Any]:
     children = tree.children()
     if tree.getClass().getSimpleName() == "Literal":
         yield tree
     for place in range(children.size()):
-        yield from _literals(children.apply(place))
+        yield from _list_literals(children.apply(place))
 
 
 def _is_time_word(literal: Any) -> bool:

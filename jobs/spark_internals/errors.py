@@ -19,8 +19,8 @@ _LONGEST_CHAIN: Final = 20
 def in_words(error: PySparkException | Py4JJavaError) -> str:
     """Reduce Spark's message to what a user needs: without class and state codes, on one line."""
     if isinstance(error, Py4JJavaError):
-        return _lines(str(_root(error.java_exception).getMessage()))[0]
-    lines = _lines(str(error))
+        return _split_lines(str(_find_root_cause(error.java_exception).getMessage()))[0]
+    lines = _split_lines(str(error))
     # Spark's second line tells the fault where the first one only tells of an upgrade.
     words = lines[1] if isinstance(error, SparkUpgradeException) and len(lines) > 1 else lines[0]
     words = words.split("] ", 1)[1] if words.startswith("[") and "] " in words else words
@@ -42,11 +42,11 @@ def java_messages(error: BaseException) -> Iterator[str]:
             throwable = throwable.getCause()
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()] or ["Spark says no more"]
 
 
-def _root(throwable: Any) -> Any:
+def _find_root_cause(throwable: Any) -> Any:
     while throwable.getCause() is not None:
         throwable = throwable.getCause()
     return throwable

@@ -18,18 +18,18 @@ from py4j.java_gateway import GatewayParameters, JavaGateway
 
 NAMES: Final = ("INT", "TERM", "HUP")
 _POLL_MS: Final = 100
-_PORT: Final = "PYSPARK_GATEWAY_PORT"
-_SECRET: Final = "PYSPARK_GATEWAY_SECRET"  # noqa: S105 - the name of a variable
+_PORT_VARIABLE: Final = "PYSPARK_GATEWAY_PORT"
+_SECRET_VARIABLE: Final = "PYSPARK_GATEWAY_SECRET"  # noqa: S105 - the name of a variable
 
 
 def is_launched_by_jvm() -> bool:
     """Whether a JVM has started this process, as spark-submit does."""
-    return _PORT in os.environ
+    return _PORT_VARIABLE in os.environ
 
 
 def connect_to_launcher() -> Any:
     """Connect to the JVM of spark-submit, as pyspark does; it takes any number of connections."""
-    port, secret = int(os.environ[_PORT]), os.environ[_SECRET]
+    port, secret = int(os.environ[_PORT_VARIABLE]), os.environ[_SECRET_VARIABLE]
     if os.environ.get("PYSPARK_PIN_THREAD", "true").lower() == "true":
         java = JavaParameters(port=port, auth_token=secret, auto_convert=True)
         return ClientServer(java_parameters=java, python_parameters=PythonParameters(port=0, eager_load=False)).jvm
@@ -68,16 +68,16 @@ class JvmSignals:
         self._milliseconds = self._jvm.java.util.concurrent.TimeUnit.MILLISECONDS
         interface = self._jvm.java.lang.Class.forName("sun.misc.SignalHandler")
         handler = self._jvm.java.beans.EventHandler.create(interface, self._received, "release")
-        self._before = [(name, self._handle(name, handler)) for name in NAMES]
+        self._earlier_handlers = [(name, self._set_handler(name, handler)) for name in NAMES]
 
-    def pass_on(self, heard: Callable[[], None], over: threading.Event) -> None:
-        """Call `heard` for each signal until it is over; then give the signals back."""
+    def pass_on(self, on_signal: Callable[[], None], over: threading.Event) -> None:
+        """Call `on_signal` for each signal until it is over; then give the signals back."""
         with suppress(Exception):  # the JVM has died: the work, which waits for it too, is told
             while not over.is_set():
                 if self._received.tryAcquire(_POLL_MS, self._milliseconds):
-                    heard()
-            for name, handler in self._before:
-                self._handle(name, handler)
+                    on_signal()
+            for name, handler in self._earlier_handlers:
+                self._set_handler(name, handler)
 
-    def _handle(self, name: str, handler: Any) -> Any:
+    def _set_handler(self, name: str, handler: Any) -> Any:
         return self._jvm.sun.misc.Signal.handle(self._jvm.sun.misc.Signal(name), handler)

@@ -201,8 +201,8 @@ def test_a_run_that_lost_its_lock_tells_what_it_sent_and_why_it_ended(
 
     def check(lock: Lock) -> None:
         if server.summary()["accepted"] >= 20:
-            lock._beaten = time.monotonic() - 60.0
-            lock._fault = None if suspended else "IOException: the store is away"
+            lock._last_beat = time.monotonic() - 60.0
+            lock._beat_error = None if suspended else "IOException: the store is away"
         real(lock)
 
     with monkeypatch.context() as patch:
@@ -381,7 +381,7 @@ def test_a_plan_that_another_run_ends_while_it_is_read_is_told(
         raise UnfinishedError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.deliver.delivery_run._send", stop)
+        patch.setattr("jobs.deliver.delivery_run._send_requests", stop)
         assert put(server.endpoint_url, batch=day(0)).code == 5
     others: list[Any] = []
 

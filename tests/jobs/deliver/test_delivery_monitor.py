@@ -45,7 +45,7 @@ class WaitingJob:
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.deliver.delivery_monitor._IDLE_SECONDS", 0.6)
     monkeypatch.setattr("jobs.deliver.delivery_monitor._END_SECONDS", 2.0)
-    monkeypatch.setattr("jobs.deliver.delivery_monitor._LAST_WORDS", 0.2)
+    monkeypatch.setattr("jobs.deliver.delivery_monitor._FINAL_REPORT_SECONDS", 0.2)
 
 
 @pytest.fixture
