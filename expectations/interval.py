@@ -9,28 +9,28 @@ from typing import Final, NamedTuple
 
 _LABEL: Final = re.compile(r"(\d{4})-?(?:W(\d\d)|(\d\d)(?:-?(\d\d)(?:T(\d\d)(?:-?(\d\d))?)?)?)?")
 _DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:T(\d{1,2})(?:-(\d{1,2}))?)?(?![A-Za-z0-9])")
-"""What a label begins with that reads as a date, also where a digit is missing."""
+"""The beginning of a label that looks like a date, even with a missing digit."""
 
 
 class Interval(NamedTuple):
-    """From `start`, which belongs to it, to `end`, which does not; both UTC."""
+    """A time interval in UTC: `start` is inclusive, `end` is exclusive."""
 
     start: datetime
     end: datetime
 
     @property
     def length(self) -> timedelta:
-        """How long it is."""
+        """The time from start to end."""
         return self.end - self.start
 
     def holds(self, other: Interval) -> bool:
-        """Whether another interval lies within this one; each lies within itself."""
+        """Whether another interval lies within this one. An interval holds itself."""
         return self.start <= other.start and other.end <= self.end
 
 
 @lru_cache(maxsize=1 << 16)
 def batch_interval(label: str) -> Interval | None:
-    """Read a label as a year, month, week, day, hour or minute; None where it is none of them.
+    """Read a label as a year, month, week, day, hour or minute; None for any other label.
 
     Examples:
         >>> for label in ("2024-01-02", "20240102T03", "2024-02", "2024-W05", "2023", "2024-01-02T03-15"):
@@ -56,9 +56,9 @@ def batch_interval(label: str) -> Interval | None:
 
 
 def is_no_date(label: str) -> bool:
-    """Whether a label looks like a date, or begins with one, that no calendar has or that lacks a digit.
+    """Whether a label is, or begins with, an impossible date or one that lacks a digit.
 
-    Numbers that begin with no year of our time count something else, and so may two numbers with a sign between.
+    Numbers count as dates only if they begin with a plausible year. Two numbers with a sign between can be anything.
 
     Examples:
         >>> [is_no_date(label) for label in ("2024-13-45", "2024-02-30-b", "20240231", "2024-01-02T25", "2024-W60")]
@@ -78,12 +78,12 @@ def is_no_date(label: str) -> bool:
 
 
 def _is_log_year(digits: str) -> bool:
-    """Whether four digits are a year that a log may be of; others count something else."""
+    """Whether four digits are a year that a log can be of; other numbers mean something else."""
     return 1970 <= int(digits) < 2200
 
 
 def _build_interval(year: int, week: int | None, *parts: int | None) -> Interval:
-    """Build an interval from a year and a week, or its month, day, hour and minute as far as they are given."""
+    """Build an interval from a year and a week, or from a year and, if given, its month, day, hour and minute."""
     month, day, hour, minute = parts
     if week is not None:
         start = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""docs/rules.md, written from the tuple of rules and the checks: `make docs`."""
+"""Writes docs/rules.md from the rules and the checks: `make docs`."""
 
 from __future__ import annotations
 

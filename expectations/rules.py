@@ -21,7 +21,7 @@ from transforms.wire import event_json, properties_json
 
 OURS: Final = "ours"
 FEW: Final = Threshold(warn_share=0.01, fail_share=0.25)
-"""What rules allow unless they say otherwise: a few visitors' fault goes by, a release's does not."""
+"""The default of rules: the faults of a few visitors pass, the fault of a release fails the batch."""
 MODEL: Final = "botocore service model personalize-events 2018-03-22"
 
 
@@ -30,7 +30,7 @@ class RuleContext:
     """What a rule may look at besides the candidate.
 
     Attributes:
-        latest_sent_at: an event sent after this (UTC, aware) cannot be believed.
+        latest_sent_at: an event sent after this time (UTC, aware) is refused.
     """
 
     latest_sent_at: datetime
@@ -43,12 +43,12 @@ class Rule:
     Attributes:
         code: the reason code; names the field and what is wrong with it.
         field: the API's field that is judged, or None for the event as a whole.
-        broken: builds a BOOLEAN Column that is true where the rule is broken; null counts as kept.
-        message: what is wrong, in words that fit any candidate: no value is ever quoted.
+        broken: builds a BOOLEAN Column that is true if the rule is broken; null means that it is kept.
+        message: what is wrong, in words that fit any candidate; it never quotes a value.
         source: where the limit comes from.
-        limit: the limit itself, in its unit; None for what merely has to be there.
-        stage: where it is found; a record that breaks a rule of `read` or `map` never becomes a candidate of fields,
-            so no rule of `validate` is asked about it.
+        limit: the limit with its unit; None if a field only has to be present.
+        stage: where the fault is found. A record that breaks a rule of `read` or `map` has no fields, so rules of
+            `validate` are not evaluated for it.
         threshold: how much of a batch may break it.
     """
 
@@ -76,35 +76,35 @@ def _length_rule(field: str, limit: int) -> Rule:
 
 
 def _is_longer(text: Column, limit: int) -> Column:
-    """Whether a text has more characters; they are counted where its bytes, whose number is known, are more."""
+    """Whether a text has more characters than the limit. Only a text with more bytes, a cheap number, is counted."""
     return (F.octet_length(text) > limit) & (F.length(text) > limit)
 
 
 def _marked_record_rule(code: str, stage: Literal["read", "map"], message: str) -> Rule:
-    """Refuse a record that reading or exploding has marked."""
+    """Refuse a record that the reader, or the explode, has marked."""
     return Rule(code, None, lambda _: F.col(FAULT) == code, message, OURS, stage=stage)
 
 
 def _has_member(items: Column, broken: Callable[[Column], Column]) -> Column:
-    """Whether any member breaks; the cheap size check first keeps the lambda from most rows."""
+    """Whether any member breaks the rule. The cheap check of the size spares most rows the lambda."""
     return (F.size(items) > 0) & F.exists(items, broken)
 
 
 def _bound_json_bytes() -> Column:
-    """Bound an event's JSON from above, in bytes, without making it; its eventId may not have been derived yet.
+    """Give an upper bound for the bytes of an event's JSON, without making it. The eventId may not be derived yet.
 
-    A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
+    A byte of a text becomes at most 6 bytes (a \\u escape); a byte of properties, JSON within JSON, twice that.
     """
     return _count_text_bytes() * 6 + _bound_properties_json() * 2 + 512 + DERIVED_ID_LENGTH
 
 
 def _bound_properties_json() -> Column:
-    """Bound the JSON of properties from above, in bytes and so in characters, without making it."""
+    """Give an upper bound for the bytes, and so the characters, of the JSON of properties, without making it."""
     return F.coalesce((_count_properties_bytes() + F.size("properties")) * 6 + 2, F.lit(0))
 
 
 def _count_text_bytes() -> Column:
-    """Count the bytes of an event's texts on the wire, but for its properties."""
+    """Count the bytes of an event's texts, without its properties."""
     lengths = [F.coalesce(_count_bytes(F.col(field)), F.lit(0)) for field in _TEXT_FIELDS]
     return sum(lengths, F.coalesce(_count_bytes(F.array_join("impression", "")), F.lit(0)))
 
@@ -117,7 +117,7 @@ def _count_properties_bytes() -> Column:
 
 
 def _count_bytes(text: Column) -> Column:
-    """Count a text's bytes as a BIGINT: six times an INT wraps around from 358 MB on."""
+    """Count a text's bytes as a BIGINT, because six times an INT overflows from 358 MB on."""
     return F.octet_length(text).cast("bigint")
 
 
@@ -127,7 +127,7 @@ def _count_event_bytes() -> Column:
 
 
 def _is_event_too_large(_: RuleContext) -> Column:
-    # What is certainly too large is not made into JSON, which could be longer than a text can be.
+    # An event that is certainly too large is not made into JSON, which could exceed the largest text.
     certain = _count_text_bytes() + F.coalesce(_count_properties_bytes(), F.lit(0)) > limits.EVENT_BYTES
     return (_bound_json_bytes() > limits.EVENT_BYTES) & (certain | (_count_event_bytes() > limits.EVENT_BYTES))
 
@@ -140,7 +140,7 @@ def _has_too_long_properties(_: RuleContext) -> Column:
 
 _TEXT_FIELDS: Final = ("eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource")
 _BYTES_PER_CHARACTER: Final = 4
-"""Of UTF-8, at the most."""
+"""The most bytes that UTF-8 needs for a character."""
 _IDENTITY_FIELDS = ("userId", "visitorId", "sessionId")
 _IN_FUTURE_MESSAGE = "sentAt is later than the run's --as-of allows"
 

@@ -1,7 +1,7 @@
-"""The gate's Great Expectations suite, built from the checks, and the checkpoint that runs it.
+"""Builds the gate's Great Expectations suite from the checks, and runs it in a checkpoint.
 
-Great Expectations looks at one row of numbers that Spark has computed by then: it starts no Spark job of its own.
-Importing it takes seconds; only `expectations.gate` should, when a batch is judged.
+Great Expectations sees one row of numbers that Spark has already computed: it starts no Spark job. Importing it takes
+seconds; only `expectations.gate` imports it, when it judges a batch.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from expectations.thresholds import Limit
 
 @contextmanager
 def _without_spark_connect() -> Iterator[None]:
-    """Make the import of Spark Connect fail, which Great Expectations tries.
+    """Make the import of Spark Connect fail, because Great Expectations tries it.
 
-    Without grpc, pyspark 4.3 ends the process instead, with exit code 0, if the main module has no file: so it is in
-    `python -c`, and in the workers of pytest-xdist.
+    Without grpc, pyspark 4.3 ends the process with exit code 0 if the main module has no file, as in `python -c` and in
+    the workers of pytest-xdist.
     """
     connect = "pyspark.sql.connect"
     if connect in sys.modules:
         yield
     else:
-        sys.modules[connect] = None  # type: ignore[assignment]  # how the import system marks what is not there
+        sys.modules[connect] = None  # type: ignore[assignment]  # the import system's mark for a missing module
         try:
             yield
         finally:
             del sys.modules[connect]
 
 
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import: a batch job calls nobody but its service
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read at import; a batch job calls only its service
 
 with _without_spark_connect():
     import great_expectations as gx
@@ -53,7 +53,7 @@ def run_checkpoint(batch: str, facts: Mapping[str, float], limits: Sequence[Limi
         limits: on those columns.
 
     Returns:
-        The limits that are passed, in their order.
+        The limits that are exceeded, in their order.
     """
     context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
@@ -88,5 +88,5 @@ def _find_broken_limit(result: Any) -> Limit | None:
 
 
 def _list_exceptions(info: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the notes of what was raised: one, or one for each metric."""
+    """List the entries on raised exceptions: one, or one for each metric."""
     return [info] if "raised_exception" in info else list(info.values())

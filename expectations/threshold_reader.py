@@ -22,19 +22,19 @@ _SHARES: Final = ("warn_share", "fail_share", "warn_count", "fail_count")
 _MEASURES: Final = ("warn_below", "fail_below", "warn_above", "fail_above")
 _COUNTS: Final = ("warn_count", "fail_count")
 _ANY_FIELD: Final = {check.family: check for check in field_checks("a field")}
-"""By its family's name, the check that stands for those of all fields."""
+"""The check that stands for all fields of a family, by the family's name."""
 _REMOVED_TABLES: Final = {
     "shares": "is gone: shares are held by evidence, so that a few of a few prove little in a batch of any size; "
     "take it out"
 }
-"""Tables that there were, by name, and what to do."""
+"""Tables of older versions, by name, with what to do."""
 
 
 def read_thresholds(text: str) -> tuple[Thresholds, list[ConfigFault]]:
-    """Read a thresholds file's text, whole: one table a check; what it does not name keeps its default.
+    """Read the text of a thresholds file: one table for each check. Checks without a table keep their default.
 
     Returns:
-        What could be read, and every fault.
+        The thresholds that could be read, and all faults.
 
     Examples:
         >>> thresholds, faults = read_thresholds("[sentAt_missing]\\nfail_share = 0.05\\n")
@@ -52,7 +52,7 @@ def read_thresholds(text: str) -> tuple[Thresholds, list[ConfigFault]]:
 
 
 def keys_of(check: Check) -> tuple[str, ...]:
-    """Name the limits that a check's table may set."""
+    """List the limits that a check's table may set."""
     if check.among is not None:
         return _SHARES
     return _COUNTS if check.is_state else _MEASURES
@@ -85,7 +85,7 @@ class _Reader:
         return Thresholds(changed, settings)
 
     def _read_family(self, family: str, table: dict[str, Any]) -> dict[str, Threshold]:
-        """Read the limits of all fields' checks, and of single ones, which change what holds for all."""
+        """Read the limits for all fields, and those for single fields, which override them."""
         limits = {key: value for key, value in table.items() if not isinstance(value, dict)}
         every = replace(_ANY_FIELD[family], name=family)
         self._check_keys(family, limits, every)
@@ -98,7 +98,7 @@ class _Reader:
         return changed
 
     def _list_field_tables(self, family: str, table: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """List the tables of single fields that there can be."""
+        """List the valid tables of single fields."""
         properties = PROPERTY.rstrip(".")
         for name, own in table.items():
             if not isinstance(own, dict):
@@ -168,7 +168,7 @@ class _Reader:
         return tolerance
 
     def _read_number(self, name: str, key: str, value: Any, least: float = 0.0, *, limit: bool = True) -> float | None:
-        """Read a number; where it is a limit, `false` takes a default away."""
+        """Read a number. For a limit, `false` removes the default."""
         if value is False and limit:
             return None
         most = 1.0 if key.endswith("share") else FLOAT_MAX

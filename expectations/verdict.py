@@ -1,4 +1,4 @@
-"""The verdict: every rule asked of a candidate, in one projection of one pass."""
+"""The verdict: evaluates every rule for each candidate, in one projection."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from transforms.columns import BROKEN, FATE, FAULT, FILTERED, Fate
 from transforms.schemas import REASON
 
 _RULE_BITS = {rule: 1 << place for place, rule in enumerate(RULES)}
-"""By a rule's place in RULES."""
+"""The bit of each rule, by its index in RULES."""
 _EARLY_RULES = [rule for rule in RULES if rule.stage != "validate"]
 _VALIDATE_RULES = [rule for rule in RULES if rule.stage == "validate"]
 
 
 def judge_candidates(candidates: DataFrame, context: RuleContext) -> DataFrame:
-    """Give each candidate its fate: filtered, quarantined (with every reason that applies) or valid.
+    """Give each candidate its fate: filtered, quarantined (with all reasons that apply) or valid.
 
     Args:
         candidates: what `map_candidates` gives.
-        context: what the rules may look at besides the candidate.
+        context: what rules use besides the candidate.
 
     Returns:
-        The columns without `_fault` and `_filtered`, and with `_fate` and `_broken`, which `reasons` and `stage` put
-        into words.
+        The columns without `_fault` and `_filtered`, and with `_fate` and `_broken`, which `reasons` and `stage`
+        explain.
     """
-    # Words are made of the few that are refused, when they are written: numbers are all that every row pays for.
+    # Only the few refused rows get messages, when they are written. Every other row costs only a number.
     found = F.when(F.col(FAULT).isNotNull(), _combine_bits(_EARLY_RULES, context)).otherwise(
         _combine_bits(_VALIDATE_RULES, context)
     )
@@ -40,7 +40,7 @@ def judge_candidates(candidates: DataFrame, context: RuleContext) -> DataFrame:
 
 
 def reasons(broken: Column) -> Column:
-    """Put into words why a candidate is refused: ARRAY<STRUCT<code, field, message>>, in the order of RULES.
+    """List why a candidate is refused: ARRAY<STRUCT<code, field, message>>, in the order of RULES.
 
     Examples:
         >>> df = spark.createDataFrame([(0,), (0b1001,)], "broken BIGINT")
@@ -51,14 +51,14 @@ def reasons(broken: Column) -> Column:
 
 
 def stage(broken: Column) -> Column:
-    """Name the stage at which a refused candidate was found: `read`, `map` or `validate`."""
+    """Find the stage of a refused candidate: `read`, `map` or `validate`."""
     return F.coalesce(
         *[F.when(_is_broken(broken, rule), F.lit(rule.stage)) for rule in _EARLY_RULES], F.lit("validate")
     )
 
 
 def rule_set(rules: tuple[Rule, ...] = RULES) -> str:
-    """Fingerprint the rules: 12 hex digits that change when a rule's code, field, message or limit does.
+    """Compute the fingerprint of rules: 12 hex digits that change with any rule's code, field, message or limit.
 
     Examples:
         >>> rule_set() == rule_set(RULES) != rule_set(RULES[1:])

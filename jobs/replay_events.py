@@ -47,16 +47,16 @@ class Arguments:
 
     Attributes:
         lake: root folder or URI of the tables.
-        first: label of the range's first batch, or what labels begin with.
-        last: label of its last batch, or what labels begin with.
-        trackingId: of the event tracker that the events go to.
-        region: None for the AWS default chain's.
-        endpoint_url: None for what the environment, a profile or the region says.
+        first: label of the range's first batch, or a prefix of labels.
+        last: label of its last batch, or a prefix of labels.
+        trackingId: the id of the event tracker.
+        region: None for the region of the AWS default chain.
+        endpoint_url: None for the URL of the environment, the profile or the region.
         config: how they are sent.
-        plan: whether only to say what a replay would do.
+        plan: whether only to report what a replay would do.
         bulk_export: folder or URI for the CSV of a bulk import; None to send.
         until: when to stop, by the machine's clock.
-        max_duration: how long to send at the most.
+        max_duration: the longest time to send.
     """
 
     lake: str
@@ -73,7 +73,7 @@ class Arguments:
 
     @property
     def batch(self) -> str:
-        """What the run is about, for its summary."""
+        """The range, as the summary names it."""
         return f"{self.first}..{self.last}"
 
 
@@ -128,11 +128,11 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Find the batches; send what is left of them, or say what that is, or write it for an import."""
+    """Find the batches, then send their pending events, report them, or write them for an import."""
     run.counters["maxRate"] = arguments.config.max_rate
     if not arguments.plan and arguments.bulk_export is None:
         return send(lake, arguments, run)
-    # Nothing is called, so no credentials are needed; but what was sent already depends on where to.
+    # No call is made, so no credentials are needed. But the tracker decides which events were sent already.
     service = locate_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
     run.report.tracker = service
@@ -153,7 +153,7 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
 
 
 def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Send what is left, batch by batch."""
+    """Send the pending events, batch by batch."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
     run.report.tracker = service
@@ -171,7 +171,7 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
 
 
 def report_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
-    """Say what a replay would do, to a person and in the summary."""
+    """Report what a replay would do, on standard output and in the summary."""
     write_lines(sys.stdout, *describe_estimate(found, max_rate))
     run.counters.update(
         batches=found.batches,
@@ -191,7 +191,7 @@ def report_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
 
 
 def report_export(found: ExportResult, waiting: PendingEvents, run: Run) -> None:
-    """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
+    """Report what was exported. All these events stay pending, because the files may never be imported."""
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),
         batchesDone=len(waiting.settled),

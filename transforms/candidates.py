@@ -1,4 +1,4 @@
-"""A mapped record as an event to be: the fields, identifiers made honest, and the eventId."""
+"""Builds candidates from mapped records: their fields, identifiers without placeholder texts, and the eventId."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ _TO_TEXT: dict[str, Callable[[Column], Column]] = {
     "properties": properties_json,
 }
 DERIVED_ID_LENGTH: Final = 64
-"""Hex digits of a SHA-256: a candidate without an eventId will have one of so many characters."""
+"""Characters of a derived eventId: the hex digits of a SHA-256."""
 _KEY_COLUMNS = ("userId", "sessionId", "eventId", "sentAt", "sourceFile")
 _IDENTIFIER_FIELDS = ("userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", "recommendationId")
-"""Fields whose value may be a word that means nothing."""
+"""Fields in which a text such as `null` counts as missing."""
 
 
 _NON_FINITE_TEXTS: Final = ('"NaN"', '"Infinity"', '"-Infinity"')
-"""What Spark's JSON reader makes of a bare NaN, or a number beyond all bounds, where the schema says STRING."""
+"""What Spark's JSON reader gives for a bare NaN or a number out of range if the schema says STRING."""
 
 
 def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
-    """Make a value null if it is empty or one of the words that mean nothing.
+    """Make a value null if it is empty or one of the texts that count as missing.
 
     Services that received `null` or `undefined` as an id have answered 200 and ignored the event.
 
@@ -92,14 +92,14 @@ def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
 
 def _is_word(text: Column, words: Sequence[str]) -> Column:
     """Whether a text is one of some words, in any case of letters."""
-    # Only texts of the right length are looked at, by a pattern: to lower-case, Spark 4 loads all of Unicode's rules.
+    # The pattern runs on texts of a fitting length alone. `lower` would make Spark 4 load all of Unicode's rules.
     pattern = rf"(?iu)\A({'|'.join(map(re.escape, words))})\z"
     lengths = sorted({length for word in words for length in _byte_lengths(word)})
     return F.octet_length(text).isin(lengths) & text.rlike(pattern)
 
 
 def _byte_lengths(word: str) -> Iterable[int]:
-    """List how many bytes a word may have; other cases of its letters may have more or fewer, unless it is ASCII."""
+    """List the byte lengths that a word can have. A letter outside ASCII can have another length in the other case."""
     return [len(word)] if word.isascii() else range(len(word), 4 * len(word) + 1)
 
 
@@ -107,7 +107,7 @@ def content_id(fields: dict[str, Column]) -> Column:
     """Derive an eventId: SHA-256, in lower-case hex, over an event's content.
 
     The content is the present fields in a fixed order, each as `name=<length in characters>:<value>`, joined by `;`.
-    The lengths keep two events apart whose values run into each other. docs/mapping.md gives the order.
+    Without the lengths, two different events could have the same text. docs/mapping.md gives the order.
 
     Args:
         fields: those that are mapped, by name; the eventValue as text, since its cast depends on the version of Java.
@@ -132,7 +132,7 @@ def _write_content_part(name: str, value: Column) -> Column:
 
 
 def map_candidates(records: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
-    """Evaluate a mapping's expressions: the columns of `events`, with those that say what became of the record.
+    """Evaluate a mapping's expressions: the columns of `events`, and those that say what happened to the record.
 
     Args:
         records: what `select_records` gives.
@@ -152,9 +152,9 @@ def map_candidates(records: DataFrame, mapping: EventMapping, expressions: Spark
 
 
 def pack_candidates(verdicts: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
-    """Name the valid candidates, and pack the rows for their way through the shuffle.
+    """Give each valid candidate its eventId, and pack the rows for the shuffle.
 
-    All in one projection, each column from those that came: what another step would read is copied once more.
+    One projection does it all, because each further projection copies every row once more.
 
     Args:
         verdicts: what `verdict.judge_candidates` gives.
@@ -163,7 +163,7 @@ def pack_candidates(verdicts: DataFrame, mapping: EventMapping, expressions: Spa
 
     Returns:
         `_visitor`, userId, sessionId, eventId, sentAt, sourceFile, `_fate`, `_first`, `_spread`, `_event`, `_refusal`
-        and, where eventIds are given, `_content_id`. Of rows that are not valid, nothing but what is counted and kept.
+        and, where eventIds are given, `_content_id`. Rows that are not valid hold only what is counted and kept.
     """
     valid = F.col(BROKEN) == 0
     fields = {name: F.col(name) for name in [*mapping.event, *(["properties"] if mapping.properties else [])]}
@@ -187,7 +187,7 @@ def pack_candidates(verdicts: DataFrame, mapping: EventMapping, expressions: Spa
 
 
 def events_of(candidates: DataFrame) -> DataFrame:
-    """Unpack the rows that are valid still: the columns of `schemas.EVENTS`."""
+    """Unpack the rows that are still valid: the columns of `schemas.EVENTS`."""
     own = {name: F.col(name) for name in _KEY_COLUMNS} | {"sessionId": F.col(SESSION)}
     fields = {name: own.get(name, F.col(f"{EVENT}.{name}")) for name in EVENTS.names}
     return candidates.where(F.col(FATE) == Fate.VALID).select(*[field.alias(name) for name, field in fields.items()])

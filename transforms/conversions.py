@@ -1,4 +1,4 @@
-"""Values of a file's own types as the types of a mapping's schema: fields by name, and nothing changed in silence."""
+"""Converts values of a file's own types to the types of a mapping's schema. Every value that would change is found."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONG_NUMBER: Final = r"\A\s*[+-]?\d{8,38}\s*\z"
 _LONGEST_INTEGER: Final = DecimalType(38, 0)
 _INFINITE: Final = r"(?i)\A\s*[+-]?inf(inity)?\s*\z"
 _BEGINS_WITH_YEAR: Final = r"\A\s*[+-]?\d{4}"
-"""Spark gives a time without a date the date of the run."""
+"""Spark adds the date of the run to a time without a date."""
 _BEYOND_BIGINT: Final = 2.0**63
 
 
@@ -54,8 +54,8 @@ def converted(value: Column, found: DataType, wanted: DataType, text_of: TextOf 
         text_of: writes single values where `wanted` is STRING; a cast writes some numbers as the version of Java does.
 
     Returns:
-        The value as `wanted`. Where `is_converted` is false, it is not to be used. A NaN has no value as a type that
-        knows none, so it becomes null: pandas writes it where an integer is missing.
+        The value as `wanted`; do not use it where `is_converted` is false. A NaN becomes null in a type without NaN:
+        pandas writes NaN where an integer is missing.
 
     Raises:
         AnalysisException: when evaluated, if Spark casts no value of `found` to `wanted`.
@@ -82,7 +82,7 @@ def converted(value: Column, found: DataType, wanted: DataType, text_of: TextOf 
 
 
 def is_converted(value: Column, found: DataType, wanted: DataType) -> Column:
-    """Say whether `converted` keeps what a value says: true or false, never null.
+    """Whether `converted` keeps the meaning of a value: true or false, never null.
 
     A fraction that is rounded to the digits of a DECIMAL or FLOAT is kept; one that is cut off is not, nor is a number
     beyond the type's range, an integer beyond the precision of a DOUBLE, a text of another kind, or a time without a
@@ -147,7 +147,7 @@ def missing_fields(found: DataType, wanted: DataType) -> list[str]:
 
 
 def in_letters_of(found: DataType, wanted: DataType) -> DataType:
-    """Give a file's type with the schema's letters in the names of nested fields.
+    """Give a file's type, its nested fields named in the upper and lower case of the schema.
 
     Examples:
         >>> found, wanted = (spark.range(0).selectExpr(f"CAST(NULL AS {ddl}) AS a").schema["a"].dataType
@@ -181,7 +181,7 @@ def _convert_field(value: Column, found: StructType, name: str, wanted: DataType
 
 def _convert_single(value: Column, found: DataType, wanted: DataType, text_of: TextOf) -> Column:
     if isinstance(wanted, StringType):
-        return F.encode(text_of(value, found), "UTF-8").cast("string")  # bytes that are no text become U+FFFD
+        return F.encode(text_of(value, found), "UTF-8").cast("string")  # bytes that are not UTF-8 become U+FFFD
     if isinstance(found, DoubleType | FloatType) and not isinstance(wanted, DoubleType | FloatType):
         value = F.when(~F.isnan(value), value)
     if isinstance(found, StringType) and isinstance(wanted, IntegralType | DecimalType):
@@ -203,7 +203,7 @@ def _convert_map(value: Column, found: MapType, wanted: MapType, text_of: TextOf
 
 
 def _has_convertible_keys(value: Column, found: MapType, wanted: MapType) -> Column:
-    """Whether each key of a map can be a key of the wanted type, and no two become one."""
+    """Whether each key of a map converts to the wanted type, and no two keys become equal."""
     if found.keyType == wanted.keyType:
         return F.lit(True)
     own = F.map_keys(value)
@@ -213,7 +213,7 @@ def _has_convertible_keys(value: Column, found: MapType, wanted: MapType) -> Col
 
 
 def _find_losses(value: Column, result: Column, found: DataType, wanted: DataType) -> Iterator[Column]:
-    """Give the conditions, some of which may be null, under which a conversion of single values says something else."""
+    """Give the conditions under which a conversion changes the meaning of a single value. A condition can be null."""
     is_fraction = isinstance(found, DoubleType | FloatType)
     is_number = ~F.isnan(value) if is_fraction else value != _NAN if isinstance(found, StringType) else F.lit(True)
     yield is_number & value.isNotNull() & result.isNull()

@@ -1,9 +1,9 @@
-"""Sessions: the one stage that shuffles, and the visits that carry sessions on into the next batch.
+"""Cuts sessions, in the one stage that shuffles, and keeps the visits that continue in the next batch.
 
-Rows are brought together by visitor and ordered by sentAt. Events without a pause longer than the gap are one *visit*.
-A visit is one session. A visit that lasts longer than a session may is cut at multiples of that length from its first
-event: each event can tell its piece without the others. Visits of earlier batches come along as rows of their own, so
-that sessions go on over the border; `docs/sessions.md` says which visits are joined.
+Rows are grouped by visitor and ordered by sentAt. Events without a pause longer than the gap are one *visit*. A visit
+is one session. A visit that lasts longer than the limit is cut at multiples of the limit from its first event, so the
+session of an event does not depend on the other events. Visits of earlier batches are rows of the same shuffle, so
+that sessions continue across batches. `docs/sessions.md` says which visits are joined.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SessionLimits:
 
     Attributes:
         gap: a pause strictly longer than this ends one.
-        longest: none lasts longer than this from first event to last.
+        longest: no session lasts longer than this from first event to last.
     """
 
     gap: timedelta
@@ -39,19 +39,18 @@ class SessionLimits:
 def cut_sessions(
     candidates: DataFrame, limits: SessionLimits, visits: DataFrame | None = None, earlier: DataFrame | None = None
 ) -> DataFrame:
-    """Give every valid candidate its sessionId, and mark those as duplicates that repeat another's content.
+    """Give every valid candidate its sessionId, and mark those that repeat another's content as duplicates.
 
     Args:
-        candidates: `_visitor`, sessionId, eventId, sentAt, sourceFile, `_fate` and any others, which come along.
+        candidates: `_visitor`, sessionId, eventId, sentAt, sourceFile, `_fate` and any others, which are kept.
         limits: where sessions end.
-        visits: what earlier batches know, as `schemas.VISITS`.
-        earlier: what `earlier_events` gives, where repeats of them are to be found here.
+        visits: the visits of earlier batches, as `schemas.VISITS`.
+        earlier: what `earlier_events` gives, to find repeats of these events; None if repeats are found elsewhere.
 
     Returns:
-        The candidates' columns, `_session`, and, BIGINT, of the visit: `_visit_since`, its first event's time when it
-        was first seen, which its sessions are named by, and `_visit_first`, its first event's time as it is known now.
-        Both are null where the sessionId was given. Rows of one `_visitor` and sessionId lie in one partition, and
-        Spark knows it.
+        The candidates' columns, `_session`, `_visit_since` and `_visit_first` (see `transforms.columns`); the last two
+        are null if the sessionId was given. Rows of one `_visitor` and sessionId lie in one partition, and Spark knows
+        it.
     """
     rows = candidates
     for extra_rows in (_visit_rows(visits), earlier):
@@ -77,7 +76,7 @@ def cut_sessions(
 def session_id(visitor: Column, since: Column, number: Column) -> Column:
     """Derive a sessionId from the visitor's key, the visit's first sentAt in microseconds, and the session's number.
 
-    The number counts the sessions of a visit from 0: a visit that lasts longer than a session may has several.
+    The number counts the sessions of a visit from 0: a visit that lasts longer than the limit has several.
 
     Examples:
         >>> import hashlib
@@ -99,16 +98,16 @@ def _visit_rows(visits: DataFrame | None) -> DataFrame | None:
     return visits.select(
         F.col("visitor").alias(VISITOR),
         F.timestamp_micros("first").alias("sentAt"),
-        F.col("since").cast("string").alias("sourceFile"),  # parts two visits that begin at one instant
+        F.col("since").cast("string").alias("sourceFile"),  # separates two visits that begin at one instant
         F.lit(Fate.CARRIED).alias(FATE),
         F.struct("since", "first", "last").alias(_KNOWN_VISIT),
     )
 
 
 def _mark_visit_starts(rows: DataFrame, limits: SessionLimits, *, alone: bool) -> DataFrame:
-    """Add `_repeats`, and `_start` to each row that begins a visit: every earlier row ended more than the gap before.
+    """Add `_repeats`, and `_start` to each row that begins a visit: all earlier rows ended more than the gap before it.
 
-    Without known visits, the row before is the one that ended last. A known visit can end later than rows after it.
+    Without known visits, the previous row ended last. A known visit can end later than rows after it.
     """
     in_order = Window.partitionBy(VISITOR, "sessionId").orderBy(*_ROW_ORDER)
     before = in_order.rowsBetween(Window.unboundedPreceding, -1)
@@ -122,7 +121,7 @@ def _mark_visit_starts(rows: DataFrame, limits: SessionLimits, *, alone: bool) -
     begins = F.coalesce(F.col(_KNOWN_VISIT)["first"], at) if known else at
     start = _start_after_gap(begins, until, limits)
     added = {"_repeats": is_repeat(in_order), "_start": start}
-    if known:  # told along: where the known visit before this one begins
+    if known:  # add where the previous known visit begins
         marked = F.struct(
             f"{_KNOWN_VISIT}.*", F.last(F.col(_KNOWN_VISIT)["first"], ignorenulls=True).over(before).alias("previous")
         )
@@ -131,7 +130,7 @@ def _mark_visit_starts(rows: DataFrame, limits: SessionLimits, *, alone: bool) -
 
 
 def _start_after_gap(begins: Column, until: Column, limits: SessionLimits) -> Column:
-    """Give the time at which a row begins a visit, where nothing came before or the pause is longer than the gap."""
+    """Give the time of a row that begins a visit: the first row, or one after a pause longer than the gap."""
     return F.when(until.isNull() | (begins - until > _to_micros(limits.gap)), begins)
 
 
@@ -155,7 +154,7 @@ def _assign_visits(rows: DataFrame, limits: SessionLimits) -> DataFrame:
 
 
 def _find_next(column: str) -> Column:
-    """The next value of a column that is not null. `lead` finds it in one pass, which no frame to the end does."""
+    """Find the next value of a column that is not null. `lead` does it in one pass; a frame to the end does not."""
     return F.expr(
         f"lead({column}) IGNORE NULLS OVER (PARTITION BY {VISITOR}, sessionId ORDER BY {', '.join(_ROW_ORDER)})"
     )
@@ -164,9 +163,9 @@ def _find_next(column: str) -> Column:
 def _find_joined_visit(limits: SessionLimits) -> tuple[Column, Column]:
     """Name the visit that an event joins, by its `since` and `first`.
 
-    It is the known one before it, if no pause longer than the gap lies between; else the known one after it, unless
-    that would outlast a session; else one of its own. Events that join the first known visit from before move its
-    `first`, not its name.
+    The event joins the known visit before it, if no pause between them is longer than the gap. Otherwise it joins the
+    known visit after it, unless the two together would last longer than a session. Otherwise its visit is new. Events
+    that extend the first known visit to an earlier time change its `first`, not its `since`.
     """
     start, before, after = F.col("_visit_start"), F.col("_previous_visit"), F.col("_next_visit")
     follows = before["first"] >= start
@@ -179,12 +178,12 @@ def _find_joined_visit(limits: SessionLimits) -> tuple[Column, Column]:
 
 
 def _can_start_earlier(visit: Column, limits: SessionLimits) -> Column:
-    """Whether a known visit may begin with the events that come before it, and still be one session."""
+    """Whether a known visit, together with the events before it, is still short enough for one session."""
     return visit["last"] - F.col("_visit_start") <= _to_micros(limits.longest)
 
 
 def _session_number(limits: SessionLimits) -> Column:
-    """Count the sessions of a visit before an event's own: one that ends exactly at the limit is not cut."""
+    """Count the sessions of a visit before the event's own. A session of exactly the limit is not cut."""
     past = F.unix_micros("sentAt") - F.col(VISIT_FIRST) - 1
     return F.greatest(F.lit(0), F.floor(past / _to_micros(limits.longest)))
 
@@ -194,11 +193,11 @@ def _to_micros(time: timedelta) -> Column:
 
 
 def update_visits(candidates: DataFrame, visits: DataFrame | None, batch: str) -> DataFrame:
-    """Bring the known visits up to a batch's end.
+    """Update the known visits with the events of a batch.
 
     Args:
         candidates: what `cut_sessions` gives.
-        visits: those known before, as `schemas.VISITS`; None where there were none.
+        visits: the known visits, as `schemas.VISITS`; None if there are none.
         batch: the label.
 
     Returns:
@@ -212,7 +211,7 @@ def update_visits(candidates: DataFrame, visits: DataFrame | None, batch: str) -
         F.lit(None).cast("string").alias("touched"),
     )
     all_visits = batch_visits if visits is None else batch_visits.unionByName(visits)
-    # Labels are not compared: of the known visits there is one row each, and a row of this batch has none.
+    # Labels are not compared: a known visit has one row, and the rows of this batch have no label.
     touched = F.when(F.bool_or(F.col("touched").isNull()), F.lit(batch)).otherwise(F.max("touched"))
     return all_visits.groupBy("visitor", "since").agg(
         F.min("first").alias("first"), F.max("last").alias("last"), touched.alias("touched")
@@ -220,14 +219,14 @@ def update_visits(candidates: DataFrame, visits: DataFrame | None, batch: str) -
 
 
 def visits_of(events: DataFrame, batch: str) -> DataFrame:
-    """Find the visits of events whose batch has left none, by the names of their sessions.
+    """Find the visits of a batch of an older version, which kept no visits, by its session ids.
 
     Args:
         events: the rows of `events`.
         batch: their label.
 
     Returns:
-        `schemas.VISITS`, without those that were longer than a session.
+        `schemas.VISITS`, without visits that were longer than one session.
     """
     at = F.unix_micros("sentAt")
     found = events.groupBy(visitor_key().alias("visitor"), "sessionId").agg(
@@ -237,10 +236,10 @@ def visits_of(events: DataFrame, batch: str) -> DataFrame:
 
 
 def fingerprint(visits: DataFrame) -> DataFrame:
-    """Tell sets of visits apart, whatever the order of their rows.
+    """Compute a digest of visits that does not depend on the order of rows.
 
     Returns:
-        One row: visits BIGINT, how many there are, and digest STRING.
+        One row: visits BIGINT, their number, and digest STRING.
     """
     row = F.xxhash64("visitor", "since", "first", "last")
     digest = F.hex(F.coalesce(F.bit_xor(row), F.lit(0)))

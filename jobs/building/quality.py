@@ -1,4 +1,4 @@
-"""A batch's quality: what the gate is told, and what its page tells."""
+"""Judges a batch's quality: counts for the gate, its findings, and its report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EVENT_COUNTS: Final = (
     "sentAt_before_2010",
     "eventValue_out_of_range",
 )
-"""What `event_facts` counts for checks of the same name."""
+"""The counts of `event_facts` for the checks of the same names."""
 _PAGE_COUNTS: Final = (
     "read",
     "filtered",
@@ -48,16 +48,16 @@ _PAGE_COUNTS: Final = (
     "requests",
     "anonymousSessions",
 )
-"""What the batch's page counts, by the summary's names; `read` is None where an older version did not keep it."""
+"""The counters on the batch's page, by the summary's names; `read` is None if an older version did not keep it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """How a batch is to be judged.
+    """How a batch is judged.
 
     Attributes:
         thresholds: where checks warn and fail.
-        lenient: whether a batch that fails passes all the same, marked as `warned`.
+        lenient: whether a batch that fails still passes, marked as `warned`.
         allow_empty: whether a batch may have no events.
     """
 
@@ -66,14 +66,14 @@ class Gate:
     allow_empty: bool = False
 
     def decide(self, findings: Sequence[Finding]) -> str:
-        """Sum findings up. What would be sent twice is not let pass with all the rest: `--rekey` is its own word."""
+        """Decide the outcome. Lenience does not cover events that would be sent twice: only `--rekey` allows those."""
         ruling = outcome(findings)
         rekeyed = any(finding.check.name == REKEYED and finding.level == FAILED for finding in findings)
         return WARNED if self.lenient and ruling == FAILED and not rekeyed else ruling
 
 
 def load_great_expectations() -> None:
-    """Start importing Great Expectations, which takes seconds, while Spark is at work.
+    """Start importing Great Expectations, which takes seconds, while Spark works.
 
     Raises:
         ConfigurationError: it is not installed.
@@ -86,7 +86,7 @@ def load_great_expectations() -> None:
 
 
 def check_thresholds_file(path: str | None) -> None:
-    """See, before Spark is started, that the file of `--thresholds` can be read.
+    """Check, before Spark is started, that the file of `--thresholds` can be read.
 
     Raises:
         ConfigurationError: it cannot.
@@ -99,7 +99,7 @@ def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
     """Read `--thresholds`.
 
     Raises:
-        ConfigurationError: one line for each fault, with its place in the file.
+        ConfigurationError: the file has faults; one line for each, with its position.
     """
     if path is None:
         return Thresholds()
@@ -111,17 +111,17 @@ def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class JudgedBatch:
-    """A batch as the gate sees it.
+    """A batch for the gate to judge.
 
     Attributes:
-        label: names it.
-        interval: the time that it is of, where that is known.
+        label: the batch's label.
+        interval: its interval; None if unknown.
         result: its rows, as they were written.
-        counters: of the batch as a whole.
-        build_config: that it was built by.
-        earlier: batches before it.
-        current: the publication that it replaces, unless it fails; None where none has passed.
-        redelivery: what becomes of the events of that one that were delivered.
+        counters: the counters of the whole batch.
+        build_config: how it was built.
+        earlier: the batches before it.
+        current: the publication that it replaces if it passes; None if none has passed.
+        redelivery: what happens to the delivered events of that publication.
     """
 
     label: str
@@ -135,15 +135,15 @@ class JudgedBatch:
 
 
 def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
-    """Take what later batches are held against from the manifests of those before."""
+    """Take the numbers to compare with from the manifests of earlier batches."""
     return [EarlierBatch(one.candidates, one.read, one.filtered, one.profile) for one in manifests]
 
 
 def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
-    """Count what the gate is told of a batch: two aggregates by Spark over its events, the rest is known."""
+    """Count what the gate checks: two Spark aggregates over the events; the other counts are known."""
     result, counters, mapping = batch.result, batch.counters, batch.build_config.mapping
     fields, repeated = filled_fields(mapping), result.repeated
-    columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
+    columns = [name for name in fields if name not in ("eventId", "sessionId")]  # a missing one is derived
     event_counts = _collect_row(
         event_facts(result.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
     )
@@ -174,7 +174,7 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
 
 
 def evaluate_batch(batch: JudgedBatch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
-    """Judge a batch by what was counted of it."""
+    """Judge a batch by its counts."""
     observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
     observed |= batch.redelivery.observations()
     checks = checks_on(filled_fields(batch.build_config.mapping))
@@ -184,7 +184,7 @@ def evaluate_batch(batch: JudgedBatch, numbers: BatchNumbers, gate: Gate) -> lis
 def report_batch(
     batch: JudgedBatch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str
 ) -> GateReport:
-    """Gather what the batch's page tells; a bounded sample of its refused records with it."""
+    """Gather the content of the batch's page, with a bounded sample of its refused records."""
     kept = batch.current if gate == FAILED else None
     return GateReport(
         batch=batch.label,

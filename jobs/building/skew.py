@@ -1,4 +1,4 @@
-"""Warns of one visitor who has much of the log, before the task that has to order all of that visitor's rows runs."""
+"""Warns if one visitor has a large part of the log, because one task must sort all rows of a visitor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from transforms.records import select_records
 log = logging.getLogger(__name__)
 
 LARGE_INPUT: Final = 256 * 2**20
-"""Bytes of input files from which one visitor's share matters; smaller batches are not sampled."""
+"""Bytes of input files from which on one visitor's share matters; smaller batches are not sampled."""
 SAMPLE: Final = 20_000
-"""Candidates that are looked at: the first ones that Spark reads."""
+"""The number of candidates in the sample: the first ones that Spark reads."""
 LARGEST_SHARE: Final = 0.1
-"""Of the sample; a visitor who has more of it is warned of."""
+"""The share of the sample from which on a visitor is reported."""
 _FIELD_BY_PREFIX: Final = {"v": "visitorId", "u": "userId", "s": "sessionId"}
 
 

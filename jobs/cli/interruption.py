@@ -1,9 +1,9 @@
-"""How a run is asked to end: Ctrl-C, the SIGTERM that a scheduler sends first, the SIGHUP of a terminal that goes away.
+"""Handles the signals that ask a run to end: Ctrl-C, a scheduler's SIGTERM, the SIGHUP of a terminal that is closed.
 
-A signal comes on two ways. Ctrl-C goes to the whole foreground process group, so to Python and, under spark-submit, to
-the JVM; a scheduler's SIGTERM goes to what it has started, which under spark-submit is the JVM alone. Left to itself
-the JVM shuts Spark down at either, and the run could not even write its summary. So both ways are listened to from the
-run's first moment to its last.
+A signal can arrive at two processes. Ctrl-C goes to the whole foreground process group: to Python and, under
+spark-submit, to the JVM. A scheduler's SIGTERM goes to the process that it started: under spark-submit, the JVM. By
+default the JVM shuts Spark down at either, and then the run cannot even write its summary. So the run listens for the
+signals of both processes, from its start to its end.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WAKE_SIGNAL: Final = signal.SIGURG
-"""By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
+"""The signal that interrupts the main thread. Nothing else sends it, and an extra one does no harm."""
 _JVM_POLL: Final = 0.05
 _WAKE_SECONDS: Final = 0.02
 _END_SECONDS: Final = 5.0
-"""How long to wait for the JVM to take its signals back: it may be gone, or be stopped."""
+"""How long to wait until the JVM has its signals back: it may be gone or stopped."""
 _CANCEL_SECONDS: Final = 0.2
 _FIRST_SIGNAL, _SECOND_SIGNAL = 1, 2
 _BLOCK_ENTERED: Final = "a block that ends gently was entered"
@@ -45,12 +45,12 @@ def _is_ignored(number: int) -> bool:
 
 
 class Interruption:
-    """Listens to both ways, and does what the part of the run that is under way asks for.
+    """Listens for the signals of both processes, and reacts as the current part of the run asks.
 
-    The first signal ends a run cleanly, a second one at once. Each way is counted alone: one Ctrl-C comes on both.
+    The first signal ends a run cleanly, a second one at once. Each process counts on its own: one Ctrl-C reaches both.
 
     Args:
-        find_jvm: gives the JVM, or None while there is none.
+        find_jvm: gives the JVM; None before it has started.
         cancel: ends what the JVM does for the main thread.
 
     Attributes:
@@ -65,17 +65,17 @@ class Interruption:
         self._signals: SimpleQueue[str | None] = SimpleQueue()
         self._stop: Callable[[], None] | None = None
         self._called_stop: Callable[[], None] | None = None
-        """The block's `stop` that has been called."""
+        """The `stop` of a block that was called."""
         self._stop_message = ""
         self._raises_from: int | None = None
-        """From which signal on KeyboardInterrupt is raised: the first, the second; None: at none."""
+        """The number of the signal from which on KeyboardInterrupt is raised: 1 or 2; None for never."""
         self._waking_for = 0
-        """Which signal the main thread is being interrupted for."""
+        """The number of the signal that the main thread is interrupted for; 0 for none."""
         self._is_over = threading.Event()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take over the signals of this process, and of the JVM as soon as it is there, until the block ends."""
+        """Take over the signals of this process, and of the JVM as soon as it has started, until the block ends."""
         heard = [number for number in _SIGNALS if number != signal.SIGHUP or not _is_ignored(number)]
         before = {number: signal.signal(number, self._note_signal) for number in heard}
         before[_WAKE_SIGNAL] = signal.signal(_WAKE_SIGNAL, self._raise_if_due)
@@ -94,12 +94,12 @@ class Interruption:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def listen_again(self) -> None:
-        """Take Ctrl-C over once more: Spark has taken it when it started."""
+        """Take over Ctrl-C again, because Spark took it when it started."""
         signal.signal(signal.SIGINT, self._note_signal)
 
     @contextmanager
     def ends_at_once(self) -> Iterator[None]:
-        """While the block runs, each signal raises KeyboardInterrupt in the main thread; Spark goes on living."""
+        """While the block runs, each signal raises KeyboardInterrupt in the main thread. Spark keeps running."""
         self._raises_from = _FIRST_SIGNAL
         try:
             yield
@@ -108,7 +108,7 @@ class Interruption:
 
     @contextmanager
     def ends_by_itself(self) -> Iterator[None]:
-        """While the block runs, which is soon over, only a second signal raises KeyboardInterrupt."""
+        """While the block runs, which takes little time, only a second signal raises KeyboardInterrupt."""
         self._raises_from = _SECOND_SIGNAL
         try:
             yield
@@ -116,29 +116,29 @@ class Interruption:
             self._raises_from = None
 
     def check(self, unfinished: str) -> None:
-        """End the run if it was asked to end.
+        """End the run if a signal has asked for that.
 
         Args:
-            unfinished: what it leaves behind, and what to do then.
+            unfinished: what the run leaves behind, and what the user does then.
 
         Raises:
-            UnfinishedError: it was.
+            UnfinishedError: a signal has come.
         """
         if self.is_requested:
             raise UnfinishedError(f"interrupted: {unfinished}")
 
     @contextmanager
     def cancelling(self, unfinished: Callable[[], str]) -> Iterator[None]:
-        """Let the first signal cancel Spark's jobs, those under way and those to come, until the block is left.
+        """Let the first signal cancel Spark's jobs, the running and the future ones, until the block ends.
 
-        For work that begins anew when it is run again. Python is not interrupted: a call that waits for the JVM's
-        answer would leave it to the next call, and what tidies up afterwards has to ask the JVM. A second signal does.
+        For work that starts over when it is run again. Python is not interrupted, because a call that waits for the JVM
+        would leave its answer to the next call, and the clean-up needs the JVM. A second signal does interrupt Python.
 
         Args:
-            unfinished: says what the run leaves behind where it does not come to its end, and what to do then.
+            unfinished: says what the run leaves behind if it does not finish, and what the user does then.
 
         Raises:
-            UnfinishedError: a signal came, and the work did not come to its end.
+            UnfinishedError: a signal came, and the work did not finish.
         """
         asked, over = threading.Event(), threading.Event()
         canceller = threading.Thread(target=self._keep_cancelling, args=(asked, over), name="canceller", daemon=True)
@@ -164,15 +164,15 @@ class Interruption:
     def gently(self, stop: Callable[[], None], meanwhile: str = "present work is finished first") -> Iterator[None]:
         """Let the work end itself: while the block runs, the first signal calls `stop` instead.
 
-        The work then finishes what is under way and leaves the block. A second signal raises KeyboardInterrupt.
+        The work then finishes its current part and leaves the block. A second signal raises KeyboardInterrupt.
 
         Args:
-            stop: is called once, from a thread of its own, also when a signal came before this block; it must return
-                at once.
+            stop: is called once, from a thread of its own, also if a signal came before this block. It must return at
+                once.
             meanwhile: what happens then, for the log.
         """
         self._stop_message = meanwhile
-        self._stop = partial(stop)  # another object in each block, as `_called_stop` is to tell them apart
+        self._stop = partial(stop)  # a new object in each block, so that `_called_stop` identifies the block
         try:
             if self.is_requested:
                 self._signals.put(_BLOCK_ENTERED)
@@ -181,7 +181,7 @@ class Interruption:
             self._stop = None
 
     def _note_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Hand a signal on: a handler may take no lock, which the interrupted code may hold; this queue has none."""
+        """Queue a signal. A handler must take no lock, which the interrupted code may hold; this queue has none."""
         self.is_requested = True
         self._signals.put("Python")
 
@@ -191,7 +191,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def _can_raise(self, asked: int) -> bool:
-        """Whether the main thread is still where this signal raises: it goes on until it is interrupted."""
+        """Whether this signal still raises in the main thread, which may have left the block meanwhile."""
         gently = asked == _FIRST_SIGNAL and self._stop is not None
         return self._raises_from is not None and asked >= self._raises_from and not gently
 
@@ -218,9 +218,9 @@ class Interruption:
             stop()
 
     def _interrupt_main_thread(self, asked: int) -> None:
-        """Raise KeyboardInterrupt in the main thread, which may wait for the JVM's answer, and end what it waits for.
+        """Raise KeyboardInterrupt in the main thread, and cancel the Spark job that it may wait for.
 
-        A signal that comes just before such a wait begins does not end it; so it is sent until it has been heard.
+        A wake signal just before that wait begins does not end it, so the signal is repeated until it is handled.
         """
         if not self._can_raise(asked):
             return
@@ -238,7 +238,7 @@ class Interruption:
         self._signals.put("JVM")
 
     def _listen_to_jvm(self) -> None:
-        """Hear the JVM's signals, which otherwise shut Spark down."""
+        """Listen for the JVM's signals, which otherwise shut Spark down."""
         early = EarlySignals.current
         if early is not None and early.take_over(self._note_jvm_signal):
             self._is_over.wait()
@@ -249,7 +249,7 @@ class Interruption:
                 return
         try:
             signals = JvmSignals(jvm)
-        except Exception as failure:  # a JVM that was told to leave signals alone, or another make of JVM
+        except Exception as failure:  # a JVM with -Xrs, or one of another vendor
             log.warning(
                 "the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__
             )

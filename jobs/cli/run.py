@@ -1,4 +1,4 @@
-"""The frame of every job: arguments, session, work; then the summary, wherever it ended, and the exit code."""
+"""Runs every job: arguments, session, work; then, however the work ended, the summary and the exit code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from jobs.spark_internals.gateway import is_gateway_log, silence_gateway
 
 
 class JobArguments(Protocol):
-    """What every job's arguments hold."""
+    """The arguments that every job has."""
 
     @property
     def lake(self) -> str:
@@ -50,16 +50,17 @@ A = TypeVar("A", bound=JobArguments)
 
 @dataclass(slots=True)
 class Run:
-    """One run of a job, and what it has to tell.
+    """One run of a job, and what it reports.
 
     Attributes:
         job: its name.
-        counters: of the summary, in order; filled in as the work goes on.
+        counters: the summary's, in order; the work fills them in.
         runId: sorts in time order, and is unique.
         startedAt: aware.
-        interruption: how the run is asked to end.
-        report: what its page tells beside the counters.
-        if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
+        interruption: handles the signals that ask the run to end.
+        report: the content of its page besides the counters.
+        if_interrupted: what an interruption leaves behind now, and what the user does then. The work keeps it up to
+            date.
     """
 
     job: str
@@ -75,13 +76,13 @@ class Run:
         self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
     def reason_to_end(self, deadline: Deadline) -> UnfinishedError | None:
-        """Say why the run is not to go on; None where it may."""
+        """Explain why the run must end; None if it may continue."""
         if self.interruption.is_requested:
             return UnfinishedError(f"interrupted: {self.if_interrupted}")
         return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.has_passed else None
 
     def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
-        """Sum the run up."""
+        """Make the summary."""
         seconds = round(time.monotonic() - self._started_at, 3)
         ends = {"seconds": seconds, "exitCode": int(exit_code), **({"error": error} if error else {})}
         return {"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends}
@@ -99,9 +100,9 @@ def run_job(
     Args:
         run: with the job's counters at zero.
         parse: reads the command line; raises ConfigurationError.
-        work: does the job, fills in the counters; raises JobError where it cannot.
+        work: does the job and fills in the counters; raises JobError if it cannot.
         argv: the command line without the program.
-        find_lake: gives the lake of a root; raises JobError where it cannot.
+        find_lake: opens the lake at a root; raises JobError if it cannot.
 
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
@@ -135,7 +136,10 @@ def _run_to_exit_code(
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _write_errors(failure.lines)
-    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
+    except (
+        Exception,
+        KeyboardInterrupt,
+    ) as failure:  # an interruption, the store, or a fault of ours
         is_interrupted_at_once = isinstance(failure, KeyboardInterrupt)
         if run.interruption.is_requested or is_interrupted_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
@@ -166,7 +170,7 @@ def _log_to_stderr() -> None:
 
 
 def _is_wanted_line(record: logging.LogRecord) -> bool:
-    """Leave out those whose loggers have levels of their own.
+    """Filter out log lines whose loggers have levels of their own.
 
     The connection to the JVM logs stack traces of an interruption; great_expectations logs its own start.
     """
@@ -179,7 +183,7 @@ def _write_errors(lines: Sequence[str]) -> None:
 
 
 def _describe_place(failure: BaseException) -> list[str]:
-    """Tell where it happened without the message, which may quote a record."""
+    """Describe where it happened, without the message, which may quote a record."""
     frames = traceback.extract_tb(failure.__traceback__)
     ask = getattr(failure, "getCondition", None) or getattr(failure, "getErrorClass", None)  # Spark 4, else 3
     condition = ask() if ask else None
@@ -188,7 +192,7 @@ def _describe_place(failure: BaseException) -> list[str]:
 
 
 def _save_summary(run: Run, lake: Lake, summary: dict[str, Any]) -> None:
-    """Tell under `runs/` how the run ended."""
+    """Write the summary and the report under `runs/`."""
     try:
         lake.note_run(summary["batch"], run.job, run.runId, ".json", json.dumps(summary))
         run.report.write(lake, summary, run.startedAt)

@@ -1,4 +1,4 @@
-"""The stages of a run, for somebody who looks at a terminal: a line for each, with a bar while it is under way."""
+"""Shows the stages of a run on a terminal: one line for each, with a bar while the stage runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jobs.cli.terminal import TerminalWriter, draw_bar, terminal_width
 _DRAW_SECONDS: Final = 0.25
 _NAME_WIDTH: Final = 16
 _END_SECONDS: Final = 2.0
-"""How long to wait for the thread that draws: it may wait for the JVM, which may be gone."""
+"""How long to wait for the drawing thread, which may wait for a JVM that is gone."""
 
 TaskCount = tuple[int, int]
-"""How many tasks of what Spark is doing are done, and how many there are."""
+"""How many tasks of the running Spark stages are done, and how many there are."""
 
 
 def count_spark_tasks(spark: SparkSession) -> TaskCount:
-    """Count the tasks of the Spark stages that are under way."""
+    """Count the tasks of the running Spark stages."""
     tracker = spark.sparkContext.statusTracker()
     found = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
     stages = [stage for stage in found if stage is not None]  # one may have ended meanwhile
@@ -31,11 +31,11 @@ def count_spark_tasks(spark: SparkSession) -> TaskCount:
 
 
 class StageDisplay:
-    """Shows on a terminal which stage a run is in, and how far it is; without a terminal, nothing.
+    """Shows on a terminal the current stage of a run and its progress; without a terminal it shows nothing.
 
     Args:
-        terminal: to draw on; None where nobody looks.
-        count_tasks: counts what Spark is doing.
+        terminal: to draw on; None if there is none.
+        count_tasks: counts Spark's tasks.
         clock: seconds, monotonic.
     """
 
@@ -64,8 +64,8 @@ class StageDisplay:
         """Go on to the next stage.
 
         Args:
-            stage: what is done now, in plain words.
-            detail: what it is done with, e.g. "1,000 records", where that is known.
+            stage: the name of the stage.
+            detail: what the stage works on, e.g. "1,000 records"; empty if unknown.
         """
         with self._lock:
             self._finish_line()
@@ -73,11 +73,11 @@ class StageDisplay:
         self.draw()
 
     def draw(self) -> None:
-        """Draw where the stage is."""
+        """Draw the line of the current stage."""
         if not self._terminal.is_there:
             return
         tasks = (0, 0)
-        with suppress(Exception):  # the JVM may be gone: what ended the run is reported by the run
+        with suppress(Exception):  # the JVM may be gone: the run reports its own end
             tasks = self._count_tasks()
         with self._lock:
             if self._stage:
@@ -85,14 +85,14 @@ class StageDisplay:
                 self._is_drawn = True
 
     def clear(self) -> None:
-        """Take the line away, so that another line can be written in its place; it is drawn again below that one."""
+        """Clear the line, so that another line can be written in its place. The next drawing is below that one."""
         with self._lock:
             if self._is_drawn:
                 self._terminal.write(f"\r{' ' * terminal_width()}\r")
                 self._is_drawn = False
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        """End the last stage; one that failed is left as it is drawn."""
+        """End the last stage. The line of a failed stage stays as it is."""
         if self._terminal.is_there:
             self._is_over.set()
             self._thread.join(_END_SECONDS)
@@ -104,7 +104,7 @@ class StageDisplay:
                 self._terminal.write("\n")
 
     def _finish_line(self) -> None:
-        """End the line of the stage with the time that it took."""
+        """Write the final line of the stage, with the time that it took."""
         if self._stage:
             self._terminal.write(f"\r{line(self._stage, self._detail, None, self._clock() - self._began_at)}\n")
         self._stage, self._is_drawn = "", False
@@ -115,7 +115,7 @@ class StageDisplay:
 
 
 class _LogLineHook(logging.Handler):
-    """Does something before a line is logged."""
+    """Calls an action before each log line."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         super().__init__()
@@ -126,13 +126,13 @@ class _LogLineHook(logging.Handler):
 
 
 def line(stage: str, detail: str, tasks: TaskCount | None, seconds: float) -> str:
-    """Write a stage's line, as wide as the terminal, so that nothing of a longer one stays.
+    """Write a stage's line, padded to the terminal's width, so that it covers a longer one.
 
     Args:
-        stage: what is done.
-        detail: what it is done with; empty where that is not known.
-        tasks: of what Spark is doing; None for a stage that has ended.
-        seconds: that it has taken.
+        stage: the name of the stage.
+        detail: what the stage works on; empty if unknown.
+        tasks: Spark's; None for a stage that has ended.
+        seconds: how long the stage has taken.
     """
     share, count = 1.0, ""
     if tasks is not None:

@@ -1,4 +1,4 @@
-"""The course of a delivery as its driver sees it, in bounded room however long it takes."""
+"""Records how a delivery went, as the driver sees it, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from delivery.model import OutcomeRow
 from jobs.report.report_input import CallPoint, DeliveryTimeline, latency_class
 
 MOST: Final = 600
-"""Stretches that are kept apart; where there would be more, neighbours are merged, two by two."""
+"""The most stretches that are kept. Beyond that, neighbours are merged in pairs."""
 _FIRST_WIDTH: Final = 1.0
-"""Seconds of a stretch at first. Tasks tell what they called five times a second."""
+"""The first width of a stretch, in seconds. Tasks report their calls five times a second."""
 _ROUNDING_SECONDS: Final = 1e-4
-"""Seconds that fractions may be off."""
+"""The rounding error of times, in seconds."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """What was seen in one stretch of time; as `CallPoint`, with the target times the seconds that it held."""
+    """The counts of one stretch of time, as in `CallPoint`; target_calls is the target multiplied by its seconds."""
 
     seconds: float = 0.0
     attempts: int = 0
@@ -53,10 +53,10 @@ class _Stretch:
 
 
 class TimelineRecorder:
-    """Watches one delivery, or several one after another.
+    """Records one delivery, or several in sequence.
 
     Args:
-        max_rate: calls a second, never passed.
+        max_rate: the limit in calls a second.
         clock: seconds, monotonic.
         began: the time now, aware.
     """
@@ -76,7 +76,7 @@ class TimelineRecorder:
         self._receipts: tuple[int, int] | None = None
 
     def begin(self, batch: str) -> None:
-        """Go on to the next sending, whose counts begin at zero again.
+        """Start the next delivery, whose counts start at zero.
 
         Args:
             batch: the label.
@@ -86,7 +86,7 @@ class TimelineRecorder:
         self._starts.append((batch, self._last - self._start))
 
     def show(self, progress: DeliveryProgress) -> None:
-        """Take in how far the sending is; to be called often, and once more at its end."""
+        """Add the progress since the last call. Call it often, and once at the end of the delivery."""
         now, calls, events = self._clock(), progress.calls, progress.delivered + progress.refused
         passed, before = now - self._last, self._calls
         self._find_stretch(now).add(
@@ -102,9 +102,9 @@ class TimelineRecorder:
         self._last, self._calls, self._events = now, calls, events
 
     def count_calls(self, begun: Mapping[int, int]) -> None:
-        """Take in calls, by the slot of Unix time in which they began.
+        """Add calls, by the slot of Unix time in which they began.
 
-        One whose task's clock is not this one's is put to the nearest time that is watched.
+        If the task's clock differs from this one, a call is counted at the nearest recorded time.
         """
         now = self._clock()
         for slot, count in begun.items():
@@ -112,7 +112,7 @@ class TimelineRecorder:
             self._find_stretch(min(max(self._start + passed, self._start), now)).attempts += count
 
     def keep(self, rows: list[OutcomeRow]) -> None:
-        """Take in receipts, once each; to be called when they are durable."""
+        """Add receipts that have become durable, each once."""
         if not rows:
             return
         stretch = self._find_stretch(self._clock())
@@ -124,7 +124,7 @@ class TimelineRecorder:
         self._receipts = _join_spans(self._receipts, (min(times), max(times)))
 
     def delivery_timeline(self) -> DeliveryTimeline:
-        """Say how it went so far."""
+        """Give the timeline so far."""
         return DeliveryTimeline(
             began=self._began,
             width=self._width,
@@ -136,7 +136,7 @@ class TimelineRecorder:
         )
 
     def _find_stretch(self, now: float) -> _Stretch:
-        """Find the stretch that a time lies in, and make room for it."""
+        """Find the stretch of a time; add it if necessary."""
         place = int((now - self._start) / self._width)
         while place >= MOST:
             self._merge_pairs()
@@ -145,7 +145,7 @@ class TimelineRecorder:
         return self._stretches[place]
 
     def _merge_pairs(self) -> None:
-        """Make one stretch of every two."""
+        """Merge every two stretches into one."""
         for even, odd in zip(self._stretches[::2], self._stretches[1::2], strict=False):
             even.add(odd)
         self._stretches = self._stretches[::2]

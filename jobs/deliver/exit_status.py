@@ -1,4 +1,4 @@
-"""How a delivery ended, in words: what was wrong, what to look at, and the exit code."""
+"""Explains how a delivery ended: what was wrong, what to check, and the exit code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SUSPECTS: Final = {
     "UnrecognizedClientException": "the access key",
 }
 _ENDPOINT_SETTINGS: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
-"""Where an endpoint may be written."""
+"""The settings that name an endpoint."""
 _NETWORK_CAUSES: Final = "the executors' way to it (network, proxy, certificates)"
 _NO_ANSWER_REASONS: Final = {
     BAD_ANSWER: "what answers is not HTTP",
@@ -48,16 +48,16 @@ _NO_ANSWER_REASONS: Final = {
     NOT_REACHED_IN_TIME: "no connection in time",
     NOT_TRUSTED: "TLS cannot be agreed: the certificate, or http instead of https",
 }
-"""Why there was no answer."""
+"""The reasons for no answer, by error code."""
 
 
 class _Cause(NamedTuple):
-    """What Spark's error says, and what we say of it: its own words may quote a record.
+    """Our message for an error of Spark, because Spark's own words may quote a record.
 
     Attributes:
-        pattern: found in the error; its group, if any, goes into `message`.
+        pattern: is searched in the error; its group, if any, is inserted into `message`.
         message: what happened.
-        remedy: what to do before another run; None where another run is all it takes.
+        remedy: what to do before another run; None if another run is enough.
     """
 
     pattern: re.Pattern[str]
@@ -99,7 +99,7 @@ _CAUSES: Final = (
     _Cause(re.compile("Python worker exited unexpectedly"), "a Python worker died"),
     _Cause(re.compile("ExecutorLostFailure"), "an executor was lost"),
 )
-"""The first that is found counts."""
+"""The first match counts."""
 
 
 def exit_of(
@@ -110,18 +110,18 @@ def exit_of(
     interrupted: bool,
     kind: Kind = "batch",
 ) -> Exit:
-    """Say how a delivery ended.
+    """Decide the exit code of a delivery.
 
     Args:
-        result: what came of the sending; None where nothing was to be sent.
-        counters: of the summary.
-        service: that it was sent to.
-        interrupted: whether somebody asked it to end.
-        kind: which events it was to send.
+        result: the result of the sending; None if there was nothing to send.
+        counters: the summary's.
+        service: the tracker.
+        interrupted: whether a signal asked it to end.
+        kind: which events it sends.
 
     Raises:
-        ConfigurationError: somebody must mend something first.
-        UnfinishedError: events are left for the next run.
+        ConfigurationError: the user must correct something first.
+        UnfinishedError: events are pending for the next run.
     """
     if not counters["pending"]:
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
@@ -147,14 +147,14 @@ def exit_of(
 
 
 def describe_pending(counters: Mapping[str, Any]) -> str:
-    """Say how many events are left for another run."""
+    """Describe how many events are pending."""
     return f"{counters['pending']:,} events are pending"
 
 
 def _explain_unreachable(
     answer: Response, pending: str, service: TrackerEndpoint
 ) -> ConfigurationError | UnfinishedError:
-    """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
+    """Explain an endpoint that does not answer. The region's own will recover; one that the user set may be wrong."""
     why = _NO_ANSWER_REASONS.get(answer.errorCode or "", _describe_response(answer))
     nobody = f"nobody answers at {_describe_address(service)} ({why}): {pending}"
     if not service.regional:
@@ -172,12 +172,12 @@ def _explain_other_server(answer: Response, pending: str, service: TrackerEndpoi
 
 
 def _describe_address(service: TrackerEndpoint) -> str:
-    """Name where calls go."""
+    """Describe the destination of calls."""
     return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
 
 
 def _explain_refusal(answer: Response, pending: str, calls: CallStatistics) -> ConfigurationError:
-    """Say that nothing shows that the service takes any event: it, not the events, is likely to be at fault."""
+    """Explain that the service has accepted no event: probably a setting is wrong, not the events."""
     which = f"every call since it last acknowledged one, of {calls.attempts:,}" if calls.acknowledged else "every call"
     words = f": {answer.errorMessage}" if answer.errorMessage else ""
     return ConfigurationError(
@@ -213,5 +213,5 @@ def _explain_failure(failure: Exception, pending: str) -> Exception:
                 return ConfigurationError(f"{why}: {pending}; {cause.remedy}, and run this again")
             return UnfinishedError(f"{why}: {pending}; run this again, it resumes")
     if type(failure).__name__ == "PythonException":
-        return failure  # code of ours that raised
+        return failure  # our own code raised it
     return UnfinishedError(f"Spark's job failed ({type(failure).__name__}): {pending}; run this again, it resumes")

@@ -1,4 +1,4 @@
-"""How far a delivery is: a bar on a terminal, a line now and then in a log."""
+"""Shows the progress of a delivery: a bar on a terminal, or a log line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = logging.getLogger(__name__)
 _LOG_SECONDS: Final = 30.0
 _DRAW_SECONDS: Final = 0.25
 _RATE_SECONDS: Final = 10.0
-"""Seconds that rates are taken over."""
+"""The seconds that rates are averaged over."""
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressGoal:
-    """What is to be reached.
+    """The goal of a delivery.
 
     Attributes:
-        events: to be sent, all runs together.
-        before: of them, ended before this sending began.
-        what: is being sent, where that is not plain.
+        events: the events to send in all runs.
+        before: events that ended before this delivery began.
+        what: names what is sent; empty if that is clear.
     """
 
     events: int
@@ -38,10 +38,10 @@ class ProgressGoal:
 
 
 class ProgressDisplay:
-    """Shows the progress of sendings, one after another, as often as its reader can use it.
+    """Shows the progress of deliveries in sequence.
 
     Args:
-        terminal: to draw a bar on; None where nobody looks, and a log is kept.
+        terminal: to draw a bar on; None to log lines instead.
         clock: seconds, monotonic.
     """
 
@@ -51,15 +51,15 @@ class ProgressDisplay:
         self._logged_at = clock()
         self._drawn_at: float | None = None
         self._samples: deque[tuple[float, int, int]] = deque()
-        """When how many calls and events had ended, over the last seconds."""
+        """Samples of the last seconds: the time, calls and ended events."""
 
     def begin(self, goal: ProgressGoal) -> None:
-        """Go on to another sending, which counts from zero."""
+        """Start the next delivery, which counts from zero."""
         self._goal = goal
         self._samples.clear()
 
     def show(self, progress: DeliveryProgress) -> None:
-        """Show where the delivery is, if it is time to."""
+        """Show the progress, if it is time to."""
         now = self._clock()
         self._add_sample(now, progress)
         if self._terminal.is_there and (self._drawn_at is None or now - self._drawn_at >= _DRAW_SECONDS):
@@ -70,7 +70,7 @@ class ProgressDisplay:
             log.info("%s", line(self._goal, progress, *self._compute_rates()))
 
     def close(self) -> None:
-        """Leave the bar, if there is one, as it is, and go to the next line."""
+        """End the line of the bar, if there is one."""
         if self._drawn_at is not None:
             self._terminal.write("\n")
 
@@ -80,7 +80,7 @@ class ProgressDisplay:
             self._samples.popleft()
 
     def _compute_rates(self) -> tuple[float, float]:
-        """Calls and events a second, lately; of less than a second nobody can tell, so it counts as a whole one."""
+        """Compute the recent rates of calls and events a second. Less than a second counts as a whole second."""
         (since, calls, events), (now, calls_now, events_now) = self._samples[0], self._samples[-1]
         seconds = max(now - since, 1.0)
         return (calls_now - calls) / seconds, (events_now - events) / seconds
@@ -96,7 +96,7 @@ def _log_loss(error: Exception) -> None:
 
 
 def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
-    """Write a terminal's line: delivered of planned, the rate against the limit, throttled, time left."""
+    """Write a terminal's line: ended of planned events, the rate and the limit, throttled calls, time left."""
     done = _count_done(goal, progress)
     what = f"{goal.what} " if goal.what else ""
     pieces = [
@@ -109,7 +109,7 @@ def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: fl
 
 
 def line(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
-    """Write a log's line: as the bar, and what is aimed at and why, what it takes."""
+    """Write a log line: as the bar, with the target rate and its reason, latency and tasks."""
     latency, refused = progress.calls.latency * 1000, progress.refused
     what = f"{goal.what}: " if goal.what else ""
     if _is_starting(progress):
@@ -151,7 +151,7 @@ def _is_starting(progress: DeliveryProgress) -> bool:
 
 
 def _describe_time_left(goal: ProgressGoal, progress: DeliveryProgress, events: float) -> str:
-    """Say how long it will take; nobody knows before something has been sent."""
+    """Describe the time left, which is unknown before something has been sent."""
     rest = goal.events - _count_done(goal, progress)
     if events <= 0.0:
         return "starting tasks" if _is_starting(progress) else "time left unknown"

@@ -1,9 +1,9 @@
-"""Errors of the store in words: a full disk, a file that cannot be read, a batch that is rebuilt meanwhile.
+"""Explains errors of the store: a full disk, a file that cannot be read, a batch that was rebuilt meanwhile.
 
-A power loss leaves files that are shorter than they were written, or full of zeroes. On local disks Hadoop keeps a
-`.crc` file of checksums beside each file, and a power loss may damage only that one. A `.crc` file that has not the
-form of one says nothing of its file: it is deleted, and the next run reads the file. A
-well-formed one that disagrees means that the file is damaged, and somebody must decide.
+After a power loss, files can be shorter than they were written, or full of zeroes. On local disks Hadoop keeps a
+`.crc` file of checksums beside each file, and a power loss may damage only that one. A malformed `.crc` file says
+nothing about its file: it is deleted, and the next run reads the file. A well-formed one that disagrees means that the
+file is damaged, and the user must decide.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _LONGEST_CHAIN: Final = 20
 
 
 class _Refusal(NamedTuple):
-    """How a store says that it takes nothing.
+    """An error with which a store refuses to write.
 
     Attributes:
-        pattern: found in Java's words.
+        pattern: is searched in the error's text.
         message: what is wrong.
         remedy: what to do.
-        is_temporary: whether the same run may succeed later, without other arguments.
+        is_temporary: whether the same command can succeed later.
     """
 
     pattern: re.Pattern[str]
@@ -74,11 +74,11 @@ _DENIED_INODE: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
 
 
 def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
-    """Say what a store refused, where that is what a failure comes from.
+    """Explain a failure that comes from a store's refusal; None for other failures.
 
     Args:
-        failure: anything that was raised.
-        root: of the lake, which is named where the words name no path; None while it is not known.
+        failure: the error that was raised.
+        root: of the lake, which the message names if the error names no path; None if it is not known yet.
     """
     words = "\n".join(_list_messages(failure))
     refusal = next((each for each in _REFUSALS if each.pattern.search(words)), None)
@@ -102,10 +102,10 @@ def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
 
 
 def cannot_write(option: str, path: str, error: OSError) -> JobError:
-    """Say that a place which the user named cannot be written.
+    """Explain that a path which the user named cannot be written.
 
     Args:
-        option: that names it.
+        option: the option that names it.
         path: its value.
         error: the store's.
     """
@@ -116,7 +116,7 @@ def cannot_write(option: str, path: str, error: OSError) -> JobError:
 
 
 def _list_messages(failure: BaseException) -> Iterator[str]:
-    """Give the words of a failure, of what it comes from, and of Java's own chain behind each."""
+    """List the messages of a failure, of its causes, and of the Java exceptions behind them."""
     link: BaseException | None = failure
     for _ in range(_LONGEST_CHAIN):
         if link is None:
@@ -138,15 +138,15 @@ _UNREADABLE_REASONS: Final = {
 
 
 def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseException) -> JobError | None:
-    """Say which file of the lake an error is about, why it cannot be read, and what to do.
+    """Explain an error about a file of the lake: which file, why it cannot be read, and what to do.
 
     Args:
         files: of the lake.
         manifests: of the lake.
-        error: of Spark's, as a rule.
+        error: usually Spark's.
 
     Returns:
-        None where it is about no file of the lake.
+        The explanation; None if the error is not about a file of the lake.
     """
     text = str(error)
     if not any(sign in text for sign in _UNREADABLE_SIGNS):
@@ -189,7 +189,7 @@ def _explain_file(manifests: Manifests, path: str, parts: list[str], reason: str
 
 
 def _normalise_path(path: str) -> str:
-    """Write a path or URI in the one way in which two can be compared.
+    """Normalise a path or URI, so that two can be compared.
 
     Examples:
         >>> _normalise_path("file:///a%20lake/events"), _normalise_path("/a lake/events"), _normalise_path("s3a://bucket/lake")
@@ -200,14 +200,14 @@ def _normalise_path(path: str) -> str:
 
 @contextmanager
 def unfinished_if_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> Iterator[None]:
-    """While the block reads batches' rows, tell what goes wrong because one was published again as just that.
+    """If the block fails because a batch that it reads was published again, raise an error that says so.
 
     Args:
         manifests: of the lake.
         read: the publications whose rows the block reads.
 
     Raises:
-        UnfinishedError: the block failed, and a batch has another publication by now.
+        UnfinishedError: the block failed, and a batch has another publication now.
     """
     try:
         yield
@@ -221,6 +221,6 @@ def unfinished_if_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> Ite
 
 
 def _find_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:
-    with suppress(Exception):  # the lake cannot be read: what went wrong in the block says more
+    with suppress(Exception):  # the lake cannot be read: the block's own error says more
         return next((one.batch for one in read if manifests.current(one.batch) != one), None)
     return None

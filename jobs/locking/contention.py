@@ -1,4 +1,4 @@
-"""How a run comes to hold a lock, or learns who does; jobs/locking/locks.py says why two never both do."""
+"""Decides which of several runs gets a lock. `jobs/locking/locks.py` explains why two never do."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jobs.locking.holders import Holder, is_gone
 log = logging.getLogger(__name__)
 
 DEAD_SECONDS: Final = 20.0
-"""Without a beat: six of them missed, which takes longer than a store's retries."""
+"""The silence after which a run is dead: six missed beats, which is longer than a store's retries."""
 _POLL_SECONDS: Final = 1.0
 _MOST_POLLS: Final = 45
-"""More than twice `DEAD_SECONDS`: who is still there then is neither dead nor giving way."""
+"""More than twice `DEAD_SECONDS`: another run that is still there then is alive, and does not give way."""
 
 
 class Contention:
-    """One run among those that want a lock, its claim already written.
+    """A run that wants a lock, and has written its claim.
 
     Args:
-        claims: on what is locked.
+        claims: the claims on the lock.
         own: this run.
-        beat: says that it lives; raises where its claim is gone.
-        sleep: lets seconds pass.
+        beat: writes this run's sign of life; raises if its claim is gone.
+        sleep: waits for so many seconds.
     """
 
     def __init__(self, claims: Claims, own: Holder, beat: Callable[[], None], sleep: Callable[[float], None]) -> None:
@@ -36,10 +36,10 @@ class Contention:
         self._first_claims: dict[str, Claim] = {}
         self._slept = 0.0
         self._last_heard: dict[str, tuple[int, float]] = {}
-        """When each of the others was heard of last, by the store's clock; how long this run had slept by then."""
+        """For each other run: its last sign of life by the store's clock, and how long this run had slept by then."""
 
     def find_rival(self) -> Claim | None:
-        """Wait until no other run is there; or give the one that this run has to give way to.
+        """Wait until no other run claims the lock; otherwise return the run that this one must give way to.
 
         Raises:
             OSError: the store cannot be read or written.
@@ -60,14 +60,14 @@ class Contention:
         return others[0]
 
     def _list_claims(self) -> tuple[Claim, list[Claim]]:
-        """List the claims: one's own, and the others in their order."""
+        """List this run's claim, and the others in their order."""
         claims = self._claims.list_claims()
         if self._own.runId not in claims:
             self._beat()
         return claims.pop(self._own.runId), sorted(claims.values())
 
     def _remove_if_dead(self, other: Claim, own: Claim) -> bool:
-        """Delete what another run has left, if it is dead."""
+        """Delete the claim of another run, if that run is dead; return whether it is."""
         holder = self._claims.holder(other.runId)
         if self._measure_silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
             return False
@@ -90,9 +90,10 @@ class Contention:
         return self._first_claims[other.runId]
 
     def _measure_silence(self, other: Claim, own: Claim) -> float:
-        """Seconds since another was heard of: by the store's clock, or as long as this run has seen no other time.
+        """Measure the seconds since the last sign of life of another run.
 
-        The store's clock, which says when one's own last file was written, may have been set back since the other's.
+        They are the difference of both runs' last files by the store's clock, or, because that clock may have been set
+        back, the time for which this run has seen no newer sign, whichever is longer.
         """
         heard, slept = self._last_heard.get(other.runId, (None, 0.0))
         if heard != other.heard:

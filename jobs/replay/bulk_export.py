@@ -1,4 +1,4 @@
-"""The CSV of a bulk import, in place of calls."""
+"""Writes the CSV of a bulk import, instead of making calls."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ log = logging.getLogger(__name__)
 _IS_PENDING: Final = "status IS NULL"
 _CSV_OPTIONS: Final = {
     "header": "true",
-    # As RFC 4180 has it: a quote in a value is doubled, spaces belong to it, a missing one is empty.
+    # As in RFC 4180: a quote in a value is doubled, spaces are part of the value, a missing value is empty.
     "escape": '"',
     "emptyValue": "",
     "ignoreLeadingWhiteSpace": "false",
     "ignoreTrailingWhiteSpace": "false",
-    # An import takes every file in the folder for a CSV: also Spark's mark of success, and the checksums that Hadoop
-    # writes beside each file on a local disk.
+    # An import reads every file in the folder as CSV, so neither Spark's _SUCCESS nor Hadoop's .crc files are written.
     "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "fs.file.impl.disable.cache": "true",
@@ -42,21 +41,21 @@ _AVRO_TYPES: Final[dict[str, Any]] = {
     "EVENT_TYPE": "string",
     "EVENT_VALUE": ["null", "float"],
 }
-"""What the fixed columns hold; the others may be missing."""
+"""The Avro types of the fixed columns. The other columns are nullable strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What became of the events of a range.
+    """The counts of an export.
 
     Attributes:
         exported: events that were written.
-        withoutUser: events that wait, and that an import does not take since nobody knows their user.
-        withoutItem: likewise, since they have no item.
-        withSeparator: likewise, since an item id of their impression holds what parts the items of an import's.
-        delivered: events that needed no export, since the trackingId has acknowledged them.
-        refused: likewise, since it has refused them for good.
-        leftOut: keys of properties that no column can hold.
+        withoutUser: pending events that were not written because their user is unknown.
+        withoutItem: pending events that were not written because they have no item.
+        withSeparator: pending events that were not written because an item id of their impression holds the separator.
+        delivered: events that need no export because the tracker has acknowledged them.
+        refused: events that were not written because the tracker has refused them for good.
+        leftOut: keys of properties without a column.
     """
 
     exported: int
@@ -69,7 +68,7 @@ class ExportResult:
 
     @property
     def waiting(self) -> int:
-        """Events that wait, written or not."""
+        """All pending events, written or not."""
         return self.exported + self.withoutUser + self.withoutItem + self.withSeparator
 
 
@@ -110,7 +109,7 @@ def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResu
 
 
 def schema(columns: Sequence[str]) -> dict[str, Any]:
-    """Write the dataset's schema, in Avro's words.
+    """Make the dataset's schema, in Avro.
 
     Examples:
         >>> schema(["USER_ID", "EVENT_VALUE"])["fields"][1]
@@ -150,7 +149,7 @@ def _count_events(rows: DataFrame) -> dict[str, int]:
 
 
 def _find_property_keys(rows: DataFrame) -> list[str]:
-    """Find the keys of all properties."""
+    """Find all keys of properties."""
     return [row["key"] for row in rows.select(F.explode(F.map_keys("properties")).alias("key")).distinct().collect()]
 
 

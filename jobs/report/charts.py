@@ -1,4 +1,4 @@
-"""The charts of a report, each from its numbers."""
+"""Draws the charts of a report."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from jobs.report.report_input import CallPoint, DeliveryTimeline, EventTimeline,
 from jobs.report.svg import Drawing, colour, count_axis, drawing, time_axis
 
 FAR: Final = 4.0
-"""Times as high as all calls: a limit that is higher is left out, so that the calls can be seen."""
+"""A limit that is this many times higher than all calls is not drawn, so that the calls are visible."""
 OTHER: Final = "c7"
-"""The colour of all other types together."""
+"""The colour of the series of all other types."""
 LATENCY_COLOURS: Final = {0.95: "c1", 0.5: "c0"}
-"""The percentiles of the latency chart, 0 to 1, each with its colour; drawn in this order."""
+"""The percentiles of the latency chart, 0 to 1, with their colours, in the order of drawing."""
 _EDGE_STYLE: Final[dict[str, Any]] = {"edgecolor": colour("paper"), "linewidth": 0.5}
-"""Neighbours of like brightness stay apart."""
+"""A thin line separates neighbours of similar brightness."""
 MOST_BORDERS: Final = 60
-"""Lines between sendings that a chart can bear."""
+"""The most lines between deliveries in a chart."""
 
 
 def flow_chart(timeline: EventTimeline) -> str:
-    """Draw when events happened, by type: one on top of the other."""
+    """Draw events over time, with the types stacked."""
     edges = [_to_date_number(timeline.since + place * timeline.width) for place in range(timeline.bins + 1)]
     base = [0] * timeline.bins
     text = (
@@ -48,7 +48,7 @@ def flow_chart(timeline: EventTimeline) -> str:
 
 
 def calls_chart(timeline: DeliveryTimeline) -> str:
-    """Draw calls a second, by when they began, those that were throttled on top, against the target and the limit."""
+    """Draw calls a second by start time, the throttled ones on top, with the target and the limit."""
     edges = _bin_edges(timeline)
     begun = rates(timeline, lambda point: point.attempts)
     # A call is throttled a moment after it began, which may be in the next second.
@@ -74,15 +74,15 @@ def calls_chart(timeline: DeliveryTimeline) -> str:
 
 
 def shows_limit(timeline: DeliveryTimeline) -> bool:
-    """Whether the limit is near enough to the calls to stand in one chart with them."""
+    """Whether the limit is near enough to the calls to be drawn in one chart with them."""
     return timeline.limit <= FAR * max(rates(timeline, lambda point: point.attempts))
 
 
 def latency_lines(timeline: DeliveryTimeline) -> dict[float, list[float]]:
-    """Give the lines of the latency chart, by percentile: those that have calls enough at one point at least.
+    """Give the lines of the latency chart, by percentile: those with enough calls at one point or more.
 
     Returns:
-        Milliseconds for each point; nan where it has too few calls for the percentile.
+        Milliseconds for each point; nan if it has too few calls for the percentile.
     """
     lines = {share: [_percentile_or_nan(point, share) for point in timeline.points] for share in LATENCY_COLOURS}
     return {share: line for share, line in lines.items() if not all(map(isnan, line))}
@@ -94,7 +94,7 @@ def _percentile_or_nan(point: CallPoint, share: float) -> float:
 
 
 def latency_chart(timeline: DeliveryTimeline) -> str:
-    """Draw the percentiles of the latency, each where there are calls enough for it."""
+    """Draw the percentiles of the latency, where there are enough calls."""
     edges, lines = _bin_edges(timeline), latency_lines(timeline)
     highest = {share: max(value for value in line if not isnan(value)) for share, line in lines.items()}
     text = " ".join(f"{percentile_name(share)}: {top:,.0f} ms at most." for share, top in highest.items())
@@ -109,7 +109,7 @@ def latency_chart(timeline: DeliveryTimeline) -> str:
 
 
 def swatches(timeline: EventTimeline) -> list[str]:
-    """Name the colours of the series; all others together have their own."""
+    """Give the colours of the series; that of all other types has its own."""
     return [OTHER if one.name is None else f"c{place}" for place, one in enumerate(timeline.series)]
 
 
@@ -128,7 +128,7 @@ def span(width: timedelta) -> str:
 
 
 def _draw_delivery_starts(drawn: Drawing, timeline: DeliveryTimeline) -> None:
-    """Draw where one sending ends and the next begins."""
+    """Draw a line at the start of each delivery but the first."""
     first, last = _time_range(timeline)
     starts = [timeline.began + timedelta(seconds=seconds) for _, seconds in timeline.starts[1:]]
     if len(starts) <= MOST_BORDERS:

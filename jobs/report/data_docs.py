@@ -1,14 +1,14 @@
-"""The Data Docs of a lake, the folder `quality/`: a page and a file of findings for each batch, and an index of them.
+"""Writes the Data Docs of a lake, the folder `quality/`: a page and a file of findings for each batch, and an index.
 
     batches/<batch>.html                 the page of the batch's last build
-    batches/<batch>.<gate>.json          what its gate has found
-    notes/<batch>~build~<run>.json       what the index shows of that build
-    notes/<batch>~<tracker>~<run>.json   what the index shows of the last delivery to a tracker
-    index.json                           the notes that the last index was made of, so that the next one reads new ones
+    batches/<batch>.<gate>.json          the findings of its gate
+    notes/<batch>~build~<run>.json       the index's entry on that build
+    notes/<batch>~<tracker>~<run>.json   the index's entry on the last delivery to a tracker
+    index.json                           the notes of the last index, so that the next one reads only new ones
     index.html                           the index
 
-Each run writes notes of its own, so runs at the same time lose nothing of each other: the next index has it all. A note
-is never written twice, so that of a note whose name is known nothing has to be read.
+Each run writes its own notes, so concurrent runs lose nothing: the next index has all notes. A note is never changed,
+so a note with a known name need not be read again.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from jobs.lake.tables import Lake
 _FINDINGS_NAME: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
 _NOTE_NAME: Final = re.compile(r"(?P<batch>[^~]+)~(?P<kind>[^~]+)~(?P<run>[^~]+)\.json")
 _BUILD: Final = "build"
-"""In the place of a tracker, in the name of a build's note."""
+"""Stands for the tracker in the name of a build's note."""
 _PARSE_ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError)
-"""What reading half of a note raises, or one that lacks something."""
+"""The errors of reading an incomplete note."""
 
 log = logging.getLogger(__name__)
 
 
 class _NoteName(NamedTuple):
-    """What the name of a note says."""
+    """The parts of a note's name."""
 
     batch: str
     kind: str
@@ -59,10 +59,10 @@ class _NoteName(NamedTuple):
 class DataDocs:
     """The pages under one lake's root.
 
-    The gate stands in the name of the findings' file, so that one listing names every batch and its gate.
+    The name of a findings file holds the gate's outcome, so one listing gives every batch and its gate.
 
     Args:
-        lake: whose batches they are of.
+        lake: the lake of the batches.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -73,15 +73,15 @@ class DataDocs:
         self._notes = f"{self._root}/notes"
 
     def page(self, batch: str) -> str:
-        """Name a batch's page."""
+        """Give the path of a batch's page."""
         return f"{self._batches}/{batch}.html"
 
     def show(self, gate_report: GateReport, run_page: str) -> None:
-        """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch.
+        """Replace a batch's page, and write the index again. A failure to write does not fail the batch.
 
         Args:
-            gate_report: what the gate says of the batch.
-            run_page: the name of the file that tells of the build, in the batch's folder of `runs/`.
+            gate_report: the gate's report on the batch.
+            run_page: the name of the build's page in the batch's folder of `runs/`.
         """
 
         def write() -> None:
@@ -98,17 +98,17 @@ class DataDocs:
         _write_or_warn(write, f"the page of batch {gate_report.batch}")
 
     def note_deliveries(self, tracker: str, deliveries: Mapping[str, DeliveryEntry]) -> None:
-        """Show in the index what has become of batches; what cannot be written fails no delivery.
+        """Show deliveries in the index. A failure to write does not fail the delivery.
 
         Args:
-            tracker: its name, as the ledger has it.
+            tracker: its name in the ledger.
             deliveries: by the batch's label.
         """
         notes = {_NoteName(batch, tracker, each.runId): asdict(each) for batch, each in deliveries.items()}
         _write_or_warn(lambda: self._write_notes(notes), "the index of the Data Docs")
 
     def _write_notes(self, notes: Mapping[_NoteName, Mapping[str, Any]]) -> None:
-        """Write notes in the place of earlier ones on the same things, then the index."""
+        """Write notes, delete the older notes of the same kinds, then write the index."""
         for name, values in notes.items():
             self._files.replace(f"{self._notes}/{name.text}", json.dumps(values))
         told = {(name.batch, name.kind): name for name in notes}
@@ -128,24 +128,24 @@ class DataDocs:
         self._files.replace(f"{self._root}/index.html", index_page(self._build_rows(kept)))
 
     def _read_known_notes(self) -> dict[str, Any]:
-        """Read the notes that the last index was made of; of a file that is gone, or not whole, there are none."""
+        """Read the notes of the last index; none if its file is missing or damaged."""
         path = f"{self._root}/index.json"
         found = self._read_json(path) if self._files.exists(path) else None
         return found if isinstance(found, dict) else {}
 
     def _read_json(self, path: str) -> Any:
-        """Read a file of JSON; None where a crash has left half of it, or another run has deleted it meanwhile."""
+        """Read a file of JSON; None if a crash left half of it, or another run has deleted it."""
         with suppress(OSError, ValueError):
             return json.loads(self._files.read(path))
         return None
 
     def _build_rows(self, notes: Mapping[str, Any]) -> list[IndexRow]:
-        """Make the index of its notes and of the gates, the newest batch first."""
+        """Make the index's rows from notes and gates, the newest batch first."""
         found = [_FINDINGS_NAME.fullmatch(name) for name in self._files.children(self._batches)]
         gates = {match.group(1): match.group(2) for match in found if match}
         builds: dict[str, BuildEntry] = {}
         deliveries: dict[str, dict[str, DeliveryEntry]] = {}
-        # Where a crash has left two notes on one thing, the one whose run began later counts: it comes last.
+        # If a crash left two notes of one kind, the one of the later run counts: it comes last.
         for text, values in notes.items():
             batch, kind, _ = text.split("~")
             with suppress(*_PARSE_ERRORS):
@@ -169,13 +169,13 @@ class DataDocs:
 def _write_or_warn(write: Callable[[], None], what: str) -> None:
     try:
         write()
-    except Exception as error:  # the batch is published, or its events are sent: whatever a page suffers, that stands
+    except Exception as error:  # the batch is published, or its events are sent, whatever happens to a page
         told = error if isinstance(error, OSError) else type(error).__name__
         log.warning("%s could not be written: %s", what, told)
 
 
 def run_path(batch: str, name: str) -> str:
-    """Name a file of a run as the index links to it."""
+    """Give the index's link to a file of a run."""
     return f"../runs/{batch}/{name}"
 
 
@@ -185,7 +185,7 @@ def _build_entry(values: Mapping[str, Any]) -> BuildEntry:
 
 
 def _write_findings(gate_report: GateReport) -> str:
-    """Write what was found for machines: one JSON object; no record is in it."""
+    """Write the findings for programs: one JSON object, without records."""
     checks = {
         finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}
         for finding in gate_report.findings

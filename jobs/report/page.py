@@ -1,4 +1,4 @@
-"""A run's page: one HTML document that needs no network and no script. From numbers to text; nothing is read here."""
+"""Renders a run's page: one HTML document that needs no network and no script. It reads nothing."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from jobs.report.report_input import (
 )
 
 LEAST_POINTS: Final = 3
-"""Stretches of a second that a chart of a delivery needs to show anything."""
+"""The fewest points that a delivery's chart needs."""
 MOST_STARTS: Final = 50
-"""Sendings that are listed."""
+"""The most deliveries that are listed."""
 PERCENTILES: Final = (0.5, 0.95, 0.99)
-"""Of the latency, 0 to 1, that stand in figures."""
+"""The percentiles of the latency that the page lists, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Percentile:
     """A percentile of the latency.
 
     Attributes:
-        name: of it.
-        value: in milliseconds; None where there are too few calls for it.
+        name: the percentile's name.
+        value: in milliseconds; None if there are too few calls.
         needed: calls that it needs.
-        calls: whose latency is known.
+        calls: calls with a known latency.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Percentile:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart and what explains it.
+    """A chart and its legend.
 
     Attributes:
-        svg: to stand in the page.
-        legend: a colour's name and what it stands for.
+        svg: the chart.
+        legend: pairs of a colour's name and its meaning.
     """
 
     svg: Markup
@@ -101,7 +101,7 @@ def _make_fate_bars(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
 
 def _draw_events(timeline: EventTimeline) -> Figure:
     legend = zip(charts.swatches(timeline), [one.name or "all other types" for one in timeline.series], strict=True)
-    # What is between tags is matplotlib's, and escaped; no type's name is in it.
+    # matplotlib escapes its texts, and no type's name is among them.
     return Figure(Markup(charts.flow_chart(timeline)), tuple(legend))  # noqa: S704
 
 
