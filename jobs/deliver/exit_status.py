@@ -66,7 +66,7 @@ class _Cause(NamedTuple):
 
 
 _INSTALL: Final = "install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there"
-_CAUSES: Final = (
+CAUSES: Final = (
     _Cause(
         re.compile("DriverNotReachedError"),
         "the tasks could not reach the driver",
@@ -206,7 +206,7 @@ def _describe_response(answer: Response) -> str:
 
 
 def _explain_failure(failure: Exception, pending: str) -> Exception:
-    for cause in _CAUSES:
+    for cause in CAUSES:
         if found := cause.pattern.search(str(failure)):
             why = cause.message.format(*found.groups())
             if cause.remedy is not None:
