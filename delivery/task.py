@@ -94,7 +94,7 @@ def deliver(task_config: TaskConfig, part: int, pieces: Iterable[list[Request]])
 
 def _run(task_config: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]) -> list[tuple[int, OutcomeRow]]:
     with asyncio.Runner(loop_factory=LookupLoop) as runner:
-        return runner.run(_send(task_config, attempt, started))
+        return runner.run(send_part(task_config, attempt, started))
 
 
 def _read(pieces: Iterable[list[Request]], buffer: RequestBuffer) -> None:
@@ -104,17 +104,27 @@ def _read(pieces: Iterable[list[Request]], buffer: RequestBuffer) -> None:
     buffer.close()
 
 
-async def _send(
+async def send_part(
     task_config: TaskConfig, attempt: TaskAttempt, started: Future[RequestBuffer]
 ) -> list[tuple[int, OutcomeRow]]:
+    """Send the requests of a part, in the running event loop, until they have ended or the delivery must end.
+
+    Args:
+        task_config: of the delivery.
+        attempt: this attempt at the part.
+        started: is given the buffer that takes the requests.
+
+    Returns:
+        The outcomes that the driver has not confirmed, with their numbers.
+    """
     loop = asyncio.get_running_loop()
     service = connect(task_config.service, task_config.max_in_flight)
-    rate_lease = RateLease(_seconds)
+    rate_lease = RateLease(uptime_seconds)
     clock = WallClock(lambda: datetime.now(UTC), loop.time)
     sender = Sender(service, rate_lease, task_config.retry, clock, task_config.max_in_flight)
     buffer = RequestBuffer(lambda: _soon(loop, sender.pump))
-    task_session = TaskSession(rate_lease, sender, _seconds)
-    line = TaskConnection(task_config.address, attempt, task_session, _seconds)
+    task_session = TaskSession(rate_lease, sender, uptime_seconds)
+    line = TaskConnection(task_config.address, attempt, task_session, uptime_seconds)
     sender.on_news = line.ask
     started.set_result(buffer)
     sending = loop.create_task(sender.send(buffer, lambda outcome: task_session.report(row(outcome))))
@@ -152,7 +162,7 @@ def row(outcome: Outcome) -> OutcomeRow:
     }
 
 
-def _seconds() -> float:
+def uptime_seconds() -> float:
     """Return the time that leases are counted by."""
     return time.clock_gettime(_CLOCK)
 

@@ -1,4 +1,4 @@
-"""All that the gate looks at: every rule, the batch as a whole, and each field that the mapping fills."""
+"""The checks of the gate: one for each rule, those of the whole batch, and those of each field that a mapping fills."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ SESSIONS: Final = "sessions"
 EMPTY: Final = "empty"
 FILLED: Final = "filled"
 FIELD_FAMILIES: Final = (EMPTY, FILLED)
-"""Families of checks, of which each mapped field has one: `empty.userId`, `filled.properties.device`."""
+"""Families of checks. Each family has one check for each mapped field: `empty.userId`, `filled.properties.device`."""
 FILLABLE: Final = tuple(name for name in EVENT_FIELDS if name not in ("eventType", "sentAt"))
-"""Fields that a mapping may give and an event may lack; the other two are required of each event by rules."""
+"""Fields that a mapping may give and an event may lack. Rules require the other two of each event."""
 PROPERTY: Final = "properties."
-"""What the name of a property's field begins with."""
+"""The beginning of a property's field name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that the gate looks at.
+    """One check of the gate.
 
     Attributes:
         name: a rule's reason code, or the check's own; the name of its table in the thresholds file.
         message: what it counts or measures, in words.
         source: where its limit comes from.
         threshold: its default.
-        among: what a share is of: `records`, `candidates`, `events` or `sessions`; None where there is no share.
-        stage: where the rule is asked, or `batch`.
-        subject: words that stand before what was seen, where a count alone would not say of what.
-        is_state: whether it is 1 or 0, the batch being in a state or not; its note says the rest.
-        family: the table of the thresholds file that changes all checks of the kind; empty where it is alone.
+        among: the whole of a share: `records`, `candidates`, `events` or `sessions`; None for a check without a share.
+        stage: the rule's stage, or `batch`.
+        subject: text before the count, if a count alone would not say what is counted.
+        is_state: whether the value is 1 or 0, for a state of the batch; its note explains the state.
+        family: the table of the thresholds file for all checks of this kind; empty for a single check.
     """
 
     name: str
@@ -253,11 +253,11 @@ _ON_EVENTS: Final = (
 )
 
 CHECKS: Final = _ON_RULES + _ON_THE_FLOW + _ON_DELIVERED + _ON_KEYS + _ON_EVENTS
-"""What is looked at in every batch, whatever its mapping."""
+"""The checks of every batch, whatever its mapping."""
 
 
 def field_checks(field: str) -> tuple[Check, Check]:
-    """Give the checks of a field that the mapping fills: an event's own, or `properties.` and the key."""
+    """Make the checks of a field that the mapping fills: a field of the event, or `properties.` and a key."""
     return (
         Check(
             f"{EMPTY}.{field}",
@@ -280,7 +280,7 @@ def field_checks(field: str) -> tuple[Check, Check]:
 
 
 def filled_fields(mapping: EventMapping) -> list[str]:
-    """List the fields that a mapping fills: an event's own, then its properties."""
+    """List the fields that a mapping fills: the event's fields, then its properties."""
     return [
         *[name for name in FILLABLE if name in mapping.event],
         *[f"{PROPERTY}{key}" for key in sorted(mapping.properties)],
@@ -288,5 +288,5 @@ def filled_fields(mapping: EventMapping) -> list[str]:
 
 
 def checks_on(fields: Iterable[str]) -> tuple[Check, ...]:
-    """List all that is looked at in a batch whose mapping fills these fields."""
+    """List the checks of a batch with a mapping that fills these fields."""
     return CHECKS + tuple(check for field in fields for check in field_checks(field))

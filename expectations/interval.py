@@ -9,28 +9,28 @@ from typing import Final, NamedTuple
 
 _LABEL: Final = re.compile(r"(\d{4})-?(?:W(\d\d)|(\d\d)(?:-?(\d\d)(?:T(\d\d)(?:-?(\d\d))?)?)?)?")
 _DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:T(\d{1,2})(?:-(\d{1,2}))?)?(?![A-Za-z0-9])")
-"""What a label begins with that reads as a date, also where a digit is missing."""
+"""The beginning of a label that looks like a date, even with a missing digit."""
 
 
 class Interval(NamedTuple):
-    """From `start`, which belongs to it, to `end`, which does not; both UTC."""
+    """A time interval in UTC: `start` is inclusive, `end` is exclusive."""
 
     start: datetime
     end: datetime
 
     @property
     def length(self) -> timedelta:
-        """How long it is."""
+        """The time from start to end."""
         return self.end - self.start
 
     def holds(self, other: Interval) -> bool:
-        """Whether another interval lies within this one; each lies within itself."""
+        """Whether another interval lies within this one. An interval holds itself."""
         return self.start <= other.start and other.end <= self.end
 
 
 @lru_cache(maxsize=1 << 16)
 def batch_interval(label: str) -> Interval | None:
-    """Read a label as a year, month, week, day, hour or minute; None where it is none of them.
+    """Read a label as a year, month, week, day, hour or minute; None for any other label.
 
     Examples:
         >>> for label in ("2024-01-02", "20240102T03", "2024-02", "2024-W05", "2023", "2024-01-02T03-15"):
@@ -47,18 +47,18 @@ def batch_interval(label: str) -> Interval | None:
         (None, None)
     """
     match = _LABEL.fullmatch(label)
-    if match is None or not _is_a_year(match[1]):
+    if match is None or not _is_log_year(match[1]):
         return None
     try:
-        return _interval(int(match[1]), *(None if part is None else int(part) for part in match.groups()[1:]))
+        return _build_interval(int(match[1]), *(None if part is None else int(part) for part in match.groups()[1:]))
     except ValueError:
         return None
 
 
 def is_no_date(label: str) -> bool:
-    """Whether a label looks like a date, or begins with one, that no calendar has or that lacks a digit.
+    """Whether a label is, or begins with, an impossible date or one that lacks a digit.
 
-    Numbers that begin with no year of our time count something else, and so may two numbers with a sign between.
+    Numbers count as dates only if they begin with a plausible year. Two numbers with a sign between can be anything.
 
     Examples:
         >>> [is_no_date(label) for label in ("2024-13-45", "2024-02-30-b", "20240231", "2024-01-02T25", "2024-W60")]
@@ -71,24 +71,26 @@ def is_no_date(label: str) -> bool:
         [False, False, False, False, False]
     """
     begins = _DATE.match(label)
-    if begins is not None and _is_a_year(begins[1]):
+    if begins is not None and _is_log_year(begins[1]):
         return batch_interval(begins[0]) is None
     whole = _LABEL.fullmatch(label)
-    return whole is not None and _is_a_year(whole[1]) and batch_interval(label) is None
+    return whole is not None and _is_log_year(whole[1]) and batch_interval(label) is None
 
 
-def _is_a_year(digits: str) -> bool:
-    """Whether four digits are a year that a log may be of; others count something else."""
+def _is_log_year(digits: str) -> bool:
+    """Whether four digits are a year that a log can be of; other numbers mean something else."""
     return 1970 <= int(digits) < 2200
 
 
-def _interval(year: int, week: int | None, *parts: int | None) -> Interval:
-    """Build an interval from a year and a week, or its month, day, hour and minute as far as they are given."""
+def _build_interval(year: int, week: int | None, *parts: int | None) -> Interval:
+    """Build an interval from a year and a week, or from a year and, if given, its month, day, hour and minute."""
     month, day, hour, minute = parts
     if week is not None:
         start = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)
         return Interval(start, start + timedelta(days=7))
-    start = datetime(year, _or(month, 1), _or(day, 1), _or(hour, 0), _or(minute, 0), tzinfo=UTC)
+    start = datetime(
+        year, _or_default(month, 1), _or_default(day, 1), _or_default(hour, 0), _or_default(minute, 0), tzinfo=UTC
+    )
     if minute is not None:
         return Interval(start, start + timedelta(minutes=1))
     if hour is not None:
@@ -100,5 +102,5 @@ def _interval(year: int, week: int | None, *parts: int | None) -> Interval:
     return Interval(start, datetime(year + 1, 1, 1, tzinfo=UTC))
 
 
-def _or(part: int | None, default: int) -> int:
+def _or_default(part: int | None, default: int) -> int:
     return default if part is None else part

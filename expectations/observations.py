@@ -1,4 +1,4 @@
-"""What was counted of a batch, as each check sees it: alone, and beside the batches before it."""
+"""Turns the counts of a batch into one observation for each check, also compared with earlier batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Z: Final = 2.5758293035489004
 
 
 def lower_bound(count: int, among: int) -> float:
-    """Bound the true share from below, 0 to 1; 0 where nothing was counted.
+    """Find the lower bound of the true share, 0 to 1; 0 if nothing was counted.
 
     Examples:
         >>> [round(lower_bound(*seen), 3) for seen in ((10, 10), (3, 5), (1_000, 1_000), (0, 5), (0, 0))]
@@ -26,12 +26,12 @@ def lower_bound(count: int, among: int) -> float:
     """
     if count <= 0 or among <= 0:
         return 0.0
-    centre, reach = _interval(count / among, among)
+    centre, reach = _wilson_interval(count / among, among)
     return max(centre - reach, 0.0)
 
 
 def upper_bound(count: int, among: int) -> float:
-    """Bound the true share from above, 0 to 1; 1 where there was nothing to count among.
+    """Find the upper bound of the true share, 0 to 1; 1 if there was nothing to count.
 
     Examples:
         >>> [round(upper_bound(*seen), 3) for seen in ((0, 10), (2, 5), (0, 1_000), (5, 5), (0, 0))]
@@ -40,26 +40,26 @@ def upper_bound(count: int, among: int) -> float:
     return 1.0 - lower_bound(among - count, among) if among > 0 else 1.0
 
 
-def _interval(share: float, among: int) -> tuple[float, float]:
-    """Give the interval's centre and its reach to either side."""
+def _wilson_interval(share: float, among: int) -> tuple[float, float]:
+    """Give the centre of the Wilson interval, and its half width."""
     weight = Z * Z / among
     spread = sqrt(share * (1 - share) / among + weight / (4 * among))
     return (share + weight / 2) / (1 + weight), Z * spread / (1 + weight)
 
 
 LEAST_MEDIAN: Final = 100
-"""Records or candidates: numbers around a smaller median vary too much to be held against it."""
+"""Records or candidates: below this median, numbers vary too much for a comparison."""
 _DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of a batch by one check.
+    """What one check found in a batch.
 
     Attributes:
-        value: violations, or what was measured; None where there was nothing to hold it against.
-        note: what one must know to read the value.
-        held: of a measure: what limits are held against, where the value is less sure than it looks; None for itself.
+        value: violations, or a measure; None if it could not be computed.
+        note: explains the value.
+        held: for a measure: the bound that limits apply to, because the value itself is uncertain; None for the value.
     """
 
     value: float | None
@@ -69,15 +69,15 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class BatchNumbers:
-    """What was counted of a batch as a whole.
+    """The counts of a whole batch.
 
     Attributes:
-        sizes: how many `records`, `candidates`, `events` and `sessions` it has; no `records` where nobody knows.
-        filtered: records that are no interactions.
-        counts: violations of checks that merely count, by the check's name.
-        filled: events that have a field, by its name; of each field that the mapping fills.
-        event_types: different ones.
-        property_keys: that the mapping gives.
+        sizes: how many `records`, `candidates`, `events` and `sessions` it has; no `records` if that is unknown.
+        filtered: records that are not interactions.
+        counts: violations of the checks that only count, by the check's name.
+        filled: events that have a field, for each field that the mapping fills, by its name.
+        event_types: number of different event types.
+        property_keys: number of property keys in the mapping.
         single_event_sessions: sessions of one event.
         sessions_given: whether the mapping gives the sessionId.
         earliest: the first event's time, aware; None where there are no events.
@@ -96,20 +96,20 @@ class BatchNumbers:
     latest: datetime | None
 
     def profile(self) -> dict[str, float]:
-        """Name the numbers that later batches take medians of: the share of the events that have each field."""
+        """Give the numbers whose medians later batches use: for each field, the share of events that have it."""
         events = self.sizes[EVENTS]
         return {f"{FILLED}.{name}": count / events for name, count in self.filled.items()} if events else {}
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierBatch:
-    """What a batch is held against of one before it.
+    """The numbers of an earlier batch that a batch is compared with.
 
     Attributes:
-        candidates: all that its records held.
-        records: that were read; None where nobody knows.
-        filtered: of them.
-        profile: as `BatchNumbers.profile` gives it.
+        candidates: all candidates of its records.
+        records: records read; None if unknown.
+        filtered: filtered records.
+        profile: from `BatchNumbers.profile`.
     """
 
     candidates: int
@@ -119,39 +119,41 @@ class EarlierBatch:
 
     @property
     def kept(self) -> float | None:
-        """The share of its records that are not filtered; None where nobody knows."""
+        """The share of its records that are not filtered; None if unknown."""
         return 1 - self.filtered / self.records if self.records else None
 
 
 def observe(
     numbers: BatchNumbers, interval: Interval | None, earlier: Sequence[EarlierBatch], *, allow_empty: bool
 ) -> dict[str, Observation]:
-    """See a batch as its checks do.
+    """Make the observation of each check.
 
     Args:
         numbers: of the batch.
-        interval: that its events are of; None where nobody knows.
-        earlier: batches before it.
-        allow_empty: whether a batch without events may be one.
+        interval: the batch's; None if unknown.
+        earlier: the batches before it.
+        allow_empty: whether the batch may have no events.
 
     Returns:
-        By the check's name; what is missing was not violated.
+        By the check's name; a missing check was not violated.
     """
     sizes, types, keys = numbers.sizes, numbers.event_types, numbers.property_keys
     observed = {name: Observation(count) for name, count in numbers.counts.items()}
     observed |= {
-        "no_events": Observation(int(not sizes[EVENTS] and not allow_empty), _what_became(numbers)),
-        "batch_size": _against_median(sizes[CANDIDATES], [one.candidates for one in earlier]),
+        "no_events": Observation(int(not sizes[EVENTS] and not allow_empty), _describe_lost_records(numbers)),
+        "batch_size": _compare_with_median(sizes[CANDIDATES], [one.candidates for one in earlier]),
         "event_types_and_metadata": Observation(types + keys, f"{types:,} event types, {keys} property keys"),
         "metadata_columns": Observation(keys, f"{keys} property keys in the mapping"),
     }
     for field_name, count in numbers.filled.items():
-        observed |= _of_field(field_name, count, sizes[EVENTS], earlier)
-    return observed | _of_records(numbers, earlier) | _of_sessions(numbers) | _of_times(numbers, interval)
+        observed |= _observe_field(field_name, count, sizes[EVENTS], earlier)
+    return (
+        observed | _observe_records(numbers, earlier) | _observe_sessions(numbers) | _observe_times(numbers, interval)
+    )
 
 
-def _what_became(numbers: BatchNumbers) -> str:
-    """Say what became of the records, where none became an event."""
+def _describe_lost_records(numbers: BatchNumbers) -> str:
+    """Describe the fates of the records, if none became an event."""
     if numbers.sizes[EVENTS]:
         return ""
     records = numbers.sizes.get(RECORDS)
@@ -166,23 +168,23 @@ def _what_became(numbers: BatchNumbers) -> str:
     return f"none of {'the' if records is None else f'{records:,}'} records became an event: {fates}"
 
 
-def _of_records(numbers: BatchNumbers, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
+def _observe_records(numbers: BatchNumbers, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
     records = numbers.sizes.get(RECORDS)
     if records is None:
         unknown = Observation(None, "an older version built the batch, and did not keep how many records there were")
         return dict.fromkeys(("records", "filtered", "kept_records"), unknown)
     known = [one for one in earlier if one.records is not None]
     return {
-        "records": _against_median(records, [one.records or 0 for one in known]),
+        "records": _compare_with_median(records, [one.records or 0 for one in known]),
         "filtered": Observation(numbers.filtered),
-        "kept_records": _kept(numbers, records, [one for one in known if one.records]),
+        "kept_records": _observe_kept_records(numbers, records, [one for one in known if one.records]),
     }
 
 
-def _kept(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) -> Observation:
-    """Hold the share of records that are kept, by its upper bound, and the number of candidates against medians."""
-    usual = _median([one.kept or 0.0 for one in earlier], 0.0)
-    candidates = _median([one.candidates for one in earlier], LEAST_MEDIAN)
+def _observe_kept_records(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) -> Observation:
+    """Compare the share of kept records, by its upper bound, and the number of candidates with their medians."""
+    usual = _find_median([one.kept or 0.0 for one in earlier], 0.0)
+    candidates = _find_median([one.candidates for one in earlier], LEAST_MEDIAN)
     if isinstance(usual, Observation):
         return usual
     if isinstance(candidates, Observation):
@@ -196,7 +198,7 @@ def _kept(numbers: BatchNumbers, records: int, earlier: Sequence[EarlierBatch]) 
     return Observation(max(kept / records / usual, number), note, held)
 
 
-def _of_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
+def _observe_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
     given, cut = "single_event_sessions", "single_event_visits"
     seen = Observation(numbers.single_event_sessions)
     if numbers.sessions_given:
@@ -204,7 +206,7 @@ def _of_sessions(numbers: BatchNumbers) -> dict[str, Observation]:
     return {given: Observation(None, "the mapping gives no sessionId"), cut: seen}
 
 
-def _of_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Observation]:
+def _observe_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Observation]:
     if interval is not None:
         return dict.fromkeys(("sentAt_before_2010", "sentAt_span"), Observation(None, "the batch has an interval"))
     outside = {"sentAt_outside_interval": Observation(None, "neither --interval nor the batch's label gives one")}
@@ -216,7 +218,7 @@ def _of_times(numbers: BatchNumbers, interval: Interval | None) -> dict[str, Obs
     }
 
 
-def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
+def _observe_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch]) -> dict[str, Observation]:
     key = f"{FILLED}.{name}"
     rates = [one.profile[key] for one in earlier if key in one.profile]
     share = f"{count:,} of {events:,} events have it"
@@ -225,9 +227,9 @@ def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch
         return {f"{EMPTY}.{name}": nothing, key: nothing}
     empty = Observation(0, share) if count else Observation(events)
     if not count and max(rates, default=0.0) > 0:
-        # A field that batches before have is no misspelt one: whether it has become rare is the other check's question.
+        # A field that earlier batches have is not misspelt. The other check finds whether it has become rare.
         empty = Observation(None, f"a batch before has it, so {key} judges this one")
-    usual = _median(rates, 0.0)
+    usual = _find_median(rates, 0.0)
     if isinstance(usual, Observation):
         return {f"{EMPTY}.{name}": empty, key: usual}
     note = f"{share}, against a median share of {usual:.4g}"
@@ -237,15 +239,15 @@ def _of_field(name: str, count: int, events: int, earlier: Sequence[EarlierBatch
     }
 
 
-def _against_median(count: int, before: Sequence[int]) -> Observation:
-    usual = _median(before, LEAST_MEDIAN)
+def _compare_with_median(count: int, before: Sequence[int]) -> Observation:
+    usual = _find_median(before, LEAST_MEDIAN)
     if isinstance(usual, Observation):
         return usual
     return Observation(count / usual, f"{count:,} against a median of {usual:,.0f}")
 
 
-def _median(values: Sequence[float], least: float) -> float | Observation:
-    """Take the median of earlier batches' numbers, or observe why it tells nothing."""
+def _find_median(values: Sequence[float], least: float) -> float | Observation:
+    """Find the median of earlier batches' numbers, or observe why there is no useful one."""
     if len(values) < LEAST_HISTORY:
         return Observation(None, f"{len(values)} batches before it; a median needs {LEAST_HISTORY}")
     middle = median(values)

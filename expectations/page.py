@@ -1,7 +1,7 @@
-"""The Data Docs: one page a batch that says in seconds what broke, and an index; both open without a network.
+"""The Data Docs: a page for each batch that shows what failed, and an index. Both work without a network.
 
-Great Expectations' own pages are not used: they load their styles and scripts from six hosts of others, and put the
-refused records, which strangers write, into the page as they are (docs/adr/0005).
+Great Expectations' own pages are not used: they load styles and scripts from six other hosts, and put refused records,
+which strangers write, into the page without escaping (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LEVELS: Final = (FAILED, WARNED, PASSED, NOT_EVALUATED)
 
 @dataclass(frozen=True, slots=True)
 class StandingPublication:
-    """A publication of a batch that stays, since a later build failed its gate.
+    """An earlier publication of a batch that stays, because a later build failed its gate.
 
     Attributes:
         runId: the run that built it.
-        gate: its gate's word.
-        events: how many it has.
+        gate: the outcome of its gate.
+        events: its number of events.
     """
 
     runId: str
@@ -40,21 +40,21 @@ class StandingPublication:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """A batch that was judged, as its page tells it.
+    """The gate's result for a batch, as its page shows it.
 
     Attributes:
         batch: the label.
         runId: the run that built it.
-        gate: the gate's word: `passed`, `warned` or `failed`.
-        overruled: whether it failed, and was let pass by --on-gate-failure warn.
+        gate: the outcome: `passed`, `warned` or `failed`.
+        overruled: whether it failed, and --on-gate-failure warn let it pass.
         asOf: the run's time, as text.
         ruleSet: the fingerprint of the rules.
         counts: the funnel's numbers by name, in order.
         findings: of every check.
         samples: a few refused records of each rule that was broken.
-        kept: the publication that stays the batch's, where this build failed and there is one.
-        profile: numbers that later batches are held against the medians of, by name.
-        filled: how many events have each field that the mapping fills, by its name.
+        kept: if this build failed, the batch's earlier publication, which stays; None if there is none.
+        profile: numbers whose medians later batches are compared with, by name.
+        filled: for each field that the mapping fills, how many events have it.
     """
 
     batch: str
@@ -71,20 +71,20 @@ class GateReport:
     filled: Mapping[str, int] = field(default_factory=dict)
 
     def unusual(self) -> list[Finding]:
-        """List what warns or fails, the worst first."""
+        """List the findings that warn or fail, the worst first."""
         return [finding for level in _WORST_FIRST for finding in self.findings if finding.level == level]
 
     def warnings(self) -> list[str]:
-        """Say what is unusual, a line each, for whoever goes on with the batch; no id and no record is in them."""
+        """Describe each unusual finding in one line, for the delivery of the batch. No line holds an id or a record."""
         overruled = [OVERRULED] if self.overruled else []
         return [*overruled, *[finding.describe() for finding in self.unusual()]]
 
 
 class State(NamedTuple):
-    """A state as a page shows it: a word on a colour.
+    """A state as a page shows it: a word on a coloured badge.
 
     Attributes:
-        word: that says it.
+        word: the text of the badge.
         level: `passed`, `warned`, `failed` or `not evaluated`, as the style sheet has them.
     """
 
@@ -98,10 +98,10 @@ class BuildEntry:
 
     Attributes:
         runId: of the build.
-        gate: its gate's word.
-        counts: what became of its records, by the summary's names; no `read` where nobody knows.
+        gate: the outcome of its gate.
+        counts: its records by fate, by the summary's names; no `read` if that is unknown.
         page: path of the run's page, from the index.
-        kept: the publication that stays the batch's, where this build failed and there is one.
+        kept: if this build failed, the batch's earlier publication, which stays; None if there is none.
     """
 
     runId: str
@@ -112,7 +112,7 @@ class BuildEntry:
 
     @property
     def published(self) -> str | None:
-        """The run whose events count as the batch's; None where no build has passed its gate."""
+        """The run with the batch's current events; None if no build has passed its gate."""
         if self.kept is not None:
             return self.kept.runId
         return None if self.gate == FAILED else self.runId
@@ -128,10 +128,10 @@ class DeliveryEntry:
         endpoint: of the tracker, without a password.
         runId: of the run that delivered.
         source: the run that built the events.
-        events: in all.
-        delivered: of them, acknowledged in this run or before.
-        deadLettered: of them, refused for good.
-        pending: of them, not sent yet.
+        events: all events of the batch.
+        delivered: events acknowledged in this run or before.
+        deadLettered: events refused for good.
+        pending: events not sent yet.
         page: path of the run's page, from the index.
     """
 
@@ -147,10 +147,10 @@ class DeliveryEntry:
     page: str
 
     def state(self, build: BuildEntry | None) -> State:
-        """Say how far the batch is delivered.
+        """Describe how far the batch is delivered.
 
         Args:
-            build: the batch's last one, where it is known.
+            build: the batch's last build, if it is known.
 
         Examples:
             >>> entry = DeliveryEntry("shop", "eu-west-1", "https://x", "r2", "r1", 9, 7, 2, 0, "")
@@ -172,9 +172,9 @@ class IndexRow:
 
     Attributes:
         batch: the label.
-        gate: its last build's word; None where the batch has no page here.
-        interval: the time that it is of, where that is known.
-        build: its last build; None where a version that kept no figures has built it.
+        gate: the outcome of its last build's gate; None if the batch has no page here.
+        interval: the batch's interval, if it is known.
+        build: its last build; None if an older version built it, which kept no figures.
         deliveries: by tracker.
     """
 
@@ -185,17 +185,19 @@ class IndexRow:
     deliveries: Sequence[DeliveryEntry] = ()
 
 
-def batch_page(judged: GateReport) -> str:
+def batch_page(gate_report: GateReport) -> str:
     """Render a batch's page: a whole HTML document."""
     return _render(
         "batch.html.j2",
-        judged=judged,
-        broken=judged.unusual(),
+        gate_report=gate_report,
+        broken=gate_report.unusual(),
         slight=[
-            finding for finding in judged.findings if finding.level not in _WORST_FIRST and _samples(judged, finding)
+            finding
+            for finding in gate_report.findings
+            if finding.level not in _WORST_FIRST and _select_samples(gate_report, finding)
         ],
-        levels=_levels(judged.findings),
-        samples={finding.check.name: _samples(judged, finding) for finding in judged.findings},
+        levels=_count_levels(gate_report.findings),
+        samples={finding.check.name: _select_samples(gate_report, finding) for finding in gate_report.findings},
         most=SAMPLE_RECORDS,
     )
 
@@ -214,7 +216,7 @@ def index_page(rows: Sequence[IndexRow]) -> str:
 
 
 def run_time(run_id: str) -> datetime | None:
-    """Read when a run began off its id; None where the id holds no time.
+    """Read from a run's id when the run began; None if the id holds no time.
 
     Examples:
         >>> str(run_time("20240103T031400123456Z-abc123")), run_time("run-1")
@@ -226,19 +228,19 @@ def run_time(run_id: str) -> datetime | None:
         return None
 
 
-def _levels(findings: Sequence[Finding]) -> dict[str, int]:
-    """Count the checks of each level that occurs."""
+def _count_levels(findings: Sequence[Finding]) -> dict[str, int]:
+    """Count the checks at each level, without the levels that no check has."""
     counts = {level: sum(finding.level == level for finding in findings) for level in _LEVELS}
     return {level: count for level, count in counts.items() if count}
 
 
-def _samples(judged: GateReport, finding: Finding) -> list[RefusedSample]:
-    return [sample for sample in judged.samples if sample.code == finding.check.name]
+def _select_samples(gate_report: GateReport, finding: Finding) -> list[RefusedSample]:
+    return [sample for sample in gate_report.samples if sample.code == finding.check.name]
 
 
 def _render(template: str, **values: object) -> str:
     templates = resources.files("expectations") / "templates"
-    # Records hold whatever a stranger typed: everything is escaped.
+    # Records hold what strangers typed, so everything is escaped.
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "percent": percent,

@@ -1,4 +1,4 @@
-"""docs/rules.md, written from the tuple of rules and the checks: `make docs`."""
+"""Writes docs/rules.md from the rules and the checks: `make docs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from expectations.thresholds import PLACES, CheckSettings
 
 def rules_page() -> str:
     """Write docs/rules.md: Markdown."""
-    rules = _table(
+    rules = _write_table(
         ("reason code", "field", "stage", "refused because", "limit", "source"),
         [
             (f"`{rule.code}`", rule.field or "", rule.stage, rule.message, rule.limit or "", rule.source)
@@ -23,33 +23,33 @@ def rules_page() -> str:
     )
     own = [*[check for check in CHECKS if check.stage == "batch"], *field_checks("<field>")]
     on_rules = Check("each rule", "candidates that break it", "", RULES[0].threshold, "candidates")
-    checks = _table(
+    checks = _write_table(
         ("check", "counts or measures", "by default", "source"),
-        [(_name(check), check.message, _limits(check), check.source) for check in (on_rules, *own)],
+        [(_write_name(check), check.message, _write_limits(check), check.source) for check in (on_rules, *own)],
     )
-    settings = _table(
+    settings = _write_table(
         ("table", "setting", "by default"),
-        [(f"`[{place}]`", f"`{name}`", _default(name)) for name, place in PLACES.items()],
+        [(f"`[{place}]`", f"`{name}`", _write_default(name)) for name, place in PLACES.items()],
     )
     page = (resources.files("expectations") / "templates" / "rules.md").read_text("utf-8")
     return Template(page).substitute(rules=rules, checks=checks, settings=settings)
 
 
-def _name(check: Check) -> str:
+def _write_name(check: Check) -> str:
     return check.name if check.name == "each rule" else f"`{check.name}`"
 
 
-def _limits(check: Check) -> str:
+def _write_limits(check: Check) -> str:
     threshold = check.threshold
     return ", ".join(in_words(key, getattr(threshold, key)) for key in threshold.limits()) or "no limit"
 
 
-def _default(name: str) -> str:
+def _write_default(name: str) -> str:
     value = getattr(CheckSettings(), name)
     return f"{value.total_seconds() / 3600:.0f}h" if name == "tolerance" else f"{value:,.8g}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

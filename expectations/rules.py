@@ -21,7 +21,7 @@ from transforms.wire import event_json, properties_json
 
 OURS: Final = "ours"
 FEW: Final = Threshold(warn_share=0.01, fail_share=0.25)
-"""What rules allow unless they say otherwise: a few visitors' fault goes by, a release's does not."""
+"""The default of rules: the faults of a few visitors pass, the fault of a release fails the batch."""
 MODEL: Final = "botocore service model personalize-events 2018-03-22"
 
 
@@ -30,7 +30,7 @@ class RuleContext:
     """What a rule may look at besides the candidate.
 
     Attributes:
-        latest_sent_at: an event sent after this (UTC, aware) cannot be believed.
+        latest_sent_at: an event sent after this time (UTC, aware) is refused.
     """
 
     latest_sent_at: datetime
@@ -43,12 +43,12 @@ class Rule:
     Attributes:
         code: the reason code; names the field and what is wrong with it.
         field: the API's field that is judged, or None for the event as a whole.
-        broken: builds a BOOLEAN Column that is true where the rule is broken; null counts as kept.
-        message: what is wrong, in words that fit any candidate: no value is ever quoted.
+        broken: builds a BOOLEAN Column that is true if the rule is broken; null means that it is kept.
+        message: what is wrong, in words that fit any candidate; it never quotes a value.
         source: where the limit comes from.
-        limit: the limit itself, in its unit; None for what merely has to be there.
-        stage: where it is found; a record that breaks a rule of `read` or `map` never becomes a candidate of fields,
-            so no rule of `validate` is asked about it.
+        limit: the limit with its unit; None if a field only has to be present.
+        stage: where the fault is found. A record that breaks a rule of `read` or `map` has no fields, so rules of
+            `validate` are not evaluated for it.
         threshold: how much of a batch may break it.
     """
 
@@ -62,94 +62,98 @@ class Rule:
     threshold: Threshold = FEW
 
 
-def _too_long(field: str, limit: int) -> Rule:
+def _length_rule(field: str, limit: int) -> Rule:
     """Refuse a string of more than `limit` Unicode characters; `candidates.null_if_missing` made empty ones null."""
     most = f"{limit:,} characters"
     return Rule(
         f"{field}_too_long",
         field,
-        lambda _: _longer(F.col(field), limit),
+        lambda _: _is_longer(F.col(field), limit),
         f"{field} is longer than {most}",
         MODEL,
         most,
     )
 
 
-def _longer(text: Column, limit: int) -> Column:
-    """Whether a text has more characters; they are counted where its bytes, whose number is known, are more."""
+def _is_longer(text: Column, limit: int) -> Column:
+    """Whether a text has more characters than the limit. Only a text with more bytes, a cheap number, is counted."""
     return (F.octet_length(text) > limit) & (F.length(text) > limit)
 
 
-def _fault(code: str, stage: Literal["read", "map"], message: str) -> Rule:
-    """Refuse a record that reading or exploding has marked."""
+def _marked_record_rule(code: str, stage: Literal["read", "map"], message: str) -> Rule:
+    """Refuse a record that the reader, or the explode, has marked."""
     return Rule(code, None, lambda _: F.col(FAULT) == code, message, OURS, stage=stage)
 
 
-def _some(items: Column, broken: Callable[[Column], Column]) -> Column:
-    """Whether any member breaks; the cheap size check first keeps the lambda from most rows."""
+def _has_member(items: Column, broken: Callable[[Column], Column]) -> Column:
+    """Whether any member breaks the rule. The cheap check of the size spares most rows the lambda."""
     return (F.size(items) > 0) & F.exists(items, broken)
 
 
-def _json_bound() -> Column:
-    """Bound an event's JSON from above, in bytes, without making it; its eventId may not have been derived yet.
+def _bound_json_bytes() -> Column:
+    """Give an upper bound for the bytes of an event's JSON, without making it. The eventId may not be derived yet.
 
-    A byte of a text becomes 6 bytes at the most (a \\u escape); of properties, which are JSON within JSON, 2 more.
+    A byte of a text becomes at most 6 bytes (a \\u escape); a byte of properties, JSON within JSON, twice that.
     """
-    return _text_bytes() * 6 + _properties_bound() * 2 + 512 + DERIVED_ID_LENGTH
+    return _count_text_bytes() * 6 + _bound_properties_json() * 2 + 512 + DERIVED_ID_LENGTH
 
 
-def _properties_bound() -> Column:
-    """Bound the JSON of properties from above, in bytes and so in characters, without making it."""
-    return F.coalesce((_properties_bytes() + F.size("properties")) * 6 + 2, F.lit(0))
+def _bound_properties_json() -> Column:
+    """Give an upper bound for the bytes, and so the characters, of the JSON of properties, without making it."""
+    return F.coalesce((_count_properties_bytes() + F.size("properties")) * 6 + 2, F.lit(0))
 
 
-def _text_bytes() -> Column:
-    """Count the bytes of an event's texts on the wire, but for its properties."""
-    lengths = [F.coalesce(_bytes(F.col(field)), F.lit(0)) for field in _TEXTS]
-    return sum(lengths, F.coalesce(_bytes(F.array_join("impression", "")), F.lit(0)))
+def _count_text_bytes() -> Column:
+    """Count the bytes of an event's texts, without its properties."""
+    lengths = [F.coalesce(_count_bytes(F.col(field)), F.lit(0)) for field in _TEXT_FIELDS]
+    return sum(lengths, F.coalesce(_count_bytes(F.array_join("impression", "")), F.lit(0)))
 
 
-def _properties_bytes() -> Column:
+def _count_properties_bytes() -> Column:
     """Count the bytes of the keys and values of properties."""
-    return _bytes(F.array_join(F.map_keys("properties"), "")) + _bytes(F.array_join(F.map_values("properties"), ""))
+    return _count_bytes(F.array_join(F.map_keys("properties"), "")) + _count_bytes(
+        F.array_join(F.map_values("properties"), "")
+    )
 
 
-def _bytes(text: Column) -> Column:
-    """Count a text's bytes as a BIGINT: six times an INT wraps around from 358 MB on."""
+def _count_bytes(text: Column) -> Column:
+    """Count a text's bytes as a BIGINT, because six times an INT overflows from 358 MB on."""
     return F.octet_length(text).cast("bigint")
 
 
-def _event_bytes() -> Column:
+def _count_event_bytes() -> Column:
     event_id = F.coalesce("eventId", F.lit("0" * DERIVED_ID_LENGTH))
     return F.octet_length(event_json({name: F.col(name) for name in EVENTS.names} | {"eventId": event_id}))
 
 
-def _too_large(_: RuleContext) -> Column:
-    # What is certainly too large is not made into JSON, which could be longer than a text can be.
-    certain = _text_bytes() + F.coalesce(_properties_bytes(), F.lit(0)) > limits.EVENT_BYTES
-    return (_json_bound() > limits.EVENT_BYTES) & (certain | (_event_bytes() > limits.EVENT_BYTES))
+def _is_event_too_large(_: RuleContext) -> Column:
+    # An event that is certainly too large is not made into JSON, which could exceed the largest text.
+    certain = _count_text_bytes() + F.coalesce(_count_properties_bytes(), F.lit(0)) > limits.EVENT_BYTES
+    return (_bound_json_bytes() > limits.EVENT_BYTES) & (certain | (_count_event_bytes() > limits.EVENT_BYTES))
 
 
-def _properties_too_long(_: RuleContext) -> Column:
-    certain = _properties_bytes() > limits.PROPERTIES_LENGTH * _BYTES_PER_CHARACTER
+def _has_too_long_properties(_: RuleContext) -> Column:
+    certain = _count_properties_bytes() > limits.PROPERTIES_LENGTH * _BYTES_PER_CHARACTER
     longer = F.length(properties_json(F.col("properties"))) > limits.PROPERTIES_LENGTH
-    return (_properties_bound() > limits.PROPERTIES_LENGTH) & (certain | longer)
+    return (_bound_properties_json() > limits.PROPERTIES_LENGTH) & (certain | longer)
 
 
-_TEXTS: Final = ("eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource")
+_TEXT_FIELDS: Final = ("eventType", "eventId", "itemId", "recommendationId", "eventAttributionSource")
 _BYTES_PER_CHARACTER: Final = 4
-"""Of UTF-8, at the most."""
-_IDENTITY = ("userId", "visitorId", "sessionId")
-_NO_LATER = "sentAt is later than the run's --as-of allows"
+"""The most bytes that UTF-8 needs for a character."""
+_IDENTITY_FIELDS = ("userId", "visitorId", "sessionId")
+_IN_FUTURE_MESSAGE = "sentAt is later than the run's --as-of allows"
 
 RULES: Final = (
-    _fault(MALFORMED, "read", "the record is malformed: its text does not have the source's format"),
-    _fault(MISMATCH, "read", "a value of the record does not fit the type that the mapping's schema gives it"),
-    _fault(EXPLODE_NULL, "map", "the array to explode is null, or does not hold the element any more"),
+    _marked_record_rule(MALFORMED, "read", "the record is malformed: its text does not have the source's format"),
+    _marked_record_rule(
+        MISMATCH, "read", "a value of the record does not fit the type that the mapping's schema gives it"
+    ),
+    _marked_record_rule(EXPLODE_NULL, "map", "the array to explode is null, or does not hold the element any more"),
     Rule(
         "identity_missing",
         None,
-        lambda _: F.coalesce(*_IDENTITY).isNull(),
+        lambda _: F.coalesce(*_IDENTITY_FIELDS).isNull(),
         "none of userId, visitorId and sessionId names whose event this is",
         "sessionId is required by the service; it is given, or cut by visitorId or userId",
     ),
@@ -160,7 +164,7 @@ RULES: Final = (
         "eventType is missing",
         MODEL,
     ),
-    _too_long("eventType", limits.IDENTIFIER_LENGTH),
+    _length_rule("eventType", limits.IDENTIFIER_LENGTH),
     Rule(
         "sentAt_missing",
         "sentAt",
@@ -179,15 +183,15 @@ RULES: Final = (
     Rule(
         "sentAt_in_future",
         "sentAt",
-        lambda judgement: F.col("sentAt") > F.lit(judgement.latest_sent_at),
-        _NO_LATER,
+        lambda context: F.col("sentAt") > F.lit(context.latest_sent_at),
+        _IN_FUTURE_MESSAGE,
         f"{OURS}: a clock that runs ahead would place events after those that really follow",
         "--as-of and a day",
     ),
-    _too_long("userId", limits.IDENTIFIER_LENGTH),
-    _too_long("sessionId", limits.IDENTIFIER_LENGTH),
-    _too_long("eventId", limits.IDENTIFIER_LENGTH),
-    _too_long("itemId", limits.IDENTIFIER_LENGTH),
+    _length_rule("userId", limits.IDENTIFIER_LENGTH),
+    _length_rule("sessionId", limits.IDENTIFIER_LENGTH),
+    _length_rule("eventId", limits.IDENTIFIER_LENGTH),
+    _length_rule("itemId", limits.IDENTIFIER_LENGTH),
     Rule(
         "eventValue_not_finite",
         "eventValue",
@@ -206,14 +210,14 @@ RULES: Final = (
     Rule(
         "impression_member_missing",
         "impression",
-        lambda _: _some(F.col("impression"), lambda item: item.isNull()),
+        lambda _: _has_member(F.col("impression"), lambda item: item.isNull()),
         "impression holds an item without an id",
         MODEL,
     ),
     Rule(
         "impression_member_too_long",
         "impression",
-        lambda _: _some(F.col("impression"), lambda item: _longer(item, limits.IDENTIFIER_LENGTH)),
+        lambda _: _has_member(F.col("impression"), lambda item: _is_longer(item, limits.IDENTIFIER_LENGTH)),
         f"impression holds an item id longer than {limits.IDENTIFIER_LENGTH} characters",
         MODEL,
         f"{limits.IDENTIFIER_LENGTH} characters",
@@ -221,13 +225,13 @@ RULES: Final = (
     Rule(
         "properties_too_long",
         "properties",
-        _properties_too_long,
+        _has_too_long_properties,
         f"properties make a JSON text longer than {limits.PROPERTIES_LENGTH:,} characters",
         MODEL,
         f"{limits.PROPERTIES_LENGTH:,} characters",
     ),
-    _too_long("recommendationId", limits.RECOMMENDATION_ID_LENGTH),
-    _too_long("eventAttributionSource", limits.ATTRIBUTION_SOURCE_LENGTH),
+    _length_rule("recommendationId", limits.RECOMMENDATION_ID_LENGTH),
+    _length_rule("eventAttributionSource", limits.ATTRIBUTION_SOURCE_LENGTH),
     Rule(
         "eventAttributionSource_invalid",
         "eventAttributionSource",
@@ -239,7 +243,7 @@ RULES: Final = (
     Rule(
         "event_too_large",
         None,
-        _too_large,
+        _is_event_too_large,
         f"the event's JSON is larger than {limits.EVENT_BYTES:,} bytes",
         "Amazon Personalize quotas: the maximum size of an event",
         f"{limits.EVENT_BYTES:,} bytes",

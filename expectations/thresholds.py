@@ -1,4 +1,4 @@
-"""How much of a batch may be wrong: thresholds, and the settings of those checks that need any."""
+"""How much of a batch may be wrong: the thresholds, and the settings of some checks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 LEAST_HISTORY: Final = 3
-"""Batches before this one that a median needs to say anything."""
+"""How many earlier batches a median needs."""
 FLOAT_MAX: Final = 3.4028234663852886e38
-"""The largest number of the API's type for eventValue, float."""
+"""The largest number of `float`, the API's type of eventValue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """Where a check starts to warn, and where it fails; None sets no limit.
 
-    Shares are of what the check counts among, 0 to 1, and are held by evidence: the lower bound of the share's 99 %
-    Wilson interval must be above the limit. Counts are of violations. A level is reached by more than its share or by
-    more than its count, whichever comes first. Measures are held by `warn_below` to `fail_above`.
+    A share, 0 to 1, is of the check's `among`. It exceeds its limit if the lower bound of its 99 % Wilson interval
+    does, so that a few violations in a small batch are no evidence. Counts are of violations. A level is reached if the
+    share or the count exceeds its limit. `warn_below` to `fail_above` are limits of measures.
     """
 
     warn_share: float | None = None
@@ -32,17 +32,17 @@ class Threshold:
     fail_above: float | None = None
 
     def limits(self) -> list[str]:
-        """Name the limits that are set."""
+        """List the limits that are set."""
         return [item.name for item in fields(self) if getattr(self, item.name) is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What checks need besides their thresholds; each stands in the file under the check's or the group's name.
+    """Settings of checks besides their thresholds; `PLACES` names their tables in the file.
 
     Attributes:
-        batches: `[batch_size]`: of how many batches before this one every median is taken.
-        tolerance: `[sentAt_outside_interval]`: how far outside the batch's interval an event may be sent.
+        batches: `[batch_size]`: how many earlier batches each median is taken of.
+        tolerance: `[sentAt_outside_interval]`: how far outside the batch's interval sentAt may be.
         minimum: `[eventValue_out_of_range]`: the least value.
         maximum: `[eventValue_out_of_range]`: the greatest.
     """
@@ -59,7 +59,7 @@ PLACES: Final[Mapping[str, str]] = {
     "minimum": "eventValue_out_of_range",
     "maximum": "eventValue_out_of_range",
 }
-"""The table of the thresholds file that each setting stands in."""
+"""The table of the thresholds file that each setting belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Thresholds:
     """The gate's configuration.
 
     Attributes:
-        changed: thresholds that differ from the checks' own, by the name of the check or of its family.
-        settings: what checks need besides.
+        changed: thresholds that replace the defaults, by the name of the check or of its family.
+        settings: the checks' settings.
     """
 
     changed: Mapping[str, Threshold] = field(default_factory=dict)
@@ -76,12 +76,12 @@ class Thresholds:
 
 
 class Limit(NamedTuple):
-    """One limit on one number of the batch.
+    """One limit on one number of a batch.
 
     Attributes:
         check: the check's name.
-        key: e.g. `fail_share`: the level, and what of the check is held against the limit.
-        value: the limit; kept where it is reached exactly.
+        key: e.g. `fail_share`: the level, and the number of the check that the limit applies to.
+        value: the limit; a number that equals it is within it.
     """
 
     check: str
@@ -90,6 +90,6 @@ class Limit(NamedTuple):
 
     @property
     def column(self) -> str:
-        """The column of the facts that is looked at, e.g. `malformed_record share`."""
+        """The column of the facts that the limit applies to, e.g. `malformed_record share`."""
         kind = self.key.partition("_")[2]
         return f"{self.check} {kind if kind in ('share', 'count') else 'measure'}"

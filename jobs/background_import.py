@@ -1,4 +1,4 @@
-"""Slow imports, done while Spark is at work."""
+"""Imports slow modules while Spark works."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 
 _USUAL_INTERVAL: Final = sys.getswitchinterval()
 _SHORT_INTERVAL: Final = 0.0002
-"""Seconds: the main thread asks the JVM thousands of small questions meanwhile; each may wait so long for its turn."""
+"""Seconds. Meanwhile the main thread makes thousands of small calls to the JVM; each may wait so long for its turn."""
 
 
 def start_import(module: str) -> None:
-    """Import a module in a thread of its own; whoever imports it again waits for it, or is told why it failed.
+    """Import a module in a thread of its own. A later import waits for it, or raises what it raised.
 
-    The interpreter waits for the thread when it ends, so it is no daemon: an import of compiled modules that is under
-    way when the interpreter goes down ends it with "Fatal Python error", and with another exit code than the job's.
+    The thread is not a daemon, so the interpreter waits for it at its end. Otherwise an import of compiled modules at
+    that moment would end the process with "Fatal Python error" and another exit code than the job's.
     """
     Thread(target=_import, args=(module,), name=f"import {module}").start()
 
@@ -28,7 +28,7 @@ def _import(module: str) -> None:
     sys.setswitchinterval(_SHORT_INTERVAL)
     try:
         import_module(module)
-    except Exception as failure:  # whoever imports it again says so
+    except Exception as failure:  # a later import raises it again
         log.debug("importing %s: %s", module, type(failure).__name__)
     finally:
         sys.setswitchinterval(_USUAL_INTERVAL)

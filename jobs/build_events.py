@@ -45,7 +45,17 @@ from jobs.building.quality import (
     report_batch,
 )
 from jobs.building.redelivery import REKEYED, DeliveredChanges, allow_rekeying, compare_with_delivered
-from jobs.cli.arguments import JobParser, batch_label, batches, duration, filled, interval, lake_root, moment, rows
+from jobs.cli.arguments import (
+    JobParser,
+    batch_label,
+    batches,
+    check_not_blank,
+    duration,
+    interval,
+    lake_root,
+    moment,
+    rows,
+)
 from jobs.cli.run import Run, run_job, run_without_lake
 from jobs.cli.stages import StageDisplay, count_spark_tasks
 from jobs.cli.terminal import find_terminal, write_lines
@@ -62,7 +72,7 @@ from transforms.sessions import SessionLimits
 
 _PREVIEWS: Final = ("--preview", "--explain-record")
 _MOST_PERMITTED: Final = 5
-"""Checks that an error says how to permit: whoever breaks more of them has another fault."""
+"""How many checks an error says how to permit: a batch that fails more has another fault."""
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +82,18 @@ class Arguments:
     """The command line, checked.
 
     Attributes:
-        input: paths or globs of the batch's raw logs; none where its quarantine is retried instead.
+        input: paths or globs of the batch's raw logs; empty if its quarantine is retried instead.
         mapping: name or path of the mapping.
         lake: root folder or URI of the tables.
         batch: the batch's label.
         limits: where sessions end.
-        look_back: how many batches before this one hold events that may be repeated.
+        look_back: how many earlier batches are searched for repeated events.
         thresholds: path of the gate's thresholds; None for the defaults.
-        lenient: whether a batch that fails its gate passes, marked.
+        lenient: whether a batch that fails its gate passes with a mark.
         as_of: the run's time, aware.
-        interval: the time that the batch is of; None where its label, or its last publication, says it.
+        interval: the batch's interval; None to take it from its label or its last publication.
         allow_empty: whether the batch may be empty.
-        rekey: whether events that were delivered may get other eventIds.
+        rekey: whether delivered events may get other eventIds.
     """
 
     input: tuple[str, ...]
@@ -173,7 +183,7 @@ def make_parser(*, needs_lake: bool) -> JobParser:
     parser = JobParser("build_events", description="Raw clickstream logs to event rows.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--input", nargs="+", type=filled, default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs"
+        "--input", nargs="+", type=check_not_blank, default=(), metavar="PATH_OR_GLOB", help="the batch's raw logs"
     )
     source.add_argument(
         "--retry-quarantine",
@@ -190,7 +200,7 @@ def make_parser(*, needs_lake: bool) -> JobParser:
         help="show what becomes of the first N records; writes nothing, needs no --lake and --batch",
     )
     parser.add_argument(
-        "--mapping", required=True, type=filled, metavar="NAME_OR_FILE", help="how a record becomes events"
+        "--mapping", required=True, type=check_not_blank, metavar="NAME_OR_FILE", help="how a record becomes events"
     )
     parser.add_argument("--lake", required=needs_lake, type=lake_root, metavar="ROOT", help="root of the tables")
     parser.add_argument("--batch", required=needs_lake, type=batch_label, metavar="LABEL", help="e.g. 2024-01-02")
@@ -204,7 +214,10 @@ def make_parser(*, needs_lake: bool) -> JobParser:
         "--look-back", type=batches, default="2", metavar="N", help="batches before, for repeats and late events (2)"
     )
     parser.add_argument(
-        "--thresholds", type=filled, metavar="FILE", help="the gate's thresholds (docs/rules.md lists the defaults)"
+        "--thresholds",
+        type=check_not_blank,
+        metavar="FILE",
+        help="the gate's thresholds (docs/rules.md lists the defaults)",
     )
     parser.add_argument(
         "--on-gate-failure", choices=("fail", "warn"), default="fail", help="warn lets the batch pass, marked (fail)"
@@ -224,10 +237,10 @@ def make_parser(*, needs_lake: bool) -> JobParser:
 
 
 def parse_and_check(argv: Sequence[str]) -> Arguments:
-    """Read the command line; see that the files that it names are there, before Spark takes its time to start.
+    """Read the command line, and check that its files exist, before Spark is started.
 
     Raises:
-        ConfigurationError: it is not right, or they are not there.
+        ConfigurationError: the command line is wrong, or a file is missing.
     """
     arguments = parse(argv)
     all_or_faults(lambda: check_mapping_file(arguments.mapping), lambda: check_thresholds_file(arguments.thresholds))
@@ -237,8 +250,8 @@ def parse_and_check(argv: Sequence[str]) -> Arguments:
 def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
     """Check the configuration, then build the batch: read, map, judge, cut sessions, write, gate, publish."""
     load_great_expectations()
-    # True until this run publishes: a run that ends before says what the batch still is.
-    run.counters["kept"] = _passed_run(lake.manifests.publications(arguments.batch).current)
+    # This holds until the run publishes: a run that ends before reports what the batch still is.
+    run.counters["kept"] = _find_passed_run(lake.manifests.publications(arguments.batch).current)
     with run.interruption.cancelling(lambda: run.if_interrupted):
         mapping, thresholds = read_user_files(spark, arguments.mapping, arguments.thresholds)
         build_config = BuildConfig(mapping, arguments.limits, arguments.as_of)
@@ -249,7 +262,7 @@ def build(spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Ex
         lake.prepare(spec.batch)
         docs = DataDocs(lake)
         locking = hold_lock(lake.files, lake.root, batch_lock(spec.batch), run.runId)
-        # No parentheses around these two: an old Python must read the file as far as the check of its version.
+        # No parentheses around these two: an old Python must parse this file, to reach the check of its version.
         with locking as lock, StageDisplay(find_terminal(), partial(count_spark_tasks, spark)) as stages:
             gate_report = build_and_publish(BuildContext(spark, lake, run, spec, build_config, gate, lock, stages))
             if gate_report is None:
@@ -281,19 +294,19 @@ def preview(spark: SparkSession, arguments: PreviewArguments, run: Run) -> Exit:
     return Exit.DONE
 
 
-def _passed_run(current: Manifest | None) -> str | None:
+def _find_passed_run(current: Manifest | None) -> str | None:
     return current.runId if current is not None and current.gate != FAILED else None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSpec:
-    """Which batch is built, and from what.
+    """The batch to build, and its input.
 
     Attributes:
         batch: the label.
-        input: paths or globs of its raw logs; none where its quarantine is retried.
-        interval: the time that it is of; None where its label, or its last publication, says it.
-        look_back: how many batches before it hold events that may be repeated.
+        input: paths or globs of its raw logs; empty if its quarantine is retried.
+        interval: its interval; None to take it from its label or its last publication.
+        look_back: how many earlier batches are searched for repeated events.
     """
 
     batch: str
@@ -309,12 +322,12 @@ class BuildContext:
     Attributes:
         spark: the session.
         lake: the tables.
-        run: is told what is found.
+        run: takes the counters and the report.
         spec: the batch.
         build_config: how records become rows.
         gate: how the batch is judged.
-        lock: on the batch.
-        stages: is told what is done.
+        lock: the lock on the batch.
+        stages: shows the current stage.
     """
 
     spark: SparkSession
@@ -331,12 +344,12 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
     """Build the batch, and publish it, or note that it failed its gate.
 
     Returns:
-        What the gate says of it; None where there is no quarantine to retry.
+        The gate's report; None if there is no quarantine to retry.
     """
     lake, run, build_config = context.lake, context.run, context.build_config
     batch, look_back = context.spec.batch, context.spec.look_back
     stages = context.stages
-    run.interruption.check(run.if_interrupted)  # others may have been waited for
+    run.interruption.check(run.if_interrupted)  # waiting for the lock may have taken long
     version, found = lake.manifests.next_version(batch), lake.manifests.publications(batch)
     current = found.current if found.current is not None and found.current.gate != FAILED else None
     before = None if context.spec.input else find_retriable(lake, found.current, batch, build_config)
@@ -359,8 +372,8 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         earlier = lake.manifests.alike_before(order, batch, context.gate.thresholds.settings.batches)
         gate_report = judge_rows(result, history, context, current, earlier)
         run.counters.update(gate=gate_report.gate, merged=gate_report.counts["merged"])
-        run.report.judged, run.report.lengths = gate_report, result.lengths
-        run.report.event_timeline = run.report.found(
+        run.report.gate_report, run.report.lengths = gate_report, result.lengths
+        run.report.event_timeline = run.report.find_for_page(
             lambda: find_event_timeline(result.events, gate_report, history.interval)
         )
         if before is not None and gate_report.gate == FAILED:
@@ -377,7 +390,7 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
 
 
 def published_interval(published: Manifest | None) -> Interval | None:
-    """Find the interval that the batch was given before: one that is built again without keeps its own."""
+    """Find the interval that the batch was given before. It stays if the batch is built again without one."""
     if published is None or published.interval is None:
         return None
     return Interval(*map(datetime.fromisoformat, published.interval))
@@ -395,11 +408,11 @@ def read_user_files(spark: SparkSession, mapping: str, thresholds: str | None) -
 
 
 def find_retriable(lake: Lake, manifest: Manifest | None, batch: str, build_config: BuildConfig) -> Manifest:
-    """Check that a batch's quarantine may be taken through again.
+    """Check that a batch's quarantine can be retried.
 
     Raises:
-        ConfigurationError: it was never built, its events were not kept, or the places of its exploded elements mean
-            others now.
+        ConfigurationError: it was never built, its events were not kept, or the indexes of its exploded elements refer
+            to other elements now.
     """
     if manifest is None:
         raise ConfigurationError(f"batch {batch}: the lake has no such batch: build it from its --input first")
@@ -425,7 +438,7 @@ def find_retriable(lake: Lake, manifest: Manifest | None, batch: str, build_conf
 
 
 def take_records(context: BuildContext, before: Manifest | None) -> DataFrame:
-    """Take the records that are to be built: new input, or what the batch has in quarantine."""
+    """Read the records to build: new input, or the batch's quarantine."""
     mapping = context.build_config.mapping
     if before is None:
         return read_records(context.spark, context.spec.input, mapping)
@@ -439,29 +452,29 @@ def judge_rows(
     current: Manifest | None,
     earlier: Sequence[Manifest],
 ) -> GateReport:
-    """Pass the batch as a whole through the gate.
+    """Judge the whole batch by the gate.
 
     Args:
         result: its rows.
-        history: what they rest on.
+        history: the publications that they depend on.
         context: what the build works with.
-        current: the batch's publication that passed, where there is one.
-        earlier: batches before it that are of about its length of time.
+        current: the batch's publication that passed; None if there is none.
+        earlier: earlier batches with an interval of about the same length.
     """
     before, gate, build_config = history.own, context.gate, context.build_config
     counters = count_whole_batch(result.counters, result.known_events, before)
-    # What is only added to keeps all that it has.
+    # A run that only adds to the batch changes no delivered event.
     redelivery = compare_with_delivered(context.lake, current, result.events) if before is None else DeliveredChanges()
     batch = JudgedBatch(
         history.batch, history.interval, result, counters, build_config, earlier_batches(earlier), current, redelivery
     )
     numbers = count_batch(batch, gate.thresholds.settings)
     findings = evaluate_batch(batch, numbers, gate)
-    return report_batch(batch, numbers, findings, gate.rule(findings), context.run.runId)
+    return report_batch(batch, numbers, findings, gate.decide(findings), context.run.runId)
 
 
 def log_warnings(gate_report: GateReport) -> None:
-    """Log what is unusual; what makes the job fail is said when it ends."""
+    """Log the warnings. The failures are reported when the job ends."""
     for finding in gate_report.unusual():
         if gate_report.gate != FAILED or finding.level != FAILED:
             log.warning("batch %s: %s", gate_report.batch, finding.describe())
@@ -472,7 +485,7 @@ def log_warnings(gate_report: GateReport) -> None:
 def make_manifest(
     gate_report: GateReport, version: int, build_config: BuildConfig, result: BuildResult, history: BuildHistory
 ) -> Manifest:
-    """Write down what the batch consists of; of one that failed, no events are kept."""
+    """Make the manifest. A batch that failed its gate keeps no events."""
     counts, state = gate_report.counts, result.state
     records = count_whole_batch(result.counters, result.known_events, history.own)
     return Manifest(
@@ -499,7 +512,7 @@ def make_manifest(
 
 
 def describe_failure(gate_report: GateReport) -> list[str]:
-    """Say which checks failed, a line each, and what stays."""
+    """Describe the failed checks in one line each, and what the batch keeps."""
     failed = [finding for finding in gate_report.findings if finding.level == FAILED]
     lines = [f"batch {gate_report.batch}: failed its gate: {finding.describe()}" for finding in failed]
     if any(finding.check.name == REKEYED for finding in failed):
@@ -507,7 +520,7 @@ def describe_failure(gate_report: GateReport) -> list[str]:
             f"batch {gate_report.batch}: a change of an event's content changes its eventId, so the service would "
             "take delivered events as new: build it with the earlier mapping, or give --rekey to send them again"
         )
-    if permitted := [finding.permission() for finding in failed if finding.check.name != REKEYED]:
+    if permitted := [finding.write_permission() for finding in failed if finding.check.name != REKEYED]:
         more = " ..." if len(permitted) > _MOST_PERMITTED else ""
         lines.append(
             f"batch {gate_report.batch}: if the batch is correct, a --thresholds file with these lines lets it pass: "

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 from pyspark.sql import SparkSession
 
 from jobs.building.preview import SAMPLE, count_rows, take_rows
-from jobs.cli.arguments import JobParser, filled
+from jobs.cli.arguments import JobParser, check_not_blank
 from jobs.cli.run import Run, run_without_lake
 from jobs.cli.terminal import write_lines
 from jobs.drafting.draft import write_draft
@@ -58,7 +58,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         ConfigurationError: it is not right.
     """
     parser = JobParser("draft_mapping", description="A first mapping for a log, to standard output.")
-    parser.add_argument("--input", nargs="+", required=True, type=filled, metavar="PATH_OR_GLOB", help="raw logs")
+    parser.add_argument("--input", nargs="+", required=True, type=check_not_blank, metavar="PATH_OR_GLOB", help="raw logs")
     parser.add_argument("--format", choices=_KINDS, help="their format, if it is guessed wrongly")
     options = parser.parse_args(argv)
     return Arguments(tuple(options.input), options.format)

@@ -1,4 +1,4 @@
-"""What can end a job, each with its exit code and words for its reader."""
+"""The errors that end a job, each with its exit code and messages for the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Exit(IntEnum):
 
 
 class JobError(Exception):
-    """Ends a job in words: each line is one thing that was wrong, where, and what to do."""
+    """Ends a job with messages: each line says what is wrong, where, and what to do."""
 
     exit_code = Exit.OUR_FAULT
 
@@ -32,29 +32,29 @@ class JobError(Exception):
 
 
 class ConfigurationError(JobError):
-    """Usage, mapping, configuration or input: somebody must mend something before another run."""
+    """Usage, mapping, configuration or input is wrong: the user must correct something before another run."""
 
     exit_code = Exit.CONFIGURATION
 
 
 class GateFailedError(JobError):
-    """The batch did not pass its gate: nothing is sent from it."""
+    """The batch failed its gate: nothing of it is sent."""
 
     exit_code = Exit.GATE_FAILED
 
 
 class CountsError(JobError):
-    """Events are not accounted for: what was counted in one place is not what was counted in another."""
+    """Two counts of the same events differ."""
 
 
 class UnfinishedError(JobError):
-    """Not all could be done this time: another run may do the rest."""
+    """The run did not finish: another run can do the rest."""
 
     exit_code = Exit.INTERRUPTED
 
 
 def all_or_faults(one: Callable[[], A], other: Callable[[], B]) -> tuple[A, B]:
-    """Read two things that the user has written, so that the faults of both are told at once.
+    """Read two things that the user has written, and report the faults of both at once.
 
     Raises:
         ConfigurationError: the lines of both.

@@ -51,10 +51,10 @@ class Arguments:
     Attributes:
         lake: root folder or URI of the tables.
         batch: the batch's label.
-        trackingId: of the event tracker that the events go to.
-        region: None for the AWS default chain's.
-        endpoint_url: None for what the environment, a profile or the region says.
-        kind: which of the batch's events are sent.
+        trackingId: the id of the event tracker.
+        region: None for the region of the AWS default chain.
+        endpoint_url: None for the URL of the environment, the profile or the region.
+        kind: which events of the batch are sent.
         config: how they are sent.
     """
 
@@ -94,7 +94,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Check that one may send, send what is left of the batch, account for every event."""
+    """Check that the batch can be sent, send its remaining requests, account for every event."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.report.tracker = service
     manifest = find_sendable(lake, arguments.batch)
@@ -111,14 +111,14 @@ def put(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exi
             ),
         )
         result = deliver(delivery_run, manifest, arguments.kind, hooks)
-    code = exit_of(result, counters, service, interrupted=run.interruption.came, kind=arguments.kind)
+    code = exit_of(result, counters, service, interrupted=run.interruption.is_requested, kind=arguments.kind)
     if code is Exit.DEAD_LETTERS:
         log_dead_letters(DeadLetters(lake, service, config), [arguments.batch])
     return code
 
 
 def goal(counters: Mapping[str, Any]) -> ProgressGoal:
-    """Show the way from what has ended before to the whole batch."""
+    """Make the goal of the progress bar: the whole batch, from the events that had ended before."""
     return ProgressGoal(counters["events"], counters["events"] - counters["pending"])
 
 

@@ -20,8 +20,8 @@ if __name__ == "__main__":
 
 from pyspark.sql import SparkSession
 
-from jobs.cli.arguments import JobParser, batch_name, duration, filled, lake_root, time_of_day
-from jobs.cli.deadline import earliest
+from jobs.cli.arguments import JobParser, batch_name, check_not_blank, duration, lake_root, time_of_day
+from jobs.cli.deadline import find_deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.cli.run import Run, run_job
 from jobs.cli.terminal import write_lines
@@ -47,16 +47,16 @@ class Arguments:
 
     Attributes:
         lake: root folder or URI of the tables.
-        first: label of the range's first batch, or what labels begin with.
-        last: label of its last batch, or what labels begin with.
-        trackingId: of the event tracker that the events go to.
-        region: None for the AWS default chain's.
-        endpoint_url: None for what the environment, a profile or the region says.
+        first: label of the range's first batch, or a prefix of labels.
+        last: label of its last batch, or a prefix of labels.
+        trackingId: the id of the event tracker.
+        region: None for the region of the AWS default chain.
+        endpoint_url: None for the URL of the environment, the profile or the region.
         config: how they are sent.
-        plan: whether only to say what a replay would do.
+        plan: whether only to report what a replay would do.
         bulk_export: folder or URI for the CSV of a bulk import; None to send.
         until: when to stop, by the machine's clock.
-        max_duration: how long to send at the most.
+        max_duration: the longest time to send.
     """
 
     lake: str
@@ -73,7 +73,7 @@ class Arguments:
 
     @property
     def batch(self) -> str:
-        """What the run is about, for its summary."""
+        """The range, as the summary names it."""
         return f"{self.first}..{self.last}"
 
 
@@ -101,7 +101,10 @@ def parse(argv: Sequence[str]) -> Arguments:
         "--plan", action="store_true", help="send nothing; say what there is to send and how long it takes"
     )
     instead.add_argument(
-        "--bulk-export", type=filled, metavar="DIR", help="send nothing; write pending events as bulk import CSV"
+        "--bulk-export",
+        type=check_not_blank,
+        metavar="DIR",
+        help="send nothing; write pending events as bulk import CSV",
     )
     add("--until", type=time_of_day, metavar="HH:MM", help="stop then, by this machine's clock; a rerun continues")
     add("--max-duration", type=duration, metavar="D", help="stop after this time, e.g. 6h; a rerun continues")
@@ -125,11 +128,11 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 
 def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Find the batches; send what is left of them, or say what that is, or write it for an import."""
+    """Find the batches, then send their pending events, report them, or write them for an import."""
     run.counters["maxRate"] = arguments.config.max_rate
     if not arguments.plan and arguments.bulk_export is None:
         return send(lake, arguments, run)
-    # Nothing is called, so no credentials are needed; but what was sent already depends on where to.
+    # No call is made, so no credentials are needed. But the tracker decides which events were sent already.
     service = locate_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
     run.report.tracker = service
@@ -139,24 +142,24 @@ def replay(_spark: SparkSession, lake: Lake, arguments: Arguments, run: Run) -> 
         waiting = find_pending_events(lake, service, manifests)
         run.counters["events"] = waiting.total
         if arguments.bulk_export is None:
-            tell_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.config.max_rate)
+            report_plan(estimate_replay(waiting, arguments.trackingId), run, arguments.config.max_rate)
         else:
             run.if_interrupted = (
                 f"nothing was sent; empty {arguments.bulk_export}, or name another folder, and run it again"
             )
-            tell_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
+            report_export(export(waiting, arguments.bulk_export, lake.files), waiting, run)
     check_counts(f"batches {arguments.first} to {arguments.last}", run.counters)
     return Exit.DONE
 
 
 def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
-    """Send what is left, batch by batch."""
+    """Send the pending events, batch by batch."""
     service = resolve_service(arguments.trackingId, arguments.region, arguments.endpoint_url)
     run.counters.update(name_tracker(service))
     run.report.tracker = service
     manifests = find_batches(lake.manifests, arguments.first, arguments.last)
     lake.check_kept(manifests)
-    deadline = earliest(run.startedAt, arguments.until, arguments.max_duration)
+    deadline = find_deadline(run.startedAt, arguments.until, arguments.max_duration)
     with start_deliveries(lake, service, arguments.config, run, deadline) as delivery_run:
         with JobGuard(lake.context, lambda: run.reason_to_end(deadline)).guarding():
             replay_runner = ReplayRunner(delivery_run, manifests)
@@ -167,8 +170,8 @@ def send(lake: Lake, arguments: Arguments, run: Run) -> Exit:
     return Exit.DEAD_LETTERS
 
 
-def tell_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
-    """Say what a replay would do, to a person and in the summary."""
+def report_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
+    """Report what a replay would do, on standard output and in the summary."""
     write_lines(sys.stdout, *describe_estimate(found, max_rate))
     run.counters.update(
         batches=found.batches,
@@ -187,8 +190,8 @@ def tell_plan(found: ReplayEstimate, run: Run, max_rate: float) -> None:
     )
 
 
-def tell_export(found: ExportResult, waiting: PendingEvents, run: Run) -> None:
-    """Say what was exported, and what was not: it waits as before, since nobody knows what becomes of the files."""
+def report_export(found: ExportResult, waiting: PendingEvents, run: Run) -> None:
+    """Report what was exported. All these events stay pending, because the files may never be imported."""
     run.counters.update(
         batches=len(waiting.settled) + len(waiting.batches),
         batchesDone=len(waiting.settled),

@@ -1,4 +1,4 @@
-"""A mapped record as an event to be: the fields, identifiers made honest, and the eventId."""
+"""Builds candidates from mapped records: their fields, identifiers without placeholder texts, and the eventId."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from transforms.parsing import valid_text
 from transforms.schemas import EVENTS
 from transforms.wire import properties_json
 
-_CONTENT = (
+_CONTENT_FIELDS = (
     "visitorId",
     "userId",
     "sessionId",
@@ -51,24 +51,24 @@ _CONTENT = (
     "recommendationId",
     "eventAttributionSource",
 )
-_TEXTS: dict[str, Callable[[Column], Column]] = {
+_TO_TEXT: dict[str, Callable[[Column], Column]] = {
     "sentAt": F.unix_micros,
     "impression": F.to_json,
     "properties": properties_json,
 }
 DERIVED_ID_LENGTH: Final = 64
-"""Hex digits of a SHA-256: a candidate without an eventId will have one of so many characters."""
-_KEYS = ("userId", "sessionId", "eventId", "sentAt", "sourceFile")
-_WORDS = ("userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", "recommendationId")
-"""Fields whose value may be a word that means nothing."""
+"""Characters of a derived eventId: the hex digits of a SHA-256."""
+_KEY_COLUMNS = ("userId", "sessionId", "eventId", "sentAt", "sourceFile")
+_IDENTIFIER_FIELDS = ("userId", "visitorId", "sessionId", "eventId", "eventType", "itemId", "recommendationId")
+"""Fields in which a text such as `null` counts as missing."""
 
 
-_NO_NUMBERS: Final = ('"NaN"', '"Infinity"', '"-Infinity"')
-"""What Spark's JSON reader makes of a bare NaN, or a number beyond all bounds, where the schema says STRING."""
+_NON_FINITE_TEXTS: Final = ('"NaN"', '"Infinity"', '"-Infinity"')
+"""What Spark's JSON reader gives for a bare NaN or a number out of range if the schema says STRING."""
 
 
 def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
-    """Make a value null if it is empty or one of the words that mean nothing.
+    """Make a value null if it is empty or one of the texts that count as missing.
 
     Services that received `null` or `undefined` as an id have answered 200 and ignored the event.
 
@@ -84,7 +84,7 @@ def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
     """
     bare = F.trim(value)
     without_case = [word for word in missing if word.lower() == word.upper()]
-    is_missing = bare.isin("", *_NO_NUMBERS, *without_case)
+    is_missing = bare.isin("", *_NON_FINITE_TEXTS, *without_case)
     with_case = [word for word in missing if word not in without_case]
     if with_case:
         is_missing |= _is_word(bare, with_case)
@@ -93,14 +93,14 @@ def null_if_missing(value: Column, missing: Sequence[str]) -> Column:
 
 def _is_word(text: Column, words: Sequence[str]) -> Column:
     """Whether a text is one of some words, in any case of letters."""
-    # Only texts of the right length are looked at, by a pattern: to lower-case, Spark 4 loads all of Unicode's rules.
+    # The pattern runs on texts of a fitting length alone. `lower` would make Spark 4 load all of Unicode's rules.
     pattern = rf"(?iu)\A({'|'.join(map(re.escape, words))})\z"
     lengths = sorted({length for word in words for length in _byte_lengths(word)})
     return F.octet_length(text).isin(lengths) & text.rlike(pattern)
 
 
 def _byte_lengths(word: str) -> Iterable[int]:
-    """List how many bytes a word may have; other cases of its letters may have more or fewer, unless it is ASCII."""
+    """List the byte lengths that a word can have. A letter outside ASCII can have another length in the other case."""
     return [len(word)] if word.isascii() else range(len(word), 4 * len(word) + 1)
 
 
@@ -108,7 +108,7 @@ def content_id(fields: dict[str, Column]) -> Column:
     """Derive an eventId: SHA-256, in lower-case hex, over an event's content.
 
     The content is the present fields in a fixed order, each as `name=<length in characters>:<value>`, joined by `;`.
-    The lengths keep two events apart whose values run into each other. docs/mapping.md gives the order.
+    Without the lengths, two different events could have the same text. docs/mapping.md gives the order.
 
     Args:
         fields: those that are mapped, by name; the eventValue as text, since its cast depends on the version of Java.
@@ -122,18 +122,18 @@ def content_id(fields: dict[str, Column]) -> Column:
         >>> df.select(content_id(fields)).first()[0] == hashlib.sha256(text.encode()).hexdigest()
         True
     """
-    parts = [_part(name, fields[name]) for name in _CONTENT if name in fields]
+    parts = [_write_content_part(name, fields[name]) for name in _CONTENT_FIELDS if name in fields]
     return F.sha2(F.concat_ws(";", *parts), 256)
 
 
-def _part(name: str, value: Column) -> Column:
-    text = _TEXTS[name](value) if name in _TEXTS else value
+def _write_content_part(name: str, value: Column) -> Column:
+    text = _TO_TEXT[name](value) if name in _TO_TEXT else value
     text = text.cast("string")
     return F.concat(F.lit(f"{name}="), F.length(text).cast("string"), F.lit(":"), text)
 
 
 def map_candidates(records: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
-    """Evaluate a mapping's expressions: the columns of `events`, with those that say what became of the record.
+    """Evaluate a mapping's expressions: the columns of `events`, and those that say what happened to the record.
 
     Args:
         records: what `select_records` gives.
@@ -149,23 +149,23 @@ def map_candidates(records: DataFrame, mapping: EventMapping, expressions: Spark
     own = [*travelling, F.col(SOURCE_FILE).alias("sourceFile"), F.col(RAW), F.col(FAULT), F.col(FILTERED), F.col(FIRST)]
     values = [guarded(text, expressions).alias(key) for key, text in mapping.properties.items()]
     kinds = {field.name: field.dataType for field in records.select(*values).schema} if values else {}
-    fields = [column.alias(name) for name, column in _fields(mapping, expressions, kinds).items()]
+    fields = [column.alias(name) for name, column in _build_fields(mapping, expressions, kinds).items()]
     return records.select(*fields, *own, F.monotonically_increasing_id().alias(SPREAD))
 
 
-def pack_candidates(judged: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
-    """Name the valid candidates, and pack the rows for their way through the shuffle.
+def pack_candidates(verdicts: DataFrame, mapping: EventMapping, expressions: SparkExpressions) -> DataFrame:
+    """Give each valid candidate its eventId, and pack the rows for the shuffle.
 
-    All in one projection, each column from those that came: what another step would read is copied once more.
+    One projection does it all, because each further projection copies every row once more.
 
     Args:
-        judged: what `verdict.judge_candidates` gives.
+        verdicts: what `verdict.judge_candidates` gives.
         mapping: says whether eventIds are given.
         expressions: write numbers.
 
     Returns:
         `_visitor`, userId, sessionId, eventId, sentAt, sourceFile, `_fate`, `_first`, `_spread`, `_event`, `_refusal`
-        and, where eventIds are given, `_content_id`. Of rows that are not valid, nothing but what is counted and kept.
+        and, where eventIds are given, `_content_id`. Rows that are not valid hold only what is counted and kept.
     """
     valid = F.col(BROKEN) == 0
     fields = {name: F.col(name) for name in [*mapping.event, *(["properties"] if mapping.properties else [])]}
@@ -173,11 +173,11 @@ def pack_candidates(judged: DataFrame, mapping: EventMapping, expressions: Spark
     own = {name: field for name, field in fields.items() if name != "eventId"}
     content = content_id(own | (value if "eventValue" in own else {}))
     given = "eventId" in mapping.event
-    packed = [name for name in EVENTS.names if name not in _KEYS]
-    kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED, HEADER_TEXT) if name in judged.columns]
-    return judged.select(
+    packed = [name for name in EVENTS.names if name not in _KEY_COLUMNS]
+    kept = [name for name in (BROKEN, "sourceFile", AT, ATTEMPTS, RENDERED, HEADER_TEXT) if name in verdicts.columns]
+    return verdicts.select(
         F.when(valid, visitor_key()).otherwise(salt_key()).alias(VISITOR),
-        *[F.when(valid, F.col(name)).alias(name) for name in _KEYS if name != "eventId"],
+        *[F.when(valid, F.col(name)).alias(name) for name in _KEY_COLUMNS if name != "eventId"],
         F.when(valid, F.coalesce(F.col("eventId"), content) if given else content).alias("eventId"),
         FATE,
         FIRST,
@@ -188,14 +188,16 @@ def pack_candidates(judged: DataFrame, mapping: EventMapping, expressions: Spark
     )
 
 
-def events_of(settled: DataFrame) -> DataFrame:
-    """Unpack the rows that are valid still: the columns of `schemas.EVENTS`."""
-    own = {name: F.col(name) for name in _KEYS} | {"sessionId": F.col(SESSION)}
+def events_of(candidates: DataFrame) -> DataFrame:
+    """Unpack the rows that are still valid: the columns of `schemas.EVENTS`."""
+    own = {name: F.col(name) for name in _KEY_COLUMNS} | {"sessionId": F.col(SESSION)}
     fields = {name: own.get(name, F.col(f"{EVENT}.{name}")) for name in EVENTS.names}
-    return settled.where(F.col(FATE) == Fate.VALID).select(*[field.alias(name) for name, field in fields.items()])
+    return candidates.where(F.col(FATE) == Fate.VALID).select(*[field.alias(name) for name, field in fields.items()])
 
 
-def _fields(mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping[str, DataType]) -> dict[str, Column]:
+def _build_fields(
+    mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping[str, DataType]
+) -> dict[str, Column]:
     """Build the fields of an event.
 
     Args:
@@ -204,17 +206,17 @@ def _fields(mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping
         kinds: the types of the properties' values.
     """
     own = {field.name: field.dataType for field in EVENTS.fields if field.name not in ("sourceFile", "properties")}
-    fields = {name: _field(name, kind, mapping, expressions) for name, kind in own.items()}
-    properties = _properties(mapping, expressions, kinds).cast(EVENTS["properties"].dataType)
+    fields = {name: _build_field(name, kind, mapping, expressions) for name, kind in own.items()}
+    properties = _build_properties(mapping, expressions, kinds).cast(EVENTS["properties"].dataType)
     return {name: fields.get(name, properties) for name in EVENTS.names if name != "sourceFile"}
 
 
-def _field(name: str, kind: DataType, mapping: EventMapping, expressions: SparkExpressions) -> Column:
+def _build_field(name: str, kind: DataType, mapping: EventMapping, expressions: SparkExpressions) -> Column:
     if name not in mapping.event:
         return F.lit(None).cast(kind)
     value = guarded(mapping.event[name], expressions).cast(kind)
     missing = mapping.source.missing
-    if name in _WORDS:
+    if name in _IDENTIFIER_FIELDS:
         return null_if_missing(value, missing)
     if name == "eventAttributionSource":
         return F.when(F.trim(value) != "", value)
@@ -223,7 +225,7 @@ def _field(name: str, kind: DataType, mapping: EventMapping, expressions: SparkE
     return value
 
 
-def _properties(mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping[str, DataType]) -> Column:
+def _build_properties(mapping: EventMapping, expressions: SparkExpressions, kinds: Mapping[str, DataType]) -> Column:
     """Build the map, keys in order so that its JSON is the same on every run; null values drop their keys.
 
     Without a lambda, which Catalyst would interpret row by row.

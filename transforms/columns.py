@@ -1,4 +1,4 @@
-"""The columns that travel with a record beside its own, and the key of a visitor."""
+"""The columns that are added to a record, and the key of a visitor."""
 
 from __future__ import annotations
 
@@ -13,68 +13,78 @@ ELEMENT: Final = "element"
 """The exploded element. Part of the mapping language too."""
 SOURCE_FILE: Final = "_source_file"
 FAULT: Final = "_fault"
-"""Reason code of a record that could not go on to mapping, or null."""
+"""Reason code of a record that could not be mapped; otherwise null."""
 FILTERED: Final = "_filtered"
-"""BOOLEAN: the record is no interaction."""
+"""BOOLEAN: the record is not an interaction."""
 FIRST: Final = "_first"
-"""BOOLEAN: the record's first row; exploded records have more, and `read` counts records. Header lines have none."""
+"""BOOLEAN: the first row of its record, which `read` counts. Exploded records have more rows; a header has no first."""
 HEADER: Final = "_header_line"
-"""BOOLEAN: the line is a header of its file, and no record; no column where the reader left none."""
+"""BOOLEAN: the line is a header of its file, not a record; no column if the reader leaves no header line."""
 HEADER_TEXT: Final = "_header"
-"""STRING: the line of the file that names the record's columns; no column where no file has one."""
+"""STRING: the line of the file that names the columns of the record; no column if no file has such a line."""
 AT: Final = "_at"
-"""INT: the exploded element's place in its array, from 0; null, or no column at all, where nothing is exploded."""
+"""INT: the exploded element's position in its array, from 0; null, or no column, if nothing is exploded."""
 ATTEMPTS: Final = "_attempts"
-"""INT: how often a quarantined record was tried before; no column at first."""
+"""INT: how often a quarantined record was tried before; no column on the first try."""
 RENDERED: Final = "_rendered"
-"""BOOLEAN: `_raw` is the record rendered as JSON, since it has no text of its own; no column where all have one."""
+"""BOOLEAN: `_raw` is the record as JSON, because its format has no text; no column if every record has a text."""
 CONTENT_ID: Final = "_content_id"
-"""SHA-256 over a valid candidate's content, where eventIds are given; no column where they are derived from it."""
+"""SHA-256 over a valid candidate's content, if eventIds are given; no column if they are derived from the content."""
 SPREAD: Final = "_spread"
-"""BIGINT that spreads rows over the partitions which belong to no visitor."""
+"""BIGINT that spreads the rows without a visitor over the partitions."""
 BROKEN: Final = "_broken"
-"""BIGINT: a bit for each rule that the candidate breaks; 0 where it breaks none, null where the record is filtered."""
+"""BIGINT: one bit for each rule that the candidate breaks; 0 for a valid candidate, null for a filtered record."""
 EVENT: Final = "_event"
-"""STRUCT: the columns of a valid candidate that sessions are not cut by; null for other rows.
+"""STRUCT: the columns of a valid candidate that no session depends on; null for other rows.
 
-They travel in one, so that shuffle, sort and windows pass them on whole instead of one by one.
+They are packed in one column, so that shuffle, sort and windows copy one value instead of many.
 """
 REFUSAL: Final = "_refusal"
-"""STRUCT: what `quarantine` keeps of a refused record or candidate, in one likewise; null for other rows."""
+"""STRUCT: what `quarantine` keeps of a refused record or candidate, packed too; null for other rows."""
 SESSION: Final = "_session"
 """The sessionId, given or cut."""
 VISIT_SINCE: Final = "_visit_since"
-"""BIGINT, microseconds: the first event of the visit when it was first seen; its sessions are named by it."""
+"""BIGINT, microseconds: the visit's first event when the visit was first seen. The ids of its sessions depend on it."""
 VISIT_FIRST: Final = "_visit_first"
-"""BIGINT, microseconds: the first event of the visit as it is known now; earlier, where events came late."""
+"""BIGINT, microseconds: the visit's first event as known now; late events can make it earlier."""
 FATE: Final = "_fate"
-"""What became of the row: one of `Fate`."""
+"""What happened to the row: one of `Fate`."""
 
 
-_PASSING: Final = {"_asked", "_elements", "_position", "_some", "_parsed", "_again", "_matching", "_metadata", "_corrupt_record"}
+_TEMPORARY_COLUMNS: Final = {
+    "_asked",
+    "_elements",
+    "_position",
+    "_some",
+    "_parsed",
+    "_again",
+    "_matching",
+    "_metadata",
+    "_corrupt_record",
+}
 RESERVED: Final = frozenset(
-    {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, HEADER_TEXT, AT, ATTEMPTS, RENDERED} | _PASSING
+    {RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, HEADER_TEXT, AT, ATTEMPTS, RENDERED} | _TEMPORARY_COLUMNS
 )
-"""Column names that a record may not bear, lower-cased."""
+"""Column names that a record may not have, in lower case."""
 
 
 class Fate:
-    """The values of `_fate`. VALID is the only one that another may follow."""
+    """The values of `_fate`. Only VALID can change into another."""
 
     FILTERED: Final = "filtered"
     QUARANTINED: Final = "quarantined"
     VALID: Final = "valid"
     DUPLICATE: Final = "duplicate"
     EARLIER: Final = "earlier"
-    """No candidate: an event that is there already, to find repeats of it."""
+    """Not a candidate: an event of the lake, to find repeats of it."""
     CARRIED: Final = "carried"
-    """No candidate: a visit of an earlier batch, to be joined."""
+    """Not a candidate: a visit of an earlier batch, which events can join."""
 
 
 VISITOR: Final = "_visitor"
-"""STRING: whose row it is, by `visitor_key` or `salt_key`."""
-_NOBODIES: Final = 4_096
-"""So many partitions can share the rows that belong to nobody; more keys than that would only make more groups."""
+"""STRING: the visitor of the row, by `visitor_key` or `salt_key`."""
+_SALTS: Final = 4_096
+"""Keys of rows without a visitor: so many partitions can share these rows."""
 
 
 def visitor_key() -> Column:
@@ -97,5 +107,5 @@ def visitor_key() -> Column:
 
 
 def salt_key() -> Column:
-    """Rows that are no valid candidates belong to nobody, and must not meet in one partition, however alike."""
-    return F.concat(F.lit("-:"), F.pmod(F.col(SPREAD), F.lit(_NOBODIES)).cast("string"))
+    """Give rows that are not valid candidates a key that spreads them: one key for all would fill one partition."""
+    return F.concat(F.lit("-:"), F.pmod(F.col(SPREAD), F.lit(_SALTS)).cast("string"))

@@ -1,4 +1,4 @@
-"""Values of a file's own types as the types of a mapping's schema: fields by name, and nothing changed in silence."""
+"""Converts values of a file's own types to the types of a mapping's schema. Every value that would change is found."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from pyspark.sql.types import (
 _NAN: Final = "NaN"
 _WHOLE_NUMBER: Final = r"\A\s*[+-]?\d+(\.0*)?\s*\z"
 _LONG_NUMBER: Final = r"\A\s*[+-]?\d{8,38}\s*\z"
-_LONGEST: Final = DecimalType(38, 0)
+_LONGEST_INTEGER: Final = DecimalType(38, 0)
 _INFINITE: Final = r"(?i)\A\s*[+-]?inf(inity)?\s*\z"
 _BEGINS_WITH_YEAR: Final = r"\A\s*[+-]?\d{4}"
-"""Spark gives a time without a date the date of the run."""
+"""Spark adds the date of the run to a time without a date."""
 _BEYOND_BIGINT: Final = 2.0**63
 _MOST_DIGITS: Final = 17
 """Of a DOUBLE."""
@@ -60,8 +60,8 @@ def converted(value: Column, found: DataType, wanted: DataType, text_of: TextOf 
         text_of: writes single values where `wanted` is STRING; a cast writes some numbers as the version of Java does.
 
     Returns:
-        The value as `wanted`. Where `is_converted` is false, it is not to be used. A NaN has no value as a type that
-        knows none, so it becomes null: pandas writes it where an integer is missing.
+        The value as `wanted`; do not use it where `is_converted` is false. A NaN becomes null in a type without NaN:
+        pandas writes NaN where an integer is missing.
 
     Raises:
         AnalysisException: when evaluated, if Spark casts no value of `found` to `wanted`.
@@ -75,18 +75,20 @@ def converted(value: Column, found: DataType, wanted: DataType, text_of: TextOf 
     """
     match found, wanted:
         case StructType(), StructType():
-            fields = [_field(value, found, name, kind, text_of).alias(name) for name, kind in _fields(wanted)]
+            fields = [
+                _convert_field(value, found, name, kind, text_of).alias(name) for name, kind in _list_fields(wanted)
+            ]
             return F.when(value.isNotNull(), F.struct(*fields))
         case ArrayType(), ArrayType():
             return F.transform(value, lambda one: converted(one, found.elementType, wanted.elementType, text_of))
         case MapType(), MapType():
-            return _map(value, found, wanted, text_of)
+            return _convert_map(value, found, wanted, text_of)
         case _:
-            return _single(value, found, wanted, text_of)
+            return _convert_single(value, found, wanted, text_of)
 
 
 def is_converted(value: Column, found: DataType, wanted: DataType) -> Column:
-    """Say whether `converted` keeps what a value says: true or false, never null.
+    """Whether `converted` keeps the meaning of a value: true or false, never null.
 
     A fraction that is rounded to the digits of a DECIMAL or FLOAT is kept; one that is cut off is not, nor is a number
     beyond the type's range, an integer beyond the precision of a DOUBLE, a text of another kind, or a time without a
@@ -106,17 +108,19 @@ def is_converted(value: Column, found: DataType, wanted: DataType) -> Column:
     """
     match found, wanted:
         case StructType(), StructType():
-            names = {name.lower(): (name, kind) for name, kind in _fields(found)}
-            pairs = [(*names[name.lower()], kind) for name, kind in _fields(wanted) if name.lower() in names]
-            return _all(is_converted(value.getField(name), has, wants) for name, has, wants in pairs)
+            names = {name.lower(): (name, kind) for name, kind in _list_fields(found)}
+            pairs = [(*names[name.lower()], kind) for name, kind in _list_fields(wanted) if name.lower() in names]
+            return _all_hold(is_converted(value.getField(name), has, wants) for name, has, wants in pairs)
         case ArrayType(), ArrayType():
             kept = F.forall(value, lambda one: is_converted(one, found.elementType, wanted.elementType))
             return F.coalesce(kept, F.lit(True))
         case MapType(), MapType():
             values = F.forall(F.map_values(value), lambda one: is_converted(one, found.valueType, wanted.valueType))
-            return F.coalesce(values, F.lit(True)) & F.coalesce(_has_keys(value, found, wanted), F.lit(True))
+            return F.coalesce(values, F.lit(True)) & F.coalesce(
+                _has_convertible_keys(value, found, wanted), F.lit(True)
+            )
         case _:
-            lost = [*_losses(value, converted(value, found, wanted), found, wanted)]
+            lost = [*_find_losses(value, converted(value, found, wanted), found, wanted)]
             return ~F.coalesce(reduce(lambda one, other: one | other, lost), F.lit(False))
 
 
@@ -131,11 +135,11 @@ def missing_fields(found: DataType, wanted: DataType) -> list[str]:
     """
     match found, wanted:
         case StructType(), StructType():
-            names = {name.lower(): kind for name, kind in _fields(found)}
-            missing = [name for name, _ in _fields(wanted) if name.lower() not in names]
+            names = {name.lower(): kind for name, kind in _list_fields(found)}
+            missing = [name for name, _ in _list_fields(wanted) if name.lower() not in names]
             nested = [
                 f"{name}.{below}"
-                for name, kind in _fields(wanted)
+                for name, kind in _list_fields(wanted)
                 if name.lower() in names
                 for below in missing_fields(names[name.lower()], kind)
             ]
@@ -149,7 +153,7 @@ def missing_fields(found: DataType, wanted: DataType) -> list[str]:
 
 
 def in_letters_of(found: DataType, wanted: DataType) -> DataType:
-    """Give a file's type with the schema's letters in the names of nested fields.
+    """Give a file's type, its nested fields named in the upper and lower case of the schema.
 
     Examples:
         >>> found, wanted = (spark.range(0).selectExpr(f"CAST(NULL AS {ddl}) AS a").schema["a"].dataType
@@ -159,7 +163,7 @@ def in_letters_of(found: DataType, wanted: DataType) -> DataType:
     """
     match found, wanted:
         case StructType(), StructType():
-            names = {name.lower(): (name, kind) for name, kind in _fields(wanted)}
+            names = {name.lower(): (name, kind) for name, kind in _list_fields(wanted)}
             pairs = [(has, *names.get(has.name.lower(), (has.name, has.dataType))) for has in found.fields]
             return StructType([StructField(name, in_letters_of(has.dataType, kind)) for has, name, kind in pairs])
         case ArrayType(), ArrayType():
@@ -170,23 +174,23 @@ def in_letters_of(found: DataType, wanted: DataType) -> DataType:
             return found
 
 
-def _fields(struct: StructType) -> list[tuple[str, DataType]]:
+def _list_fields(struct: StructType) -> list[tuple[str, DataType]]:
     return [(field.name, field.dataType) for field in struct.fields]
 
 
-def _field(value: Column, found: StructType, name: str, wanted: DataType, text_of: TextOf) -> Column:
-    for own, kind in _fields(found):
+def _convert_field(value: Column, found: StructType, name: str, wanted: DataType, text_of: TextOf) -> Column:
+    for own, kind in _list_fields(found):
         if own.lower() == name.lower():
             return converted(value.getField(own), kind, wanted, text_of)
     return F.lit(None).cast(wanted)
 
 
-def _single(value: Column, found: DataType, wanted: DataType, text_of: TextOf) -> Column:
+def _convert_single(value: Column, found: DataType, wanted: DataType, text_of: TextOf) -> Column:
     if isinstance(wanted, StringType):
         text = text_of(value, found)
         if isinstance(found, DoubleType | FloatType):
             return without_exponent(text)
-        return F.encode(text, "UTF-8").cast("string")  # bytes that are no text become U+FFFD
+        return F.encode(text, "UTF-8").cast("string")  # bytes that are not UTF-8 become U+FFFD
     if isinstance(found, DoubleType | FloatType) and not isinstance(wanted, DoubleType | FloatType):
         value = F.when(~F.isnan(value), value)
     if isinstance(found, StringType) and isinstance(wanted, IntegralType | DecimalType):
@@ -222,7 +226,7 @@ def without_exponent(text: Column) -> Column:
     return F.when(text.contains("E"), F.coalesce(signed, text)).otherwise(text)
 
 
-def _map(value: Column, found: MapType, wanted: MapType, text_of: TextOf) -> Column:
+def _convert_map(value: Column, found: MapType, wanted: MapType, text_of: TextOf) -> Column:
     if found.keyType == wanted.keyType:
         return F.transform_values(value, lambda _, one: converted(one, found.valueType, wanted.valueType, text_of))
     entries = F.transform(
@@ -232,11 +236,11 @@ def _map(value: Column, found: MapType, wanted: MapType, text_of: TextOf) -> Col
             converted(entry["value"], found.valueType, wanted.valueType, text_of),
         ),
     )
-    return F.when(_has_keys(value, found, wanted), F.map_from_entries(entries))
+    return F.when(_has_convertible_keys(value, found, wanted), F.map_from_entries(entries))
 
 
-def _has_keys(value: Column, found: MapType, wanted: MapType) -> Column:
-    """Whether each key of a map can be a key of the wanted type, and no two become one."""
+def _has_convertible_keys(value: Column, found: MapType, wanted: MapType) -> Column:
+    """Whether each key of a map converts to the wanted type, and no two keys become equal."""
     if found.keyType == wanted.keyType:
         return F.lit(True)
     own = F.map_keys(value)
@@ -245,8 +249,8 @@ def _has_keys(value: Column, found: MapType, wanted: MapType) -> Column:
     return kept & F.forall(keys, lambda key: key.isNotNull()) & (F.size(F.array_distinct(keys)) == F.size(keys))
 
 
-def _losses(value: Column, result: Column, found: DataType, wanted: DataType) -> Iterator[Column]:
-    """Give the conditions, some of which may be null, under which a conversion of single values says something else."""
+def _find_losses(value: Column, result: Column, found: DataType, wanted: DataType) -> Iterator[Column]:
+    """Give the conditions under which a conversion changes the meaning of a single value. A condition can be null."""
     is_fraction = isinstance(found, DoubleType | FloatType)
     is_number = ~F.isnan(value) if is_fraction else value != _NAN if isinstance(found, StringType) else F.lit(True)
     yield is_number & value.isNotNull() & result.isNull()
@@ -261,8 +265,8 @@ def _losses(value: Column, result: Column, found: DataType, wanted: DataType) ->
             yield ~result.cast(found).eqNullSafe(value)
         case (StringType(), DoubleType() | FloatType()):
             yield _is_infinite(result) & ~value.rlike(_INFINITE)
-            exact = F.when(value.rlike(_LONG_NUMBER), value.cast(_LONGEST))
-            yield exact.isNotNull() & ~result.cast(_LONGEST).eqNullSafe(exact)
+            exact = F.when(value.rlike(_LONG_NUMBER), value.cast(_LONGEST_INTEGER))
+            yield exact.isNotNull() & ~result.cast(_LONGEST_INTEGER).eqNullSafe(exact)
         case (DoubleType() | DecimalType(), FloatType()):
             yield _is_infinite(result) & ~_is_infinite(value.cast("double"))
         case (StringType(), DateType() | TimestampType() | TimestampNTZType()):
@@ -273,5 +277,5 @@ def _is_infinite(number: Column) -> Column:
     return F.abs(number) == F.lit(float("inf"))
 
 
-def _all(conditions: Iterator[Column]) -> Column:
+def _all_hold(conditions: Iterator[Column]) -> Column:
     return reduce(lambda one, other: one & other, conditions, F.lit(True))

@@ -12,7 +12,7 @@ def read_duration(text: str) -> timedelta:
     """Read a duration: a whole number, more than 0, and s, m, h or d.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a duration.
 
     Examples:
         >>> read_duration("30m"), read_duration("24h") == read_duration("1d")

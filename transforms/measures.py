@@ -14,32 +14,33 @@ from transforms.limits import EVENTS_PER_REQUEST
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 
-_GROUP = ("batch", "userId", "sessionId")
+_GROUP_COLUMNS = ("batch", "userId", "sessionId")
 _ENVELOPE = '{"trackingId":"","sessionId":"","eventList":[]}'
-_USER = ',"userId":""'
+_USER_MEMBER = ',"userId":""'
 
 
 def measure_sending(events: DataFrame, trackingId: str) -> DataFrame:
     """Measure what sending events will take.
 
     Args:
-        events: the `events` table's columns, `batch`, and `status`: how an event ended before, null where it waits.
+        events: the `events` table's columns, `batch`, and `status`: how an event ended before, null if it is pending.
         trackingId: that they go to.
 
     Returns:
-        One row, all BIGINT: delivered and refused before; waiting; of these, requests (the fewest; a request holds one
-        batch's events), bytes (of the requests' bodies) and unimportable (without a userId or an itemId).
+        One row, all BIGINT: delivered; refused; waiting, the events to send; requests, the fewest for these events (a
+        request holds events of one batch); bytes of the requests' bodies; unimportable, those without a userId or an
+        itemId.
     """
     waits = F.col("status").isNull()
     wire = event_json({name: F.col(name) for name in EVENTS.names})
     sized = events.select(
-        *_GROUP,
+        *_GROUP_COLUMNS,
         "status",
         waits.cast("long").alias("waiting"),
         F.when(waits, F.octet_length(wire)).alias("bytes"),
         (waits & (F.col("userId").isNull() | F.col("itemId").isNull())).cast("long").alias("unimportable"),
     )
-    groups = sized.groupBy(*_GROUP).agg(
+    groups = sized.groupBy(*_GROUP_COLUMNS).agg(
         F.count_if(F.col("status") == "delivered").alias("delivered"),
         F.count_if(F.col("status") == "refused").alias("refused"),
         F.sum("waiting").alias("waiting"),
@@ -49,22 +50,22 @@ def measure_sending(events: DataFrame, trackingId: str) -> DataFrame:
     requests = F.ceil(F.col("waiting") / EVENTS_PER_REQUEST)
     commas = F.col("waiting") - requests
     return groups.agg(
-        _total(F.col("delivered")).alias("delivered"),
-        _total(F.col("refused")).alias("refused"),
-        _total(F.col("waiting")).alias("waiting"),
-        _total(requests).alias("requests"),
-        _total(F.col("bytes") + commas + requests * _envelope(trackingId)).alias("bytes"),
-        _total(F.col("unimportable")).alias("unimportable"),
+        _sum_or_zero(F.col("delivered")).alias("delivered"),
+        _sum_or_zero(F.col("refused")).alias("refused"),
+        _sum_or_zero(F.col("waiting")).alias("waiting"),
+        _sum_or_zero(requests).alias("requests"),
+        _sum_or_zero(F.col("bytes") + commas + requests * _envelope_bytes(trackingId)).alias("bytes"),
+        _sum_or_zero(F.col("unimportable")).alias("unimportable"),
     )
 
 
-def _envelope(trackingId: str) -> Column:
-    """Bytes of a request's body beside its events."""
-    user = F.coalesce(F.octet_length("userId") + len(_USER), F.lit(0))
+def _envelope_bytes(trackingId: str) -> Column:
+    """Count the bytes of a request's body without its events."""
+    user = F.coalesce(F.octet_length("userId") + len(_USER_MEMBER), F.lit(0))
     return F.octet_length("sessionId") + user + len(_ENVELOPE) + len(trackingId.encode())
 
 
-def _total(number: Column) -> Column:
+def _sum_or_zero(number: Column) -> Column:
     return F.coalesce(F.sum(number), F.lit(0)).cast("bigint")
 
 
@@ -75,7 +76,7 @@ def events_by_day(events: DataFrame) -> DataFrame:
     """Count events by day, to find out when most of them happened.
 
     Returns:
-        day INT, since 1970-01-01, and events BIGINT; one row a day that has any: at the most some 3 million.
+        day INT, since 1970-01-01, and events BIGINT; one row for each day with events, at most some 3 million.
     """
     return events.groupBy(F.unix_date(F.to_date("sentAt")).alias("day")).agg(F.count("*").alias("events"))
 
@@ -93,18 +94,18 @@ def top_types(events: DataFrame, most: int) -> DataFrame:
 def events_over_time(
     events: DataFrame, types: Sequence[str] | None, since: datetime, width: timedelta, bins: int
 ) -> DataFrame:
-    """Count events by type and stretch of time.
+    """Count events by type and bin of time.
 
     Args:
         events: eventType and sentAt.
-        types: those that are told apart; None for all of them.
-        since: where the first stretch begins, aware.
+        types: types that are counted on their own; None for all types.
+        since: where the first bin begins, aware.
         width: of each.
         bins: how many there are.
 
     Returns:
-        eventType, null for all that are not told apart; bin INT, from 0, -1 for what is earlier, `bins` for what is
-        later; events BIGINT.
+        eventType, null for all other types; bin INT, from 0, -1 for earlier events, `bins` for later ones; events
+        BIGINT.
     """
     kind = F.col("eventType") if types is None else F.when(F.col("eventType").isin(*types), F.col("eventType"))
     micros = F.unix_micros("sentAt") - F.unix_micros(F.lit(since))
@@ -114,77 +115,75 @@ def events_over_time(
 
 
 SIZE_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 1_000)
-"""Events a session: the most that each class holds; one more class has no bound. A request holds 10."""
+"""Events in a session: the upper bounds of the classes; one more class has no bound. A request holds 10 events."""
 DURATION_BOUNDS: Final = (0, 10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 86_400)
-"""Seconds from a session's first event to its last, likewise."""
+"""Seconds from a session's first event to its last: the upper bounds of the classes, as above."""
 
 
 def size_class(events: Column) -> Column:
-    """Give the place of a session's class in SIZE_BOUNDS, from 0.
+    """Give the index of a session's class in SIZE_BOUNDS, from 0.
 
     Examples:
         >>> df = spark.createDataFrame([(1,), (2,), (5,), (6,), (1001,)], "events BIGINT")
         >>> [row[0] for row in df.select(size_class(F.col("events"))).collect()]
         [0, 1, 2, 3, 8]
     """
-    return _class(events, SIZE_BOUNDS)
+    return _find_class(events, SIZE_BOUNDS)
 
 
 def duration_class(micros: Column) -> Column:
-    """Give the place of a session's class in DURATION_BOUNDS, from 0."""
-    return _class(micros, [bound * 1_000_000 for bound in DURATION_BOUNDS])
+    """Give the index of a session's class in DURATION_BOUNDS, from 0."""
+    return _find_class(micros, [bound * 1_000_000 for bound in DURATION_BOUNDS])
 
 
-def _class(value: Column, bounds: Sequence[int]) -> Column:
-    """Count the bounds that a value passes."""
+def _find_class(value: Column, bounds: Sequence[int]) -> Column:
+    """Count the bounds that a value exceeds."""
     return reduce(lambda place, bound: place + (value > bound).cast("int"), bounds, F.lit(0))
 
 
-_BEFORE: Final = 1
-_NOW: Final = 2
-_DELIVERED: Final = 4
+_IN_OLD_BUILD: Final = 1
+_IN_NEW_BUILD: Final = 2
+_IN_RECEIPTS: Final = 4
 
 
 def compare_builds(before: DataFrame, now: DataFrame, delivered: DataFrame) -> DataFrame:
-    """Count what becomes of delivered events when one build of a batch replaces another.
+    """Count what happens to delivered events when one build of a batch replaces another.
 
-    An event that is there still bears its eventId. Of those that are not, as many are taken for re-keyed as the new
-    build has events that the old one had not, of the same person, type, time and item: these would be sent again. The
-    rest is gone.
+    An event is kept if the new build has its eventId. A missing event counts as re-keyed if the new build has a new
+    event of the same person, type, time and item: that one would be sent again. All others are gone.
 
     Args:
-        before: the rows of `events` of the build that is replaced.
-        now: of the one that replaces it.
-        delivered: eventId of events that the service has acknowledged, each once or more.
+        before: the rows of `events` of the old build.
+        now: the rows of the new build.
+        delivered: eventId of the events that the service acknowledged; an id can occur several times.
 
     Returns:
-        One row, all BIGINT: delivered, how many events of the build before were; of these, rekeyed and gone.
+        One row, all BIGINT: delivered, the delivered events of the old build; of them, rekeyed and gone.
     """
-    rows = _seen(before, _BEFORE).unionByName(_seen(now, _NOW))
-    known = delivered.select("eventId", F.lit(None).cast("bigint").alias("content"), F.lit(_DELIVERED).alias("seen"))
+    rows = _mark_build(before, _IN_OLD_BUILD).unionByName(_mark_build(now, _IN_NEW_BUILD))
+    known = delivered.select("eventId", F.lit(None).cast("bigint").alias("content"), F.lit(_IN_RECEIPTS).alias("seen"))
     seen = F.bit_or("seen")
     by_id = rows.unionByName(known).groupBy("eventId").agg(seen.alias("seen"), F.max("content").alias("content"))
-    kept, missing, fresh = (F.col("seen") == kind for kind in (_BEFORE | _NOW | _DELIVERED, _BEFORE | _DELIVERED, _NOW))
-    # What is there still needs no counterpart: it is counted along, in one row of each task.
+    kept, missing, fresh = (
+        F.col("seen") == kind
+        for kind in (_IN_OLD_BUILD | _IN_NEW_BUILD | _IN_RECEIPTS, _IN_OLD_BUILD | _IN_RECEIPTS, _IN_NEW_BUILD)
+    )
+    # Kept events need no counterpart: they share the group of null, one row of each task.
     by_content = (
         by_id.where(kept | missing | fresh)
         .groupBy(F.when(~kept, F.col("content")).alias("content"))
         .agg(*[F.count_if(each).alias(name) for name, each in (("kept", kept), ("missing", missing), ("fresh", fresh))])
     )
     return by_content.agg(
-        _sum(F.col("kept") + F.col("missing")).alias("delivered"),
-        _sum(F.least("missing", "fresh")).alias("rekeyed"),
-        _sum(F.col("missing") - F.least("missing", "fresh")).alias("gone"),
+        _sum_or_zero(F.col("kept") + F.col("missing")).alias("delivered"),
+        _sum_or_zero(F.least("missing", "fresh")).alias("rekeyed"),
+        _sum_or_zero(F.col("missing") - F.least("missing", "fresh")).alias("gone"),
     )
 
 
-def _seen(events: DataFrame, kind: int) -> DataFrame:
+def _mark_build(events: DataFrame, kind: int) -> DataFrame:
     who = F.coalesce("visitorId", "userId", "sessionId")
     parts = (who, F.col("eventType"), F.unix_micros("sentAt"), F.col("itemId"))
-    # An absent part is none of the texts that a part can be.
+    # The text for an absent part differs from each text that a part can have.
     texts = [F.coalesce(F.concat(F.lit("="), part.cast("string")), F.lit("-")) for part in parts]
     return events.select("eventId", F.xxhash64(*texts).alias("content"), F.lit(kind).alias("seen"))
-
-
-def _sum(column: Column) -> Column:
-    return F.coalesce(F.sum(column), F.lit(0))

@@ -1,4 +1,4 @@
-"""Events into requests: one userId, one sessionId, 1 to 10 events, and no request more than that needs."""
+"""Packs events into requests: one userId, one sessionId, 1 to 10 events, in the fewest requests."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from transforms.measures import duration_class, size_class
 from transforms.schemas import EVENTS
 from transforms.wire import event_json
 
-_GROUP = ("userId", "sessionId")
+_GROUP_COLUMNS = ("userId", "sessionId")
 
 
 def pack_requests(events: DataFrame) -> DataFrame:
     """Pack events, in order of sentAt then eventId, into requests of one userId and sessionId.
 
     Returns:
-        requestId, userId, sessionId, number (the request's place in its group, from 0), eventIds ARRAY<STRING> and
-        events ARRAY<STRING>, each event as JSON; one row a request, the fewest that the groups allow.
+        requestId, userId, sessionId, number (the request's index in its group, from 0), eventIds ARRAY<STRING> and
+        events ARRAY<STRING>, each event as JSON; one row for each request.
     """
-    in_order = Window.partitionBy(*_GROUP).orderBy("sentAt", "eventId")
+    in_order = Window.partitionBy(*_GROUP_COLUMNS).orderBy("sentAt", "eventId")
     place = F.row_number().over(in_order) - 1
     wire = event_json({name: F.col(name) for name in EVENTS.names})
     numbered = events.select(
-        *_GROUP,
+        *_GROUP_COLUMNS,
         F.struct((place % EVENTS_PER_REQUEST).alias("place"), F.col("eventId"), wire.alias("json")).alias("event"),
         F.floor(place / EVENTS_PER_REQUEST).cast("int").alias("number"),
     )
-    packed = numbered.groupBy(*_GROUP, "number").agg(F.sort_array(F.collect_list("event")).alias("event"))
+    packed = numbered.groupBy(*_GROUP_COLUMNS, "number").agg(F.sort_array(F.collect_list("event")).alias("event"))
     return packed.select(
         request_id(F.col("userId"), F.col("sessionId"), F.col("event.eventId")).alias("requestId"),
-        *_GROUP,
+        *_GROUP_COLUMNS,
         "number",
         F.col("event.eventId").alias("eventIds"),
         F.col("event.json").alias("events"),
@@ -43,43 +43,47 @@ def pack_requests(events: DataFrame) -> DataFrame:
 
 
 def spread_groups(requests: DataFrame, parts: int) -> DataFrame:
-    """Spread requests over parts, which are partitions, in each of them a session's in order; `part` numbers them.
+    """Spread requests over partitions; `part` is the number of the partition. Each holds a session's requests in order.
 
-    A request's part follows from its id alone: a task that runs again, after a stage whose input came in another order,
-    reads what it has read before. Dealt out one by one they would be more even, but by the order in which they came.
-    All parts share one rate: where some end sooner, the others get theirs.
+    A request's part depends on its id alone. So a task that runs again reads the same requests, in whatever order the
+    stage before it delivers them. A round robin would be more even, but would depend on that order. All parts share
+    one rate: when one ends, the others use its share.
     """
-    part = F.pmod(F.hash("requestId"), F.lit(parts))  # as Spark does it: each part is one partition
-    return requests.repartition(parts, "requestId").sortWithinPartitions(*_GROUP, "number").withColumn("part", part)
+    part = F.pmod(F.hash("requestId"), F.lit(parts))  # as Spark computes it, so that each part is one partition
+    return (
+        requests.repartition(parts, "requestId")
+        .sortWithinPartitions(*_GROUP_COLUMNS, "number")
+        .withColumn("part", part)
+    )
 
 
 def request_id(user: Column, session: Column, event_ids: Column) -> Column:
-    """Name a request by whose events it holds and which: the same on every run and cluster."""
+    """Derive a request's id from its user, session and events: the same on every run and cluster."""
     return F.sha2(F.concat_ws("|", F.coalesce(user, F.lit("")), session, event_ids), 256)
 
 
 def measure_requests(
     rows: DataFrame, *, within: Sequence[str] = (), counting: Mapping[str, Column] | None = None
 ) -> DataFrame:
-    """Count rows by what became of them and, of those that are events, measure them as the service will see them.
+    """Count rows by fate; measure the events among them as requests and sessions.
 
-    They are counted by (userId, sessionId), then by session, then by class of sessions; nothing is packed for it. Both
-    ids are hashed first, sessions to 128 bits, users to 64 within them, so that keys are few bytes.
+    They are counted by (userId, sessionId), then by session, then by class of sessions, without packing them. Both
+    ids are hashed first (sessions to 128 bits, users to 64), so that keys are short.
 
     Args:
         rows: `_fate`, `_first`, userId, sessionId, sentAt and eventId; only events have a sessionId.
-        within: columns by whose values Spark knows the rows to be partitioned, and that a session lies within: then
-            nothing but the classes is shuffled.
-        counting: conditions by name; rows for which they hold are counted along.
+        within: columns that the rows are partitioned by, as Spark knows, with each session in one partition. Then
+            only the classes are shuffled.
+        counting: conditions by name; rows for which they hold are counted too.
 
     Returns:
         One row a class of sessions (`transforms.measures`) and fate: `_fate`, size INT and duration INT; BIGINT: rows,
         records (those that are `_first`), sessions, requests (the fewest: of each userId and sessionId,
-        ceil(events / 10)), anonymous (sessions that never bear a userId), largest (events of a session), longest
+        ceil(events / 10)), anonymous (sessions without a userId), largest (events of a session), longest
         (microseconds), newest (sentAt in microseconds), ids (the exclusive or of the hashes of the eventIds) and what
-        is counted along.
+        is counted too.
     """
-    counted = counting or {}
+    conditions = counting or {}
     at = F.unix_micros("sentAt")
     session = [F.xxhash64("sessionId").alias("one"), F.xxhash64(F.lit("other"), "sessionId").alias("other")]
     user = F.when(F.col("userId").isNotNull(), F.xxhash64("userId")).alias("user")
@@ -89,7 +93,7 @@ def measure_requests(
         F.min(at).alias("first"),
         F.max(at).alias("last"),
         F.bit_xor(F.when(F.col("eventId").isNotNull(), F.xxhash64("eventId"))).alias("ids"),
-        *[F.count_if(condition).alias(name) for name, condition in counted.items()],
+        *[F.count_if(condition).alias(name) for name, condition in conditions.items()],
     )
     sessions = groups.groupBy(FATE, *within, "one", "other").agg(
         F.sum("rows").alias("rows"),
@@ -99,7 +103,7 @@ def measure_requests(
         F.min("first").alias("first"),
         F.max("last").alias("last"),
         F.bit_xor("ids").alias("ids"),
-        *[F.sum(name).alias(name) for name in counted],
+        *[F.sum(name).alias(name) for name in conditions],
     )
     micros = F.col("last") - F.col("first")
     return sessions.groupBy(
@@ -114,5 +118,5 @@ def measure_requests(
         F.max(micros).alias("longest"),
         F.max("last").alias("newest"),
         F.bit_xor("ids").alias("ids"),
-        *[F.sum(name).alias(name) for name in counted],
+        *[F.sum(name).alias(name) for name in conditions],
     )

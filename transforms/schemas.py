@@ -1,4 +1,4 @@
-"""The columns of the lake's tables, beside the partition column `batch`."""
+"""The columns of the lake's tables, without the partition column `batch`."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ STRING: Final = StringType()
 REASON: Final = StructType(
     [StructField("code", STRING, False), StructField("field", STRING), StructField("message", STRING, False)]
 )
-"""Why a record or candidate was refused; `field` is null where it is the record as a whole."""
+"""Why a record or candidate was refused; `field` is null if the reason is about the whole record."""
 
 EVENTS: Final = StructType(
     [
@@ -53,9 +53,9 @@ QUARANTINE: Final = StructType(
         StructField("header", STRING),
     ]
 )
-"""`runId` is the partition column below `batch`. `element` is the place in the exploded array, from 0, of the candidate
-that was refused; `attempts` is how often the record was tried; `rendered` tells whether `record` is not the text as it
-stood but the record as JSON; `header` is the line of the file that names the record's columns."""
+"""`runId` is the partition column below `batch`. `element` is the index in the exploded array, from 0, of the refused
+candidate; `attempts` is how often the record was tried; if `rendered` is true, `record` is the record as JSON, not its
+original text; `header` is the line of its file that names the columns."""
 
 VISITS: Final = StructType(
     [
@@ -66,9 +66,9 @@ VISITS: Final = StructType(
         StructField("touched", STRING),
     ]
 )
-"""What a batch leaves for those after it; no table for users. `visitor` is `columns.visitor_key`; times are
-microseconds: `since` the first event's when the visit was first seen, by which its sessions are named, `first` and
-`last` its events' as they are known now; `touched` is the last batch that had an event of it."""
+"""What a batch leaves for later batches; not a table for users. `visitor` is `columns.visitor_key`. Times are
+microseconds: `since` is the visit's first event when the visit was first seen, and its session ids depend on it;
+`first` and `last` are its first and last events as known now. `touched` is the last batch with an event of it."""
 
 RECEIPTS: Final = StructType(
     [
@@ -106,7 +106,7 @@ REFUSALS: Final = StructType(
         StructField("startedAt", TimestampType()),
     ]
 )
-"""The service's words about each receipt with status `refused`."""
+"""The service's error for each receipt with status `refused`."""
 
 REQUESTS: Final = StructType(
     [
@@ -118,4 +118,4 @@ REQUESTS: Final = StructType(
         StructField("events", ArrayType(STRING)),
     ]
 )
-"""A planned call; `number` is its place in its session, `events` are members of `eventList`, as JSON."""
+"""A planned call; `number` is its index in its session, `events` are members of `eventList`, as JSON."""

@@ -1,4 +1,4 @@
-"""A batch's rows: every record's fate, written and counted where nobody reads yet."""
+"""Builds a batch's rows: gives every record its fate, then writes and counts the rows in the run's own folders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from transforms.sessions import SessionLimits, cut_sessions, fingerprint, update
 log = logging.getLogger(__name__)
 
 FUTURE_TOLERANCE: Final = timedelta(hours=24)
-"""How far after --as-of an event may be sent: visitors' clocks and time zones are not ours."""
+"""How far after --as-of sentAt may be: visitors' clocks and time zones can differ from ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class BuildConfig:
     """How records become rows.
 
     Attributes:
-        mapping: says what of a record is which field.
+        mapping: how a record becomes events.
         limits: where sessions end.
         as_of: the run's time, aware.
     """
@@ -55,12 +55,12 @@ class BuildConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunOutput:
-    """Where a run writes, and nobody else.
+    """The folders that only this run writes.
 
     Attributes:
         lake: the tables.
         batch: the label.
-        runId: names the folders.
+        runId: part of the folders' names.
     """
 
     lake: Lake
@@ -74,19 +74,19 @@ class RunOutput:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The rows that a run has written.
+    """The rows that a run has written, and their counts.
 
     Attributes:
-        events: its rows of the table.
-        quarantine: its rows of the table.
-        counters: of the summary; `events` are those that the batch did not have before.
-        known_events: how many it had.
-        state: what it leaves for the batches after it.
-        lengths: of its sessions.
-        given_ids: events whose eventId, or sessionId, the log gave; of each that the mapping gives. None where the run
-            only adds to the batch, since nobody knows it of the events that were there.
-        repeated: the eventId that most of its duplicates bear; None where it has none.
-        data_bytes: of the files that it wrote, by table.
+        events: the run's rows of `events`.
+        quarantine: the run's rows of `quarantine`.
+        counters: the summary's; `events` counts those that the batch did not have before.
+        known_events: how many events the batch had before.
+        state: what the batch leaves for later batches.
+        lengths: how long its sessions are.
+        given_ids: for eventId and sessionId, if the mapping gives them: how many events have one from the log. Empty if
+            the run only adds to the batch, because it is unknown for the earlier events.
+        repeated: the most frequent eventId of its duplicates; None without duplicates.
+        data_bytes: bytes of the files that the run wrote, by table.
     """
 
     events: DataFrame
@@ -112,9 +112,9 @@ def build_rows(
     Args:
         records: what `read_records` or `read_again` gives.
         build_config: how they become rows.
-        run_output: where they go.
-        history: what earlier publications know. Events that the batch has already are written along, as they are.
-        stages: is told what is done.
+        run_output: where they are written.
+        history: the earlier publications. Events that the batch already has are written again, unchanged.
+        stages: shows the current stage.
 
     Raises:
         ConfigurationError: an input file cannot be read.
@@ -124,7 +124,7 @@ def build_rows(
     warn_of_heavy_visitor(records, build_config.mapping)
     events, visits = history.events(lake), history.visits(lake)
     candidates = judge_records(records, build_config, events, visits)
-    candidates.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; memory is for the sorting
+    candidates.persist(StorageLevel.DISK_ONLY)  # read four times after one shuffle; the sorting needs the memory
     known_events = own.events if own else 0
     own_events = lake.published_events([own]) if own and known_events else None
     try:
@@ -146,7 +146,7 @@ def build_rows(
             raise found from None
         raise
     finally:
-        with suppress(Exception):  # the JVM may be gone; what ended the build is what the reader must see
+        with suppress(Exception):  # the JVM may be gone; the error that ended the build must be reported
             candidates.unpersist()
     tables = {"events": events, "quarantine": quarantine, VISITS_TABLE: visit_rows}
     data_bytes = {table: input_bytes(rows) for table, rows in tables.items()}
@@ -157,10 +157,10 @@ def build_rows(
 
 
 def log_headers(headers: int, files: int) -> None:
-    """Say how many lines were headers: every file has one, and files that were joined have more.
+    """Log how many lines were headers. Every file has one; concatenated files have more.
 
     Raises:
-        RuntimeError: a file's header went another way.
+        RuntimeError: the header of a file was not found.
     """
     repeated = count_repeated_headers(headers, files)
     if files:
@@ -172,13 +172,13 @@ def log_headers(headers: int, files: int) -> None:
 def judge_records(
     records: DataFrame, build_config: BuildConfig, known: DataFrame | None = None, visits: DataFrame | None = None
 ) -> DataFrame:
-    """Give every record its fate: what `pack_candidates` and `cut_sessions` give.
+    """Give every record its fate, and every valid candidate its session.
 
     Args:
         records: what `read_records` or `read_again` gives.
         build_config: how they become rows.
-        known: events that are there already, of which none is to be had twice.
-        visits: those that are known already.
+        known: events of the lake; a candidate that repeats one becomes a duplicate.
+        visits: visits of earlier batches.
     """
     mapping = build_config.mapping
     expressions = CatalystExpressions(records.sparkSession)
@@ -193,7 +193,7 @@ def judge_records(
 
 
 def write_tables(candidates: DataFrame, run_output: RunOutput, known: DataFrame | None) -> None:
-    """Write the run's rows of `events` and `quarantine`, where nobody reads yet; events that the batch has, along."""
+    """Write the run's rows of `events`, with those that the batch already has, and of `quarantine`, in its folders."""
     events = events_of(candidates)
     (events if known is None else events.unionByName(known)).write.parquet(run_output.folder("events"))
     refused = candidates.where(F.col(REFUSAL).isNotNull()).select(f"{REFUSAL}.*")
@@ -214,7 +214,7 @@ def write_tables(candidates: DataFrame, run_output: RunOutput, known: DataFrame 
 
 
 def find_most_repeated(candidates: DataFrame) -> RepeatedKey:
-    """Find the eventId that most of the run's duplicates bear: they are written nowhere, and gone with the rows."""
+    """Find the most frequent eventId of the run's duplicates. Duplicates are not written, so it is not found later."""
     row = most_repeated(candidates.where(F.col(FATE) == Fate.DUPLICATE)).collect()[0]
     return RepeatedKey(row["hash"], row["rows"])
 
@@ -222,7 +222,7 @@ def find_most_repeated(candidates: DataFrame) -> RepeatedKey:
 def write_visits(
     visits: DataFrame, run_output: RunOutput, retention: VisitRetention, ids: int
 ) -> tuple[BatchState, DataFrame]:
-    """Write what the batch leaves for those after it, where nobody reads yet, and read it back."""
+    """Write the visits that the batch leaves for later batches in the run's own folder, and read them back."""
     folder = run_output.folder(VISITS_TABLE)
     visits.where(retention.condition).write.parquet(folder)
     rows = run_output.lake.rows(folder, VISITS)
@@ -231,6 +231,6 @@ def write_visits(
 
 
 def read_tables(run_output: RunOutput) -> tuple[DataFrame, DataFrame]:
-    """Read back a run's rows of `events` and `quarantine`."""
+    """Read the run's rows of `events` and `quarantine` from its files."""
     events = run_output.lake.rows(run_output.folder("events"), EVENTS)
     return events, run_output.lake.rows(run_output.folder("quarantine"), QUARANTINE)

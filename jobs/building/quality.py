@@ -1,4 +1,4 @@
-"""A batch's quality: what the gate is told, and what its page tells."""
+"""Judges a batch's quality: counts for the gate, its findings, and its report."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from jobs.reading.user_files import check_local_file, faulty, read_user_file
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = ("earliest", "latest")
-_SHOWN: Final = (
+_EVENT_COUNTS: Final = (
     "anonymous",
     "without_item",
     "sentAt_outside_interval",
     "sentAt_before_2010",
     "eventValue_out_of_range",
 )
-"""What `event_facts` counts for checks of the same name."""
-_COUNTS: Final = (
+"""The counts of `event_facts` for the checks of the same names."""
+_PAGE_COUNTS: Final = (
     "read",
     "filtered",
     "candidates",
@@ -48,16 +48,16 @@ _COUNTS: Final = (
     "requests",
     "anonymousSessions",
 )
-"""What the batch's page counts, by the summary's names; `read` is None where an older version did not keep it."""
+"""The counters on the batch's page, by the summary's names; `read` is None if an older version did not keep it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """How a batch is to be judged.
+    """How a batch is judged.
 
     Attributes:
         thresholds: where checks warn and fail.
-        lenient: whether a batch that fails passes all the same, marked as `warned`.
+        lenient: whether a batch that fails still passes, marked as `warned`.
         allow_empty: whether a batch may have no events.
     """
 
@@ -65,15 +65,15 @@ class Gate:
     lenient: bool
     allow_empty: bool = False
 
-    def rule(self, findings: Sequence[Finding]) -> str:
-        """Sum findings up. What would be sent twice is not let pass with all the rest: `--rekey` is its own word."""
+    def decide(self, findings: Sequence[Finding]) -> str:
+        """Decide the outcome. Lenience does not cover events that would be sent twice: only `--rekey` allows those."""
         ruling = outcome(findings)
         rekeyed = any(finding.check.name == REKEYED and finding.level == FAILED for finding in findings)
         return WARNED if self.lenient and ruling == FAILED and not rekeyed else ruling
 
 
 def load_great_expectations() -> None:
-    """Start importing Great Expectations, which takes seconds, while Spark is at work.
+    """Start importing Great Expectations, which takes seconds, while Spark works.
 
     Raises:
         ConfigurationError: it is not installed.
@@ -86,7 +86,7 @@ def load_great_expectations() -> None:
 
 
 def check_thresholds_file(path: str | None) -> None:
-    """See, before Spark is started, that the file of `--thresholds` can be read.
+    """Check, before Spark is started, that the file of `--thresholds` can be read.
 
     Raises:
         ConfigurationError: it cannot.
@@ -99,7 +99,7 @@ def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
     """Read `--thresholds`.
 
     Raises:
-        ConfigurationError: one line for each fault, with its place in the file.
+        ConfigurationError: the file has faults; one line for each, with its position.
     """
     if path is None:
         return Thresholds()
@@ -111,17 +111,17 @@ def find_thresholds(path: str | None, spark: SparkSession) -> Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class JudgedBatch:
-    """A batch as the gate sees it.
+    """A batch for the gate to judge.
 
     Attributes:
-        label: names it.
-        interval: the time that it is of, where that is known.
+        label: the batch's label.
+        interval: its interval; None if unknown.
         result: its rows, as they were written.
-        counters: of the batch as a whole.
-        build_config: that it was built by.
-        earlier: batches before it.
-        current: the publication that it replaces, unless it fails; None where none has passed.
-        redelivery: what becomes of the events of that one that were delivered.
+        counters: the counters of the whole batch.
+        build_config: how it was built.
+        earlier: the batches before it.
+        current: the publication that it replaces if it passes; None if none has passed.
+        redelivery: what happens to the delivered events of that publication.
     """
 
     label: str
@@ -135,16 +135,16 @@ class JudgedBatch:
 
 
 def earlier_batches(manifests: Sequence[Manifest]) -> list[EarlierBatch]:
-    """Take what later batches are held against from the manifests of those before."""
+    """Take the numbers to compare with from the manifests of earlier batches."""
     return [EarlierBatch(one.candidates, one.read, one.filtered, one.profile) for one in manifests]
 
 
 def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
-    """Count what the gate is told of a batch: two aggregates by Spark over its events, the rest is known."""
+    """Count what the gate checks: two Spark aggregates over the events; the other counts are known."""
     result, counters, mapping = batch.result, batch.counters, batch.build_config.mapping
     fields, repeated = filled_fields(mapping), result.repeated
-    columns = [name for name in fields if name not in ("eventId", "sessionId")]  # where one lacks, it is derived
-    event_counts = _one_row(
+    columns = [name for name in fields if name not in ("eventId", "sessionId")]  # a missing one is derived
+    event_counts = _collect_row(
         event_facts(result.events, batch.interval, settings, columns, None if repeated is None else repeated.hash)
     )
     largest = 0 if repeated is None else repeated.duplicates + event_counts.pop("repeated_here")
@@ -153,8 +153,8 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
     counts = {
         **counters["reasons"],
         **{name: counters[name] for name in ("quarantined", "duplicates")},
-        **{name: event_counts[name] for name in _SHOWN},
-        **_one_row(repetition_facts(result.events)),
+        **{name: event_counts[name] for name in _EVENT_COUNTS},
+        **_collect_row(repetition_facts(result.events)),
         "largest_eventId": largest if largest > 1 else 0,
         "anonymous_sessions": counters["anonymousSessions"],
     }
@@ -174,7 +174,7 @@ def count_batch(batch: JudgedBatch, settings: CheckSettings) -> BatchNumbers:
 
 
 def evaluate_batch(batch: JudgedBatch, numbers: BatchNumbers, gate: Gate) -> list[Finding]:
-    """Judge a batch by what was counted of it."""
+    """Judge a batch by its counts."""
     observed = observe(numbers, batch.interval, batch.earlier, allow_empty=gate.allow_empty)
     observed |= batch.redelivery.observations()
     checks = checks_on(filled_fields(batch.build_config.mapping))
@@ -184,7 +184,7 @@ def evaluate_batch(batch: JudgedBatch, numbers: BatchNumbers, gate: Gate) -> lis
 def report_batch(
     batch: JudgedBatch, numbers: BatchNumbers, findings: list[Finding], gate: str, run_id: str
 ) -> GateReport:
-    """Gather what the batch's page tells; a bounded sample of its refused records with it."""
+    """Gather the content of the batch's page, with a bounded sample of its refused records."""
     kept = batch.current if gate == FAILED else None
     return GateReport(
         batch=batch.label,
@@ -193,20 +193,20 @@ def report_batch(
         overruled=gate != outcome(findings),
         asOf=batch.build_config.as_of.isoformat(timespec="seconds"),
         ruleSet=rule_set(),
-        counts={name: int(batch.counters[name]) for name in _COUNTS if batch.counters[name] is not None}
+        counts={name: int(batch.counters[name]) for name in _PAGE_COUNTS if batch.counters[name] is not None}
         | {"merged": numbers.counts["merged"]},
         findings=findings,
-        samples=_samples(batch) if batch.counters["reasons"] else [],
+        samples=_collect_samples(batch) if batch.counters["reasons"] else [],
         kept=StandingPublication(kept.runId, kept.gate, kept.events) if kept else None,
         profile=numbers.profile(),
         filled=numbers.filled,
     )
 
 
-def _samples(batch: JudgedBatch) -> list[RefusedSample]:
+def _collect_samples(batch: JudgedBatch) -> list[RefusedSample]:
     rows = refused_samples(batch.result.quarantine).orderBy("code", "place").drop("place").collect()
     return [RefusedSample(**row.asDict()) for row in rows]
 
 
-def _one_row(facts: DataFrame) -> dict[str, Any]:
+def _collect_row(facts: DataFrame) -> dict[str, Any]:
     return facts.collect()[0].asDict()

@@ -1,4 +1,4 @@
-"""What a rebuild would change for trackers that have a batch's events already."""
+"""Finds what a rebuild would change for trackers that already have a batch's events."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ REKEYED: Final = "delivered_events_rekeyed"
 
 @dataclass(frozen=True, slots=True)
 class DeliveredChanges:
-    """What becomes of a batch's delivered events.
+    """What happens to a batch's delivered events.
 
     Attributes:
-        delivered: how many events of the publication that is replaced were delivered, to whatever trackingId.
-        rekeyed: of these, are there under new eventIds, and so would be sent again.
-        gone: of these, are missing.
-        unknown: why nothing of it is known, where files of that publication, or receipts, are lost.
+        delivered: events of the replaced publication that were delivered, to any trackingId.
+        rekeyed: delivered events with a new eventId, which would be sent again.
+        gone: delivered events that are missing.
+        unknown: why the numbers are unknown, if files of that publication, or receipts, are lost; otherwise None.
     """
 
     delivered: int = 0
@@ -42,34 +42,34 @@ class DeliveredChanges:
     unknown: str | None = None
 
     def observations(self) -> dict[str, Observation]:
-        """Tell it to the gate, by its checks' names."""
+        """Make the gate's observations, by the checks' names."""
         if not self.delivered:
             none = Observation(None, self.unknown or "no event of an earlier build was delivered")
             return {GONE: none, REKEYED: none}
         return {
-            GONE: self._share(self.gone, "are missing"),
-            REKEYED: self._share(self.rekeyed, "would be sent again, under new eventIds"),
+            GONE: self._observe_share(self.gone, "are missing"),
+            REKEYED: self._observe_share(self.rekeyed, "would be sent again, under new eventIds"),
         }
 
-    def _share(self, count: int, what: str) -> Observation:
+    def _observe_share(self, count: int, what: str) -> Observation:
         return Observation(count / self.delivered, f"{count:,} of {self.delivered:,} delivered events {what}")
 
 
 def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFrame) -> DeliveredChanges:
-    """Compare a batch's new events with those that were delivered of its current publication.
+    """Compare a batch's new events with the delivered events of its current publication.
 
-    It costs one listing where nothing of the batch was ever delivered. Lost files of the publication stop no build: to
-    build the batch again is what mends them.
+    If nothing of the batch was ever delivered, this costs one listing. Lost files of the publication do not stop the
+    build, because a new build is what repairs them.
 
     Args:
         lake: the tables.
-        current: the batch's publication; None where it has none.
-        events: of the build that would replace it.
+        current: the batch's publication; None if it has none.
+        events: the events of the new build.
     """
-    paths = _receipts(lake, current.batch) if current is not None and current.events else []
+    paths = _list_receipts(lake, current.batch) if current is not None and current.events else []
     if current is None or not paths:
         return DeliveredChanges()
-    # Whatever a tracker said later: one that has acknowledged an event has it.
+    # A tracker that has acknowledged an event has it, whatever it answered later.
     delivered = lake.rows(paths, RECEIPTS).where("status = 'delivered'").select(F.explode("eventIds").alias("eventId"))
     try:
         counted = compare_builds(lake.published_events([current]), events, delivered).collect()[0]
@@ -83,11 +83,11 @@ def compare_with_delivered(lake: Lake, current: Manifest | None, events: DataFra
 
 
 def allow_rekeying(thresholds: Thresholds) -> Thresholds:
-    """Let events be re-keyed with a warning: `--rekey`."""
+    """Let re-keyed events pass with a warning, as `--rekey` asks."""
     return replace(thresholds, changed={**thresholds.changed, REKEYED: Threshold(warn_above=0)})
 
 
-def _receipts(lake: Lake, batch: str) -> list[str]:
-    """Name the receipts of all deliveries of a batch."""
+def _list_receipts(lake: Lake, batch: str) -> list[str]:
+    """List the paths of the receipts of all deliveries of a batch."""
     folders = [lake.folder("receipts", batch, part) for part in lake.parts("receipts", batch)]
     return [path for folder in folders for path in Receipts(lake.files, folder, "").paths()]

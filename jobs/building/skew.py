@@ -1,4 +1,4 @@
-"""Warns of one visitor who has much of the log, before the task that has to order all of that visitor's rows runs."""
+"""Warns if one visitor has a large part of the log, because one task must sort all rows of a visitor."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from transforms.records import select_records
 log = logging.getLogger(__name__)
 
 LARGE_INPUT: Final = 256 * 2**20
-"""Bytes of input files from which one visitor's share matters; smaller batches are not sampled."""
+"""Bytes of input files from which on one visitor's share matters; smaller batches are not sampled."""
 SAMPLE: Final = 20_000
-"""Candidates that are looked at: the first ones that Spark reads."""
+"""The number of candidates in the sample: the first ones that Spark reads."""
 LARGEST_SHARE: Final = 0.1
-"""Of the sample; a visitor who has more of it is warned of."""
-_FIELDS: Final = {"v": "visitorId", "u": "userId", "s": "sessionId"}
+"""The share of the sample from which on a visitor is reported."""
+_FIELD_BY_PREFIX: Final = {"v": "visitorId", "u": "userId", "s": "sessionId"}
 
 
 def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
@@ -40,7 +40,7 @@ def warn_of_heavy_visitor(records: DataFrame, mapping: EventMapping) -> None:
     found = Counter(key for key in keys if key is not None).most_common(1)
     if found and found[0][1] > LARGEST_SHARE * len(keys):
         key, count = found[0]
-        field = _FIELDS[key[0]]
+        field = _FIELD_BY_PREFIX[key[0]]
         log.warning(
             "one %s has %s of the first %s candidates (%.0f %%): one task orders all rows of a visitor, so it takes as "
             "long as that one. If it is a robot, filter it with [record] where; if it is many people, map [event] %s "

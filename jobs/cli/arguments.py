@@ -1,4 +1,4 @@
-"""The command lines' own types and a parser whose errors are the job's."""
+"""The types of options, and a parser that raises the jobs' own errors."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from expectations.interval import Interval, is_no_date
 from jobs.errors import ConfigurationError
 from transforms.durations import read_duration
 
-_NO_TEXT: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control characters, halves of surrogate pairs, and line breaks."""
+_FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, surrogates and line breaks."""
+_MISSING_VALUE_ENDING: Final = "argument"
+"""The end of argparse's message if an option has no value."""
 _MOST_ROWS: Final = 10_000
-"""A preview is collected on the driver."""
-_NO_VALUE: Final = "argument"
-"""The end of argparse's words where an option has no value."""
+"""The driver collects a preview."""
 
 
 class JobParser(argparse.ArgumentParser):
-    """An argument parser that raises instead of leaving, so that a wrong command line has a summary too."""
+    """An argument parser that raises instead of exiting, so that a run with a wrong command line has a summary too."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise ConfigurationError with what was wrong and how to see the usage."""
-        hint = ": its value is missing, or begins with '-'" if message.endswith(_NO_VALUE) else ""
+        """Raise ConfigurationError with the fault and how to see the usage."""
+        hint = ": its value is missing, or begins with '-'" if message.endswith(_MISSING_VALUE_ENDING) else ""
         raise ConfigurationError(f"{self.prog}: {message}{hint}", f"{self.prog} --help shows the usage")
 
 
-def plain(text: str) -> str:
-    """Check that an option's value holds no control character, no line break, and no byte that is not UTF-8.
+def check_printable(text: str) -> str:
+    """Check that an option's value is UTF-8 without control characters and line breaks.
 
     Examples:
-        >>> plain("/données/lake 1")
+        >>> check_printable("/données/lake 1")
         '/données/lake 1'
     """
     for each in text:
-        if unicodedata.category(each) in _NO_TEXT:
+        if unicodedata.category(each) in _FORBIDDEN_CATEGORIES:
             what = "bytes that are not UTF-8" if each >= "\ud800" else f"the character U+{ord(each):04X}"
             raise argparse.ArgumentTypeError(f"holds {what}, which is not allowed: remove it")
     return text
 
 
-def filled(text: str) -> str:
-    """Check that an option's value is not blank, as a shell's variable is that was never set."""
-    if not plain(text).strip():
+def check_not_blank(text: str) -> str:
+    """Check that an option's value is not blank, as it is if a shell variable is not set."""
+    if not check_printable(text).strip():
         raise argparse.ArgumentTypeError("must not be empty: leave the option out, or give it a value")
     return text
 
@@ -62,26 +62,26 @@ def endpoint_url(text: str) -> str:
         >>> endpoint_url("http://localhost:8080")
         'http://localhost:8080'
     """
-    plain(text)
+    check_printable(text)
     try:
         url = urlsplit(text)
-        right = url.scheme in {"http", "https"} and is_host(url.hostname or "") and url.port != 0
-    except ValueError:  # a port or an address that is none
-        right = False
-    if not right:  # its text is not repeated: it may hold a password
+        is_valid = url.scheme in {"http", "https"} and is_host(url.hostname or "") and url.port != 0
+    except ValueError:  # a wrong port or address
+        is_valid = False
+    if not is_valid:  # the message does not repeat it, because it may hold a password
         raise argparse.ArgumentTypeError("is not the URL of a service: write e.g. http://localhost:8080 or https://...")
     return text
 
 
 def lake_root(text: str) -> str:
     """Check a lake's root: a folder or a URI."""
-    if not plain(text).strip():
+    if not check_printable(text).strip():
         raise argparse.ArgumentTypeError("must be a folder or a URI")
     return text
 
 
 def batch_name(text: str) -> str:
-    """Check what a batch's label begins with: it names folders, so letters, digits, `-`, `_` and `.` are what it holds.
+    """Check a batch's label or a prefix of one. It names folders, so it holds only letters, digits, `-`, `_` and `.`.
 
     Examples:
         >>> batch_name("2024-01")
@@ -95,7 +95,7 @@ def batch_name(text: str) -> str:
 
 
 def batch_label(text: str) -> str:
-    """Check a batch's label, of which what looks like a date must be one: a batch is held against its time.
+    """Check a batch's label. If it looks like a date, it must be one, because it gives the batch's interval.
 
     Examples:
         >>> batch_label("2024-01-02T03")
@@ -110,7 +110,7 @@ def batch_label(text: str) -> str:
 
 
 def find_batch_label(argv: Sequence[str]) -> str | None:
-    """Find the label of a command line that is wrong elsewhere, for its summary; None where there is none.
+    """Find the batch's label in a wrong command line, for the summary; None if it has no valid one.
 
     Examples:
         >>> find_batch_label(["--batch", "2024-01-02", "--interval", "x"]), find_batch_label(["--batch=b"])
@@ -213,21 +213,21 @@ def rate(text: str) -> float:
 
 
 def tracking_id(text: str) -> str:
-    """Check a trackingId: 1 to 256 characters (botocore's service model), and not blanks alone."""
-    if not plain(text).strip() or len(text) > 256:
+    """Check a trackingId: 1 to 256 characters (botocore's service model), not only blanks."""
+    if not check_printable(text).strip() or len(text) > 256:
         raise argparse.ArgumentTypeError("must be 1 to 256 characters")
     return text
 
 
 def in_flight(text: str) -> int:
-    """Read a number of calls under way at once, 1 to 10,000."""
+    """Read a number of concurrent calls, 1 to 10,000."""
     if not re.fullmatch(r"\d{1,5}", text) or not 1 <= int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of calls: 1 to 10000")
     return int(text)
 
 
 def port(text: str) -> int:
-    """Read a TCP port; 0 is any free one."""
+    """Read a TCP port; 0 means any free port."""
     if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
     return int(text)

@@ -1,4 +1,4 @@
-"""File names beyond ASCII: a JVM that was started in a locale without UTF-8 can neither read nor write them."""
+"""Checks file names beyond ASCII. A JVM in a locale without UTF-8 can neither read nor write them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from jobs.lake.filesystem import NO_UTF8, FileSystem
 
 
 def require_writable_name(option: str, path: str, spark: SparkSession) -> None:
-    """Check that the JVM can write a path of the driver's disk as it is.
+    """Check that the JVM can write a path on the driver's disk under its real name.
 
-    spark-submit itself hands on a letter that it cannot read as `?`, which no folder of tables bears otherwise.
+    spark-submit replaces a letter that it cannot read by `?`, which no real folder of tables has in its name.
 
     Raises:
-        ConfigurationError: it would write into a folder of another name.
+        ConfigurationError: the JVM would write into a folder of another name.
     """
     files = FileSystem(spark)
     try:
         local = files.local_path(path)
-    except OSError:  # a path that no file system knows: whoever uses it says so
+    except OSError:  # no file system knows the path: its first use reports that
         return
     if local is None or files.writes_utf8_names():
         return

@@ -1,9 +1,9 @@
-"""How a run is asked to end: Ctrl-C, the SIGTERM that a scheduler sends first, the SIGHUP of a terminal that goes away.
+"""Handles the signals that ask a run to end: Ctrl-C, a scheduler's SIGTERM, the SIGHUP of a terminal that is closed.
 
-A signal comes on two ways. Ctrl-C goes to the whole foreground process group, so to Python and, under spark-submit, to
-the JVM; a scheduler's SIGTERM goes to what it has started, which under spark-submit is the JVM alone. Left to itself
-the JVM shuts Spark down at either, and the run could not even write its summary. So both ways are listened to from the
-run's first moment to its last.
+A signal can arrive at two processes. Ctrl-C goes to the whole foreground process group: to Python and, under
+spark-submit, to the JVM. A scheduler's SIGTERM goes to the process that it started: under spark-submit, the JVM. By
+default the JVM shuts Spark down at either, and then the run cannot even write its summary. So the run listens for the
+signals of both processes, from its start to its end.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from jobs.spark_internals.gateway import JvmSignals
 log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_KICK: Final = signal.SIGURG
-"""By which the main thread is interrupted: nobody else sends it, and one too many does nothing."""
+_WAKE_SIGNAL: Final = signal.SIGURG
+"""The signal that interrupts the main thread. Nothing else sends it, and an extra one does no harm."""
 _JVM_POLL: Final = 0.05
-_KICK_SECONDS: Final = 0.02
+_WAKE_SECONDS: Final = 0.02
 _END_SECONDS: Final = 5.0
-"""How long to wait for the JVM to take its signals back: it may be gone, or be stopped."""
+"""How long to wait until the JVM has its signals back: it may be gone or stopped."""
 _CANCEL_SECONDS: Final = 0.2
-_FIRST, _SECOND = 1, 2
-_ENTERED: Final = "a block that ends gently was entered"
+_FIRST_SIGNAL, _SECOND_SIGNAL = 1, 2
+_BLOCK_ENTERED: Final = "a block that ends gently was entered"
 
 
 def _is_ignored(number: int) -> bool:
@@ -45,99 +45,100 @@ def _is_ignored(number: int) -> bool:
 
 
 class Interruption:
-    """Listens to both ways, and does what the part of the run that is under way asks for.
+    """Listens for the signals of both processes, and reacts as the current part of the run asks.
 
-    The first signal ends a run cleanly, a second one at once. Each way is counted alone: one Ctrl-C comes on both.
+    The first signal ends a run cleanly, a second one at once. Each process counts on its own: one Ctrl-C reaches both.
 
     Args:
-        find_jvm: gives the JVM, or None while there is none.
+        find_jvm: gives the JVM; None before it has started.
         cancel: ends what the JVM does for the main thread.
 
     Attributes:
-        came: whether one of these signals was received. What is raised then may be anything: a signal may end the JVM.
+        is_requested: whether one of these signals was received. Any exception may follow, because a signal may end the
+            JVM.
     """
 
     def __init__(self, find_jvm: Callable[[], Any] = launched_jvm, cancel: Callable[[], None] = cancel_jobs) -> None:
-        self.came = False
+        self.is_requested = False
         self._find_jvm = find_jvm
         self._cancel = cancel
-        self._heard: SimpleQueue[str | None] = SimpleQueue()
+        self._signals: SimpleQueue[str | None] = SimpleQueue()
         self._stop: Callable[[], None] | None = None
-        self._stopped: Callable[[], None] | None = None
-        """The block's `stop` that has been called."""
-        self._meanwhile = ""
-        self._raises: int | None = None
-        """From which signal on KeyboardInterrupt is raised: the first, the second; None: at none."""
-        self._kick = 0
-        """Which signal the main thread is being interrupted for."""
-        self._over = threading.Event()
+        self._called_stop: Callable[[], None] | None = None
+        """The `stop` of a block that was called."""
+        self._stop_message = ""
+        self._raises_from: int | None = None
+        """The number of the signal from which on KeyboardInterrupt is raised: 1 or 2; None for never."""
+        self._waking_for = 0
+        """The number of the signal that the main thread is interrupted for; 0 for none."""
+        self._is_over = threading.Event()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take over the signals of this process, and of the JVM as soon as it is there, until the block ends."""
+        """Take over the signals of this process, and of the JVM as soon as it has started, until the block ends."""
         heard = [number for number in _SIGNALS if number != signal.SIGHUP or not _is_ignored(number)]
-        before = {number: signal.signal(number, self._note) for number in heard}
-        before[_KICK] = signal.signal(_KICK, self._raise)
-        server = threading.Thread(target=self._serve, name="interruption", daemon=True)
+        before = {number: signal.signal(number, self._note_signal) for number in heard}
+        before[_WAKE_SIGNAL] = signal.signal(_WAKE_SIGNAL, self._raise_if_due)
+        server = threading.Thread(target=self._handle_signals, name="interruption", daemon=True)
         listener = threading.Thread(target=self._listen_to_jvm, name="jvm-signals", daemon=True)
         server.start()
         listener.start()
         try:
             yield
         finally:
-            self._over.set()
-            self._heard.put(None)
+            self._is_over.set()
+            self._signals.put(None)
             server.join(_END_SECONDS)
             listener.join(_END_SECONDS)
             for number, handler in before.items():
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def listen_again(self) -> None:
-        """Take Ctrl-C over once more: Spark has taken it when it started."""
-        signal.signal(signal.SIGINT, self._note)
+        """Take over Ctrl-C again, because Spark took it when it started."""
+        signal.signal(signal.SIGINT, self._note_signal)
 
     @contextmanager
     def ends_at_once(self) -> Iterator[None]:
-        """While the block runs, each signal raises KeyboardInterrupt in the main thread; Spark goes on living."""
-        self._raises = _FIRST
+        """While the block runs, each signal raises KeyboardInterrupt in the main thread. Spark keeps running."""
+        self._raises_from = _FIRST_SIGNAL
         try:
             yield
         finally:
-            self._raises = None
+            self._raises_from = None
 
     @contextmanager
     def ends_by_itself(self) -> Iterator[None]:
-        """While the block runs, which is soon over, only a second signal raises KeyboardInterrupt."""
-        self._raises = _SECOND
+        """While the block runs, which takes little time, only a second signal raises KeyboardInterrupt."""
+        self._raises_from = _SECOND_SIGNAL
         try:
             yield
         finally:
-            self._raises = None
+            self._raises_from = None
 
     def check(self, unfinished: str) -> None:
-        """End the run if it was asked to end.
+        """End the run if a signal has asked for that.
 
         Args:
-            unfinished: what it leaves behind, and what to do then.
+            unfinished: what the run leaves behind, and what the user does then.
 
         Raises:
-            UnfinishedError: it was.
+            UnfinishedError: a signal has come.
         """
-        if self.came:
+        if self.is_requested:
             raise UnfinishedError(f"interrupted: {unfinished}")
 
     @contextmanager
     def cancelling(self, unfinished: Callable[[], str]) -> Iterator[None]:
-        """Let the first signal cancel Spark's jobs, those under way and those to come, until the block is left.
+        """Let the first signal cancel Spark's jobs, the running and the future ones, until the block ends.
 
-        For work that begins anew when it is run again. Python is not interrupted: a call that waits for the JVM's
-        answer would leave it to the next call, and what tidies up afterwards has to ask the JVM. A second signal does.
+        For work that starts over when it is run again. Python is not interrupted, because a call that waits for the JVM
+        would leave its answer to the next call, and the clean-up needs the JVM. A second signal does interrupt Python.
 
         Args:
-            unfinished: says what the run leaves behind where it does not come to its end, and what to do then.
+            unfinished: says what the run leaves behind if it does not finish, and what the user does then.
 
         Raises:
-            UnfinishedError: a signal came, and the work did not come to its end.
+            UnfinishedError: a signal came, and the work did not finish.
         """
         asked, over = threading.Event(), threading.Event()
         canceller = threading.Thread(target=self._keep_cancelling, args=(asked, over), name="canceller", daemon=True)
@@ -163,94 +164,94 @@ class Interruption:
     def gently(self, stop: Callable[[], None], meanwhile: str = "present work is finished first") -> Iterator[None]:
         """Let the work end itself: while the block runs, the first signal calls `stop` instead.
 
-        The work then finishes what is under way and leaves the block. A second signal raises KeyboardInterrupt.
+        The work then finishes its current part and leaves the block. A second signal raises KeyboardInterrupt.
 
         Args:
-            stop: is called once, from a thread of its own, also when a signal came before this block; it must return
-                at once.
+            stop: is called once, from a thread of its own, also if a signal came before this block. It must return at
+                once.
             meanwhile: what happens then, for the log.
         """
-        self._meanwhile = meanwhile
-        self._stop = partial(stop)  # another object in each block, as `_stopped` is to tell them apart
+        self._stop_message = meanwhile
+        self._stop = partial(stop)  # a new object in each block, so that `_called_stop` identifies the block
         try:
-            if self.came:
-                self._heard.put(_ENTERED)
+            if self.is_requested:
+                self._signals.put(_BLOCK_ENTERED)
             yield
         finally:
             self._stop = None
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        """Hand a signal on: a handler may take no lock, which the interrupted code may hold; this queue has none."""
-        self.came = True
-        self._heard.put("Python")
+    def _note_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Queue a signal. A handler must take no lock, which the interrupted code may hold; this queue has none."""
+        self.is_requested = True
+        self._signals.put("Python")
 
-    def _raise(self, _number: int, _frame: FrameType | None) -> None:
-        asked, self._kick = self._kick, 0
-        if asked and self._may_raise(asked):
+    def _raise_if_due(self, _number: int, _frame: FrameType | None) -> None:
+        asked, self._waking_for = self._waking_for, 0
+        if asked and self._can_raise(asked):
             raise KeyboardInterrupt
 
-    def _may_raise(self, asked: int) -> bool:
-        """Whether the main thread is still where this signal raises: it goes on until it is interrupted."""
-        gently = asked == _FIRST and self._stop is not None
-        return self._raises is not None and asked >= self._raises and not gently
+    def _can_raise(self, asked: int) -> bool:
+        """Whether this signal still raises in the main thread, which may have left the block meanwhile."""
+        gently = asked == _FIRST_SIGNAL and self._stop is not None
+        return self._raises_from is not None and asked >= self._raises_from and not gently
 
-    def _serve(self) -> None:
+    def _handle_signals(self) -> None:
         signals: Counter[str] = Counter()
-        while (way := self._heard.get()) is not None:
+        while (way := self._signals.get()) is not None:
             before = max(signals.values(), default=0)
-            if way == _ENTERED:
-                self._end_soon()
+            if way == _BLOCK_ENTERED:
+                self._request_end()
                 continue
             signals[way] += 1
-            if signals[way] == _FIRST > before:
-                self._end_soon()
-            elif signals[way] > max(before, _FIRST):
-                self._interrupt(_SECOND)
+            if signals[way] == _FIRST_SIGNAL > before:
+                self._request_end()
+            elif signals[way] > max(before, _FIRST_SIGNAL):
+                self._interrupt_main_thread(_SECOND_SIGNAL)
 
-    def _end_soon(self) -> None:
+    def _request_end(self) -> None:
         stop = self._stop
         if stop is None:
-            self._interrupt(_FIRST)
-        elif stop is not self._stopped:
-            self._stopped = stop
-            log.warning("signal to end: %s; a second signal ends the run at once", self._meanwhile)
+            self._interrupt_main_thread(_FIRST_SIGNAL)
+        elif stop is not self._called_stop:
+            self._called_stop = stop
+            log.warning("signal to end: %s; a second signal ends the run at once", self._stop_message)
             stop()
 
-    def _interrupt(self, asked: int) -> None:
-        """Raise KeyboardInterrupt in the main thread, which may wait for the JVM's answer, and end what it waits for.
+    def _interrupt_main_thread(self, asked: int) -> None:
+        """Raise KeyboardInterrupt in the main thread, and cancel the Spark job that it may wait for.
 
-        A signal that comes just before such a wait begins does not end it; so it is sent until it has been heard.
+        A wake signal just before that wait begins does not end it, so the signal is repeated until it is handled.
         """
-        if not self._may_raise(asked):
+        if not self._can_raise(asked):
             return
         main = threading.main_thread().ident
         assert main is not None
-        self._kick = asked
-        while self._kick and not self._over.is_set():
-            signal.pthread_kill(main, _KICK)
-            time.sleep(_KICK_SECONDS)
+        self._waking_for = asked
+        while self._waking_for and not self._is_over.is_set():
+            signal.pthread_kill(main, _WAKE_SIGNAL)
+            time.sleep(_WAKE_SECONDS)
         with suppress(Exception):  # the JVM has died
             self._cancel()
 
-    def _hear_jvm(self) -> None:
-        self.came = True
-        self._heard.put("JVM")
+    def _note_jvm_signal(self) -> None:
+        self.is_requested = True
+        self._signals.put("JVM")
 
     def _listen_to_jvm(self) -> None:
-        """Hear the JVM's signals, which otherwise shut Spark down."""
+        """Listen for the JVM's signals, which otherwise shut Spark down."""
         early = EarlySignals.current
-        if early is not None and early.take_over(self._hear_jvm):
-            self._over.wait()
+        if early is not None and early.take_over(self._note_jvm_signal):
+            self._is_over.wait()
             early.stop(_END_SECONDS)
             return
         while (jvm := self._find_jvm()) is None:
-            if self._over.wait(_JVM_POLL):
+            if self._is_over.wait(_JVM_POLL):
                 return
         try:
             signals = JvmSignals(jvm)
-        except Exception as failure:  # a JVM that was told to leave signals alone, or another make of JVM
+        except Exception as failure:  # a JVM with -Xrs, or one of another vendor
             log.warning(
                 "the JVM's signals cannot be taken over (%s): Ctrl-C ends Spark at once", type(failure).__name__
             )
             return
-        signals.pass_on(self._hear_jvm, self._over)
+        signals.pass_on(self._note_jvm_signal, self._is_over)

@@ -1,4 +1,4 @@
-"""The frame of every job: arguments, session, work; then the summary, wherever it ended, and the exit code."""
+"""Runs every job: arguments, session, work; then, however the work ended, the summary and the exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jobs.cli.interruption import Interruption
 from jobs.cli.session import open_session, start_jvm
 from jobs.cli.terminal import safe_streams, write_lines
 from jobs.errors import Exit, JobError, UnfinishedError
-from jobs.lake.filesystem import in_a_thread
+from jobs.lake.filesystem import run_in_own_thread
 from jobs.lake.store_errors import store_refusal
 from jobs.lake.tables import Lake
 from jobs.report.report import Report, start_report
@@ -55,18 +55,19 @@ A = TypeVar("A", bound=JobArguments)
 
 @dataclass(slots=True)
 class Run:
-    """One run of a job, and what it has to tell.
+    """One run of a job, and what it reports.
 
     Attributes:
         job: its name.
-        counters: of the summary, in order; filled in as the work goes on.
+        counters: the summary's, in order; the work fills them in.
         runId: sorts in time order, and is unique.
         startedAt: aware.
-        interruption: how the run is asked to end.
-        report: what its page tells beside the counters.
-        if_interrupted: what an interruption leaves behind right now, and what to do then; the work keeps it true.
-        lake_root: root folder or URI of its tables, as it was given; None where there is none, or before it is known.
-        lake: the tables, once they are found.
+        interruption: handles the signals that ask the run to end.
+        report: the content of its page besides the counters.
+        if_interrupted: what an interruption leaves behind now, and what the user does then. The work keeps it up to
+            date.
+        lake_root: root folder or URI of the tables as the user gave it; None if there is none, or before it is known.
+        lake: the tables, when they are found.
         summary_prefix: what stands before the summary on the last line of standard output.
     """
 
@@ -80,20 +81,20 @@ class Run:
     lake: Lake | None = None
     summary_prefix: str = ""
     runId: str = field(init=False)
-    _started: float = field(default_factory=time.monotonic)
+    _started_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.runId = f"{self.startedAt:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
     def reason_to_end(self, deadline: Deadline) -> UnfinishedError | None:
-        """Say why the run is not to go on; None where it may."""
-        if self.interruption.came:
+        """Explain why the run must end; None if it may continue."""
+        if self.interruption.is_requested:
             return UnfinishedError(f"interrupted: {self.if_interrupted}")
-        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.came else None
+        return UnfinishedError(f"{deadline.because}: {self.if_interrupted}") if deadline.has_passed else None
 
     def summary(self, batch: str | None, exit_code: int, error: str | None) -> dict[str, Any]:
-        """Sum the run up."""
-        seconds = round(time.monotonic() - self._started, 3)
+        """Make the summary."""
+        seconds = round(time.monotonic() - self._started_at, 3)
         ends = {"seconds": seconds, "exitCode": int(exit_code), **({"error": error} if error else {})}
         return {"job": self.job, "batch": batch, "runId": self.runId, **self.counters, **ends}
 
@@ -110,9 +111,9 @@ def run_job(
     Args:
         run: with the job's counters at zero.
         parse: reads the command line; raises ConfigurationError.
-        work: does the job, fills in the counters; raises JobError where it cannot.
+        work: does the job and fills in the counters; raises JobError if it cannot.
         argv: the command line without the program.
-        find_lake: gives the lake of a root; raises JobError where it cannot.
+        find_lake: opens the lake at a root; raises JobError if it cannot.
 
     Returns:
         The exit code. The last line of standard output is the summary, also when the job failed.
@@ -134,14 +135,14 @@ def run_without_lake(
     """Run what needs no tables to its end; else as `run_job` does."""
     with safe_streams(), run.interruption.listening():
         _log_to_stderr()
-        return _run(run, parse, work, argv)
+        return _run_to_exit_code(run, parse, work, argv)
 
 
-def _run(
+def _run_to_exit_code(
     run: Run, parse: Callable[[Sequence[str]], R], work: Callable[[SparkSession, R], Exit], argv: Sequence[str]
 ) -> int:
     arguments, error = None, None
-    is_at_once = False
+    is_interrupted_at_once = False
     try:
         with run.interruption.ends_at_once():
             arguments = parse(argv)
@@ -154,9 +155,12 @@ def _run(
     except JobError as failure:
         code, error = failure.exit_code, str(failure)
         _write_errors(failure.lines)
-    except (Exception, KeyboardInterrupt) as failure:  # the last frame: an interruption, the store, or a fault of ours
-        is_at_once = isinstance(failure, KeyboardInterrupt)
-        if run.interruption.came or is_at_once:
+    except (
+        Exception,
+        KeyboardInterrupt,
+    ) as failure:  # an interruption, the store, or a fault of ours
+        is_interrupted_at_once = isinstance(failure, KeyboardInterrupt)
+        if run.interruption.is_requested or is_interrupted_at_once:
             code, error = Exit.INTERRUPTED, f"interrupted: {run.if_interrupted}"
             _write_errors([error])
         elif refusal := store_refusal(failure, run.lake_root):
@@ -172,7 +176,7 @@ def _run(
     if run.lake is not None:
         save = partial(_save_summary, run, run.lake, summary)
         with suppress(KeyboardInterrupt), run.interruption.ends_by_itself():
-            in_a_thread(save) if is_at_once else save()
+            run_in_own_thread(save) if is_interrupted_at_once else save()
     write_lines(sys.stdout, f"{run.summary_prefix}{json.dumps(summary)}")  # the last line: nothing is logged after it
     return code
 
@@ -181,11 +185,11 @@ def _log_to_stderr() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     silence_gateway()
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_ours)
+        handler.addFilter(_is_wanted_line)
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Leave out those whose loggers have levels of their own.
+def _is_wanted_line(record: logging.LogRecord) -> bool:
+    """Filter out log lines whose loggers have levels of their own.
 
     The connection to the JVM logs stack traces of an interruption; great_expectations logs its own start.
     """
@@ -198,7 +202,7 @@ def _write_errors(lines: Sequence[str]) -> None:
 
 
 def _describe_place(failure: BaseException) -> list[str]:
-    """Tell where it happened without the message, which may quote a record."""
+    """Describe where it happened, without the message, which may quote a record."""
     frames = traceback.extract_tb(failure.__traceback__)
     ask = getattr(failure, "getCondition", None) or getattr(failure, "getErrorClass", None)  # Spark 4, else 3
     condition = ask() if ask else None
@@ -207,7 +211,7 @@ def _describe_place(failure: BaseException) -> list[str]:
 
 
 def _save_summary(run: Run, lake: Lake, summary: dict[str, Any]) -> None:
-    """Tell under `runs/` how the run ended."""
+    """Write the summary and the report under `runs/`."""
     try:
         lake.note_run(summary["batch"], run.job, run.runId, ".json", json.dumps(summary))
         run.report.write(lake, summary, run.startedAt)

@@ -1,4 +1,4 @@
-"""The one place that builds a SparkSession."""
+"""Builds the SparkSession; no other module does."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jobs.spark_internals import context
 from jobs.spark_internals.errors import SPARK_ERRORS
 
 STATIC_SETTINGS: Final = {
-    # Spark 4 notes for each Column which line of Python made it: thousands of calls to the JVM before the first job.
+    # Spark 4 records for each Column which line of Python made it: thousands of calls to the JVM before the first job.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
-"""What only a new session takes; none of it changes a row."""
+"""Settings that only a new session accepts. None of them changes a row."""
 SETTINGS: Final = {
-    # --- What an expression, a type or a literal of a mapping means.
+    # --- The meaning of a mapping's expressions, types and literals.
     # A value that does not convert becomes null and is judged; with ANSI on, one record could fail the job.
     "spark.sql.ansi.enabled": "false",
     "spark.sql.ansi.doubleQuotedIdentifiers": "false",
@@ -47,14 +47,14 @@ SETTINGS: Final = {
     "spark.sql.variant.validateUnicodeInJsonParsing": "true",
     "spark.sql.xml.variant.respectInferSchema": "true",
     "spark.sql.timestampNanosTypes.enabled": "false",
-    # A function that somebody has added to the session must not stand before Spark's own of the same name.
+    # A function that was added to the session must not replace Spark's own of the same name.
     "spark.sql.functionResolution.sessionOrder": "second",
     "spark.sql.path.enabled": "false",
     # Times without an offset mean the same on every cluster.
     "spark.sql.session.timeZone": "UTC",
-    # With the default, a time that Spark 2 read otherwise raises instead of becoming null.
+    # With the default, a time that Spark 2 read differently raises instead of becoming null.
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
-    # Errors are told in Spark's words, and recognised by them.
+    # Errors are reported in Spark's words, and recognised by them.
     "spark.sql.error.messageFormat": "PRETTY",
     # --- How text is read and written.
     # One bad value must not empty the record around it.
@@ -70,11 +70,11 @@ SETTINGS: Final = {
     # Hadoop leaves out longer lines without a word.
     "mapreduce.input.linerecordreader.line.maxlength": str(2**31 - 1),
     # --- How files are found, read and written.
-    # Spark's newer readers do not tell which file a row is from.
+    # Spark's newer readers do not say which file a row is from.
     "spark.sql.sources.useV1SourceList": "avro,csv,json,kafka,orc,parquet,text",
     # A batch called 2024-01-02 is a label, not a date.
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-    # A file that cannot be read is an error to be told, never a smaller batch.
+    # A file that cannot be read is an error, never a smaller batch.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoredPathSegmentRegex": "^[._]",
     "spark.sql.files.archive.reader.enabled": "false",
@@ -82,7 +82,7 @@ SETTINGS: Final = {
     "spark.sql.files.ignoreInvalidPartitionPaths": "false",
     # pandas writes times in nanoseconds, which Spark takes for an error; as BIGINT they can be mapped.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
-    # Bytes that are no text of their encoding become U+FFFD, and every encoding that Java knows is read, as in Spark 3.
+    # As in Spark 3, invalid bytes of an encoding become U+FFFD, and every encoding that Java knows is read.
     "spark.sql.legacy.codingErrorAction": "true",
     "spark.sql.legacy.javaCharsets": "true",
     "spark.sql.parquet.binaryAsString": "false",
@@ -92,57 +92,58 @@ SETTINGS: Final = {
     "spark.sql.parquet.fieldId.read.enabled": "false",
     "spark.sql.parquet.respectSummaryFiles": "false",
     "spark.sql.parquet.writeLegacyFormat": "false",
-    # Days of the years before 1582 are what their file says, on every version of Spark.
+    # Dates before 1582 are read as their file has them, on every version of Spark.
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
-    # INT96, Spark 3's default, is not read alike by everybody.
+    # Programs read INT96, Spark 3's default, differently.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.orc.impl": "native",
-    # Writes go to a folder of their own, that nobody reads before its manifest.
+    # A run writes to folders of its own, which no reader uses before the manifest is written.
     "spark.sql.sources.partitionOverwriteMode": "static",
-    # --- What a plan gives.
+    # --- How plans are executed.
     "spark.sql.retainGroupColumns": "true",
-    # Requests are dealt out one by one: a task that runs again must deal them out alike.
+    # A round robin must give the same result if a task runs again.
     "spark.sql.execution.sortBeforeRepartition": "true",
     # What is persisted may be coalesced like any other plan: not 200 files for a small batch.
     "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
     # What Spark cannot compile, it interprets.
     "spark.sql.codegen.fallback": "true",
     "spark.sql.codegen.factoryMode": "FALLBACK",
-    # The JVM never compiles a longer method, which is then interpreted for every row: a plan with many rules makes one.
-    # Longer ones are cut into short ones by evaluating operator by operator.
+    # The JVM never compiles a method of more bytes, but interprets it for every row. A plan with many rules makes such
+    # a method; with this limit Spark evaluates operator by operator instead.
     "spark.sql.codegen.hugeMethodLimit": "8000",
-    # An expression that others use is evaluated once: written out wherever it is used, the plan outgrows any heap.
+    # A shared expression is evaluated once. If it were copied to each use, the plan would outgrow any heap.
     "spark.sql.optimizer.collapseProjectAlwaysInline": "false",
     "spark.sql.subexpressionElimination.enabled": "true",
-    # What is persisted is read a few times within the minute: to look for ways to press it costs more than it saves.
+    # Persisted rows are read a few times within a minute: compressing them costs more than it saves.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
-    # Java's serializer keeps the last 100 batches in memory while it writes what is persisted: with Spark's 10,000 rows
+    # Java's serializer keeps the last 100 batches in memory while it writes persisted rows: with Spark's 10,000 rows
     # each, a task that holds a million rows of one visitor runs out of a heap of 1 GB.
     "spark.sql.inMemoryColumnarStorage.batchSize": "1000",
     # A Python worker holds a batch of requests as objects, of up to 100 KB each.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
     "spark.sql.execution.arrow.useLargeVarTypes": "false",
 }
-"""What rows, and the laws, rest on. Whatever spark-defaults.conf, --conf or a notebook says, these hold."""
+"""The settings that rows and laws depend on. They override spark-defaults.conf, --conf and notebooks."""
 _CONNECT_VARIABLES: Final = {"SPARK_REMOTE": None, "SPARK_CONNECT_MODE_ENABLED": None, "SPARK_API_MODE": "connect"}
 _CONNECT_SETTINGS: Final = {"spark.remote": None, "spark.api.mode": "connect"}
-_LEGACY: Final = "spark.sql.legacy."
-"""Settings of this name bring back what expressions and formats meant once: only those above are ever set."""
+_LEGACY_PREFIX: Final = "spark.sql.legacy."
+"""The prefix of settings that restore an old meaning of expressions and formats. Only those above are kept."""
 
 
 def start_jvm() -> None:
     """Start Spark's JVM, or connect to the one that has started this process.
 
-    Apart from the session, which may wait long for a cluster: where it is interrupted, the JVM goes on without us.
+    This is a step of its own, because opening the session may wait long for a cluster. If that wait is interrupted, the
+    JVM keeps running.
 
     Raises:
         ConfigurationError: there is no Java, Spark cannot run on it, or Spark Connect is asked for.
     """
     _refuse_connect(os.environ, _CONNECT_VARIABLES)
-    with _java_missing_in_words():
+    with _explaining_missing_java():
         context.start_jvm()
     _refuse_connect(dict(SparkConf().getAll()), _CONNECT_SETTINGS)
     context.keep_log_to_warnings()
@@ -150,12 +151,12 @@ def start_jvm() -> None:
 
 
 def open_session(app: str) -> SparkSession:
-    """Open Spark, or take the session there is, with the settings that the laws rest on.
+    """Open a Spark session, or take the existing one, with the settings that the laws depend on.
 
     Raises:
         ConfigurationError: there is no Java, Spark cannot run on it, or the session is one of Spark Connect.
     """
-    # pyspark 4 logs every analysis error with its stack trace before raising it; the reader gets our words.
+    # pyspark 4 logs every analysis error with its stack trace before it raises it; the jobs report it in their words.
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -164,53 +165,53 @@ def open_session(app: str) -> SparkSession:
     builder = SparkSession.builder.appName(app)
     for key, value in STATIC_SETTINGS.items():
         builder = builder.config(key, value)
-    with _java_missing_in_words():
+    with _explaining_missing_java():
         spark = builder.getOrCreate()
     if not context.is_classic(spark):
-        raise _no_connect("the session that there is")
+        raise _make_connect_error("the session that there is")
     context.stop_console_progress(spark)
-    return _pinned(spark)
+    return _pin_settings(spark)
 
 
 def _refuse_connect(given: Mapping[str, str], names: Mapping[str, str | None]) -> None:
-    """Refuse what makes pyspark open a session of Spark Connect, which has no JVM.
+    """Refuse settings that make pyspark open a session of Spark Connect, which has no JVM.
 
     Args:
         given: environment variables or settings.
-        names: which of them ask for Connect; with which value, or None for any.
+        names: the names that ask for Connect, with the value that does; None for any value.
     """
     for name, value in names.items():
         if name in given and value in (None, given[name].lower()):
-            raise _no_connect(f"{name}={given[name]}")
+            raise _make_connect_error(f"{name}={given[name]}")
 
 
 @contextmanager
-def _java_missing_in_words() -> Iterator[None]:
+def _explaining_missing_java() -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
         if "JAVA_GATEWAY_EXITED" in str(error):
-            raise _no_java() from error
+            raise _make_java_error() from error
         raise
     except FileNotFoundError as error:  # spark-class itself was not found
-        raise _no_java() from error
+        raise _make_java_error() from error
 
 
-def _pinned(spark: SparkSession) -> SparkSession:
-    """Set on a session what rows rest on; one that was there already (a notebook's) may say otherwise."""
+def _pin_settings(spark: SparkSession) -> SparkSession:
+    """Apply the settings to a session. An existing one, e.g. of a notebook, may have others."""
     for key in context.set_keys(spark):
-        if key.startswith(_LEGACY) and key not in SETTINGS:
+        if key.startswith(_LEGACY_PREFIX) and key not in SETTINGS:
             spark.conf.unset(key)
     for key, value in SETTINGS.items():
-        if _value(spark, key) != value:  # to set some, even to what they are, makes Spark warn
+        if _get_setting(spark, key) != value:  # setting some of them, even to their current value, makes Spark warn
             spark.conf.set(key, value)
     return spark
 
 
-def _value(spark: SparkSession, key: str) -> str | None:
+def _get_setting(spark: SparkSession, key: str) -> str | None:
     try:
         return spark.conf.get(key)
-    except SPARK_ERRORS:  # this version of Spark has no such setting
+    except SPARK_ERRORS:  # this version of Spark does not know the setting
         return None
 
 
@@ -218,7 +219,7 @@ def _require_supported_java() -> None:
     """Refuse a Java that this Spark cannot run on.
 
     Raises:
-        ConfigurationError: it is one.
+        ConfigurationError: Spark cannot run on this Java.
     """
     java = context.unsupported_java()
     if java is not None:
@@ -228,14 +229,14 @@ def _require_supported_java() -> None:
         )
 
 
-def _no_connect(asked_by: str) -> ConfigurationError:
+def _make_connect_error(asked_by: str) -> ConfigurationError:
     return ConfigurationError(
         f"{asked_by}: asks for Spark Connect, which has no JVM, and the jobs need one: start them by spark-submit on "
         "classic Spark, without this setting (docs/deploy.md)"
     )
 
 
-def _no_java() -> ConfigurationError:
+def _make_java_error() -> ConfigurationError:
     java = f"JAVA_HOME ({os.environ['JAVA_HOME']})" if os.environ.get("JAVA_HOME") else f"PATH ({shutil.which('java')})"
     return ConfigurationError(
         f"Spark did not start on the Java of {java}: it needs Java 17 or 21; install it "

@@ -1,6 +1,6 @@
-"""Standard streams that may be closed or broken, and the terminal that a job was started from.
+"""Writes to standard streams, which may be closed or broken, and finds the terminal that a job was started from.
 
-A stream that cannot be written changes nothing of a run, least of all its exit code.
+A stream that cannot be written changes nothing in a run, and above all not its exit code.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from jobs.spark_internals.gateway import is_launched_by_jvm
 
 
 def find_terminal() -> TextIO | None:
-    """Find what to draw on: this process's standard error, or spark-submit's, where one is a terminal.
+    """Find the terminal to draw on: this process's standard error, or spark-submit's.
 
-    Under spark-submit what a Python program writes goes through a pipe to the JVM that started it, so it is that
-    process's standard error that counts. Where there is no /proc, no terminal is found then.
+    Under spark-submit the output of Python goes through a pipe to the JVM that started it, so the JVM's standard error
+    is the terminal. Without /proc it is not found.
     """
     if sys.stderr.isatty():
         return sys.stderr
@@ -41,8 +41,8 @@ class TerminalWriter:
     """Writes on a terminal until it goes away.
 
     Args:
-        terminal: to write on; None where nobody looks.
-        on_loss: is called with the error when the terminal has gone away.
+        terminal: to write on; None if there is none.
+        on_loss: is called with the error if the terminal has gone away.
     """
 
     def __init__(self, terminal: TextIO | None, on_loss: Callable[[Exception], None] = lambda _: None) -> None:
@@ -51,7 +51,7 @@ class TerminalWriter:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a terminal, as far as is known."""
+        """Whether there is a terminal. One that has gone away is noticed at the next write."""
         return self._terminal is not None
 
     def write(self, text: str) -> None:
@@ -67,7 +67,7 @@ class TerminalWriter:
 
 
 def terminal_width() -> int:
-    """Return the columns that a line may have that is written over."""
+    """Return the number of columns that a line which is overwritten may have."""
     return max(shutil.get_terminal_size().columns - 1, 20)
 
 
@@ -75,36 +75,36 @@ def draw_bar(done: float) -> str:
     """Draw a bar.
 
     Args:
-        done: the share that is done, 0 to 1.
+        done: the completed share, 0 to 1.
 
     Examples:
         >>> draw_bar(0.25)
         '[#####...............]'
     """
-    full = int(_BAR * done)
-    return f"[{'#' * full}{'.' * (_BAR - full)}]"
+    full = int(_BAR_WIDTH * done)
+    return f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}]"
 
 
-_BAR: Final = 20
-_STANDARD: Final = (0, 1, 2)
-_OUT: Final = 1
-_ERR: Final = 2
+_BAR_WIDTH: Final = 20
+_STANDARD_DESCRIPTORS: Final = (0, 1, 2)
+_STDOUT: Final = 1
+_STDERR: Final = 2
 
 
 def open_closed_streams() -> None:
-    """Open what of standard input, output and error was closed, so that no other file takes its place."""
-    for descriptor in _STANDARD:
+    """Open those of standard input, output and error that are closed, so that no other file gets their numbers."""
+    for descriptor in _STANDARD_DESCRIPTORS:
         if not _is_open(descriptor):
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdout = sys.stdout or _stream(_OUT)
-    sys.stderr = sys.stderr or _stream(_ERR)
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+    sys.stdout = sys.stdout or _open_stream(_STDOUT)
+    sys.stderr = sys.stderr or _open_stream(_STDERR)
 
 
 @contextmanager
 def safe_streams() -> Iterator[None]:
-    """Let a run write to streams that may be closed; at its end, leave nothing in them that cannot be written.
+    """Let a run write to streams that may be closed, and leave nothing unwritten in them at its end.
 
-    Otherwise Python ends with 120 where its own last flush fails, whatever the exit code was to be.
+    Otherwise Python's own last flush could fail, and would change the exit code to 120.
     """
     open_closed_streams()
     try:
@@ -115,12 +115,12 @@ def safe_streams() -> Iterator[None]:
 
 
 def write_lines(stream: TextIO, *lines: str) -> None:
-    """Write lines at once, if they can be written; if not, nothing is written to the stream any more."""
+    """Write lines and flush. If that fails, discard all further output of the stream."""
     try:
         stream.write("".join(f"{line}\n" for line in lines))
         stream.flush()
     except (OSError, ValueError):  # ValueError: the stream itself was closed
-        _discard(stream)
+        _discard_output(stream)
 
 
 def _is_open(descriptor: int) -> bool:
@@ -131,12 +131,12 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _stream(descriptor: int) -> TextIO:
+def _open_stream(descriptor: int) -> TextIO:
     return os.fdopen(descriptor, "w", encoding="utf-8", closefd=False)
 
 
-def _discard(stream: TextIO) -> None:
-    """Send what the stream still holds, and all that follows, nowhere."""
+def _discard_output(stream: TextIO) -> None:
+    """Discard what the stream still holds, and all that follows."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""Calls a second, measured as the limit promises it: by full seconds."""
+"""Measures calls a second over full seconds, as the limit is defined."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Final
 
 from delivery.call_statistics import SLOTS
 
-_MOST: Final = 100 * SLOTS
-_KEPT: Final = 30 * SLOTS
-"""Slots that are kept apart: what tasks tell late is not older."""
+_MOST_SLOTS: Final = 100 * SLOTS
+_KEPT_SLOTS: Final = 30 * SLOTS
+"""Slots that keep their own count. Reports of tasks arrive sooner than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class FullSeconds:
-    """Seconds in which calls began all the time, those in which the first and the last began left out.
+    """The seconds between the first and the last call, without the partial ones at either end.
 
     Attributes:
-        calls: that began in them, retries included.
-        seconds: how many they are.
+        calls: calls that began in these seconds, with retries.
+        seconds: the number of seconds.
     """
 
     calls: int = 0
     seconds: int = 0
 
     def __add__(self, other: FullSeconds) -> FullSeconds:
-        """Put two sendings together."""
+        """Add the numbers of two deliveries."""
         return FullSeconds(self.calls + other.calls, self.seconds + other.seconds)
 
     @property
     def rate(self) -> float | None:
-        """Calls a second, a mean; None where the sending was over before a second was full.
+        """The mean of calls a second; None if the delivery ended before a second was full.
 
         Examples:
             >>> FullSeconds(290, 3).rate, FullSeconds().rate
@@ -42,29 +42,31 @@ class FullSeconds:
 
 
 class CallRate:
-    """Counts the calls of one sending by when they began, in bounded room however long it takes."""
+    """Counts the calls of one delivery by the time at which they began, in bounded memory."""
 
     def __init__(self) -> None:
         self._slots: Counter[int] = Counter()
-        self._older = 0
-        """Calls of slots that are not kept apart any more, all of them full."""
-        self._first: int | None = None
+        self._older_calls = 0
+        """Calls of older slots, all of them full."""
+        self._first_slot: int | None = None
 
     def add(self, begun: Mapping[int, int]) -> None:
-        """Take in calls, by the slot in which they began."""
+        """Add calls, by the slot in which they began."""
         self._slots.update(begun)
-        if len(self._slots) > _MOST:
-            self._first = min(self._slots) if self._first is None else self._first
-            oldest = max(self._slots) - _KEPT
+        if len(self._slots) > _MOST_SLOTS:
+            self._first_slot = min(self._slots) if self._first_slot is None else self._first_slot
+            oldest = max(self._slots) - _KEPT_SLOTS
             for slot in [slot for slot in self._slots if slot < oldest]:
                 count = self._slots.pop(slot)
-                self._older += count if slot > self._first else 0
+                self._older_calls += count if slot > self._first_slot else 0
 
     def full_seconds(self) -> FullSeconds:
-        """Say how many calls began in how many full seconds."""
+        """Count the full seconds, and the calls that began in them."""
         if not self._slots:
             return FullSeconds()
-        first = min(self._slots) if self._first is None else self._first
+        first = min(self._slots) if self._first_slot is None else self._first_slot
         seconds = max(max(self._slots) - 1 - first, 0) // SLOTS
         inside = range(first + 1, first + 1 + seconds * SLOTS)
-        return FullSeconds(self._older + sum(self._slots[slot] for slot in self._slots if slot in inside), seconds)
+        return FullSeconds(
+            self._older_calls + sum(self._slots[slot] for slot in self._slots if slot in inside), seconds
+        )

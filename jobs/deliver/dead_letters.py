@@ -1,4 +1,4 @@
-"""What to say of events that the service refused for good: why, and what to type to see them and to send them again."""
+"""Reports events that the service refused for good: the reasons, and the commands to see them and to send them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transforms.schemas import DEAD_LETTERS
 log = logging.getLogger(__name__)
 
 _MOST_BATCHES: Final = 50
-"""Batches in a command."""
+"""The most batches in a command."""
 _TABLE: Final = "dead_letters"
 
 
@@ -32,7 +32,7 @@ class DeadLetters:
     Attributes:
         lake: where they are.
         service: the tracker.
-        config: of the delivery that sent them.
+        config: the config of the delivery that sent them.
     """
 
     lake: Lake
@@ -40,12 +40,12 @@ class DeadLetters:
     config: DeliveryConfig
 
     def deliveries(self, batches: Sequence[str]) -> dict[str, str]:
-        """Name the deliveries of batches, by label."""
+        """Give the deliveryIds of batches, by label."""
         tracker = TrackerLedger(self.lake, self.service)
         return {batch: tracker.delivery(batch) for batch in batches}
 
     def codes(self, batches: Sequence[str]) -> dict[str, int]:
-        """Count them by the service's error codes, the most frequent first."""
+        """Count the dead letters by the service's error codes, the most frequent first."""
         names = self.deliveries(batches).items()
         folders = [self.lake.folder(_TABLE, batch, f"deliveryId={delivery}") for batch, delivery in names]
         rows = self.lake.rows([one for one in folders if self.lake.files.exists(one)], DEAD_LETTERS)
@@ -57,7 +57,7 @@ def log_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
     """Log how many events were refused by which code, and the commands to see them and to send them again."""
     try:
         codes = letters.codes(batches)
-    except Exception as failure:  # another run may be writing them anew; how this one ends is known by now
+    except Exception as failure:  # another run may be writing them; how this run ends is already known
         log.warning("the dead letters cannot be counted now: %s", type(failure).__name__)
     else:
         counts_by_code = ", ".join(f"{code} {count:,}" for code, count in codes.items())
@@ -72,7 +72,7 @@ def log_dead_letters(letters: DeadLetters, batches: Sequence[str]) -> None:
 
 
 def look_command(root: str, deliveries: Sequence[str]) -> str:
-    """Write the command that shows how many events were refused with which words.
+    """Write the command that counts the refused events by error message.
 
     Examples:
         >>> look_command("/lake", ["d1"])[:66]
@@ -84,12 +84,12 @@ def look_command(root: str, deliveries: Sequence[str]) -> str:
         f"SELECT batch, errorCode, errorMessage, eventType, count(*) AS events FROM parquet.`{path}` "  # noqa: S608 - for a person
         f"WHERE deliveryId IN ({names}) GROUP BY ALL ORDER BY events DESC"
     )
-    # The conf: else spark-sql makes a metastore in the working directory.
+    # Without the conf, spark-sql makes a metastore in the working directory.
     return shlex.join(["spark-sql", "--conf", "spark.sql.catalogImplementation=in-memory", "-e", query])
 
 
 def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], config: DeliveryConfig) -> str:
-    """Write the command that sends the dead letters of batches once more, no faster than they were sent.
+    """Write the command that sends the dead letters of batches again, with the same limits.
 
     Examples:
         >>> tracker, config = TrackerEndpoint("t", "eu-west-1", "http://a"), DeliveryConfig(500.0)
@@ -101,14 +101,15 @@ def retry_command(root: str, service: TrackerEndpoint, batches: Sequence[str], c
     is_single = len(batches) == 1
     start = shlex.join(["spark-submit", "jobs/put_events.py", "--lake", root, "--batch"])
     tracker_options = ["--tracking-id", service.trackingId, "--region", service.region]
-    options = f"{shlex.join(tracker_options)}{_endpoint(service)}{write_put_options(config)} --retry-dead-letters"
+    endpoint = _write_endpoint_option(service)
+    options = f"{shlex.join(tracker_options)}{endpoint}{write_put_options(config)} --retry-dead-letters"
     label = shlex.quote(batches[0]) if is_single else '"$batch"'
     command = f"{start} {label} {options}"
     return command if is_single else f"for batch in {shlex.join(batches)}; do {command}; done"
 
 
-def _endpoint(service: TrackerEndpoint) -> str:
-    """Write the option where the region alone does not lead there; a password is left to whoever knows it."""
+def _write_endpoint_option(service: TrackerEndpoint) -> str:
+    """Write the option for an endpoint that is not the region's own. A password is left out."""
     if comparable(service.endpoint_url) == comparable(regional_url(service.region)):
         return ""
     url = "..." if "@" in urlsplit(service.endpoint_url).netloc else service.endpoint_url

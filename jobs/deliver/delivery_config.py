@@ -1,4 +1,4 @@
-"""The options of a delivery's service and speed: their names, their defaults, what they mean, how they are written."""
+"""The options for the service and the speed of a delivery."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import argparse
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.cli.arguments import endpoint_url, filled, in_flight, port, rate, tracking_id
+from jobs.cli.arguments import check_not_blank, endpoint_url, in_flight, port, rate, tracking_id
 from transforms.limits import CALLS_PER_SECOND
 
 PUT_RATE: Final = CALLS_PER_SECOND // 2
-"""Calls a second of put_events, where its command line says none."""
+"""The default of put_events' --max-rate, in calls a second."""
 MAX_IN_FLIGHT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """How a delivery is sent. Each field bears the name of its option.
+    """How a delivery is sent. Each field has the name of its option.
 
     Attributes:
-        max_rate: calls a second, of all tasks together.
-        max_in_flight: calls under way at once, at the most, in each task.
-        channel_port: where tasks reach the driver; 0 for any free port.
-        accept_failures: whether refused events become dead letters although the service takes no other event.
+        max_rate: calls a second of all tasks together, at most.
+        max_in_flight: concurrent calls in each task, at most.
+        channel_port: the driver's port for tasks; 0 for any free port.
+        accept_failures: whether refused events become dead letters even if the service accepts no other event.
     """
 
     max_rate: float
@@ -32,15 +32,15 @@ class DeliveryConfig:
 
 
 def add_service_options(parser: argparse.ArgumentParser, max_rate: int) -> None:
-    """Add the options that say where calls go and how fast.
+    """Add the options for the service and the speed.
 
     Args:
         parser: the job's.
-        max_rate: calls a second where the command line says none.
+        max_rate: the default, in calls a second.
     """
     add = parser.add_argument
     add("--tracking-id", required=True, type=tracking_id, metavar="ID", help="the event tracker's")
-    add("--region", type=filled, metavar="R", help="AWS region (the default chain's)")
+    add("--region", type=check_not_blank, metavar="R", help="AWS region (the default chain's)")
     add("--endpoint-url", type=endpoint_url, metavar="URL", help="another service than the region's, e.g. an emulator")
     add("--max-rate", type=rate, default=str(max_rate), metavar="N", help=f"calls a second, all tasks ({max_rate})")
     add(
@@ -56,12 +56,12 @@ def add_service_options(parser: argparse.ArgumentParser, max_rate: int) -> None:
 
 
 def read_delivery_config(options: argparse.Namespace) -> DeliveryConfig:
-    """Take what `add_service_options` has added from a command line that was parsed."""
+    """Make the config from the parsed options of `add_service_options`."""
     return DeliveryConfig(options.max_rate, options.max_in_flight, options.channel_port, options.accept_failures)
 
 
 def describe_rate(max_rate: float) -> str:
-    """Say how fast it may go, and what that leaves of the quota.
+    """Describe the maximum rate, and its share of the quota.
 
     Examples:
         >>> describe_rate(500).split(": ")[0]
@@ -83,7 +83,7 @@ def describe_rate(max_rate: float) -> str:
 
 
 def write_put_options(config: DeliveryConfig) -> str:
-    """Write the options that put_events would not have by itself.
+    """Write the options that differ from put_events' defaults.
 
     Examples:
         >>> write_put_options(DeliveryConfig(300.0, channel_port=40_000)), write_put_options(DeliveryConfig(500.0))

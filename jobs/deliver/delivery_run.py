@@ -1,4 +1,4 @@
-"""One batch to the service: the plan, what is left of it sent, every event accounted for."""
+"""Delivers one batch: makes or resumes the plan, sends its unfinished requests, accounts for every event."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COUNTERS: Final = (
     "maxRate",
     "achievedRate",
 )
-"""What a summary counts: events by what became of them, calls, and rates."""
+"""The counters of a summary: events by status, calls, and rates."""
 
 
 NOT_BEGUN: Final = "nothing was sent in this run; run it again"
@@ -55,22 +55,22 @@ UNDER_WAY: Final = (
     "receipt once more, with the same eventIds"
 )
 SENT: Final = "answered requests have receipts; run it again, it resumes, and sends the others"
-"""What an interruption leaves behind, before, in and after a sending."""
+"""What an interruption leaves behind: before, during and after the sending."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRun:
-    """What deliveries go by.
+    """What all deliveries of a run share.
 
     Attributes:
-        lake: where the batches are.
-        service: where they go.
+        lake: the lake of the batches.
+        service: the tracker that the events go to.
         config: how they are sent.
-        run: asked to end, and whose receipts they are.
-        display: shows how far they are.
-        timeline: keeps how they went.
-        rate_controller: what one delivery has learnt of the quota, the next begins with.
-        deadline: when they are to stop.
+        run: may be asked to end; its id is in the receipts.
+        display: shows the progress.
+        timeline: records the progress for the report.
+        rate_controller: keeps what one delivery has learnt about the quota for the next one.
+        deadline: when they stop.
     """
 
     lake: Lake
@@ -87,7 +87,7 @@ class DeliveryRun:
 def start_deliveries(
     lake: Lake, service: TrackerEndpoint, config: DeliveryConfig, run: Run, deadline: Deadline
 ) -> Iterator[DeliveryRun]:
-    """Make ready what deliveries go by; show their progress, and keep their timeline, as long as the context lasts."""
+    """Prepare deliveries; show their progress, and record their timeline, while the block runs."""
     log.info("%s", describe_rate(config.max_rate))
     timeline = TimelineRecorder(config.max_rate)
     run.report.delivery_timeline = timeline.delivery_timeline
@@ -97,11 +97,11 @@ def start_deliveries(
 
 
 def find_sendable(lake: Lake, batch: str) -> Manifest:
-    """Find the publication of a batch that may be sent; log where a build since has failed its gate.
+    """Find the publication of a batch to send; log if a newer build has failed its gate.
 
     Raises:
-        ConfigurationError: it was never built, or its events are gone.
-        GateFailedError: it did not pass its gate.
+        ConfigurationError: the batch was never built, or its events are missing.
+        GateFailedError: no build of it has passed its gate.
     """
     found = lake.manifests.publications(batch)
     manifest = found.current
@@ -123,19 +123,19 @@ def find_sendable(lake: Lake, batch: str) -> Manifest:
 
 
 def repeat_warnings(manifest: Manifest) -> None:
-    """Log what the gate found unusual in a batch, before it is sent: whoever built it may be somebody else."""
+    """Log the gate's warnings on a batch before it is sent, because another person may have built it."""
     for warning in manifest.warnings:
         log.warning("batch %s: its gate warned: %s", manifest.batch, warning)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryHooks:
-    """Who is told how a delivery goes, as soon as it is known: what comes next may fail.
+    """The callbacks of a delivery. Each is called as soon as its news is known, because the next step may fail.
 
     Attributes:
-        on_account: is told what has changed in the batch's account.
-        make_goal: called right before something is sent, when the account is known; returns what to show.
-        on_result: is told what came of the sending.
+        on_account: is called with changes of the batch's account.
+        make_goal: is called before the sending, when the account is known; returns the goal to show.
+        on_result: is called with the result of the sending.
     """
 
     on_account: Callable[[Account], None]
@@ -144,19 +144,19 @@ class DeliveryHooks:
 
 
 def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks) -> DeliveryResult | None:
-    """Fix the plan, or take it up; send what is left of it.
+    """Make the plan, or resume one; send its unfinished requests.
 
     Args:
-        delivery_run: what it goes by.
+        delivery_run: what deliveries share.
         manifest: the batch's.
-        kind: which of its events.
-        hooks: who is told.
+        kind: which of its events are sent.
+        hooks: the callbacks.
 
     Returns:
-        What came of the sending; None where nothing was to be sent.
+        The result of the sending; None if there was nothing to send.
 
     Raises:
-        JobError: it cannot be done, or not now.
+        JobError: the delivery is impossible, or impossible now.
     """
     counted, on_account = delivery_run.run.report.begin_delivery(manifest), hooks.on_account
 
@@ -175,17 +175,17 @@ def deliver(delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: De
     with hold_lock(delivery_run.lake.files, delivery_run.lake.root, ledger.tracker, delivery_run.run.runId) as lock:
         guard = JobGuard(delivery_run.lake.context, lambda: _reason_to_end(delivery_run, lock))
         with guard.guarding(), unfinished_if_rebuilt(delivery_run.lake.manifests, [manifest]):
-            return _deliver(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
+            return _deliver_with_lock(delivery_run, manifest, kind, hooks, HeldResources(ledger, lock, guard))
 
 
 @dataclass(frozen=True, slots=True)
 class HeldResources:
-    """What a delivery holds while it is under way.
+    """What a delivery holds while it runs.
 
     Attributes:
-        ledger: of the batch.
-        lock: on the tracker.
-        guard: of its Spark jobs.
+        ledger: the batch's.
+        lock: the lock on the tracker.
+        guard: guards its Spark jobs.
     """
 
     ledger: Ledger
@@ -193,7 +193,7 @@ class HeldResources:
     guard: JobGuard
 
 
-def _deliver(
+def _deliver_with_lock(
     delivery_run: DeliveryRun, manifest: Manifest, kind: Kind, hooks: DeliveryHooks, resources: HeldResources
 ) -> DeliveryResult | None:
     ledger, lock = resources.ledger, resources.lock
@@ -211,7 +211,7 @@ def _deliver(
         service_history = ServiceHistory(account["alreadyDelivered"] > 0, delivery_run.config.accept_failures)
         dispatcher = Dispatcher(delivery_run.rate_controller, service_history=service_history)
         with resources.guard.paused():
-            result = _send(delivery_run, planned.requests, dispatcher, lock, keep)
+            result = _send_requests(delivery_run, planned.requests, dispatcher, lock, keep)
         hooks.on_result(result)
         hooks.on_account(_account_for_receipts(account, result.events_by_status))
         if result.error is not None:
@@ -223,7 +223,7 @@ def _deliver(
 
 
 def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
-    """Say why a delivery is not to go on."""
+    """Explain why a delivery must end; None if it may continue."""
     try:
         lock.check()
     except JobError as lost:
@@ -232,7 +232,7 @@ def _reason_to_end(delivery_run: DeliveryRun, lock: Lock) -> JobError | None:
 
 
 def _account_for_receipts(account: Account, events: Mapping[str, int]) -> Account:
-    """Account for a sending by what its run made durable: all that can be said where the ledger cannot be read.
+    """Account for a delivery by its durable receipts. This is used if the ledger cannot be read afterwards.
 
     Examples:
         >>> account = {"events": 9, "alreadyDelivered": 2, "delivered": 0, "deadLettered": 1, "pending": 6}
@@ -247,14 +247,14 @@ def _account_for_receipts(account: Account, events: Mapping[str, int]) -> Accoun
     }
 
 
-def _send(
+def _send_requests(
     delivery_run: DeliveryRun,
     requests: DataFrame,
     dispatcher: Dispatcher,
     lock: Lock,
     keep: Callable[[list[OutcomeRow]], None],
 ) -> DeliveryResult:
-    """Send requests, keeping receipts, showing the progress, and ending when asked to."""
+    """Send requests, write receipts, show the progress, and end when asked."""
     end_requested = threading.Event()
     delivery_run.run.if_interrupted = UNDER_WAY
     timeline = delivery_run.timeline
@@ -268,5 +268,5 @@ def _send(
 
 
 def calls(result: DeliveryResult) -> dict[str, Any]:
-    """Name what was called as the summary does."""
+    """Give the counts of calls by the summary's names."""
     return {name: getattr(result.progress.calls, name) for name in CALLS}

@@ -1,4 +1,4 @@
-"""How a delivery ended, in words: what was wrong, what to look at, and the exit code."""
+"""Explains how a delivery ended: what was wrong, what to check, and the exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jobs.deliver.delivery_monitor import DeliveryResult
 from jobs.errors import ConfigurationError, Exit, UnfinishedError
 from jobs.ledger.plans import Kind
 
-_ANYTHING: Final = "the endpoint, the region, the tracking id and the credentials"
+_ALL_SUSPECTS: Final = "the endpoint, the region, the tracking id and the credentials"
 _SUSPECTS: Final = {
     "AccessDeniedException": "that the credentials have the right to personalize:PutEvents",
     "ExpiredTokenException": "the session token, which has expired",
@@ -36,10 +36,10 @@ _SUSPECTS: Final = {
     "ResourceNotFoundException": "the tracking id and the region",
     "UnrecognizedClientException": "the access key",
 }
-_WRITTEN: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
-"""Where an endpoint may be written."""
-_WAYS: Final = "the executors' way to it (network, proxy, certificates)"
-_SILENCES: Final = {
+_ENDPOINT_SETTINGS: Final = "--endpoint-url, AWS_ENDPOINT_URL_PERSONALIZE_EVENTS, AWS_ENDPOINT_URL"
+"""The settings that name an endpoint."""
+_NETWORK_CAUSES: Final = "the executors' way to it (network, proxy, certificates)"
+_NO_ANSWER_REASONS: Final = {
     BAD_ANSWER: "what answers is not HTTP",
     CLOSED: "connections are closed before an answer",
     NOT_ANSWERED_IN_TIME: "no answer in time",
@@ -48,25 +48,25 @@ _SILENCES: Final = {
     NOT_REACHED_IN_TIME: "no connection in time",
     NOT_TRUSTED: "TLS cannot be agreed: the certificate, or http instead of https",
 }
-"""Why there was no answer."""
+"""The reasons for no answer, by error code."""
 
 
 class _Cause(NamedTuple):
-    """What Spark's error says, and what we say of it: its own words may quote a record.
+    """Our message for an error of Spark, because Spark's own words may quote a record.
 
     Attributes:
-        sign: found in the error; its group, if any, goes into `words`.
-        words: what happened.
-        mend: what to do before another run; None where another run is all it takes.
+        pattern: is searched in the error; its group, if any, is inserted into `message`.
+        message: what happened.
+        remedy: what to do before another run; None if another run is enough.
     """
 
-    sign: re.Pattern[str]
-    words: str
-    mend: str | None = None
+    pattern: re.Pattern[str]
+    message: str
+    remedy: str | None = None
 
 
 _INSTALL: Final = "install boto3 and pyarrow in the Python that PYSPARK_PYTHON names there"
-_CAUSES: Final = (
+CAUSES: Final = (
     _Cause(
         re.compile("DriverNotReachedError"),
         "the tasks could not reach the driver",
@@ -99,7 +99,7 @@ _CAUSES: Final = (
     _Cause(re.compile("Python worker exited unexpectedly"), "a Python worker died"),
     _Cause(re.compile("ExecutorLostFailure"), "an executor was lost"),
 )
-"""The first that is found counts."""
+"""The first match counts."""
 
 
 def exit_of(
@@ -110,18 +110,18 @@ def exit_of(
     interrupted: bool,
     kind: Kind = "batch",
 ) -> Exit:
-    """Say how a delivery ended.
+    """Decide the exit code of a delivery.
 
     Args:
-        result: what came of the sending; None where nothing was to be sent.
-        counters: of the summary.
-        service: that it was sent to.
-        interrupted: whether somebody asked it to end.
-        kind: which events it was to send.
+        result: the result of the sending; None if there was nothing to send.
+        counters: the summary's.
+        service: the tracker.
+        interrupted: whether a signal asked it to end.
+        kind: which events it sends.
 
     Raises:
-        ConfigurationError: somebody must mend something first.
-        UnfinishedError: events are left for the next run.
+        ConfigurationError: the user must correct something first.
+        UnfinishedError: events are pending for the next run.
     """
     if not counters["pending"]:
         return Exit.DEAD_LETTERS if counters["deadLettered"] else Exit.DONE
@@ -131,7 +131,7 @@ def exit_of(
         if result.ending.errorCode in NO_ANSWER and not calls.answered:
             raise _explain_unreachable(result.ending, pending, service)
         if result.ending.errorCode == NOT_THE_SERVICE:
-            raise _explain_stranger(result.ending, pending, service)
+            raise _explain_other_server(result.ending, pending, service)
         if interpret_response(result.ending) is ResponseMeaning.REFUSED:
             raise _explain_refusal(result.ending, pending, calls)
         raise _explain_ending(result.ending, pending)
@@ -147,35 +147,37 @@ def exit_of(
 
 
 def describe_pending(counters: Mapping[str, Any]) -> str:
-    """Say how many events are left for another run."""
+    """Describe how many events are pending."""
     return f"{counters['pending']:,} events are pending"
 
 
 def _explain_unreachable(
     answer: Response, pending: str, service: TrackerEndpoint
 ) -> ConfigurationError | UnfinishedError:
-    """Tell what is likely to heal by itself, the region's own endpoint, from one that somebody wrote down."""
-    why = _SILENCES.get(answer.errorCode or "", _describe_response(answer))
-    nobody = f"nobody answers at {_address(service)} ({why}): {pending}"
+    """Explain an endpoint that does not answer. The region's own will recover; one that the user set may be wrong."""
+    why = _NO_ANSWER_REASONS.get(answer.errorCode or "", _describe_response(answer))
+    nobody = f"nobody answers at {_describe_address(service)} ({why}): {pending}"
     if not service.regional:
-        return ConfigurationError(f"{nobody}; check {_WRITTEN} and {_WAYS}, then run this again")
-    return UnfinishedError(f"{nobody}; run this again, it resumes; if it fails again, check the region and {_WAYS}")
-
-
-def _explain_stranger(answer: Response, pending: str, service: TrackerEndpoint) -> ConfigurationError:
-    return ConfigurationError(
-        f"a server other than Amazon Personalize answers at {_address(service)} (HTTP {answer.httpStatus}): {pending}; "
-        f"check {_WRITTEN} and the proxy, then run this again"
+        return ConfigurationError(f"{nobody}; check {_ENDPOINT_SETTINGS} and {_NETWORK_CAUSES}, then run this again")
+    return UnfinishedError(
+        f"{nobody}; run this again, it resumes; if it fails again, check the region and {_NETWORK_CAUSES}"
     )
 
 
-def _address(service: TrackerEndpoint) -> str:
-    """Name where calls go."""
+def _explain_other_server(answer: Response, pending: str, service: TrackerEndpoint) -> ConfigurationError:
+    return ConfigurationError(
+        f"a server other than Amazon Personalize answers at {_describe_address(service)} (HTTP {answer.httpStatus}): "
+        f"{pending}; check {_ENDPOINT_SETTINGS} and the proxy, then run this again"
+    )
+
+
+def _describe_address(service: TrackerEndpoint) -> str:
+    """Describe the destination of calls."""
     return f"Amazon Personalize in {service.region}" if service.regional else service.endpoint
 
 
 def _explain_refusal(answer: Response, pending: str, calls: CallStatistics) -> ConfigurationError:
-    """Say that nothing shows that the service takes any event: it, not the events, is likely to be at fault."""
+    """Explain that the service has accepted no event: probably a setting is wrong, not the events."""
     which = f"every call since it last acknowledged one, of {calls.attempts:,}" if calls.acknowledged else "every call"
     words = f": {answer.errorMessage}" if answer.errorMessage else ""
     return ConfigurationError(
@@ -189,7 +191,7 @@ def _explain_ending(answer: Response, pending: str) -> ConfigurationError | Unfi
     response = _describe_response(answer)
     what = interpret_response(answer)
     if what in (ResponseMeaning.STOP, ResponseMeaning.EXPIRED):
-        suspect = _SUSPECTS.get(answer.errorCode or "", _ANYTHING)
+        suspect = _SUSPECTS.get(answer.errorCode or "", _ALL_SUSPECTS)
         who = "the service answered" if answer.httpStatus else "the executors cannot call the service:"
         return ConfigurationError(f"{who} {response}: {pending}; check {suspect}, then run this again")
     if answer.errorCode == "CredentialRetrievalError":
@@ -204,12 +206,12 @@ def _describe_response(answer: Response) -> str:
 
 
 def _explain_failure(failure: Exception, pending: str) -> Exception:
-    for cause in _CAUSES:
-        if found := cause.sign.search(str(failure)):
-            why = cause.words.format(*found.groups())
-            if cause.mend is not None:
-                return ConfigurationError(f"{why}: {pending}; {cause.mend}, and run this again")
+    for cause in CAUSES:
+        if found := cause.pattern.search(str(failure)):
+            why = cause.message.format(*found.groups())
+            if cause.remedy is not None:
+                return ConfigurationError(f"{why}: {pending}; {cause.remedy}, and run this again")
             return UnfinishedError(f"{why}: {pending}; run this again, it resumes")
     if type(failure).__name__ == "PythonException":
-        return failure  # code of ours that raised
+        return failure  # our own code raised it
     return UnfinishedError(f"Spark's job failed ({type(failure).__name__}): {pending}; run this again, it resumes")

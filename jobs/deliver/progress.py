@@ -1,4 +1,4 @@
-"""How far a delivery is: a bar on a terminal, a line now and then in a log."""
+"""Shows the progress of a delivery: a bar on a terminal, or a log line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from jobs.cli.terminal import TerminalWriter, draw_bar, terminal_width
 
 log = logging.getLogger(__name__)
 
-_LOG_EVERY: Final = 30.0
-_DRAW_EVERY: Final = 0.25
-_OVER: Final = 10.0
-"""Seconds that rates are taken over."""
+_LOG_SECONDS: Final = 30.0
+_DRAW_SECONDS: Final = 0.25
+_RATE_SECONDS: Final = 10.0
+"""The seconds that rates are averaged over."""
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressGoal:
-    """What is to be reached.
+    """The goal of a delivery.
 
     Attributes:
-        events: to be sent, all runs together.
-        before: of them, ended before this sending began.
-        what: is being sent, where that is not plain.
+        events: the events to send in all runs.
+        before: events that ended before this delivery began.
+        what: names what is sent; empty if that is clear.
     """
 
     events: int
@@ -38,55 +38,55 @@ class ProgressGoal:
 
 
 class ProgressDisplay:
-    """Shows the progress of sendings, one after another, as often as its reader can use it.
+    """Shows the progress of deliveries in sequence.
 
     Args:
-        terminal: to draw a bar on; None where nobody looks, and a log is kept.
+        terminal: to draw a bar on; None to log lines instead.
         clock: seconds, monotonic.
     """
 
     def __init__(self, terminal: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = TerminalWriter(terminal, _log_loss)
         self._clock = clock
-        self._logged = clock()
-        self._drawn: float | None = None
-        self._past: deque[tuple[float, int, int]] = deque()
-        """When how many calls and events had ended, over the last seconds."""
+        self._logged_at = clock()
+        self._drawn_at: float | None = None
+        self._samples: deque[tuple[float, int, int]] = deque()
+        """Samples of the last seconds: the time, calls and ended events."""
 
     def begin(self, goal: ProgressGoal) -> None:
-        """Go on to another sending, which counts from zero."""
+        """Start the next delivery, which counts from zero."""
         self._goal = goal
-        self._past.clear()
+        self._samples.clear()
 
     def show(self, progress: DeliveryProgress) -> None:
-        """Show where the delivery is, if it is time to."""
+        """Show the progress, if it is time to."""
         now = self._clock()
-        self._remember(now, progress)
-        if self._terminal.is_there and (self._drawn is None or now - self._drawn >= _DRAW_EVERY):
-            self._drawn = now
+        self._add_sample(now, progress)
+        if self._terminal.is_there and (self._drawn_at is None or now - self._drawn_at >= _DRAW_SECONDS):
+            self._drawn_at = now
             self._draw(progress)
-        elif not self._terminal.is_there and now - self._logged >= _LOG_EVERY:
-            self._logged = now
-            log.info("%s", line(self._goal, progress, *self._rates()))
+        elif not self._terminal.is_there and now - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = now
+            log.info("%s", line(self._goal, progress, *self._compute_rates()))
 
     def close(self) -> None:
-        """Leave the bar, if there is one, as it is, and go to the next line."""
-        if self._drawn is not None:
+        """End the line of the bar, if there is one."""
+        if self._drawn_at is not None:
             self._terminal.write("\n")
 
-    def _remember(self, now: float, progress: DeliveryProgress) -> None:
-        self._past.append((now, progress.calls.attempts, progress.delivered + progress.refused))
-        while self._past[0][0] < now - _OVER:
-            self._past.popleft()
+    def _add_sample(self, now: float, progress: DeliveryProgress) -> None:
+        self._samples.append((now, progress.calls.attempts, progress.delivered + progress.refused))
+        while self._samples[0][0] < now - _RATE_SECONDS:
+            self._samples.popleft()
 
-    def _rates(self) -> tuple[float, float]:
-        """Calls and events a second, lately; of less than a second nobody can tell, so it counts as a whole one."""
-        (since, calls, events), (now, calls_now, events_now) = self._past[0], self._past[-1]
+    def _compute_rates(self) -> tuple[float, float]:
+        """Compute the recent rates of calls and events a second. Less than a second counts as a whole second."""
+        (since, calls, events), (now, calls_now, events_now) = self._samples[0], self._samples[-1]
         seconds = max(now - since, 1.0)
         return (calls_now - calls) / seconds, (events_now - events) / seconds
 
     def _draw(self, progress: DeliveryProgress) -> None:
-        text = bar(self._goal, progress, *self._rates())
+        text = bar(self._goal, progress, *self._compute_rates())
         width = terminal_width()
         self._terminal.write(f"\r{text[:width]:<{width}}")
 
@@ -96,30 +96,30 @@ def _log_loss(error: Exception) -> None:
 
 
 def bar(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
-    """Write a terminal's line: delivered of planned, the rate against the limit, throttled, time left."""
-    done = _done(goal, progress)
+    """Write a terminal's line: ended of planned events, the rate and the limit, throttled calls, time left."""
+    done = _count_done(goal, progress)
     what = f"{goal.what} " if goal.what else ""
     pieces = [
         f"{what}{draw_bar(done / goal.events if goal.events else 1.0)} {done:,} of {goal.events:,} events",
         f"{calls:,.0f} of {progress.max_rate:,.0f} calls/s",
-        f"{_throttled(progress):.1f} % throttled",
-        _left(goal, progress, events),
+        f"{_throttled_percent(progress):.1f} % throttled",
+        _describe_time_left(goal, progress, events),
     ]
     return " | ".join(pieces)
 
 
 def line(goal: ProgressGoal, progress: DeliveryProgress, calls: float, events: float) -> str:
-    """Write a log's line: as the bar, and what is aimed at and why, what it takes."""
+    """Write a log line: as the bar, with the target rate and its reason, latency and tasks."""
     latency, refused = progress.calls.latency * 1000, progress.refused
     what = f"{goal.what}: " if goal.what else ""
     if _is_starting(progress):
-        return f"{what}{_done(goal, progress):,} of {goal.events:,} events ended; starting tasks"
+        return f"{what}{_count_done(goal, progress):,} of {goal.events:,} events ended; starting tasks"
     return (
-        f"{what}{_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
+        f"{what}{_count_done(goal, progress):,} of {goal.events:,} events ended ({refused:,} refused); "
         f"limit {progress.max_rate:,g}/s, target {progress.target:,.0f}/s ({progress.why}), achieved {calls:,.0f}/s; "
-        f"{_throttled(progress):.1f} % throttled, {progress.calls.retried:,} retried, "
+        f"{_throttled_percent(progress):.1f} % throttled, {progress.calls.retried:,} retried, "
         f"latency {latency:,.0f} ms, {progress.calls.attempts - progress.calls.ended:,} in flight in "
-        f"{progress.tasks} tasks; {_left(goal, progress, events)}"
+        f"{progress.tasks} tasks; {_describe_time_left(goal, progress, events)}"
     )
 
 
@@ -138,11 +138,11 @@ def duration(seconds: float) -> str:
     return f"{whole // _HOUR:,} h {whole % _HOUR // _MINUTE} min"
 
 
-def _done(goal: ProgressGoal, progress: DeliveryProgress) -> int:
+def _count_done(goal: ProgressGoal, progress: DeliveryProgress) -> int:
     return goal.before + progress.delivered + progress.refused
 
 
-def _throttled(progress: DeliveryProgress) -> float:
+def _throttled_percent(progress: DeliveryProgress) -> float:
     return 100.0 * progress.calls.throttled / max(progress.calls.ended, 1)
 
 
@@ -150,9 +150,9 @@ def _is_starting(progress: DeliveryProgress) -> bool:
     return not progress.tasks and not progress.calls.attempts
 
 
-def _left(goal: ProgressGoal, progress: DeliveryProgress, events: float) -> str:
-    """Say how long it will take; nobody knows before something has been sent."""
-    rest = goal.events - _done(goal, progress)
+def _describe_time_left(goal: ProgressGoal, progress: DeliveryProgress, events: float) -> str:
+    """Describe the time left, which is unknown before something has been sent."""
+    rest = goal.events - _count_done(goal, progress)
     if events <= 0.0:
         return "starting tasks" if _is_starting(progress) else "time left unknown"
     return f"{duration(rest / events)} left"

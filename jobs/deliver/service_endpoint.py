@@ -1,4 +1,4 @@
-"""The service that a delivery goes to, resolved as boto3 resolves it, before anything is read or sent."""
+"""Resolves the service of a delivery as boto3 does, before anything is read or sent."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 TRACKER: Final[dict[str, str | None]] = dict.fromkeys(("region", "endpoint"))
-"""What names a tracker in a summary, beside the tracking id that the command line gives; not known yet."""
+"""The summary's names of a tracker, besides the tracking id of the command line; not known yet."""
 RETRY: Final = RetryPolicy(base=2.0)
-"""How long, and how often, a source of credentials is asked that does not give any now."""
-_GLANCE: Final = 5.0
-"""Seconds that credentials are looked for where the run cannot go on in any case."""
-_QUIET: Final = 5.0
-"""Seconds that a source may be silent before a person hears of it."""
+"""How long and how often a source of credentials is asked again if it gives none."""
+_GLANCE_SECONDS: Final = 5.0
+"""Seconds to look for credentials if the run must end anyway."""
+_QUIET_SECONDS: Final = 5.0
+"""Seconds that a source may take before the wait is logged."""
 _NO_REGION: Final = "no AWS region was found: give --region, or set AWS_DEFAULT_REGION or a profile's region"
 _NO_CREDENTIALS: Final = (
     "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role"
@@ -46,7 +46,7 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
 
     Raises:
         ConfigurationError: one is missing or wrong.
-        UnfinishedError: a source of credentials gave none for as long as requests are retried.
+        UnfinishedError: a source of credentials gave none during the whole retry budget.
     """
     region = region or _configured_region()
     if region is None:
@@ -66,7 +66,7 @@ def resolve_service(trackingId: str, region: str | None, endpoint_url: str | Non
 
 
 def locate_service(trackingId: str, region: str | None, endpoint_url: str | None) -> TrackerEndpoint:
-    """Resolve endpoint and region by the AWS default chain, for a run that calls nobody: it needs no credentials.
+    """Resolve endpoint and region by the AWS default chain, for a run without calls, which needs no credentials.
 
     Raises:
         ConfigurationError: one is missing or wrong.
@@ -87,21 +87,21 @@ def locate_service(trackingId: str, region: str | None, endpoint_url: str | None
 
 
 def name_tracker(service: TrackerEndpoint) -> dict[str, str | None]:
-    """Name a tracker's region and endpoint as the summary does, without a password."""
+    """Give a tracker's region and endpoint by the summary's names, without a password."""
     return dict(zip(TRACKER, (service.region, service.endpoint), strict=True))
 
 
 def wait_for_credentials(find: Callable[[], _T], retry: RetryPolicy) -> _T:
-    """Ask for credentials until they are there, as often and as long as may be; one look may take all that time.
+    """Ask for credentials until they come, within the retry budget. One attempt may take all of it.
 
     Raises:
-        BotoCoreError: somebody must mend something first.
-        UnfinishedError: their source gave none all the while.
+        BotoCoreError: the user must correct something first.
+        UnfinishedError: their source gave none in this time.
     """
     until, attempts, why = time.monotonic() + retry.budget, 0, "their source does not answer"
     while (remaining := until - time.monotonic()) > 0:
         search = run_beside(find)
-        if wait([search], min(_QUIET, remaining)).not_done:
+        if wait([search], min(_QUIET_SECONDS, remaining)).not_done:
             if not attempts:
                 _log_waiting(why, retry)
             wait([search], until - time.monotonic())
@@ -124,12 +124,12 @@ def _log_waiting(why: str, retry: RetryPolicy) -> None:
 
 
 def _glance_at_credentials() -> list[str]:
-    """Say whether credentials are missing too, of a run that cannot go on in any case: nobody waits for them.
+    """Report missing credentials of a run that must end anyway, without waiting for them.
 
     Raises:
-        ConfigurationError: their set-up is wrong.
+        ConfigurationError: their configuration is wrong.
     """
-    wait([search := run_beside(lambda: find_credentials(Session()))], _GLANCE)
+    wait([search := run_beside(lambda: find_credentials(Session()))], _GLANCE_SECONDS)
     try:
         if search.done():
             search.result()
@@ -144,7 +144,7 @@ def _glance_at_credentials() -> list[str]:
 def _configured_region() -> str | None:
     try:
         return Session().get_config_variable("region")  # type: ignore[no-any-return]
-    except BotoCoreError as error:  # a profile that is not there
+    except BotoCoreError as error:  # the profile does not exist
         raise _explain_setup(error) from None
 
 
@@ -162,23 +162,23 @@ def _explain_address(region: str, error: BotoCoreError) -> ConfigurationError:
 _REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _SET_BY: Final = "Set it by --region, AWS_DEFAULT_REGION or the profile"
 _SERVICE: Final = "personalize"
-"""As botocore's data name the service's regions; they name none of personalize-events itself."""
+"""The service's name in botocore's lists of regions, which do not have personalize-events."""
 
 
 def check_region(session: Session, region: str, url: str, resolves: Callable[[str], bool] | None = None) -> str | None:
-    """Say what is wrong with a region.
+    """Explain what is wrong with a region.
 
-    One that this botocore does not know may be newer than it: its endpoint's name has an address then. Of a region that
-    is known nothing is asked: where its name has no address, the network is at fault, which may heal.
+    A region that this botocore does not know may be newer: then its endpoint has an address. A known region is not
+    looked up: if it has no address, the network is at fault, which may recover.
 
     Args:
-        session: whose botocore's data count.
+        session: gives botocore's data.
         region: its name.
-        url: of the endpoint that boto3 makes of it, or that somebody gave in its place.
-        resolves: says whether a host's name has an address; None for the system's own way.
+        url: the endpoint that boto3 makes of the region, or that the user set.
+        resolves: whether a host's name has an address; None to ask the system.
 
     Returns:
-        None where nothing is wrong, or where the region only signs.
+        The fault; None if there is none, or if the region is only used for signing.
     """
     host = urlsplit(url).hostname or ""
     if f".{region}." not in host or region in (known := known_regions(session)):
@@ -194,9 +194,9 @@ def check_region(session: Session, region: str, url: str, resolves: Callable[[st
 
 
 def check_spelling(region: str) -> str | None:
-    """Say what is wrong with a region that differs from a region's name in letters' case, blanks and underscores alone.
+    """Explain a misspelt region: one that differs from a region's name only in case, blanks or underscores.
 
-    No region is called so, whatever the endpoint: calls would be signed for one that does not exist.
+    With any endpoint, calls would be signed for a region that does not exist.
 
     Examples:
         >>> check_spelling("EU-WEST-1")

@@ -1,4 +1,4 @@
-"""A plan's requests through PutEvents: each partition in parallel, at one rate over all."""
+"""Sends a plan's requests by a Spark job: the partitions in parallel, at one rate for all."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from jobs.errors import ConfigurationError
 from transforms.packing import spread_groups
 
 _CALLS_A_TASK: Final = 100.0
-"""Calls a second for which a task is started: one makes some thousands, but the rate should not hang on one alone."""
-_UNREPORTED: Final = ", ".join(
+"""Calls a second for each task. One task can make some thousands, but the rate should not depend on a single task."""
+_UNREPORTED_DDL: Final = ", ".join(
     f"{name} {kind}" for name, kind in zip(UNREPORTED_SCHEMA.names, ("STRING", "BIGINT", "STRING"), strict=True)
 )
 
 
 def divide_requests(requests: DataFrame, max_rate: float) -> DataFrame:
-    """Divide requests among as many tasks as a rate needs and the cluster has slots for; `part` says whose each is."""
+    """Divide requests among tasks: as many as the rate needs, at most the cluster's slots. `part` is the partition."""
     slots = requests.sparkSession.sparkContext.defaultParallelism
     tasks = max(1, min(slots, math.ceil(max_rate / _CALLS_A_TASK)))
     return spread_groups(requests, tasks)
@@ -36,19 +36,19 @@ def divide_requests(requests: DataFrame, max_rate: float) -> DataFrame:
 def send(
     parts: DataFrame, service: TrackerEndpoint, config: DeliveryConfig, dispatcher: Dispatcher, hooks: MonitorHooks
 ) -> DeliveryResult:
-    """Send requests, each partition in parallel; return when they have ended, or the delivery is to end.
+    """Send requests, the partitions in parallel; return when all have ended, or when the delivery must end.
 
-    The sending plan is run by this one job alone: evaluating it again would send again.
+    Only this job evaluates the sending plan: each further evaluation would send again.
 
     Args:
         parts: requests, and the number of their partition as `part`.
-        service: where they go.
-        config: of the delivery.
+        service: the tracker.
+        config: the delivery's.
         dispatcher: leases the rate to the tasks, and takes their outcomes.
-        hooks: who is told.
+        hooks: the callbacks.
 
     Raises:
-        ConfigurationError: the port cannot be listened on.
+        ConfigurationError: the driver cannot listen on the port.
     """
     context = parts.sparkSession.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1")
@@ -65,11 +65,11 @@ def send(
 
 
 class SendingJob:
-    """The Spark job of a sending.
+    """The Spark job of a delivery.
 
     Args:
         parts: requests, and the number of their partition as `part`.
-        task_config: of the delivery.
+        task_config: the delivery's.
     """
 
     def __init__(self, parts: DataFrame, task_config: TaskConfig) -> None:
@@ -79,11 +79,11 @@ class SendingJob:
         self._group = f"put-events-{uuid.uuid4().hex}"
 
     def run(self) -> list[UnreportedRow]:
-        """Run it, in a thread of its own; give what the tasks could not tell the driver."""
+        """Run the job; return the outcomes that tasks could not report to the driver."""
         self._context.setJobGroup(self._group, "PutEvents")
-        rows = self._parts.mapInArrow(TaskDelivery(self._task_config), _UNREPORTED).collect()
+        rows = self._parts.mapInArrow(TaskDelivery(self._task_config), _UNREPORTED_DDL).collect()
         return [(row["attempt"], row["number"], json.loads(row["outcome"])) for row in rows]
 
     def cancel(self) -> None:
-        """Have Spark end it, and nothing else, as far as it has begun it."""
+        """Let Spark cancel this job alone, if it has started."""
         self._context.cancelJobGroup(self._group)

@@ -1,9 +1,9 @@
-"""Errors of the store in words: a full disk, a file that cannot be read, a batch that is rebuilt meanwhile.
+"""Explains errors of the store: a full disk, a file that cannot be read, a batch that was rebuilt meanwhile.
 
-A power loss leaves files that are shorter than they were written, or full of zeroes. On local disks Hadoop keeps a
-`.crc` file of checksums beside each file, and a power loss may damage only that one. A `.crc` file that has not the
-form of one says nothing of its file: it is deleted, and the next run reads the file. A
-well-formed one that disagrees means that the file is damaged, and somebody must decide.
+After a power loss, files can be shorter than they were written, or full of zeroes. On local disks Hadoop keeps a
+`.crc` file of checksums beside each file, and a power loss may damage only that one. A malformed `.crc` file says
+nothing about its file: it is deleted, and the next run reads the file. A well-formed one that disagrees means that the
+file is damaged, and the user must decide.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _LONGEST_CHAIN: Final = 20
 
 
 class _Refusal(NamedTuple):
-    """How a store says that it takes nothing.
+    """An error with which a store refuses to write.
 
     Attributes:
-        sign: found in Java's words.
-        words: what is wrong.
-        mend: what to do.
-        passes: whether the same run may succeed later, without other arguments.
+        pattern: is searched in the error's text.
+        message: what is wrong.
+        remedy: what to do.
+        is_temporary: whether the same command can succeed later.
     """
 
-    sign: re.Pattern[str]
-    words: str
-    mend: str
-    passes: bool
+    pattern: re.Pattern[str]
+    message: str
+    remedy: str
+    is_temporary: bool
 
 
 _REFUSALS: Final = (
@@ -44,13 +44,13 @@ _REFUSALS: Final = (
         re.compile(r"No space left on device|not enough space on the disk|ENOSPC"),
         "no space left",
         "make room",
-        passes=True,
+        is_temporary=True,
     ),
     _Refusal(
         re.compile(r"Disk quota exceeded|QuotaExceededException|EDQUOT"),
         "no space left within the quota",
         "free some space, or raise the quota",
-        passes=True,
+        is_temporary=True,
     ),
     _Refusal(
         re.compile(r"Read-only file system|EROFS"),
@@ -62,53 +62,61 @@ _REFUSALS: Final = (
         re.compile(r"Permission denied|AccessControlException|AccessDeniedException|EACCES"),
         "permission denied",
         "give the user of the run the right to read and write there",
-        passes=False,
+        is_temporary=False,
     ),
 )
 _WRITTEN_TO: Final = re.compile(r"Task failed while writing rows to (\S+?)\.?(?:\s|$)")
-_NAMED: Final = re.compile(
+_PATH_BEFORE_REASON: Final = re.compile(
     r"(/[^\n()]*?) \((?:No space left on device|Disk quota exceeded|Read-only file system|Permission denied)\)"
 )
-_PYTHONS: Final = re.compile(r"\[Errno \d+\] [A-Za-z -]+: '([^']+)'")
-_DENIED: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
+_PYTHON_ERROR_PATH: Final = re.compile(r"\[Errno \d+\] [A-Za-z -]+: '([^']+)'")
+_DENIED_INODE: Final = re.compile(r"Permission denied:.*?inode=\"([^\"]+)\"")
 
 
 def store_refusal(failure: BaseException, root: str | None) -> JobError | None:
-    """Say what a store refused, where that is what a failure comes from.
+    """Explain a failure that comes from a store's refusal; None for other failures.
 
     Args:
-        failure: anything that was raised.
-        root: of the lake, which is named where the words name no path; None while it is not known.
+        failure: the error that was raised.
+        root: of the lake, which the message names if the error names no path; None if it is not known yet.
     """
-    words = "\n".join(_words(failure))
-    refusal = next((each for each in _REFUSALS if each.sign.search(words)), None)
+    words = "\n".join(_list_messages(failure))
+    refusal = next((each for each in _REFUSALS if each.pattern.search(words)), None)
     if refusal is None:
         return None
-    place = next((found[1] for sign in (_NAMED, _WRITTEN_TO, _DENIED, _PYTHONS) if (found := sign.search(words))), root)
+    place = next(
+        (
+            found[1]
+            for sign in (_PATH_BEFORE_REASON, _WRITTEN_TO, _DENIED_INODE, _PYTHON_ERROR_PATH)
+            if (found := sign.search(words))
+        ),
+        root,
+    )
     where = f" at {place}" if place else ""
-    if refusal.passes:
+    if refusal.is_temporary:
         return UnfinishedError(
-            f"{refusal.words}{where}, or in Spark's own folders (spark.local.dir): {refusal.mend}, then run it again"
+            f"{refusal.message}{where}, or in Spark's own folders (spark.local.dir): {refusal.remedy}, "
+            "then run it again"
         )
-    return ConfigurationError(f"{refusal.words}{where}: {refusal.mend}, then run it again")
+    return ConfigurationError(f"{refusal.message}{where}: {refusal.remedy}, then run it again")
 
 
 def cannot_write(option: str, path: str, error: OSError) -> JobError:
-    """Say that a place which the user named cannot be written.
+    """Explain that a path which the user named cannot be written.
 
     Args:
-        option: that names it.
+        option: the option that names it.
         path: its value.
         error: the store's.
     """
-    full = next((each for each in _REFUSALS if each.passes and each.sign.search(str(error))), None)
+    full = next((each for each in _REFUSALS if each.is_temporary and each.pattern.search(str(error))), None)
     if full is not None:
-        return UnfinishedError(f"{option} {path}: {full.words} ({error}): {full.mend}, then run it again")
+        return UnfinishedError(f"{option} {path}: {full.message} ({error}): {full.remedy}, then run it again")
     return ConfigurationError(f"{option} {path}: cannot be written ({error}); give a folder or URI that can")
 
 
-def _words(failure: BaseException) -> Iterator[str]:
-    """Give the words of a failure, of what it comes from, and of Java's own chain behind each."""
+def _list_messages(failure: BaseException) -> Iterator[str]:
+    """List the messages of a failure, of its causes, and of the Java exceptions behind them."""
     link: BaseException | None = failure
     for _ in range(_LONGEST_CHAIN):
         if link is None:
@@ -120,9 +128,9 @@ def _words(failure: BaseException) -> Iterator[str]:
 
 log = logging.getLogger(__name__)
 
-_SIGNS: Final = ("FAILED_READ_FILE", "Encountered error while reading file", "fs.ChecksumException")
-_PATH: Final = re.compile(r"(?:file|s3[an]?|hdfs|viewfs|gs|abfss?|wasbs?|oss|cosn):/\S+")
-_REASONS: Final = {
+_UNREADABLE_SIGNS: Final = ("FAILED_READ_FILE", "Encountered error while reading file", "fs.ChecksumException")
+_FILE_URI: Final = re.compile(r"(?:file|s3[an]?|hdfs|viewfs|gs|abfss?|wasbs?|oss|cosn):/\S+")
+_UNREADABLE_REASONS: Final = {
     "File does not exist": "it existed, and is gone",
     "ChecksumException": "its bytes have changed",
     "is not a Parquet file": "it is not whole",
@@ -130,21 +138,21 @@ _REASONS: Final = {
 
 
 def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseException) -> JobError | None:
-    """Say which file of the lake an error is about, why it cannot be read, and what to do.
+    """Explain an error about a file of the lake: which file, why it cannot be read, and what to do.
 
     Args:
         files: of the lake.
         manifests: of the lake.
-        error: of Spark's, as a rule.
+        error: usually Spark's.
 
     Returns:
-        None where it is about no file of the lake.
+        The explanation; None if the error is not about a file of the lake.
     """
     text = str(error)
-    if not any(sign in text for sign in _SIGNS):
+    if not any(sign in text for sign in _UNREADABLE_SIGNS):
         return None
-    root = _plain(files.local_path(manifests.root) or manifests.root)
-    paths = (_plain(match.group().rstrip(".,")) for match in _PATH.finditer(text))
+    root = _normalise_path(files.local_path(manifests.root) or manifests.root)
+    paths = (_normalise_path(match.group().rstrip(".,")) for match in _FILE_URI.finditer(text))
     path = next((path for path in paths if path.startswith(f"{root}/")), None)
     if path is None:
         return None
@@ -154,11 +162,11 @@ def explain_unreadable(files: FileSystem, manifests: Manifests, error: BaseExcep
             f"{path}: could not be read, because .crc files of its folder were cut short, as by a power loss: "
             f"{healed:,} are deleted now; run this again"
         )
-    reason = next((words for sign, words in _REASONS.items() if sign in text), "Spark cannot read it")
-    return _explain(manifests, path, path.removeprefix(f"{root}/").split("/"), reason)
+    reason = next((words for sign, words in _UNREADABLE_REASONS.items() if sign in text), "Spark cannot read it")
+    return _explain_file(manifests, path, path.removeprefix(f"{root}/").split("/"), reason)
 
 
-def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> JobError:
+def _explain_file(manifests: Manifests, path: str, parts: list[str], reason: str) -> JobError:
     table, batch = parts[0], parts[1].removeprefix("batch=")
     if table == "_plans" and len(parts) > 3:
         tracker, batch, run = parts[1:4]
@@ -180,11 +188,11 @@ def _explain(manifests: Manifests, path: str, parts: list[str], reason: str) -> 
     return ConfigurationError(f"{path}: cannot be read: {reason}, as after a power loss; {remedy}")
 
 
-def _plain(path: str) -> str:
-    """Write a path or URI in the one way in which two can be compared.
+def _normalise_path(path: str) -> str:
+    """Normalise a path or URI, so that two can be compared.
 
     Examples:
-        >>> _plain("file:///a%20lake/events"), _plain("/a lake/events"), _plain("s3a://bucket/lake")
+        >>> _normalise_path("file:///a%20lake/events"), _normalise_path("/a lake/events"), _normalise_path("s3a://bucket/lake")
         ('/a lake/events', '/a lake/events', 's3a://bucket/lake')
     """
     return re.sub(r"^file:/+", "/", unquote(path))
@@ -192,27 +200,27 @@ def _plain(path: str) -> str:
 
 @contextmanager
 def unfinished_if_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> Iterator[None]:
-    """While the block reads batches' rows, tell what goes wrong because one was published again as just that.
+    """If the block fails because a batch that it reads was published again, raise an error that says so.
 
     Args:
         manifests: of the lake.
         read: the publications whose rows the block reads.
 
     Raises:
-        UnfinishedError: the block failed, and a batch has another publication by now.
+        UnfinishedError: the block failed, and a batch has another publication now.
     """
     try:
         yield
     except JobError:
         raise
     except Exception:
-        rebuilt = _rebuilt(manifests, read)
+        rebuilt = _find_rebuilt(manifests, read)
         if rebuilt is None:
             raise
         raise UnfinishedError(f"batch {rebuilt}: it has just been rebuilt: run this again") from None
 
 
-def _rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:
-    with suppress(Exception):  # the lake cannot be read: what went wrong in the block says more
+def _find_rebuilt(manifests: Manifests, read: Iterable[Manifest]) -> str | None:
+    with suppress(Exception):  # the lake cannot be read: the block's own error says more
         return next((one.batch for one in read if manifests.current(one.batch) != one), None)
     return None

@@ -25,7 +25,7 @@ from pyspark.sql.types import StructType
 
 from expectations.interval import Interval
 from jobs.errors import ConfigurationError, GateFailedError, JobError, UnfinishedError
-from jobs.lake.filesystem import FileSystem, in_a_thread, literal
+from jobs.lake.filesystem import FileSystem, literal, run_in_own_thread
 from jobs.lake.manifests import Manifest, Manifests
 from jobs.lake.store_errors import cannot_write, explain_unreadable
 from jobs.spark_internals.catalyst import input_bytes
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 VISITS_TABLE: Final = "_visits"
 """What a batch leaves for those after it; no table for users."""
 REBUILT_TABLES: Final = ("events", "quarantine", VISITS_TABLE)
-"""The tables whose rows a rerun of their batch replaces. The others are ledgers: rows are only added."""
-_NOT_OF_FAILED: Final = ("events", VISITS_TABLE)
+"""The tables in which a rerun replaces a batch's rows. The others are ledgers, which only grow."""
+_EMPTY_IF_FAILED: Final = ("events", VISITS_TABLE)
 
 
 class Lake:
@@ -50,7 +50,7 @@ class Lake:
     Attributes:
         files: the store.
         root: without a slash at its end.
-        manifests: say what a batch consists of.
+        manifests: the lake's.
     """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
@@ -61,10 +61,10 @@ class Lake:
 
     @classmethod
     def existing(cls, spark: SparkSession, root: str) -> Lake:
-        """Find the lake that builds have made; make nothing in a place that is none.
+        """Open an existing lake; make nothing if there is none.
 
         Raises:
-            ConfigurationError: there is none, or it cannot be read.
+            ConfigurationError: there is no lake at the root, or it cannot be read.
         """
         lake = cls(spark, root)
         try:
@@ -79,23 +79,23 @@ class Lake:
 
     @property
     def context(self) -> SparkContext:
-        """Spark's, by which jobs are cancelled."""
+        """Spark's context, which cancels jobs."""
         return self._spark.sparkContext
 
     def prepare(self, batch: str) -> None:
-        """Make the folder of a batch's manifests: the proof that the lake can be written.
+        """Make the folder of a batch's manifests, which proves that the lake can be written.
 
         Raises:
-            ConfigurationError: it cannot.
+            ConfigurationError: it cannot be written.
         """
-        self._make(self.manifests.folder(batch))
+        self._make_folder(self.manifests.folder(batch))
 
     def folder(self, table: str, batch: str, part: str = "") -> str:
-        """Where a table's rows of a batch lie; `part` is the folder below, e.g. `runId=...`."""
+        """Give the folder of a batch's rows of a table; `part` is a folder in it, e.g. `runId=...`."""
         return "/".join(filter(None, [self.root, table, f"batch={batch}", part]))
 
     def parts(self, table: str, batch: str) -> list[str]:
-        """List the folders below a batch's, e.g. `deliveryId=...`."""
+        """List the folders in a batch's folder, e.g. `deliveryId=...`."""
         return [name for name in self.files.children(self.folder(table, batch)) if "=" in name]
 
     def published_events(self, manifests: Sequence[Manifest]) -> DataFrame:
@@ -103,15 +103,15 @@ class Lake:
 
         Raises:
             UnfinishedError: a batch was built again meanwhile.
-            ConfigurationError: files of them are gone.
+            ConfigurationError: files of them are missing.
         """
         # An object store keeps no empty folder.
-        return self._published("events", [manifest for manifest in manifests if manifest.events], EVENTS)
+        return self._read_published("events", [manifest for manifest in manifests if manifest.events], EVENTS)
 
     def check_kept(self, manifests: Iterable[Manifest]) -> None:
-        """See that publications hold their events which count only since a later manifest is not whole.
+        """Check the events of publications that are current only because a later manifest is damaged.
 
-        Where that one was whole once, it has had the rows before it deleted.
+        If that manifest was whole once, its run has deleted the rows of the earlier publication.
 
         Raises:
             UnfinishedError: a batch was built again meanwhile.
@@ -120,36 +120,36 @@ class Lake:
         for one in manifests:
             if one.batch in self.manifests.torn and "events" in one.dataBytes:
                 folder = self.folder("events", one.batch, f"runId={one.runId}")
-                there = _data_bytes(self.files.sizes(folder))
+                there = _sum_data_bytes(self.files.sizes(folder))
                 if there != one.dataBytes["events"]:
-                    raise self._explain_gone(folder, one, there)
+                    raise self._explain_missing(folder, one, there)
 
     def rows(self, folders: str | list[str], schema: StructType) -> DataFrame:
-        """Read the Parquet files of folders, or files; of none there are no rows."""
+        """Read the Parquet files of folders, or single files; without any, there are no rows."""
         names = [folders] if isinstance(folders, str) else folders
         if not names:
-            # Of no list of Python's: that would need a Python on the executors, and start it.
+            # Not made of a Python list: that would start a Python on the executors.
             nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
             return self._spark.range(0).select(*nothing)
-        # Folders below them, e.g. of runs, are no columns.
+        # Folders in them, e.g. of runs, are not partition columns.
         reader = self._spark.read.schema(schema).option("recursiveFileLookup", "true")
         return reader.parquet(*map(literal, names))
 
     def publish(self, manifest: Manifest) -> None:
-        """Write a run's manifest, then delete the rows of the batch that no reader follows now.
+        """Write a run's manifest, then delete the rows of the batch that are no longer current.
 
-        A run that did not fail its gate becomes the batch's publication. One that failed is noted, and what was there
-        before stays; where nothing was, its quarantine stays, for somebody to look at.
+        A run that did not fail its gate becomes the batch's publication. A failed run is recorded, and the earlier
+        publication stays. If there was none, the failed run's quarantine stays, for inspection.
 
         Args:
-            manifest: the run's. Its version was chosen before the run read anything: of two runs at once, both have
-                the same, and the one whose manifest stands first wins.
+            manifest: the run's. Its version was chosen before the run read anything. Two concurrent runs have the same
+                version, and the first to write its manifest wins.
 
         Raises:
-            UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the rows
-                are no batch's.
+            UnfinishedError: another run published the batch meanwhile, or the manifest could not be written; the run's
+                rows are deleted.
         """
-        before = self._runs(manifest.batch)
+        before = self._list_runs(manifest.batch)
         try:
             self._note_interval(manifest)
             if not self.manifests.rivals(manifest):
@@ -157,7 +157,7 @@ class Lake:
                 if self.manifests.rivals(manifest):
                     self.manifests.withdraw(manifest)
         except OSError as error:
-            log.warning("writing the manifest: %s", error)  # it may stand all the same: see what there is
+            log.warning("writing the manifest: %s", error)  # the file may still exist: read what there is
         found = self.manifests.publications(manifest.batch)
         if found.newest is None or found.current is None or found.newest.runId != manifest.runId:
             self.discard(manifest.batch, manifest.runId)
@@ -165,10 +165,10 @@ class Lake:
                 f"batch {manifest.batch}: another run published it meanwhile, or the manifest could not be written; "
                 "nothing was changed: run this again"
             )
-        self._sweep(found.current, before)
+        self._delete_other_runs(found.current, before)
 
     def _note_interval(self, manifest: Manifest) -> None:
-        """Note the interval that a publication was given, before it can be seen; a failed build moves no good one."""
+        """Note a publication's given interval before it is visible. A failed build does not change a good one's."""
         if manifest.interval is None:
             return
         if manifest.gate == "failed":
@@ -182,30 +182,30 @@ class Lake:
     def unpublished(
         self, batch: str, run_id: str, before: Manifest | None, others: Iterable[Manifest] = ()
     ) -> Iterator[None]:
-        """Delete what a run wrote of a batch if it ends before it has published it.
+        """Delete the rows that a run wrote if it ends before it has published them.
 
         Args:
             batch: the label.
             run_id: the run's.
             before: the batch's newest manifest when the run began.
-            others: other batches' publications that it reads.
+            others: the publications of other batches that it reads.
 
         Raises:
-            UnfinishedError: another run has published one of these since, and so swept what this one needed.
+            UnfinishedError: another run has replaced one of these publications, and so deleted rows that this one read.
         """
         newest = None
         try:
             yield
         except BaseException as error:
             if not isinstance(error, Exception):
-                in_a_thread(lambda: self._discard_unpublished(batch, run_id))
+                run_in_own_thread(lambda: self._discard_unpublished(batch, run_id))
                 raise
-            with suppress(Exception):  # the JVM may be gone; the next publication of the batch sweeps then
+            with suppress(Exception):  # the JVM may be gone; then the next publication of the batch deletes the rows
                 newest = self._discard_unpublished(batch, run_id)
             is_input_fault = isinstance(error, ConfigurationError) and self.root not in str(error)
             is_explained = is_input_fault or isinstance(error, GateFailedError | UnfinishedError)
             is_current = newest is None or newest.runId == run_id or newest == before
-            rebuilt = None if is_explained else (batch if not is_current else self._rebuilt(others))
+            rebuilt = None if is_explained else (batch if not is_current else self._find_rebuilt(others))
             if rebuilt is not None:
                 raise UnfinishedError(
                     f"batch {rebuilt}: another run published it meanwhile; nothing was changed: run this again"
@@ -213,33 +213,33 @@ class Lake:
             raise
 
     def _discard_unpublished(self, batch: str, run_id: str) -> Manifest | None:
-        """Delete a run's rows, unless its manifest stands: an interruption may come when it does."""
+        """Delete a run's rows, unless its manifest exists: an interruption can come after it was written."""
         newest = self.manifests.newest(batch)
         if newest is None or newest.runId != run_id:
             self.discard(batch, run_id)
         return newest
 
-    def _rebuilt(self, publications: Iterable[Manifest]) -> str | None:
-        with suppress(Exception):  # the lake cannot be read: the error that ended the run says more
+    def _find_rebuilt(self, publications: Iterable[Manifest]) -> str | None:
+        with suppress(Exception):  # the lake cannot be read: the run's own error says more
             return next((one.batch for one in publications if self.manifests.current(one.batch) != one), None)
         return None
 
     def discard(self, batch: str, run_id: str) -> None:
-        """Delete all that a run wrote of a batch, if the store lets it."""
+        """Delete all rows that a run wrote for a batch, if the store allows it."""
         for table in REBUILT_TABLES:
-            self._forget(self.folder(table, batch, f"runId={run_id}"))
+            self._delete_folder(self.folder(table, batch, f"runId={run_id}"))
 
     def published_quarantine(self, manifest: Manifest) -> DataFrame:
         """Read the quarantine of a published batch.
 
         Raises:
             UnfinishedError: it was built again meanwhile.
-            ConfigurationError: files of it are gone.
+            ConfigurationError: files of it are missing.
         """
-        return self._published("quarantine", [manifest], QUARANTINE)
+        return self._read_published("quarantine", [manifest], QUARANTINE)
 
     def has_quarantine(self, manifest: Manifest) -> bool:
-        """Whether the rows of a published batch's quarantine are there.
+        """Whether the quarantine of a published batch exists.
 
         Raises:
             ConfigurationError: the lake cannot be read.
@@ -250,18 +250,18 @@ class Lake:
             raise ConfigurationError(f"--lake {self.root}: cannot be read ({error})") from None
 
     def published_visits(self, manifest: Manifest) -> DataFrame:
-        """Read the visits that a published batch leaves for those after it.
+        """Read the visits that a published batch leaves for later batches.
 
         Raises:
             UnfinishedError: it was built again meanwhile.
             ConfigurationError: files of them are gone.
         """
-        return self._published(VISITS_TABLE, [manifest], VISITS)
+        return self._read_published(VISITS_TABLE, [manifest], VISITS)
 
-    def _published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
-        """Read rows that manifests name, and see that all their files are there: Spark reads what is left of a folder.
+    def _read_published(self, table: str, manifests: Sequence[Manifest], schema: StructType) -> DataFrame:
+        """Read the rows of manifests, and check that no file is missing: Spark reads an incomplete folder silently.
 
-        A file that is cut to nothing is no file to Spark. It costs no listing beside the one that Spark makes.
+        Spark ignores an empty file. The check needs no listing besides Spark's own.
         """
         folders = {self.folder(table, one.batch, f"runId={one.runId}"): one for one in manifests}
         try:
@@ -270,17 +270,17 @@ class Lake:
             if "PATH_NOT_FOUND" not in str(error):
                 raise
             missing = next((folder for folder in folders if not self.files.exists(folder)), next(iter(folders)))
-            raise self._explain_gone(missing, folders[missing], 0) from None
+            raise self._explain_missing(missing, folders[missing], 0) from None
         counted = {folder: one.dataBytes[table] for folder, one in folders.items() if table in one.dataBytes}
         if counted and (len(counted) < len(folders) or input_bytes(rows) != sum(counted.values())):
             for folder, size in counted.items():
-                there = _data_bytes(self.files.sizes(folder))
+                there = _sum_data_bytes(self.files.sizes(folder))
                 if there != size:
-                    raise self._explain_gone(folder, folders[folder], there)
+                    raise self._explain_missing(folder, folders[folder], there)
         return rows
 
-    def _explain_gone(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
-        if self._rebuilt([manifest]) is not None:
+    def _explain_missing(self, folder: str, manifest: Manifest, found_bytes: int) -> JobError:
+        if self._find_rebuilt([manifest]) is not None:
             return UnfinishedError(f"batch {manifest.batch}: it has just been rebuilt: run this again")
         wrote = manifest.dataBytes.get(folder.removeprefix(self.root).split("/")[1])
         what = "its build wrote more" if wrote is None else f"its build wrote {wrote:,}"
@@ -290,21 +290,21 @@ class Lake:
         )
 
     def explain(self, error: BaseException) -> JobError | None:
-        """Say what to do where an error is about a file of the lake that cannot be read; None where it is not."""
+        """Explain an error about a file of the lake that cannot be read; None for other errors."""
         try:
             return explain_unreadable(self.files, self.manifests, error)
         except (JobError, OSError):  # nothing can be read: the error itself says more
             return None
 
     def note_run(self, batch: str, job: str, run_id: str, ending: str, content: str) -> str:
-        """Keep something of a run under `runs/`.
+        """Write a file of a run under `runs/`.
 
         Args:
             batch: the label.
             job: its name.
             run_id: the run's.
-            ending: of the file's name, e.g. `.json`.
-            content: of the file.
+            ending: the end of the file's name, e.g. `.json`.
+            content: the file's.
 
         Returns:
             The file's path.
@@ -317,10 +317,10 @@ class Lake:
         return path
 
     def run_files(self, batch: str, ending: str) -> list[str]:
-        """List what runs of a batch have left under `runs/`, by the end of its name."""
+        """List the files of a batch's runs under `runs/` whose names have this ending."""
         return [name for name in self.files.children(f"{self.root}/runs/{batch}") if name.endswith(ending)]
 
-    def _runs(self, batch: str) -> dict[str, list[str]]:
+    def _list_runs(self, batch: str) -> dict[str, list[str]]:
         """List the folders of runs that hold rows of a batch, by table."""
         found: dict[str, list[str]] = {}
         for table in REBUILT_TABLES:
@@ -330,31 +330,31 @@ class Lake:
                 log.warning("the files of older runs of %s cannot be listed: %s", table, error)
         return found
 
-    def _sweep(self, current: Manifest, before: Mapping[str, Iterable[str]]) -> None:
-        """Delete a batch's rows but those of its current publication; of one that failed, also its events and visits.
+    def _delete_other_runs(self, current: Manifest, before: Mapping[str, Iterable[str]]) -> None:
+        """Delete a batch's rows except those of its current publication; if that failed, also its events and visits.
 
         Args:
             current: the batch's publication.
-            before: the folders of runs by table, listed before the newest manifest was written.
+            before: the folders of runs, by table, as listed before the newest manifest was written.
         """
         for table, parts in before.items():
-            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _NOT_OF_FAILED else set()
+            kept = {f"runId={current.runId}"} if current.gate != "failed" or table not in _EMPTY_IF_FAILED else set()
             for part in sorted(set(parts) - kept):
-                self._forget(self.folder(table, current.batch, part))
+                self._delete_folder(self.folder(table, current.batch, part))
 
-    def _make(self, folder: str) -> None:
+    def _make_folder(self, folder: str) -> None:
         try:
             self.files.make_folder(folder)
         except OSError as error:
             raise cannot_write("--lake", self.root, error) from None
 
-    def _forget(self, folder: str) -> None:
-        """Delete a folder that nobody needs; what cannot be deleted now does no harm to those who read by manifest."""
+    def _delete_folder(self, folder: str) -> None:
+        """Delete a folder that is not needed. If that fails it does no harm, because readers follow manifests."""
         try:
             self.files.delete(folder)
         except OSError as error:
             log.warning("%s could not be deleted: %s", folder, error)
 
 
-def _data_bytes(sizes: Mapping[str, int]) -> int:
+def _sum_data_bytes(sizes: Mapping[str, int]) -> int:
     return sum(size for name, size in sizes.items() if not name.startswith(("_", ".")))

@@ -1,4 +1,4 @@
-"""The ledger of a delivery: its plan, receipts and dead letters; what has ended of a batch, and what is to be sent."""
+"""The ledger of a delivery: its plan, receipts and dead letters. It finds which events have ended and which to send."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from transforms.schemas import DEAD_LETTERS, EVENTS, RECEIPTS, REFUSALS, REQUEST
 log = logging.getLogger(__name__)
 
 Account = dict[str, int]
-"""A batch's events by what became of them, as the summary names it; and requestsMinimum."""
+"""A batch's events by status, under the summary's names, and requestsMinimum."""
 EVENT_COUNTERS: Final = ("events", "alreadyDelivered", "delivered", "deadLettered", "pending")
 
 
 @dataclass(frozen=True, slots=True)
 class EventTotals:
-    """A plan's events by what became of them, each count on its own.
+    """A plan's events by status; each count is made on its own.
 
     Attributes:
-        delivered: with a receipt that says so.
-        refused: with receipts that say no other.
-        pending: without a receipt.
-        unplanned: events with a receipt that the plan does not hold.
+        delivered: events with a receipt of status `delivered`.
+        refused: events with only receipts of status `refused`.
+        pending: events without a receipt.
+        unplanned: events with a receipt that are not in the plan.
     """
 
     delivered: int
@@ -54,20 +54,19 @@ class EventTotals:
 
     @property
     def planned(self) -> int:
-        """All events that the plan's requests hold."""
+        """All events of the plan's requests."""
         return self.delivered + self.refused + self.pending
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
-    """A plan, and how far it is.
+    """A plan and its progress.
 
     Attributes:
-        plan: it.
-        totals: its events by what has become of them.
-        account: of the batch, in this run.
-        requests: those that have not ended, whole or in part: `ended` names the parts that have. None where nothing is
-            pending.
+        plan: the plan.
+        totals: its events by status.
+        account: the batch's, in this run.
+        requests: the unfinished requests; `ended` lists their parts that have ended. None if nothing is pending.
     """
 
     plan: Plan
@@ -77,16 +76,16 @@ class PlannedDelivery:
 
 
 class Ledger:
-    """What the service has taken and refused of a batch, for one tracker.
+    """Which events of a batch one tracker has acknowledged and refused.
 
     Args:
-        lake: where it all lies.
+        lake: the lake of the batch.
         manifest: the batch's publication.
         service: the tracker.
 
     Attributes:
         manifest: the batch's publication.
-        tracker: the tracker's name, by which its one lock is held while a plan is made and sent.
+        tracker: the tracker's name, which is also the name of its lock.
     """
 
     def __init__(self, lake: Lake, manifest: Manifest, service: TrackerEndpoint) -> None:
@@ -100,22 +99,21 @@ class Ledger:
         self.tracker = self._tracker.name
 
     def find_totals(self) -> DeliveryTotals | None:
-        """Say what came of the batch; None where something may be left to send: a plan has to be made or taken up."""
+        """Find the batch's totals if nothing is left to send; None if a plan must be made or resumed."""
         found = self._plans.delivery_states({self._batch: self.manifest.runId}).get(self._batch)
         return found if isinstance(found, DeliveryTotals) else None
 
     def plan(self, kind: Kind, run: str, ensure: Callable[[], None]) -> PlannedDelivery:
-        """Take up the plain plan that an earlier run left, or make a plan; say what has become of its events.
+        """Resume the plan of kind `batch` that an earlier run left, or make a plan; count its events by status.
 
-        A plan that was left is taken up if nothing else was sent since that may hold its events, and none of its
-        requests were lost. Otherwise its figures are no longer true, and the batch is planned anew, against all
-        receipts that there are by now. A plan to send dead letters, or all of a batch, is always made anew; what an
-        interrupted `resend` has sent it does not repeat.
+        A plan is resumed if no other delivery since then may have sent its events, and none of its requests were lost.
+        Otherwise its numbers may be wrong, and the batch is planned again, with all current receipts. A plan of kind
+        `dead-letters` or `resend` is always made again; it does not repeat what an interrupted `resend` has sent.
 
         Args:
-            kind: which events are to be sent.
+            kind: which events are sent.
             run: the run's id.
-            ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
+            ensure: raises UnfinishedError if this run has lost its lock; called before other runs' files are changed.
         """
         self._epoch = self._tracker.next_epoch()
         self._receipts.sweep(ensure)
@@ -133,25 +131,25 @@ class Ledger:
             if each not in kept:
                 self._plans.give_up(each)
         self._plans.sweep(self._batch, [*kept, plan], self._epoch)
-        requests = self._unfinished_requests(plan) if tally.pending else None
+        requests = self._read_unfinished_requests(plan) if tally.pending else None
         return PlannedDelivery(plan, tally, account_for_plan(self.manifest, plan, tally, tally), requests)
 
-    def _unfinished_requests(self, plan: Plan) -> DataFrame:
-        requests = self._requests(plan)
+    def _read_unfinished_requests(self, plan: Plan) -> DataFrame:
+        requests = self._read_requests(plan)
         paths = self._receipts.paths(plan.runId)
         if not paths:
             return _add_null_column(requests, "ended", "array<string>")
         return unfinished_requests(requests, read_receipts(self._lake, paths))
 
     def recount(self, planned: PlannedDelivery) -> PlannedDelivery:
-        """Count anew what has become of a plan's events, now that it was sent."""
+        """Count a plan's events by status again, after the sending."""
         totals = self.tally(planned.plan)
         account = account_for_plan(self.manifest, planned.plan, planned.totals, totals)
         return PlannedDelivery(planned.plan, totals, account, None)
 
     def tally(self, plan: Plan) -> EventTotals:
-        """Count the events of a plan by what became of them, each by its id: in its requests, and in their receipts."""
-        requests = self._requests(plan)
+        """Count the events of a plan by status, from the eventIds in its requests and receipts."""
+        requests = self._read_requests(plan)
         receipts = read_receipts(self._lake, self._receipts.paths(plan.runId))
         rows = count_statuses(requests, receipts).collect() if plan.requests else []
         found = {row["status"]: row["planned"] for row in rows}
@@ -171,12 +169,12 @@ class Ledger:
         self._receipts.write(self._epoch, plan.runId, run, rows)
 
     def conclude(self, planned: PlannedDelivery, run: str, ensure: Callable[[], None]) -> None:
-        """Write the batch's dead letters; check its account; end a plan of which nothing is pending.
+        """Write the batch's dead letters; check its account; end the plan if nothing is pending.
 
         Args:
-            planned: how far the plan is.
+            planned: the plan and its progress.
             run: the run's id.
-            ensure: raises UnfinishedError where this run has lost its lock; asked before others' files are touched.
+            ensure: raises UnfinishedError if this run has lost its lock; called before other runs' files are changed.
 
         Raises:
             CountsError: the account does not add up.
@@ -190,15 +188,15 @@ class Ledger:
             self._plans.end(plan, DeliveryTotals(delivered, account["deadLettered"]))
 
     def _write_dead_letters(self, plan: Plan, refused: int, run: str, ensure: Callable[[], None]) -> None:
-        """Make `dead_letters` hold the batch's events whose final state is refused, and nothing else."""
+        """Write `dead_letters` anew: exactly the batch's events with the final state `refused`."""
         folder = self._lake.folder("dead_letters", self._batch, f"deliveryId={self._tracker.delivery(self._batch)}")
         if not refused and not self._receipts.refusals() and not self._lake.files.children(folder):
             return
         batch_and_span = [self._batch], plan.span
         rows = dead_letter_rows(
-            self._events(),
+            self._read_events(),
             read_receipts(self._lake, self._tracker.paths(*batch_and_span)),
-            _with_epoch(self._lake, self._tracker.refusals(*batch_and_span), REFUSALS),
+            _read_with_epoch(self._lake, self._tracker.refusals(*batch_and_span), REFUSALS),
         ).select(*DEAD_LETTERS.names)
         rows.write.mode("overwrite").parquet(f"{folder}/runId={run}")
         older = [name for name in self._lake.files.children(folder) if name != f"runId={run}"]
@@ -207,7 +205,7 @@ class Ledger:
             self._lake.files.delete(f"{folder}/{name}")
 
     def _tally_if_whole(self, plan: Plan) -> EventTotals | None:
-        """Count the events of a plan; None where requests were lost, as by a power loss: it has to be made anew."""
+        """Count the events of a plan by status; None if requests were lost, as by a power loss: make it again."""
         tally = self.tally(plan)
         if tally.planned == plan.events:
             return tally
@@ -219,15 +217,15 @@ class Ledger:
         return None
 
     def _make_plan(self, kind: Kind, run: str, again: int, ensure: Callable[[], None]) -> tuple[Plan, EventTotals]:
-        """Choose events, pack them, and fix the plan."""
+        """Choose events, pack them into requests, and write the plan."""
         log.info("batch %s: finding the events to send, from the existing receipts", self._batch)
-        events = self._events()
+        events = self._read_events()
         span = _find_span(events)
         paths = self._tracker.paths([self._batch], span)
-        # Without receipts there is no join, which would shuffle every event to find nothing.
+        # Without receipts there is no join, which would shuffle every event in vain.
         joined = with_states(self._lake, events, paths)
         chosen = joined.withColumn("chosen", is_chosen(kind, again))
-        others = _by_status(chosen.where("NOT chosen")) if paths or kind == "dead-letters" else {}
+        others = _count_by_status(chosen.where("NOT chosen")) if paths or kind == "dead-letters" else {}
         folder = self._plans.requests(self._batch, self._epoch)
         pack_requests(chosen.where("chosen").select(*EVENTS.names)).write.mode("overwrite").parquet(folder)
         size = self._lake.rows(folder, REQUESTS).agg(
@@ -249,14 +247,14 @@ class Ledger:
         if plan.requests:
             ensure()
             self._plans.fix(plan)
-        return plan, EventTotals(0, 0, plan.events)  # its requests have just been counted, and there are no receipts
+        return plan, EventTotals(0, 0, plan.events)  # the requests were counted just now, and there are no receipts
 
-    def _requests(self, plan: Plan) -> DataFrame:
-        """Read the requests of a plan; of a folder that is gone there are none."""
+    def _read_requests(self, plan: Plan) -> DataFrame:
+        """Read the requests of a plan; none if their folder is missing."""
         folder = self._plans.requests(plan.batch, plan.epoch)
         return self._lake.rows(folder if self._lake.files.exists(folder) else [], REQUESTS)
 
-    def _events(self) -> DataFrame:
+    def _read_events(self) -> DataFrame:
         return self._lake.published_events([self.manifest])
 
 
@@ -264,10 +262,10 @@ def account_for_plan(manifest: Manifest, plan: Plan, before: EventTotals, after:
     """Account for every event of the batch, from its manifest, the plan and the receipts.
 
     Args:
-        manifest: says how many events the build counted.
+        manifest: has the number of events that the build counted.
         plan: the delivery's.
-        before: its events as they were when the run began.
-        after: as they are now.
+        before: the plan's events by status when the run began.
+        after: the same now.
 
     Examples:
         >>> from jobs.ledger.plans import TimeSpan
@@ -286,9 +284,9 @@ def account_for_plan(manifest: Manifest, plan: Plan, before: EventTotals, after:
     }
 
 
-def account_for_totals(manifest: Manifest, balance: DeliveryTotals) -> Account:
-    """Account for a batch of which nothing is left to send."""
-    done = {"alreadyDelivered": balance.delivered, "delivered": 0, "deadLettered": balance.refused, "pending": 0}
+def account_for_totals(manifest: Manifest, totals: DeliveryTotals) -> Account:
+    """Account for a batch with nothing left to send."""
+    done = {"alreadyDelivered": totals.delivered, "delivered": 0, "deadLettered": totals.refused, "pending": 0}
     return {"events": manifest.events, **done}
 
 
@@ -296,9 +294,9 @@ def check_counts(what: str, counts: Mapping[str, int], unplanned: int = 0) -> No
     """Check that every event is accounted for, once.
 
     Args:
-        what: the batch, or the batches, that the counts are of.
-        counts: events by what became of them.
-        unplanned: events that have receipts, and that nobody had planned to send.
+        what: names the batch or batches.
+        counts: events by status.
+        unplanned: events with receipts that are in no plan.
 
     Raises:
         CountsError: they do not add up.
@@ -318,27 +316,27 @@ def check_counts(what: str, counts: Mapping[str, int], unplanned: int = 0) -> No
 
 
 def read_receipts(lake: Lake, paths: list[str]) -> DataFrame:
-    """Read receipts, each with the epoch of its run, which is its place in the ledger's order."""
-    return _with_epoch(lake, paths, RECEIPTS)
+    """Read receipts, with the epoch of their runs, which gives the ledger's order."""
+    return _read_with_epoch(lake, paths, RECEIPTS)
 
 
 def with_states(lake: Lake, events: DataFrame, paths: list[str]) -> DataFrame:
-    """Say of events how they ended, by receipts: columns `status` and `epoch` of the last word, null of none."""
+    """Add the final state of events from receipts: `status` and `epoch` of the last answer, null without one."""
     if not paths:
         return _add_null_column(_add_null_column(events, "status", "string"), "epoch", "bigint")
     return events.join(final_statuses(read_receipts(lake, paths)), "eventId", "left")
 
 
 def _epoch_to_begin_from(kind: Kind, open_plans: list[Plan], epoch: int) -> int:
-    """Say from which epoch on words count: for an interrupted `resend` that goes on, from its beginning."""
+    """Find the epoch from which on answers count: for an interrupted `resend`, that of its first run."""
     if kind != "resend":
         return 0
     return next((plan.again for plan in reversed(open_plans) if plan.kind == "resend"), epoch)
 
 
-def _with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
+def _read_with_epoch(lake: Lake, paths: list[str], schema: StructType) -> DataFrame:
     rows = lake.rows(paths, schema)
-    # Only rows that come of files know of them.
+    # Only rows from files have `_metadata`.
     return rows.withColumn("epoch", epoch_in(F.col("_metadata.file_name")) if paths else F.lit(0).cast("bigint"))
 
 
@@ -346,7 +344,7 @@ def _add_null_column(rows: DataFrame, name: str, kind: str) -> DataFrame:
     return rows.withColumn(name, F.lit(None).cast(kind))
 
 
-def _by_status(events: DataFrame) -> dict[str | None, int]:
+def _count_by_status(events: DataFrame) -> dict[str | None, int]:
     return {row["status"]: row["count"] for row in events.groupBy("status").count().collect()}
 
 

@@ -1,8 +1,8 @@
-"""The receipts of deliveries: small whole files, written while a delivery is under way.
+"""The receipts of deliveries: small files, written while a delivery runs.
 
-A file's name tells its place in the ledger's order, whose it is and how long it is:
-`<epoch>.<plan>.<run>-<number>-<bytes>.parquet`. One that a crash cut short has another length; it is no receipt, and
-its events are sent again.
+A file's name holds its position in the ledger's order, its plan, its run and its length:
+`<epoch>.<plan>.<run>-<number>-<bytes>.parquet`. If a crash cut a file short, its length differs: then it is ignored,
+and its events are sent again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobs.lake.filesystem import FileSystem
 
 log = logging.getLogger(__name__)
 
-_RECEIPT: Final = pa.schema(
+_RECEIPT_SCHEMA: Final = pa.schema(
     [
         ("requestId", pa.string()),
         ("userId", pa.string()),
@@ -36,7 +36,7 @@ _RECEIPT: Final = pa.schema(
         ("latencyMs", pa.int64()),
     ]
 )
-_REFUSAL: Final = pa.schema(
+_REFUSAL_SCHEMA: Final = pa.schema(
     [
         ("requestId", pa.string()),
         ("eventIds", pa.list_(pa.string())),
@@ -45,24 +45,24 @@ _REFUSAL: Final = pa.schema(
         ("startedAt", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""What a dead letter tells beside its event; the service's words are no column of a receipt."""
-_NAME: Final = re.compile(r"(?P<epoch>\d+)\.(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
+"""The service's error for a dead letter. A receipt has no column for the message."""
+_FILE_NAME: Final = re.compile(r"(?P<epoch>\d+)\.(?P<plan>[^.]+)\.(?P<run>[^.]+)-\d+-(?P<bytes>\d+)\.parquet")
 
 _UNSTORABLE: Final = (pa.ArrowException, ValueError, TypeError, OverflowError)
-"""What pyarrow raises for a value that a column cannot hold; half a surrogate pair is a ValueError."""
+"""What pyarrow raises for a value that a column cannot hold; a lone surrogate is a ValueError."""
 _TEXT_MAX: Final = 4_096
-"""Characters that are kept of a text that could not be stored as it was."""
+"""The length to which a text is cut that could not be stored unchanged."""
 
 ReceiptRow = dict[str, Any]
 
 
 class Receipts:
-    """One folder of receipts, and beside it the words of those that are refusals.
+    """One folder of receipts, and the folder of their refusals.
 
     Args:
         files: the store.
-        folder: of the receipts.
-        refusals: the folder of the words.
+        folder: the folder of the receipts.
+        refusals: the folder of the refusals.
     """
 
     def __init__(self, files: FileSystem, folder: str, refusals: str) -> None:
@@ -72,12 +72,12 @@ class Receipts:
         self._number = 0
 
     def write(self, epoch: int, plan: str, run: str, rows: Sequence[ReceiptRow]) -> None:
-        """Write receipts; when this returns they are as durable as the store makes what was written.
+        """Write receipts. When this returns, they are as durable as the store makes them.
 
         Args:
-            epoch: of the run.
-            plan: the runId of the plan that they are of.
-            run: the run's.
+            epoch: the run's.
+            plan: the runId of their plan.
+            run: the run's id.
             rows: a receipt's columns, startedAt in microseconds of Unix time, and errorMessage.
 
         Raises:
@@ -86,82 +86,91 @@ class Receipts:
         self._number += 1
         prefix = f"{epoch:08d}.{plan}.{run}"
         refused = [row for row in rows if row["status"] == "refused"]
-        if refused:  # first: a receipt says that the words are there
-            self._put(self._refusals, prefix, _parquet(refused, _REFUSAL))
-        self._put(self._folder, prefix, _parquet(rows, _RECEIPT))
+        if refused:  # first, so that each receipt has its refusal
+            self._write_file(self._refusals, prefix, _to_parquet(refused, _REFUSAL_SCHEMA))
+        self._write_file(self._folder, prefix, _to_parquet(rows, _RECEIPT_SCHEMA))
 
     def paths(self, plan: str | None = None) -> list[str]:
-        """Name what can be read: whole files, those of one plan, or of all; a folder in which all is whole, itself."""
+        """List the paths of whole files, of one plan or of all; the folder itself if all its files are meant."""
         return _list_whole_files(self._files, self._folder, plan)
 
     def refusals(self) -> list[str]:
-        """Name what can be read of the words."""
+        """List the paths of whole files of refusals."""
         return _list_whole_files(self._files, self._refusals, None)
 
     def plans_since(self, epoch: int) -> set[str]:
-        """Name the plans of which there are receipts from an epoch on."""
-        found = filter(None, map(_NAME.fullmatch, self._files.sizes(self._folder)))
+        """List the plans with receipts from this epoch or later."""
+        found = filter(None, map(_FILE_NAME.fullmatch, self._files.sizes(self._folder)))
         return {match["plan"] for match in found if int(match["epoch"]) >= epoch}
 
     def sweep(self, ensure: Callable[[], None]) -> None:
-        """Delete what crashes cut short.
+        """Delete the files that crashes cut short.
 
-        What is listed while nobody else may write here stays cut short for ever, however late it is deleted.
+        Only this run may write here during the listing, so a file that is cut short then can be deleted later.
 
         Args:
-            ensure: raises UnfinishedError where somebody else may be writing here by now; asked when all is listed.
+            ensure: raises UnfinishedError if another run may be writing here; called after the listing.
         """
         folders = (self._folder, self._refusals)
         sizes = {folder: self._files.sizes(folder) for folder in folders}
-        cut = [f"{folder}/{name}" for folder in folders for name, size in sizes[folder].items() if _is_cut(name, size)]
+        cut = [
+            f"{folder}/{name}"
+            for folder in folders
+            for name, size in sizes[folder].items()
+            if _is_cut_short(name, size)
+        ]
         if cut:
             ensure()
         for path in cut:
             self._files.delete(path)
 
-    def _put(self, folder: str, prefix: str, data: bytes) -> None:
+    def _write_file(self, folder: str, prefix: str, data: bytes) -> None:
         self._files.replace(f"{folder}/{prefix}-{self._number:06d}-{len(data)}.parquet", data)
 
 
 def _list_whole_files(files: FileSystem, folder: str, plan: str | None) -> list[str]:
     sizes = {name: size for name, size in files.sizes(folder).items() if not name.startswith((".", "_"))}
-    whole_files = [name for name, size in sizes.items() if not _is_cut(name, size) and plan in (None, _plan_of(name))]
+    whole_files = [
+        name for name, size in sizes.items() if not _is_cut_short(name, size) and plan in (None, _parse_plan(name))
+    ]
     if whole_files and len(whole_files) == len(sizes):
         return [folder]
     return [f"{folder}/{name}" for name in sorted(whole_files)]
 
 
-def _is_cut(name: str, size: int) -> bool:
-    match = _NAME.fullmatch(name)
+def _is_cut_short(name: str, size: int) -> bool:
+    match = _FILE_NAME.fullmatch(name)
     return match is not None and int(match["bytes"]) != size
 
 
-def _plan_of(name: str) -> str | None:
-    match = _NAME.fullmatch(name)
+def _parse_plan(name: str) -> str | None:
+    match = _FILE_NAME.fullmatch(name)
     return match and match["plan"]
 
 
-def _parquet(rows: Sequence[ReceiptRow], schema: pa.Schema) -> bytes:
+def _to_parquet(rows: Sequence[ReceiptRow], schema: pa.Schema) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(_table(rows, schema), buffer)
+    pq.write_table(_build_table(rows, schema), buffer)
     return buffer.getvalue()
 
 
-def _table(rows: Sequence[ReceiptRow], schema: pa.Schema) -> pa.Table:
-    """Make a table of rows; a value that its column cannot hold costs no row, its own or another."""
+def _build_table(rows: Sequence[ReceiptRow], schema: pa.Schema) -> pa.Table:
+    """Make a table of rows. A value that its column cannot hold is replaced, so that no row is lost."""
     try:
         return pa.Table.from_pylist(list(rows), schema=schema)
     except _UNSTORABLE:
-        storable = [{column.name: _storable(row.get(column.name), column.type) for column in schema} for row in rows]
+        storable = [
+            {column.name: _make_storable(row.get(column.name), column.type) for column in schema} for row in rows
+        ]
         return pa.Table.from_pylist(storable, schema=schema)
 
 
-def _storable(value: Any, kind: pa.DataType) -> Any:
-    """Give what a column can hold of a value: a text with what is no text replaced, of anything else nothing."""
+def _make_storable(value: Any, kind: pa.DataType) -> Any:
+    """Make a value storable in its column: sanitise a text, replace anything else by null."""
     try:
         pa.array([value], kind)
     except _UNSTORABLE:
         if isinstance(value, list | tuple) and pa.types.is_list(kind):
-            return [_storable(each, kind.value_type) for each in value]
+            return [_make_storable(each, kind.value_type) for each in value]
         return sanitize(value, _TEXT_MAX) if isinstance(value, str) else None
     return value

@@ -1,10 +1,10 @@
-"""What one tracker was given, over all batches: the plans, where each batch's receipts are, and the order of its runs.
+"""The ledger of one tracker over all batches: its plans, the receipts of each batch, and the order of its runs.
 
-    _epochs/<tracker>/<number>   the last number that was given to a run; the next run takes the one after it
+    _epochs/<tracker>/<number>   the epoch of the last run; the next run takes the number after it
 
-A run takes its epoch while it holds the tracker's lock, so epochs are in the order of the holders, whatever any clock
-says. One that has lost the lock without knowing has a lower epoch than the one that has taken over: what it still
-writes comes earlier in the order of the ledger, and it deletes nothing of a later run's.
+A run takes its epoch while it holds the tracker's lock, so epochs give the order of the runs without any clock. A run
+that has lost the lock without knowing has a lower epoch than the run that took over. What it still writes comes earlier
+in the ledger's order, and it deletes nothing of a later run.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from jobs.ledger.plans import Plan, Plans, TimeSpan
 from jobs.ledger.receipts import Receipts
 
 _REFUSALS_TABLE: Final = "_refusals"
-"""What dead letters tell beside their events; no table for users."""
+"""The service's errors for dead letters; not a table for users."""
 
 
 class TrackerLedger:
     """One tracker's part of the lake: trackingId, region and endpoint together.
 
     Args:
-        lake: where it all lies.
+        lake: the lake.
         service: the tracker, as boto3 resolves it.
 
     Attributes:
-        name: of its folders, and of its lock.
-        plans: of its deliveries.
+        name: the name of its folders and its lock.
+        plans: the plans of its deliveries.
     """
 
     def __init__(self, lake: Lake, service: TrackerEndpoint) -> None:
@@ -42,14 +42,14 @@ class TrackerLedger:
         self.plans = Plans(lake.files, lake.root, self.name)
 
     def delivery(self, batch: str) -> str:
-        """Name the delivery of a batch: the same batch to the same tracker is the same, whenever it goes on."""
+        """Give the deliveryId of a batch: always the same for the same batch and tracker."""
         return f"{self.name}-{_digest(batch)}"
 
     def next_epoch(self) -> int:
-        """Take the next number of the ledger's order. The tracker's lock must be held.
+        """Take the next epoch. The run must hold the tracker's lock.
 
         Raises:
-            UnfinishedError: another run has taken it, so that one holds the lock.
+            UnfinishedError: another run has taken it, so that run holds the lock.
         """
         folder, files = f"{self._lake.root}/_epochs/{self.name}", self._lake.files
         epochs = sorted(int(name) for name in files.children(folder) if name.isdigit())
@@ -73,19 +73,19 @@ class TrackerLedger:
         return Receipts(self._lake.files, *folders)
 
     def paths(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
-        """Name the receipts that may be of events of a time: those of some batches, and of all that meet it."""
-        return [path for batch in self._batches(batches, span) for path in self.receipts(batch).paths()]
+        """List the paths of receipts that can name events of a time span: of these batches, and of all that meet it."""
+        return [path for batch in self._list_batches(batches, span) for path in self.receipts(batch).paths()]
 
     def refusals(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
-        """Name the files of the service's words on events that it refused, likewise."""
-        return [path for batch in self._batches(batches, span) for path in self.receipts(batch).refusals()]
+        """List the paths of refusals in the same way."""
+        return [path for batch in self._list_batches(batches, span) for path in self.receipts(batch).refusals()]
 
     def has_others_since(self, plan: Plan) -> bool:
-        """Whether runs have sent events of a plan's time since it was made, and not as a part of it."""
-        batches = self._batches([plan.batch], plan.span)
+        """Whether other plans have sent events of a plan's time span since it was made."""
+        batches = self._list_batches([plan.batch], plan.span)
         return any(self.receipts(batch).plans_since(plan.epoch) - {plan.runId} for batch in batches)
 
-    def _batches(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
+    def _list_batches(self, batches: Iterable[str], span: TimeSpan) -> list[str]:
         return sorted({*self.plans.batches_meeting(span), *batches})
 
 

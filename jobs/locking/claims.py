@@ -1,4 +1,4 @@
-"""The claims on a tracker or a batch: small files in a folder of the lake, and what a listing tells of their runs."""
+"""The claims of runs on a tracker or a batch: small files in a folder of the lake."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from jobs.lake.filesystem import FileSystem
 from jobs.locking.holders import Holder, parse_holder
 
 Kind = Literal["tracker", "batch"]
-"""What is locked: all sending to a tracker, or the building of a batch."""
+"""What is locked: all deliveries to a tracker, or the build of a batch."""
 
-_BATCH: Final = "batch="
-"""What the names of batches' locks begin with; a tracker's is of hex digits."""
-_CLAIM: Final = ".claim"
-_ALIVE: Final = ".alive"
+_BATCH_PREFIX: Final = "batch="
+"""The prefix of the names of batches' locks. A tracker's lock has hex digits."""
+_CLAIM_ENDING: Final = ".claim"
+_ALIVE_ENDING: Final = ".alive"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Claim:
-    """What a listing shows of a run. The one that claimed first comes first.
+    """What a listing shows of a run's claim. Claims are ordered by time, the first claim first.
 
     Attributes:
-        made: when it made its claim, in ms by the store's clock.
+        made: when it was made, in milliseconds by the store's clock.
         runId: its run.
-        heard: when it was last heard of, in the same.
+        heard: the last sign of life of its run, likewise in milliseconds.
     """
 
     made: int
@@ -34,75 +34,75 @@ class Claim:
 
 
 class Claims:
-    """The folder of the claims on one thing. Every method raises OSError where the store cannot do what it is asked.
+    """The folder of the claims on one lock. Every method raises OSError if the store fails.
 
     Args:
         files: of the lake.
         root: of the lake.
-        name: of what is claimed: a tracker's, or what `batch_lock` gives.
+        name: of the lock: a tracker's name, or that of `batch_lock`.
 
     Attributes:
-        kind: what is claimed.
-        subject: what is claimed, for people.
+        kind: what is locked.
+        subject: what is locked, for messages.
     """
 
     def __init__(self, files: FileSystem, root: str, name: str) -> None:
-        self.kind: Kind = "batch" if name.startswith(_BATCH) else "tracker"
-        self.subject = f"{self.kind} {name.removeprefix(_BATCH)}"
+        self.kind: Kind = "batch" if name.startswith(_BATCH_PREFIX) else "tracker"
+        self.subject = f"{self.kind} {name.removeprefix(_BATCH_PREFIX)}"
         self._files = files
         self._folder = f"{root}/_locks/{name}"
 
     def write(self, holder: Holder) -> None:
-        """Make a claim."""
-        self._files.create(self._path(holder.runId, _CLAIM), json.dumps(asdict(holder)))
+        """Write a claim."""
+        self._files.create(self._path(holder.runId, _CLAIM_ENDING), json.dumps(asdict(holder)))
 
     def beat(self, runId: str) -> bool:
-        """Say that a run lives; False where its claim is gone."""
-        if not self._files.exists(self._path(runId, _CLAIM)):
+        """Write a sign of life of a run; return False if its claim is gone."""
+        if not self._files.exists(self._path(runId, _CLAIM_ENDING)):
             return False
-        self._files.replace(self._path(runId, _ALIVE), runId)
+        self._files.replace(self._path(runId, _ALIVE_ENDING), runId)
         return True
 
-    def listed(self) -> dict[str, Claim]:
-        """List the claims there are, by runId."""
+    def list_claims(self) -> dict[str, Claim]:
+        """List the claims, by runId."""
         return claims_in(self._files.times(self._folder))
 
     def holder(self, runId: str) -> Holder | None:
-        """Read whose claim it is; None where it is gone, or only half-written so far."""
+        """Read the holder of a claim; None if it is gone, or only half-written."""
         try:
-            return parse_holder(json.loads(self._files.read(self._path(runId, _CLAIM))))
+            return parse_holder(json.loads(self._files.read(self._path(runId, _CLAIM_ENDING))))
         except (OSError, ValueError):
             return None
 
-    def name(self, claim: Claim) -> str:
-        """Say whose claim it is, for people."""
+    def describe_holder(self, claim: Claim) -> str:
+        """Describe the holder of a claim, for messages."""
         return str(self.holder(claim.runId) or f"run {claim.runId}")
 
     def remove(self, runId: str) -> None:
-        """Delete a run's files. The claim goes last: one that stays for want of time is dead without its beats."""
-        self._files.delete(self._path(runId, _ALIVE))
-        self._files.delete(self._path(runId, _CLAIM))
+        """Delete a run's files, the claim last. A claim that stays for lack of time is dead without its beats."""
+        self._files.delete(self._path(runId, _ALIVE_ENDING))
+        self._files.delete(self._path(runId, _CLAIM_ENDING))
 
     def _path(self, runId: str, kind: str) -> str:
         return f"{self._folder}/{runId}{kind}"
 
 
 def batch_lock(label: str) -> str:
-    """Name the lock on the building of a batch.
+    """Give the name of the lock on the build of a batch.
 
     Examples:
         >>> batch_lock("2024-01-02")
         'batch=2024-01-02'
     """
-    return _BATCH + label
+    return _BATCH_PREFIX + label
 
 
 def claims_in(times: dict[str, int]) -> dict[str, Claim]:
-    """Read the claims off a listing: names of files, and when each was written.
+    """Make the claims from a listing: names of files, and when each was written.
 
     Examples:
         >>> claims_in({"run-1.alive": 9000, "run-1.claim": 1000, "run-2.claim": 2000})
         {'run-1': Claim(made=1000, runId='run-1', heard=9000), 'run-2': Claim(made=2000, runId='run-2', heard=2000)}
     """
-    claims = {name.removesuffix(_CLAIM): made for name, made in times.items() if name.endswith(_CLAIM)}
-    return {run: Claim(made, run, max(made, times.get(run + _ALIVE, made))) for run, made in claims.items()}
+    claims = {name.removesuffix(_CLAIM_ENDING): made for name, made in times.items() if name.endswith(_CLAIM_ENDING)}
+    return {run: Claim(made, run, max(made, times.get(run + _ALIVE_ENDING, made))) for run, made in claims.items()}

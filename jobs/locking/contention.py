@@ -1,4 +1,4 @@
-"""How a run comes to hold a lock, or learns who does; jobs/locking/locks.py says why two never both do."""
+"""Decides which of several runs gets a lock. `jobs/locking/locks.py` explains why two never do."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jobs.locking.holders import Holder, is_gone
 log = logging.getLogger(__name__)
 
 DEAD_SECONDS: Final = 20.0
-"""Without a beat: six of them missed, which takes longer than a store's retries."""
-_LOOK_SECONDS: Final = 1.0
-_LOOKS: Final = 45
-"""More than twice `DEAD_SECONDS`: who is still there then is neither dead nor giving way."""
+"""The silence after which a run is dead: six missed beats, which is longer than a store's retries."""
+_POLL_SECONDS: Final = 1.0
+_MOST_POLLS: Final = 45
+"""More than twice `DEAD_SECONDS`: another run that is still there then is alive, and does not give way."""
 
 
 class Contention:
-    """One run among those that want a lock, its claim already written.
+    """A run that wants a lock, and has written its claim.
 
     Args:
-        claims: on what is locked.
+        claims: the claims on the lock.
         own: this run.
-        beat: says that it lives; raises where its claim is gone.
-        sleep: lets seconds pass.
+        beat: writes this run's sign of life; raises if its claim is gone.
+        sleep: waits for so many seconds.
     """
 
     def __init__(self, claims: Claims, own: Holder, beat: Callable[[], None], sleep: Callable[[float], None]) -> None:
@@ -33,64 +33,70 @@ class Contention:
         self._own = own
         self._beat = beat
         self._sleep = sleep
-        self._first: dict[str, Claim] = {}
+        self._first_claims: dict[str, Claim] = {}
         self._slept = 0.0
-        self._last: dict[str, tuple[int, float]] = {}
-        """When each of the others was heard of last, by the store's clock; how long this run had slept by then."""
+        self._last_heard: dict[str, tuple[int, float]] = {}
+        """For each other run: its last sign of life by the store's clock, and how long this run had slept by then."""
 
-    def rival(self) -> Claim | None:
-        """Wait until no other run is there; or give the one that this run has to give way to.
+    def find_rival(self) -> Claim | None:
+        """Wait until no other run claims the lock; otherwise return the run that this one must give way to.
 
         Raises:
             OSError: the store cannot be read or written.
         """
         others: list[Claim] = []
-        for _ in range(_LOOKS):
-            own, others = self._look()
+        for _ in range(_MOST_POLLS):
+            own, others = self._list_claims()
             if not others:
                 return None
-            living = [one for one in others if not self._buried(one, own)]
-            beating = [one for one in living if one.heard > self._as_first_seen(one, own).heard]
+            living = [one for one in others if not self._remove_if_dead(one, own)]
+            beating = [one for one in living if one.heard > self._find_first_claim(one, own).heard]
             if before := [one for one in beating if one < own]:
                 return before[0]
             if living:
-                self._sleep(_LOOK_SECONDS)
-                self._slept += _LOOK_SECONDS
+                self._sleep(_POLL_SECONDS)
+                self._slept += _POLL_SECONDS
                 self._beat()
         return others[0]
 
-    def _look(self) -> tuple[Claim, list[Claim]]:
-        """List the claims: one's own, and the others in their order."""
-        claims = self._claims.listed()
+    def _list_claims(self) -> tuple[Claim, list[Claim]]:
+        """List this run's claim, and the others in their order."""
+        claims = self._claims.list_claims()
         if self._own.runId not in claims:
             self._beat()
         return claims.pop(self._own.runId), sorted(claims.values())
 
-    def _buried(self, other: Claim, own: Claim) -> bool:
-        """Delete what another run has left, if it is dead."""
+    def _remove_if_dead(self, other: Claim, own: Claim) -> bool:
+        """Delete the claim of another run, if that run is dead; return whether it is."""
         holder = self._claims.holder(other.runId)
-        if self._silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
+        if self._measure_silence(other, own) <= DEAD_SECONDS and not (holder and is_gone(holder, self._own)):
             return False
-        log.warning("%s: %s is dead: taken over", self._claims.subject, self._claims.name(other))
+        log.warning("%s: %s is dead: taken over", self._claims.subject, self._claims.describe_holder(other))
         self._claims.remove(other.runId)
         return True
 
-    def _as_first_seen(self, other: Claim, own: Claim) -> Claim:
-        if other.runId not in self._first:
-            self._first[other.runId] = other
+    def _find_first_claim(self, other: Claim, own: Claim) -> Claim:
+        if other.runId not in self._first_claims:
+            self._first_claims[other.runId] = other
             log.info(
                 "%s: %s was last active %.0f s ago: waiting up to %.0f s to see whether it is alive",
-                *(self._claims.subject, self._claims.name(other), max(self._silence(other, own), 0.0), DEAD_SECONDS),
+                *(
+                    self._claims.subject,
+                    self._claims.describe_holder(other),
+                    max(self._measure_silence(other, own), 0.0),
+                    DEAD_SECONDS,
+                ),
             )
-        return self._first[other.runId]
+        return self._first_claims[other.runId]
 
-    def _silence(self, other: Claim, own: Claim) -> float:
-        """Seconds since another was heard of: by the store's clock, or as long as this run has seen no other time.
+    def _measure_silence(self, other: Claim, own: Claim) -> float:
+        """Measure the seconds since the last sign of life of another run.
 
-        The store's clock, which says when one's own last file was written, may have been set back since the other's.
+        They are the difference of both runs' last files by the store's clock, or, because that clock may have been set
+        back, the time for which this run has seen no newer sign, whichever is longer.
         """
-        heard, slept = self._last.get(other.runId, (None, 0.0))
+        heard, slept = self._last_heard.get(other.runId, (None, 0.0))
         if heard != other.heard:
             slept = self._slept
-            self._last[other.runId] = other.heard, slept
+            self._last_heard[other.runId] = other.heard, slept
         return max((own.heard - other.heard) / 1000, self._slept - slept)

@@ -1,20 +1,20 @@
-"""The lock of a tracker, or of a batch that is built: of two runs at once the second says who holds it, and leaves.
+"""The lock on a tracker, or on a batch while it is built. Of two concurrent runs, the second names the holder and ends.
 
-`_locks/<tracker>/<runId>.claim`, or `_locks/batch=<label>/...`, says who wants it, and is written once;
-`<runId>.alive` is written anew with every beat. A dead holder's lock is taken over. Of the store one thing is asked:
-what was written is listed from then on. The rule is:
+A run writes `_locks/<tracker>/<runId>.claim`, or `_locks/batch=<label>/...`, once, and `<runId>.alive` again with every
+beat. Another run takes over a dead holder's lock. The store must list a file as soon as it was written. The rule is:
 
-    A run goes on only when a listing, made after its own claim was written, holds its own claim and no other.
+    A run holds the lock only if a listing, made after its own claim was written, has its own claim and no other.
 
-Two never both go on. Say that A and B did. A's listing shows no claim of B's, so B's was written after A's listing, and
-B's listing is later still. It comes after A's claim was written, so it shows that claim, and B does not go on; unless
-the claim was deleted by then: by A, which had left, or by somebody who took A for dead. Times have no part in this.
-They only choose which of two that see each other gives way: the later by the store's time, then by name.
+Two runs never both hold it. Assume that A and B do. A's listing has no claim of B, so B wrote its claim after A's
+listing, and B's listing is later still. So B's listing comes after A's claim, and has it, and B does not hold the lock.
+The exception is that A's claim was deleted before: by A, which had ended, or by a run that took A for dead. Times play
+no part in this. They only decide which of two runs that see each other gives way: the later by the store's time, then
+by name.
 
-A run is dead when its process is gone, which can be seen on its own machine, or when it has not beaten for
-`DEAD_SECONDS`. Both ends of that are times of files, so of the store's one clock; hosts' clocks are never compared. A
-run that lives but cannot beat is taken for dead as well. While it runs, its own clock tells it before others may think
-so; where it was suspended, it finds its claim gone at the first beat after.
+A run is dead if its process is gone, which its own machine can see, or if it has not written a beat for
+`DEAD_SECONDS`. That time is measured between files, by the store's one clock; hosts' clocks are never compared. A run
+that is alive but cannot write beats is taken for dead too. Its own clock warns it before other runs may take over. If
+it was suspended, it finds at its next beat that its claim is gone.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 3.0
 _LOST_SECONDS: Final = 15.0
-"""Sooner than others may take one for dead, so that its calls under way end before theirs begin."""
-_STOPS: Final[dict[Kind, str]] = {
+"""Less than `DEAD_SECONDS`, so that the run's calls in flight end before those of another run begin."""
+_CONSEQUENCES: Final[dict[Kind, str]] = {
     "tracker": "nothing more is sent",
     "batch": "the build of this run is not published",
 }
-"""What a run does not do any more that has lost its lock."""
-_MAY_STOP: Final[dict[Kind, str]] = {
+"""What a run no longer does after it has lost its lock."""
+_POSSIBLE_CONSEQUENCES: Final[dict[Kind, str]] = {
     "tracker": "nothing more is sent; run this again, it resumes",
     "batch": "if one does, the build of this run is not published",
 }
-"""What follows where another run may have taken the lock. What a build publishes can be looked up at its end."""
+"""What happens if another run may have taken the lock. A build checks that when it publishes."""
 _END_SECONDS: Final = 5.0
-"""How long a beat under way is waited for at the end: the store may hang."""
+"""How long to wait at the end for a beat in progress, because the store may hang."""
 
 
 class LockLostError(UnfinishedError):
-    """What was locked may be another run's by now: send nothing more, publish nothing."""
+    """Another run may hold the lock now: send nothing more, publish nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class LockClock:
     """This process's time, in seconds.
 
     Attributes:
-        monotonic: reads it, from any start.
-        sleep: lets it pass.
+        monotonic: reads the time, from any start.
+        sleep: waits.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -75,24 +75,24 @@ _CLOCK: Final = LockClock()
 
 @contextmanager
 def hold_lock(files: FileSystem, root: str, name: str, runId: str, clock: LockClock = _CLOCK) -> Iterator[Lock]:
-    """Hold a lock while the block runs; a thread of its own beats meanwhile.
+    """Hold a lock while the block runs. A thread writes the beats.
 
     Args:
         files: of the lake.
         root: of the lake.
-        name: of what is locked: a tracker's, or what `batch_lock` gives.
-        runId: who locks it; unique.
+        name: of the lock: a tracker's name, or that of `batch_lock`.
+        runId: the run's id.
         clock: this process's.
 
     Raises:
-        UnfinishedError: another run holds it. Of one that is silent this is known after `DEAD_SECONDS` only.
+        UnfinishedError: another run holds it. For a silent run this is known only after `DEAD_SECONDS`.
         ConfigurationError: the lake cannot be written.
     """
     lock = Lock(Claims(files, root, name), runId, clock)
     over = threading.Event()
-    beats = threading.Thread(target=_beat, args=(lock, over), name="lock", daemon=True)
+    beats = threading.Thread(target=_keep_beating, args=(lock, over), name="lock", daemon=True)
     try:
-        _take(lock, root)
+        _take_lock(lock, root)
         beats.start()
         yield lock
     finally:
@@ -102,14 +102,14 @@ def hold_lock(files: FileSystem, root: str, name: str, runId: str, clock: LockCl
         lock.release()
 
 
-def _take(lock: Lock, root: str) -> None:
+def _take_lock(lock: Lock, root: str) -> None:
     try:
         lock.take()
     except OSError as error:
         raise cannot_write("--lake", root, error) from None
 
 
-def _beat(lock: Lock, over: threading.Event) -> None:
+def _keep_beating(lock: Lock, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
         try:
             lock.beat()
@@ -119,10 +119,10 @@ def _beat(lock: Lock, over: threading.Event) -> None:
 
 
 class Lock:
-    """One run's part in a lock.
+    """A lock, as one run sees it.
 
     Args:
-        claims: on what is locked.
+        claims: the claims on the lock.
         runId: this run.
         clock: this process's.
     """
@@ -131,38 +131,38 @@ class Lock:
         self._claims = claims
         self._own = this_process(runId)
         self._clock = clock
-        self._beaten = clock.monotonic()
-        self._fault: str | None = None
-        """Why no beat could be written since the last one."""
+        self._last_beat = clock.monotonic()
+        self._beat_error: str | None = None
+        """The error of the last beat; None if it was written."""
         self._taken_over = False
 
     def check(self) -> None:
-        """Make sure that the lock is held still. It asks nobody, so it can be called often.
+        """Check by this process's clock that the lock is still held, without asking the store: call it often.
 
         Raises:
-            LockLostError: another run has taken it over, or may by now.
+            LockLostError: another run has taken it over, or may have.
         """
         if self._taken_over:
             raise LockLostError(
                 f"{self._claims.subject}: another run took it over, because this one was silent for "
-                f"{DEAD_SECONDS:.0f} s: {_STOPS[self._claims.kind]}; run this again when that one has ended"
+                f"{DEAD_SECONDS:.0f} s: {_CONSEQUENCES[self._claims.kind]}; run this again when that one has ended"
             )
-        silence = self._clock.monotonic() - self._beaten
+        silence = self._clock.monotonic() - self._last_beat
         if silence > _LOST_SECONDS:
             why = (
-                f"the lake could not be written ({self._fault})"
-                if self._fault
+                f"the lake could not be written ({self._beat_error})"
+                if self._beat_error
                 else "this run was silent (it was suspended, or the lake did not answer)"
             )
             raise LockLostError(
                 f"{self._claims.subject}: {why} for {silence:.0f} s, so another run may take it over: "
-                f"{_MAY_STOP[self._claims.kind]}"
+                f"{_POSSIBLE_CONSEQUENCES[self._claims.kind]}"
             )
 
     def confirm(self) -> None:
-        """See that no other run has taken the lock over, by asking the store, however long this run was silent.
+        """Check by the store that no other run has taken over the lock, however long this run was silent.
 
-        For work that does no harm where the store cannot be asked.
+        It is for work that does no harm if the store does not answer.
 
         Raises:
             LockLostError: another run has taken it over.
@@ -175,9 +175,9 @@ class Lock:
             self.check()
 
     def ensure(self) -> None:
-        """See that the lock is held still, by one's own clock and by asking the store.
+        """Check by this process's clock and by the store that the lock is still held.
 
-        To be called right before anything is changed that another run may rest on: this one may have been suspended.
+        Call it right before changing anything that another run may use, because this run may have been suspended.
 
         Raises:
             LockLostError: another run has taken it over, or may by now.
@@ -186,7 +186,7 @@ class Lock:
         self.check()
 
     def beat(self) -> None:
-        """Say that this run lives; where that cannot be written, it is logged.
+        """Write a sign of life of this run; log it if that fails.
 
         Raises:
             LockLostError: as `check` does.
@@ -196,12 +196,12 @@ class Lock:
         try:
             lives = self._claims.beat(self._own.runId)
             self._taken_over = not lives
-        except Exception as error:  # an OSError of the store's; others where the JVM is gone
-            self._fault = str(error) if isinstance(error, OSError) else type(error).__name__
-            log.warning("%s: its lock could not be renewed: %s", self._claims.subject, self._fault)
-        self.check()  # by the beat before this one: what others saw of a silence they may be acting on still
+        except Exception as error:  # the store's OSError, or another error if the JVM is gone
+            self._beat_error = str(error) if isinstance(error, OSError) else type(error).__name__
+            log.warning("%s: its lock could not be renewed: %s", self._claims.subject, self._beat_error)
+        self.check()  # before this beat counts, because other runs may still act on the silence before it
         if lives:
-            self._beaten, self._fault = started, None
+            self._last_beat, self._beat_error = started, None
 
     def take(self) -> None:
         """Take the lock.
@@ -211,16 +211,16 @@ class Lock:
             OSError: the lake cannot be written.
         """
         self._claims.write(self._own)
-        rival = Contention(self._claims, self._own, self.beat, self._clock.sleep).rival()
+        rival = Contention(self._claims, self._own, self.beat, self._clock.sleep).find_rival()
         if rival is not None:
             raise UnfinishedError(
-                f"{self._claims.subject}: {self._claims.name(rival)} holds it: "
+                f"{self._claims.subject}: {self._claims.describe_holder(rival)} holds it: "
                 "wait until it ends, or end it, then run this again"
             )
         self.beat()
 
     def release(self) -> None:
-        """Give the lock back, if the store lets one; otherwise it is dead soon."""
+        """Delete this run's claim. If the store refuses, the claim soon counts as dead."""
         try:
             self._claims.remove(self._own.runId)
         except Exception as error:  # as in `beat`

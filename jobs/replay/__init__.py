@@ -1,1 +1,1 @@
-"""Replays many batches: which they are, what is left of them, sent in order or exported for a bulk import."""
+"""Replays many batches: finds them and their pending events, then sends these in order or exports them."""

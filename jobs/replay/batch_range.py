@@ -1,4 +1,4 @@
-"""The batches of a range of labels, oldest first."""
+"""Finds the batches of a range of labels, oldest first."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jobs.lake.manifests import Manifest, Manifests
 log = logging.getLogger(__name__)
 
 _NUMBER: Final = re.compile(r"([0-9]+)")
-_MOST_NAMED: Final = 10
-"""Labels in a message."""
+_MOST_LISTED: Final = 10
+"""The most labels in a message."""
 
 
 def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
-    """Find the batches from one label to another, both included, and all that either stands for.
+    """Find the batches from one label to another, with all batches that either of them stands for.
 
     So `--from 2024-01 --to 2024-02` are two months, whether their batches are days or hours.
 
     Raises:
-        ConfigurationError: a label names no batch, or there are none between them, or the lake cannot be read.
-        GateFailedError: some did not pass their gate.
+        ConfigurationError: a label names no batch, the range is empty, or the lake cannot be read.
+        GateFailedError: some batches did not pass their gate.
     """
     order = manifests.order()
     _check_labels(order, first, last)
@@ -52,12 +52,12 @@ def find_batches(manifests: Manifests, first: str, last: str) -> list[Manifest]:
 
 @dataclass(frozen=True, slots=True)
 class RangeBound:
-    """An end of a range, as its user wrote it.
+    """An end of a range, as the user wrote it.
 
     Attributes:
-        text: a batch's label, or what labels begin with.
-        interval: the batch's; of a time that no batch bears, that time.
-        is_batch: whether a batch bears that label.
+        text: a batch's label, or a prefix of labels.
+        interval: the batch's; if no batch has this label, the interval that the text names; None if there is none.
+        is_batch: whether a batch has this label.
     """
 
     text: str
@@ -66,20 +66,20 @@ class RangeBound:
 
     @classmethod
     def find(cls, order: BatchOrder, text: str) -> RangeBound:
-        """See what a text stands for among the batches that there are."""
+        """Find what a text stands for among the existing batches."""
         is_batch = text in order.labels
         return cls(text, order.interval(text) if is_batch else batch_interval(text), is_batch)
 
     @property
     def compares_as_text(self) -> bool:
-        """Whether labels without an interval are held against its text: `2024-01-02-b` against `2024-01-31`."""
+        """Whether labels without an interval are compared with its text: `2024-01-02-b` with `2024-01-31`."""
         return self.interval is None or batch_interval(self.text) is not None
 
     def takes_in(self, order: BatchOrder, label: str) -> bool:
-        """Whether it stands for a batch: for one of that name, and what is finer.
+        """Whether it stands for a batch.
 
-        A time stands for the batches that begin in it, a batch's time for those that lie within it; a name for those
-        that draw it out by a sign and more.
+        A batch's label stands for that batch and all batches within its interval; another time for the batches that
+        begin in it; another text for the labels that extend it by a sign and more.
         """
         interval = order.interval(label)
         if self.interval is None or interval is None:
@@ -90,9 +90,9 @@ class RangeBound:
 
 
 def choose_labels(order: BatchOrder, first: str, last: str) -> list[str]:
-    """Choose labels: from what the first stands for to what the last stands for, in the order of batches.
+    """Choose the labels from what `first` stands for to what `last` stands for, in the order of batches.
 
-    A batch whose interval goes on after that of the last batch is left out.
+    A batch whose interval ends after that of the last batch is left out.
 
     Examples:
         >>> days = BatchOrder(("2023-12-31", "2024-01-01", "2024-01-02", "2024-01-02T03", "2024-01-03"))
@@ -102,11 +102,13 @@ def choose_labels(order: BatchOrder, first: str, last: str) -> list[str]:
         ['day-1', 'day-1-b']
     """
     begin, end = RangeBound.find(order, first), RangeBound.find(order, last)
-    return [label for label in order.in_order() if _from(order, begin, label) and _to(order, end, label)]
+    return [
+        label for label in order.in_order() if _is_not_before(order, begin, label) and _is_not_after(order, end, label)
+    ]
 
 
 def text_before_numbers(order: BatchOrder) -> tuple[str, str] | None:
-    """Find two neighbours without an interval whose numbers are in another order than their text; None if none are.
+    """Find two neighbours without an interval whose numbers and text differ in order; None if there are none.
 
     Examples:
         >>> text_before_numbers(BatchOrder(("day-1", "day-10", "day-2")))
@@ -127,7 +129,7 @@ def _is_after(one: Sequence[int | str], other: Sequence[int | str]) -> bool:
 
 
 def draws_out(label: str, of: str) -> bool:
-    """Whether a label is another one, or that and more after a sign.
+    """Whether a label equals a text, or extends it by a sign and more.
 
     Examples:
         >>> draws_out("day-1-b", "day-1"), draws_out("day-10", "day-1"), draws_out("2024-10", "2024-1")
@@ -136,18 +138,18 @@ def draws_out(label: str, of: str) -> bool:
     return label.startswith(of) and not label[len(of) : len(of) + 1].isalnum()
 
 
-def _from(order: BatchOrder, bound: RangeBound, label: str) -> bool:
-    """Whether a batch is not before a range."""
+def _is_not_before(order: BatchOrder, bound: RangeBound, label: str) -> bool:
+    """Whether a batch is not before the start of a range."""
     interval = order.interval(label)
     if bound.takes_in(order, label):
         return True
-    if interval is not None:  # what has no interval comes after all that have one
+    if interval is not None:  # batches without an interval come after all others
         return bound.interval is not None and interval.start >= bound.interval.start
     return label >= bound.text or not bound.compares_as_text
 
 
-def _to(order: BatchOrder, bound: RangeBound, label: str) -> bool:
-    """Whether a batch is not after a range."""
+def _is_not_after(order: BatchOrder, bound: RangeBound, label: str) -> bool:
+    """Whether a batch is not after the end of a range."""
     interval = order.interval(label)
     if bound.takes_in(order, label):
         return True
@@ -182,7 +184,7 @@ def _check_gates(manifests: Sequence[Manifest]) -> None:
 
 
 def _warn_of_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
-    """Warn where batches leave a time out: a day that was never built is history that is missing."""
+    """Warn of gaps between batches: a day that was never built is missing history."""
     until, gaps = None, []
     for label in labels:
         interval = order.interval(label)
@@ -196,7 +198,7 @@ def _warn_of_gaps(order: BatchOrder, labels: Sequence[str]) -> None:
 
 
 def _warn_of_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
-    """Warn of batches that lie among those chosen, and are not: they go on after the range's end."""
+    """Warn of batches between the chosen ones that are not chosen, because they end after the range."""
     in_order = order.in_order()
     among = in_order[in_order.index(chosen[0]) : in_order.index(chosen[-1])]
     if left_out := [label for label in among if label not in set(chosen) and order.interval(label) is not None]:
@@ -204,11 +206,11 @@ def _warn_of_left_out(order: BatchOrder, chosen: Sequence[str]) -> None:
 
 
 def _list_batches(labels: Sequence[str]) -> str:
-    """Name some batches.
+    """List batches for a message, the first ones by name.
 
     Examples:
         >>> _list_batches(["a", "b"]), _list_batches([str(number) for number in range(12)])
         ('batches a, b', 'batches 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
     """
-    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-    return f"{'batch' if len(labels) == 1 else 'batches'} {', '.join(labels[:_MOST_NAMED])}{more}"
+    more = f" and {len(labels) - _MOST_LISTED} more" if len(labels) > _MOST_LISTED else ""
+    return f"{'batch' if len(labels) == 1 else 'batches'} {', '.join(labels[:_MOST_LISTED])}{more}"

@@ -1,4 +1,4 @@
-"""The CSV of a bulk import, in place of calls."""
+"""Writes the CSV of a bulk import, instead of making calls."""
 
 from __future__ import annotations
 
@@ -16,47 +16,46 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.lake.store_errors import cannot_write
 from jobs.replay.pending import PendingEvents
-from transforms.interactions import SEPARATOR, clashing, columns_of, has_separator, interactions, name_users
+from transforms.interactions import SEPARATOR, columns_of, find_clashing_keys, has_separator, interactions, name_users
 
 log = logging.getLogger(__name__)
 
-_WAITS: Final = "status IS NULL"
-_CSV: Final = {
+_IS_PENDING: Final = "status IS NULL"
+_CSV_OPTIONS: Final = {
     "header": "true",
-    # As RFC 4180 has it: a quote in a value is doubled, spaces belong to it, a missing one is empty.
+    # As in RFC 4180: a quote in a value is doubled, spaces are part of the value, a missing value is empty.
     "escape": '"',
     "emptyValue": "",
     "ignoreLeadingWhiteSpace": "false",
     "ignoreTrailingWhiteSpace": "false",
-    # An import takes every file in the folder for a CSV: also Spark's mark of success, and the checksums that Hadoop
-    # writes beside each file on a local disk.
+    # An import reads every file in the folder as CSV, so neither Spark's _SUCCESS nor Hadoop's .crc files are written.
     "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     "fs.file.impl.disable.cache": "true",
 }
 _SCHEMA_FILE: Final = "interactions.json"
-_AVRO: Final[dict[str, Any]] = {
+_AVRO_TYPES: Final[dict[str, Any]] = {
     "USER_ID": "string",
     "ITEM_ID": "string",
     "TIMESTAMP": "long",
     "EVENT_TYPE": "string",
     "EVENT_VALUE": ["null", "float"],
 }
-"""What the fixed columns hold; the others may be missing."""
+"""The Avro types of the fixed columns. The other columns are nullable strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What became of the events of a range.
+    """The counts of an export.
 
     Attributes:
         exported: events that were written.
-        withoutUser: events that wait, and that an import does not take since nobody knows their user.
-        withoutItem: likewise, since they have no item.
-        withSeparator: likewise, since an item id of their impression holds what parts the items of an import's.
-        delivered: events that needed no export, since the trackingId has acknowledged them.
-        refused: likewise, since it has refused them for good.
-        leftOut: keys of properties that no column can hold.
+        withoutUser: pending events that were not written because their user is unknown.
+        withoutItem: pending events that were not written because they have no item.
+        withSeparator: pending events that were not written because an item id of their impression holds the separator.
+        delivered: events that need no export because the tracker has acknowledged them.
+        refused: events that were not written because the tracker has refused them for good.
+        leftOut: keys of properties without a column.
     """
 
     exported: int
@@ -69,12 +68,12 @@ class ExportResult:
 
     @property
     def waiting(self) -> int:
-        """Events that wait, written or not."""
+        """All pending events, written or not."""
         return self.exported + self.withoutUser + self.withoutItem + self.withSeparator
 
 
 def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResult:
-    """Write what waits as a bulk import takes it: CSV files in a folder, and in `schema/` below it their schema.
+    """Write the pending events as a bulk import takes them: CSV files in a folder, their schema in `schema/`.
 
     Raises:
         ConfigurationError: the folder is not empty, or cannot be written.
@@ -82,11 +81,15 @@ def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResu
     _check_folder(folder, files)
     rows = name_users(waiting.events, waiting.settledEvents).persist(StorageLevel.DISK_ONLY)
     try:
-        counts, keys, impressions = _count(rows), _keys(rows.where(_WAITS)), _has_impressions(rows.where(_WAITS))
+        counts, keys, impressions = (
+            _count_events(rows),
+            _find_property_keys(rows.where(_IS_PENDING)),
+            _has_impressions(rows.where(_IS_PENDING)),
+        )
         columns = columns_of(keys, impressions=impressions)
         importable = F.col("userId").isNotNull() & F.col("itemId").isNotNull() & ~has_separator()
-        table = interactions(rows.where(_WAITS).where(importable), columns)
-        table.write.mode("append").options(**_CSV).csv(folder)
+        table = interactions(rows.where(_IS_PENDING).where(importable), columns)
+        table.write.mode("append").options(**_CSV_OPTIONS).csv(folder)
     finally:
         rows.unpersist()
     _write_schema(f"{folder}/schema", schema(table.columns), files)
@@ -99,20 +102,20 @@ def export(waiting: PendingEvents, folder: str, files: FileSystem) -> ExportResu
             counts["withSeparator"],
             SEPARATOR,
         )
-    left_out = clashing(keys)
+    left_out = find_clashing_keys(keys)
     if left_out:
         log.warning("no column can hold the properties %s: other columns have their names", ", ".join(left_out))
     return ExportResult(**counts, leftOut=left_out)
 
 
 def schema(columns: Sequence[str]) -> dict[str, Any]:
-    """Write the dataset's schema, in Avro's words.
+    """Make the dataset's schema, in Avro.
 
     Examples:
         >>> schema(["USER_ID", "EVENT_VALUE"])["fields"][1]
         {'name': 'EVENT_VALUE', 'type': ['null', 'float']}
     """
-    fields = [{"name": name, "type": _AVRO.get(name, ["null", "string"])} for name in columns]
+    fields = [{"name": name, "type": _AVRO_TYPES.get(name, ["null", "string"])} for name in columns]
     namespace = "com.amazonaws.personalize.schema"
     return {"type": "record", "name": "Interactions", "namespace": namespace, "fields": fields, "version": "1.0"}
 
@@ -131,22 +134,22 @@ def _write_schema(folder: str, content: dict[str, Any], files: FileSystem) -> No
     files.delete(f"{folder}/.{_SCHEMA_FILE}.crc")
 
 
-def _count(rows: DataFrame) -> dict[str, int]:
-    waits, user, item = F.expr(_WAITS), F.col("userId").isNotNull(), F.col("itemId").isNotNull()
+def _count_events(rows: DataFrame) -> dict[str, int]:
+    is_pending, user, item = F.expr(_IS_PENDING), F.col("userId").isNotNull(), F.col("itemId").isNotNull()
     separator = has_separator()
     found = rows.agg(
-        F.count_if(waits & user & item & ~separator).alias("exported"),
-        F.count_if(waits & ~user).alias("withoutUser"),
-        F.count_if(waits & user & ~item).alias("withoutItem"),
-        F.count_if(waits & user & item & separator).alias("withSeparator"),
+        F.count_if(is_pending & user & item & ~separator).alias("exported"),
+        F.count_if(is_pending & ~user).alias("withoutUser"),
+        F.count_if(is_pending & user & ~item).alias("withoutItem"),
+        F.count_if(is_pending & user & item & separator).alias("withSeparator"),
         F.count_if(F.col("status") == "delivered").alias("delivered"),
         F.count_if(F.col("status") == "refused").alias("refused"),
     )
     return found.collect()[0].asDict()
 
 
-def _keys(rows: DataFrame) -> list[str]:
-    """Find the keys of all properties."""
+def _find_property_keys(rows: DataFrame) -> list[str]:
+    """Find all keys of properties."""
     return [row["key"] for row in rows.select(F.explode(F.map_keys("properties")).alias("key")).distinct().collect()]
 
 

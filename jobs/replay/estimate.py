@@ -1,4 +1,4 @@
-"""What a replay would do, without a call."""
+"""Estimates what a replay would do, without a call."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from jobs.report.formatting import size
 from transforms.limits import CALLS_PER_SECOND
 from transforms.measures import measure_sending
 
-_NIGHT: Final = 8 * 3600.0
-"""Seconds. A replay that takes longer shares the quota with the live site's busy hours; an import does not."""
+_NIGHT_SECONDS: Final = 8 * 3600.0
+"""Seconds. A longer replay shares the quota with the live site's busy hours. An import does not."""
 BATCH_SECONDS: Final = 2.0
-"""Seconds that a batch takes beside its calls: to be planned, settled, and told apart from the next one. Measured: 2.2,
-the mean of 20 batches of 100 events on two cores and a local disk, the start of the first included; an object store
-takes longer."""
+"""Seconds that a batch takes besides its calls, to plan and to conclude it. Measured: 2.2, the mean of 20 batches of
+100 events on two cores and a local disk, with the start of the first. An object store takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayEstimate:
-    """What is left of a range, and what sending it takes.
+    """The pending events of a range, and the cost of sending them.
 
     Attributes:
-        batches: in the range.
-        waitingBatches: labels of those of which something may be left.
-        delivered: events that the tracking id has acknowledged.
+        batches: number of batches in the range.
+        waitingBatches: labels of the batches that may have pending events.
+        delivered: events that the tracker has acknowledged.
         refused: events that it has refused for good.
-        waiting: events to be sent.
-        requests: that they need.
-        bytes: of the requests' bodies.
-        unimportable: events that wait and have no userId or no itemId of their own: no bulk import takes such.
+        waiting: pending events.
+        requests: requests for the pending events.
+        bytes: bytes of the requests' bodies.
+        unimportable: pending events without a userId or an itemId of their own, which no bulk import accepts.
     """
 
     batches: int
@@ -44,17 +43,17 @@ class ReplayEstimate:
     unimportable: int
 
     def seconds(self, rate: float) -> float:
-        """How long sending takes at so many calls a second, roughly: with what each batch takes beside."""
-        return self.requests / rate + self.beside
+        """Estimate the seconds of sending at a rate in calls a second, with the overhead of each batch."""
+        return self.requests / rate + self.overhead_seconds
 
     @property
-    def beside(self) -> float:
-        """Seconds of it in which nothing is called."""
+    def overhead_seconds(self) -> float:
+        """Seconds without calls."""
         return BATCH_SECONDS * len(self.waitingBatches)
 
 
 def estimate_replay(waiting: PendingEvents, trackingId: str) -> ReplayEstimate:
-    """Measure what is left."""
+    """Measure the pending events."""
     found = measure_sending(waiting.events, trackingId).collect()[0]
     return ReplayEstimate(
         batches=len(waiting.settled) + len(waiting.batches),
@@ -69,9 +68,9 @@ def estimate_replay(waiting: PendingEvents, trackingId: str) -> ReplayEstimate:
 
 
 def describe_estimate(found: ReplayEstimate, max_rate: float) -> list[str]:
-    """Say it to a person, a line each."""
+    """Describe the estimate for the user, line by line."""
     rows = [
-        ("batches", f"{found.batches:,}, {_still(found.waitingBatches)}"),
+        ("batches", f"{found.batches:,}, {_describe_unfinished(found.waitingBatches)}"),
         ("events", f"{found.delivered + found.refused + found.waiting:,}"),
         ("  delivered already", f"{found.delivered:,}"),
         ("  refused for good", f"{found.refused:,}"),
@@ -85,25 +84,25 @@ def describe_estimate(found: ReplayEstimate, max_rate: float) -> list[str]:
         ),
         (
             "  without calls",
-            f"{duration(found.beside)} of both times: about {BATCH_SECONDS:g} s for each batch to send",
+            f"{duration(found.overhead_seconds)} of both times: about {BATCH_SECONDS:g} s for each batch to send",
         ),
-        ("bulk import", _advice(found, max_rate)),
+        ("bulk import", _advise_on_import(found, max_rate)),
     ]
     return [f"{name:<20} {value}" for name, value in rows]
 
 
 def bulk_serves_better(found: ReplayEstimate, max_rate: float) -> bool:
-    """Whether an import does in an hour or so what would take more than a night."""
-    return found.seconds(max_rate) > _NIGHT
+    """Whether sending would take more than a night; an import takes an hour or so."""
+    return found.seconds(max_rate) > _NIGHT_SECONDS
 
 
-def _still(batches: tuple[str, ...]) -> str:
+def _describe_unfinished(batches: tuple[str, ...]) -> str:
     if not batches:
         return "all finished"
     return f"{len(batches):,} of them not finished, the first is {batches[0]}"
 
 
-def _advice(found: ReplayEstimate, max_rate: float) -> str:
+def _advise_on_import(found: ReplayEstimate, max_rate: float) -> str:
     which = "all" if found.unimportable == found.waiting else f"{found.unimportable:,} of the"
     without = f"{which} events have no userId or no itemId of their own"
     if bulk_serves_better(found, max_rate):

@@ -1,4 +1,4 @@
-"""The events of a range of which something may be left to send."""
+"""Finds the pending events of a range of batches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _BATCH = r"/batch=([^/]+)/runId="
 
 @dataclass(frozen=True, slots=True)
 class PendingEvents:
-    """A range's batches, as far as they are known without looking at events, and the rest to look at.
+    """The finished batches of a range, and the events of the others.
 
     Attributes:
-        settled: what came of batches of which nothing is left.
-        batches: labels of the others, oldest first.
-        events: of these: the `events` table's columns, `batch`, and `status`: how an event ended, null where it waits.
-        settledEvents: of the batches of which nothing is left, by the table's columns.
+        settled: the totals of the batches with nothing left to send.
+        batches: labels of the other batches, oldest first.
+        events: events of the other batches: the columns of `events`, `batch`, and `status`, null if pending.
+        settledEvents: events of the settled batches: the columns of `events`.
         total: events of all batches, as their builds counted them.
     """
 
@@ -38,9 +38,9 @@ class PendingEvents:
 
 
 def find_pending_events(lake: Lake, service: TrackerEndpoint, manifests: Sequence[Manifest]) -> PendingEvents:
-    """Find what may be left to send of a range, by its plans and receipts.
+    """Find the pending events of a range, by its plans and receipts.
 
-    Of a batch without events nothing is left, though no delivery has said so.
+    A batch without events is settled, even without a delivery.
     """
     tracker = TrackerLedger(lake, service)
     known = tracker.plans.delivery_states({manifest.batch: manifest.runId for manifest in manifests})
@@ -50,7 +50,7 @@ def find_pending_events(lake: Lake, service: TrackerEndpoint, manifests: Sequenc
     rest = [manifest for manifest in manifests if manifest.batch not in settled]
     batches = tuple(manifest.batch for manifest in rest)
     paths = tracker.paths(batches, TimeSpan(None, None)) if rest else []
-    # The file's name is asked for right above the scan: further up nobody knows it any more.
+    # input_file_name must be right above the scan: further up in the plan it is empty.
     label = F.regexp_extract(F.input_file_name(), _BATCH, 1)
     events = lake.published_events(rest).withColumn("batch", label)
     joined = with_states(lake, events, paths).drop("epoch")

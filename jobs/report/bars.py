@@ -1,4 +1,4 @@
-"""Bars of a page: how many of what, and how much of the whole that is. They are HTML, and fit every screen."""
+"""The bars of a page: counts, and their shares of a whole. They are HTML, and fit every screen."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from jobs.report.report_input import SessionLengths
 from transforms.measures import DURATION_BOUNDS, SIZE_BOUNDS
 
 _DERIVED: Final = dict.fromkeys(("eventId", "sessionId"), "given by the log")
-"""What one must know of fields that no event lacks: what is counted is how many the log itself gave."""
+"""The notes for fields that every event has: their bars count the values that the log gave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One of several bars.
+    """One bar of a group.
 
     Attributes:
         name: what is counted.
-        count: how many.
-        whole: of how many; 0 where it is a share of nothing.
-        note: what one must know to read it.
-        longest: the count of the longest bar beside it.
+        count: the count.
+        whole: the whole that the share is of; 0 for no share.
+        note: explains the bar.
+        longest: the count of the longest bar of the group.
         colour: the name of the page's colour.
     """
 
@@ -37,17 +37,17 @@ class Bar:
 
     @property
     def width(self) -> float:
-        """Of the bar, in per cent of the longest."""
+        """The bar's width, in per cent of the longest."""
         return round(100 * self.count / self.longest, 2) if self.longest else 0.0
 
     @property
     def share(self) -> float | None:
-        """Of the whole, 0 to 1."""
+        """The share of the whole, 0 to 1; None without a whole."""
         return self.count / self.whole if self.whole else None
 
 
 def record_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
-    """Show what became of a build's records."""
+    """Show a build's records by fate."""
     read, filtered, candidates = (int(summary[name]) for name in ("read", "filtered", "candidates"))
     several = read != filtered + candidates
     longest = max(read, candidates)
@@ -62,7 +62,7 @@ def record_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
 
 
 def event_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
-    """Show what became of the events that were to be delivered."""
+    """Show a delivery's events by status."""
     events = int(summary["events"])
     kinds = (
         ("alreadyDelivered", "acknowledged in earlier runs", "c4"),
@@ -75,7 +75,7 @@ def event_fates(summary: Mapping[str, Any]) -> tuple[Bar, ...]:
 
 
 def reasons(counts: Mapping[str, int], candidates: int, rules: Iterable[Rule]) -> tuple[Bar, ...]:
-    """Show why candidates were refused, the most frequent reason first, in the rules' words."""
+    """Show why candidates were refused, the most frequent reason first, with the rules' messages."""
     words = {rule.code: rule.message for rule in rules}
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     longest = max(counts.values(), default=0)
@@ -89,7 +89,7 @@ def fill_rates(filled: Mapping[str, int], events: int) -> tuple[Bar, ...]:
 
 
 def codes(refused: Mapping[str, int]) -> tuple[Bar, ...]:
-    """Show the service's error codes of what it refused, the most frequent first."""
+    """Show refused events by the service's error code, the most frequent first."""
     most_first = sorted(refused.items(), key=lambda item: (-item[1], item[0]))
     longest, whole = max(refused.values(), default=0), sum(refused.values())
     return tuple(Bar(code, count, whole, longest, colour="c5") for code, count in most_first)
@@ -97,23 +97,23 @@ def codes(refused: Mapping[str, int]) -> tuple[Bar, ...]:
 
 def sizes(lengths: SessionLengths) -> tuple[Bar, ...]:
     """Show how many events sessions have."""
-    return _classes(_ranges(SIZE_BOUNDS), lengths.sizes)
+    return _make_class_bars(_name_ranges(SIZE_BOUNDS), lengths.sizes)
 
 
 def durations(lengths: SessionLengths) -> tuple[Bar, ...]:
     """Show how long sessions last."""
     names = [duration(bound) for bound in DURATION_BOUNDS]
     spans = ["a single moment", *[f"up to {name}" for name in names[1:]], f"more than {names[-1]}"]
-    return _classes(spans, lengths.durations)
+    return _make_class_bars(spans, lengths.durations)
 
 
-def _ranges(bounds: Sequence[int]) -> list[str]:
+def _name_ranges(bounds: Sequence[int]) -> list[str]:
     pairs = zip((0, *bounds), bounds, strict=False)
     inner = [f"{last:,}" if last - before == 1 else f"{before + 1:,} to {last:,}" for before, last in pairs]
     return [*inner, f"more than {bounds[-1]:,}"]
 
 
-def _classes(spans: Sequence[str], counts: Sequence[int]) -> tuple[Bar, ...]:
+def _make_class_bars(spans: Sequence[str], counts: Sequence[int]) -> tuple[Bar, ...]:
     last = max((place for place, count in enumerate(counts) if count), default=-1)
     longest, whole = max(counts), sum(counts)
     shown = zip(spans[: last + 1], counts, strict=False)

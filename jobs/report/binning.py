@@ -1,4 +1,4 @@
-"""Points of a chart: bins of a width that clocks show, few enough to tell apart."""
+"""Merges the bins and points of charts into a readable number, with round widths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 from jobs.report.report_input import CallPoint, DeliveryTimeline, EventSeries, EventTimeline
 
 MOST: Final = 60
-"""Bins of a chart."""
+"""The most bins of a chart."""
 STRAYS: Final = 0.01
-"""The share of the events that may lie at either side of the label's interval without being shown."""
+"""The largest share of events at either side of the interval that the chart may leave out."""
 _SECOND: Final = timedelta(seconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -25,12 +25,12 @@ _WIDTHS: Final = tuple(timedelta(seconds=n) for n in (*_SECONDS, *_MINUTES, *_HO
 
 
 def bin_width(span: timedelta, most: int, of: timedelta = _SECOND) -> timedelta:
-    """Choose the shortest width by which a span has no more than so many bins.
+    """Choose the shortest width with which a span has at most so many bins.
 
     Args:
-        span: to be divided.
-        most: bins.
-        of: the width is a multiple of this one, which is a width too.
+        span: the span to divide.
+        most: the most bins.
+        of: a width; the chosen width is a multiple of it.
 
     Examples:
         >>> str(bin_width(timedelta(days=1), 60)), str(bin_width(timedelta(hours=1), 60))
@@ -40,18 +40,18 @@ def bin_width(span: timedelta, most: int, of: timedelta = _SECOND) -> timedelta:
     return next(fit, _WIDTHS[-1])
 
 
-def arranged(event_timeline: EventTimeline) -> EventTimeline:
-    """Make few bins of many: those of the label's interval, and others that hold events, or are between them.
+def rebin_timeline(event_timeline: EventTimeline) -> EventTimeline:
+    """Merge many bins into few, which cover the batch's interval and all events.
 
-    The few events that lie outside the interval are told apart, and not shown.
+    A few events outside the interval are counted as earlier or later, and not shown.
     """
-    event_timeline = _without_strays(event_timeline)
+    event_timeline = _cut_strays(event_timeline)
     filled = [place for place in range(event_timeline.bins) if any(one.counts[place] for one in event_timeline.series)]
     ends = [
         event_timeline.since + place * event_timeline.width
         for place in (*filled[:1], *[last + 1 for last in filled[-1:]])
     ]
-    if _shows(event_timeline):
+    if _includes_interval(event_timeline):
         ends += event_timeline.interval or ()
     if not ends:
         return event_timeline
@@ -59,13 +59,13 @@ def arranged(event_timeline: EventTimeline) -> EventTimeline:
     since = _EPOCH + (min(ends) - _EPOCH) // width * width
     bins = -((since - max(ends)) // width)
     series = tuple(
-        EventSeries(one.name, _summed(one, event_timeline, since, width, bins)) for one in event_timeline.series
+        EventSeries(one.name, _rebin_counts(one, event_timeline, since, width, bins)) for one in event_timeline.series
     )
     return replace(event_timeline, since=since, width=width, series=series)
 
 
-def _shows(event_timeline: EventTimeline) -> bool:
-    """Whether the label's interval is among the bins."""
+def _includes_interval(event_timeline: EventTimeline) -> bool:
+    """Whether the bins cover the batch's interval."""
     return (
         event_timeline.interval is not None
         and event_timeline.since <= event_timeline.interval.start
@@ -73,9 +73,9 @@ def _shows(event_timeline: EventTimeline) -> bool:
     )
 
 
-def _without_strays(event_timeline: EventTimeline) -> EventTimeline:
-    """Where few events lie before the label's interval, or after it, count them as earlier or later."""
-    if event_timeline.interval is None or not _shows(event_timeline):
+def _cut_strays(event_timeline: EventTimeline) -> EventTimeline:
+    """If only a few events lie before the batch's interval, or after it, count them as earlier or later."""
+    if event_timeline.interval is None or not _includes_interval(event_timeline):
         return event_timeline
     first = (event_timeline.interval.start - event_timeline.since) // event_timeline.width
     last = -((event_timeline.since - event_timeline.interval.end) // event_timeline.width)
@@ -95,7 +95,7 @@ def _without_strays(event_timeline: EventTimeline) -> EventTimeline:
     )
 
 
-def _summed(
+def _rebin_counts(
     series: EventSeries, event_timeline: EventTimeline, since: datetime, width: timedelta, bins: int
 ) -> tuple[int, ...]:
     counts = [0] * bins
@@ -106,11 +106,11 @@ def _summed(
 
 
 MOST_POINTS: Final = 150
-"""Points of a chart."""
+"""The most points of a chart."""
 
 
-def shown(delivery_timeline: DeliveryTimeline) -> DeliveryTimeline:
-    """Leave out the stretches before the first call and after the last answer, and merge neighbours to few points."""
+def trim_timeline(delivery_timeline: DeliveryTimeline) -> DeliveryTimeline:
+    """Cut the points before the first call and after the last answer, and merge neighbours into few points."""
     busy = [place for place, point in enumerate(delivery_timeline.points) if point.attempts or point.ended]
     if not busy:
         return replace(delivery_timeline, points=())
@@ -128,7 +128,7 @@ def shown(delivery_timeline: DeliveryTimeline) -> DeliveryTimeline:
 
 
 def merge(points: Sequence[CallPoint]) -> CallPoint:
-    """Make one point of several."""
+    """Merge points into one."""
     seconds = sum(point.seconds for point in points)
     return CallPoint(
         seconds=seconds,
@@ -143,7 +143,7 @@ def merge(points: Sequence[CallPoint]) -> CallPoint:
 
 
 def latencies(points: Sequence[CallPoint]) -> Mapping[int, int]:
-    """Add up the classes of latency."""
+    """Sum up the classes of latency."""
     total: Counter[int] = Counter()
     for point in points:
         total.update(point.latencies)
@@ -151,5 +151,5 @@ def latencies(points: Sequence[CallPoint]) -> Mapping[int, int]:
 
 
 def rates(delivery_timeline: DeliveryTimeline, count: Callable[[CallPoint], int]) -> list[float]:
-    """Give a count a second for each point."""
+    """Give a count for each point, per second."""
     return [count(point) / delivery_timeline.width for point in delivery_timeline.points]

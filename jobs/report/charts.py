@@ -1,4 +1,4 @@
-"""The charts of a report, each from its numbers."""
+"""Draws the charts of a report."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jobs.report.report_input import CallPoint, DeliveryTimeline, EventTimeline,
 from jobs.report.svg import Drawing, colour, count_axis, drawing, time_axis
 
 FAR: Final = 4.0
-"""Times as high as all calls: a limit that is higher is left out, so that the calls can be seen."""
+"""A limit that is this many times higher than all calls is not drawn, so that the calls are visible."""
 OTHER: Final = "c7"
-"""The colour of all other types together."""
+"""The colour of the series of all other types."""
 LATENCY_COLOURS: Final = {0.95: "c1", 0.5: "c0"}
-"""The percentiles of the latency chart, 0 to 1, each with its colour; drawn in this order."""
-_EDGE: Final[dict[str, Any]] = {"edgecolor": colour("paper"), "linewidth": 0.5}
-"""Neighbours of like brightness stay apart."""
+"""The percentiles of the latency chart, 0 to 1, with their colours, in the order of drawing."""
+_EDGE_STYLE: Final[dict[str, Any]] = {"edgecolor": colour("paper"), "linewidth": 0.5}
+"""A thin line separates neighbours of similar brightness."""
 MOST_BORDERS: Final = 60
-"""Lines between sendings that a chart can bear."""
+"""The most lines between deliveries in a chart."""
 
 
 def flow_chart(timeline: EventTimeline) -> str:
-    """Draw when events happened, by type: one on top of the other."""
-    edges = [_number(timeline.since + place * timeline.width) for place in range(timeline.bins + 1)]
+    """Draw events over time, with the types stacked."""
+    edges = [_to_date_number(timeline.since + place * timeline.width) for place in range(timeline.bins + 1)]
     base = [0] * timeline.bins
     text = (
         f"{timeline.total:,} events from {timeline.since:%Y-%m-%d %H:%M:%S} to {timeline.until:%Y-%m-%d %H:%M:%S} UTC"
@@ -35,10 +35,10 @@ def flow_chart(timeline: EventTimeline) -> str:
     with drawing("flow", "Events over time, by type", text) as drawn:
         for series, swatch in zip(timeline.series, swatches(timeline), strict=True):
             top = [low + count for low, count in zip(base, series.counts, strict=True)]
-            drawn.axes.stairs(top, edges, baseline=base, fill=True, facecolor=colour(swatch), **_EDGE)
+            drawn.axes.stairs(top, edges, baseline=base, fill=True, facecolor=colour(swatch), **_EDGE_STYLE)
             base = top
         if timeline.interval is not None:
-            _borders(
+            _draw_borders(
                 drawn,
                 [moment for moment in timeline.interval if timeline.since < moment < timeline.until],
             )
@@ -48,8 +48,8 @@ def flow_chart(timeline: EventTimeline) -> str:
 
 
 def calls_chart(timeline: DeliveryTimeline) -> str:
-    """Draw calls a second, by when they began, those that were throttled on top, against the target and the limit."""
-    edges = _edges(timeline)
+    """Draw calls a second by start time, the throttled ones on top, with the target and the limit."""
+    edges = _bin_edges(timeline)
     begun = rates(timeline, lambda point: point.attempts)
     # A call is throttled a moment after it began, which may be in the next second.
     throttled = rates(timeline, lambda point: min(point.throttled, point.attempts))
@@ -57,59 +57,59 @@ def calls_chart(timeline: DeliveryTimeline) -> str:
     target = [point.target if point.seconds else nan for point in timeline.points]
     text = f"Up to {max(begun):,.0f} calls a second began; the limit is {timeline.limit:,g} a second."
     with drawing("calls", "Calls a second over time", text) as drawn:
-        drawn.axes.stairs(well, edges, fill=True, facecolor=colour("c0"), **_EDGE)
-        drawn.axes.stairs(begun, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE)
+        drawn.axes.stairs(well, edges, fill=True, facecolor=colour("c0"), **_EDGE_STYLE)
+        drawn.axes.stairs(begun, edges, baseline=well, fill=True, facecolor=colour("c1"), **_EDGE_STYLE)
         drawn.axes.stairs(target, edges, baseline=None, edgecolor=colour("ink"), linewidth=1.4)
         if shows_limit(timeline):
             drawn.axes.axhline(timeline.limit, color=colour("c5"), linestyle=(0, (5, 3)), linewidth=1.4)
-        _sendings(drawn, timeline)
+        _draw_delivery_starts(drawn, timeline)
         top = max(begun)
         count_axis(
             drawn.axes,
             max(top, timeline.limit) if shows_limit(timeline) else top * 1.5,
             "calls a second",
         )
-        time_axis(drawn.axes, *_ends(timeline))
+        time_axis(drawn.axes, *_time_range(timeline))
     return drawn.svg
 
 
 def shows_limit(timeline: DeliveryTimeline) -> bool:
-    """Whether the limit is near enough to the calls to stand in one chart with them."""
+    """Whether the limit is near enough to the calls to be drawn in one chart with them."""
     return timeline.limit <= FAR * max(rates(timeline, lambda point: point.attempts))
 
 
 def latency_lines(timeline: DeliveryTimeline) -> dict[float, list[float]]:
-    """Give the lines of the latency chart, by percentile: those that have calls enough at one point at least.
+    """Give the lines of the latency chart, by percentile: those with enough calls at one point or more.
 
     Returns:
-        Milliseconds for each point; nan where it has too few calls for the percentile.
+        Milliseconds for each point; nan if it has too few calls for the percentile.
     """
-    lines = {share: [_known(point, share) for point in timeline.points] for share in LATENCY_COLOURS}
+    lines = {share: [_percentile_or_nan(point, share) for point in timeline.points] for share in LATENCY_COLOURS}
     return {share: line for share, line in lines.items() if not all(map(isnan, line))}
 
 
-def _known(point: CallPoint, share: float) -> float:
+def _percentile_or_nan(point: CallPoint, share: float) -> float:
     found = known_percentile(point.latencies, share)
     return nan if found is None else found
 
 
 def latency_chart(timeline: DeliveryTimeline) -> str:
-    """Draw the percentiles of the latency, each where there are calls enough for it."""
-    edges, lines = _edges(timeline), latency_lines(timeline)
+    """Draw the percentiles of the latency, where there are enough calls."""
+    edges, lines = _bin_edges(timeline), latency_lines(timeline)
     highest = {share: max(value for value in line if not isnan(value)) for share, line in lines.items()}
     text = " ".join(f"{percentile_name(share)}: {top:,.0f} ms at most." for share, top in highest.items())
     top = max(highest.values())
     with drawing("latency", "Latency over time", text) as drawn:
         for share, line in lines.items():
             drawn.axes.stairs(line, edges, baseline=None, edgecolor=colour(LATENCY_COLOURS[share]), linewidth=1.6)
-        _sendings(drawn, timeline)
+        _draw_delivery_starts(drawn, timeline)
         count_axis(drawn.axes, top, "milliseconds")
-        time_axis(drawn.axes, *_ends(timeline))
+        time_axis(drawn.axes, *_time_range(timeline))
     return drawn.svg
 
 
 def swatches(timeline: EventTimeline) -> list[str]:
-    """Name the colours of the series; all others together have their own."""
+    """Give the colours of the series; that of all other types has its own."""
     return [OTHER if one.name is None else f"c{place}" for place, one in enumerate(timeline.series)]
 
 
@@ -127,27 +127,27 @@ def span(width: timedelta) -> str:
     return f"{width.total_seconds():g} s"
 
 
-def _sendings(drawn: Drawing, timeline: DeliveryTimeline) -> None:
-    """Draw where one sending ends and the next begins."""
-    first, last = _ends(timeline)
+def _draw_delivery_starts(drawn: Drawing, timeline: DeliveryTimeline) -> None:
+    """Draw a line at the start of each delivery but the first."""
+    first, last = _time_range(timeline)
     starts = [timeline.began + timedelta(seconds=seconds) for _, seconds in timeline.starts[1:]]
     if len(starts) <= MOST_BORDERS:
-        _borders(drawn, [start for start in starts if first < start < last])
+        _draw_borders(drawn, [start for start in starts if first < start < last])
 
 
-def _borders(drawn: Drawing, moments: list[datetime]) -> None:
+def _draw_borders(drawn: Drawing, moments: list[datetime]) -> None:
     for moment in moments:
-        drawn.axes.axvline(_number(moment), color=colour("faint"), linewidth=0.8, linestyle=(0, (2, 3)))
+        drawn.axes.axvline(_to_date_number(moment), color=colour("faint"), linewidth=0.8, linestyle=(0, (2, 3)))
 
 
-def _edges(timeline: DeliveryTimeline) -> list[float]:
+def _bin_edges(timeline: DeliveryTimeline) -> list[float]:
     width = timedelta(seconds=timeline.width)
-    return [_number(timeline.began + place * width) for place in range(len(timeline.points) + 1)]
+    return [_to_date_number(timeline.began + place * width) for place in range(len(timeline.points) + 1)]
 
 
-def _ends(timeline: DeliveryTimeline) -> tuple[datetime, datetime]:
+def _time_range(timeline: DeliveryTimeline) -> tuple[datetime, datetime]:
     return timeline.began, timeline.began + timedelta(seconds=timeline.width) * len(timeline.points)
 
 
-def _number(moment: datetime) -> float:
+def _to_date_number(moment: datetime) -> float:
     return float(date2num(moment))  # type: ignore[no-untyped-call]

@@ -1,14 +1,14 @@
-"""The Data Docs of a lake, the folder `quality/`: a page and a file of findings for each batch, and an index of them.
+"""Writes the Data Docs of a lake, the folder `quality/`: a page and a file of findings for each batch, and an index.
 
     batches/<batch>.html                 the page of the batch's last build
-    batches/<batch>.<gate>.json          what its gate has found
-    notes/<batch>~build~<run>.json       what the index shows of that build
-    notes/<batch>~<tracker>~<run>.json   what the index shows of the last delivery to a tracker
-    index.json                           the notes that the last index was made of, so that the next one reads new ones
+    batches/<batch>.<gate>.json          the findings of its gate
+    notes/<batch>~build~<run>.json       the index's entry on that build
+    notes/<batch>~<tracker>~<run>.json   the index's entry on the last delivery to a tracker
+    index.json                           the notes of the last index, so that the next one reads only new ones
     index.html                           the index
 
-Each run writes notes of its own, so runs at the same time lose nothing of each other: the next index has it all. A note
-is never written twice, so that of a note whose name is known nothing has to be read.
+Each run writes its own notes, so concurrent runs lose nothing: the next index has all notes. A note is never changed,
+so a note with a known name need not be read again.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from expectations.page import (
 from jobs.lake.batch_order import BatchOrder
 from jobs.lake.tables import Lake
 
-_FINDINGS: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
-_NOTE: Final = re.compile(r"(?P<batch>[^~]+)~(?P<kind>[^~]+)~(?P<run>[^~]+)\.json")
+_FINDINGS_NAME: Final = re.compile(rf"(.+)\.({PASSED}|{WARNED}|{FAILED})\.json")
+_NOTE_NAME: Final = re.compile(r"(?P<batch>[^~]+)~(?P<kind>[^~]+)~(?P<run>[^~]+)\.json")
 _BUILD: Final = "build"
-"""In the place of a tracker, in the name of a build's note."""
-_NOT_WHOLE: Final = (ValueError, TypeError, KeyError, AttributeError)
-"""What reading half of a note raises, or one that lacks something."""
+"""Stands for the tracker in the name of a build's note."""
+_PARSE_ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError)
+"""The errors of reading an incomplete note."""
 
 log = logging.getLogger(__name__)
 
 
 class _NoteName(NamedTuple):
-    """What the name of a note says."""
+    """The parts of a note's name."""
 
     batch: str
     kind: str
@@ -59,10 +59,10 @@ class _NoteName(NamedTuple):
 class DataDocs:
     """The pages under one lake's root.
 
-    The gate stands in the name of the findings' file, so that one listing names every batch and its gate.
+    The name of a findings file holds the gate's outcome, so one listing gives every batch and its gate.
 
     Args:
-        lake: whose batches they are of.
+        lake: the lake of the batches.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -73,78 +73,82 @@ class DataDocs:
         self._notes = f"{self._root}/notes"
 
     def page(self, batch: str) -> str:
-        """Name a batch's page."""
+        """Give the path of a batch's page."""
         return f"{self._batches}/{batch}.html"
 
-    def show(self, judged: GateReport, run_page: str) -> None:
-        """Put a batch's page in place of its last one, and the index anew; what cannot be written fails no batch.
+    def show(self, gate_report: GateReport, run_page: str) -> None:
+        """Replace a batch's page, and write the index again. A failure to write does not fail the batch.
 
         Args:
-            judged: what the gate says of the batch.
-            run_page: the name of the file that tells of the build, in the batch's folder of `runs/`.
+            gate_report: the gate's report on the batch.
+            run_page: the name of the build's page in the batch's folder of `runs/`.
         """
 
         def write() -> None:
-            self._files.replace(self.page(judged.batch), batch_page(judged))
-            for gate in {PASSED, WARNED, FAILED} - {judged.gate}:
-                self._files.delete(f"{self._batches}/{judged.batch}.{gate}.json")
-            self._files.replace(f"{self._batches}/{judged.batch}.{judged.gate}.json", _findings(judged))
-            path = run_path(judged.batch, run_page)
-            entry = BuildEntry(judged.runId, judged.gate, dict(judged.counts), path, judged.kept)
-            self._note({_NoteName(judged.batch, _BUILD, judged.runId): asdict(entry)})
+            self._files.replace(self.page(gate_report.batch), batch_page(gate_report))
+            for gate in {PASSED, WARNED, FAILED} - {gate_report.gate}:
+                self._files.delete(f"{self._batches}/{gate_report.batch}.{gate}.json")
+            self._files.replace(
+                f"{self._batches}/{gate_report.batch}.{gate_report.gate}.json", _write_findings(gate_report)
+            )
+            path = run_path(gate_report.batch, run_page)
+            entry = BuildEntry(gate_report.runId, gate_report.gate, dict(gate_report.counts), path, gate_report.kept)
+            self._write_notes({_NoteName(gate_report.batch, _BUILD, gate_report.runId): asdict(entry)})
 
-        _write_or_warn(write, f"the page of batch {judged.batch}")
+        _write_or_warn(write, f"the page of batch {gate_report.batch}")
 
     def note_deliveries(self, tracker: str, deliveries: Mapping[str, DeliveryEntry]) -> None:
-        """Show in the index what has become of batches; what cannot be written fails no delivery.
+        """Show deliveries in the index. A failure to write does not fail the delivery.
 
         Args:
-            tracker: its name, as the ledger has it.
+            tracker: its name in the ledger.
             deliveries: by the batch's label.
         """
         notes = {_NoteName(batch, tracker, each.runId): asdict(each) for batch, each in deliveries.items()}
-        _write_or_warn(lambda: self._note(notes), "the index of the Data Docs")
+        _write_or_warn(lambda: self._write_notes(notes), "the index of the Data Docs")
 
-    def _note(self, notes: Mapping[_NoteName, Mapping[str, Any]]) -> None:
-        """Write notes in the place of earlier ones on the same things, then the index."""
+    def _write_notes(self, notes: Mapping[_NoteName, Mapping[str, Any]]) -> None:
+        """Write notes, delete the older notes of the same kinds, then write the index."""
         for name, values in notes.items():
             self._files.replace(f"{self._notes}/{name.text}", json.dumps(values))
         told = {(name.batch, name.kind): name for name in notes}
         names = [
-            _NoteName(**match.groupdict()) for match in map(_NOTE.fullmatch, self._files.children(self._notes)) if match
+            _NoteName(**match.groupdict())
+            for match in map(_NOTE_NAME.fullmatch, self._files.children(self._notes))
+            if match
         ]
         older = [name for name in names if told.get((name.batch, name.kind), name) != name]
         for name in older:
             self._files.delete(f"{self._notes}/{name.text}")
-        known = self._known()
+        known = self._read_known_notes()
         kept: dict[str, Any] = {}
         for name in sorted(set(names) - set(older)):
-            kept[name.text] = notes.get(name) or known.get(name.text) or self._read(f"{self._notes}/{name.text}")
+            kept[name.text] = notes.get(name) or known.get(name.text) or self._read_json(f"{self._notes}/{name.text}")
         self._files.replace(f"{self._root}/index.json", json.dumps(kept))
-        self._files.replace(f"{self._root}/index.html", index_page(self._rows(kept)))
+        self._files.replace(f"{self._root}/index.html", index_page(self._build_rows(kept)))
 
-    def _known(self) -> dict[str, Any]:
-        """Read the notes that the last index was made of; of a file that is gone, or not whole, there are none."""
+    def _read_known_notes(self) -> dict[str, Any]:
+        """Read the notes of the last index; none if its file is missing or damaged."""
         path = f"{self._root}/index.json"
-        found = self._read(path) if self._files.exists(path) else None
+        found = self._read_json(path) if self._files.exists(path) else None
         return found if isinstance(found, dict) else {}
 
-    def _read(self, path: str) -> Any:
-        """Read a file of JSON; None where a crash has left half of it, or another run has deleted it meanwhile."""
+    def _read_json(self, path: str) -> Any:
+        """Read a file of JSON; None if a crash left half of it, or another run has deleted it."""
         with suppress(OSError, ValueError):
             return json.loads(self._files.read(path))
         return None
 
-    def _rows(self, notes: Mapping[str, Any]) -> list[IndexRow]:
-        """Make the index of its notes and of the gates, the newest batch first."""
-        found = [_FINDINGS.fullmatch(name) for name in self._files.children(self._batches)]
+    def _build_rows(self, notes: Mapping[str, Any]) -> list[IndexRow]:
+        """Make the index's rows from notes and gates, the newest batch first."""
+        found = [_FINDINGS_NAME.fullmatch(name) for name in self._files.children(self._batches)]
         gates = {match.group(1): match.group(2) for match in found if match}
         builds: dict[str, BuildEntry] = {}
         deliveries: dict[str, dict[str, DeliveryEntry]] = {}
-        # Where a crash has left two notes on one thing, the one whose run began later counts: it comes last.
+        # If a crash left two notes of one kind, the one of the later run counts: it comes last.
         for text, values in notes.items():
             batch, kind, _ = text.split("~")
-            with suppress(*_NOT_WHOLE):
+            with suppress(*_PARSE_ERRORS):
                 if kind == _BUILD:
                     builds[batch] = _build_entry(values)
                 else:
@@ -165,13 +169,13 @@ class DataDocs:
 def _write_or_warn(write: Callable[[], None], what: str) -> None:
     try:
         write()
-    except Exception as error:  # the batch is published, or its events are sent: whatever a page suffers, that stands
+    except Exception as error:  # the batch is published, or its events are sent, whatever happens to a page
         told = error if isinstance(error, OSError) else type(error).__name__
         log.warning("%s could not be written: %s", what, told)
 
 
 def run_path(batch: str, name: str) -> str:
-    """Name a file of a run as the index links to it."""
+    """Give the index's link to a file of a run."""
     return f"../runs/{batch}/{name}"
 
 
@@ -180,12 +184,18 @@ def _build_entry(values: Mapping[str, Any]) -> BuildEntry:
     return BuildEntry(**{**values, "kept": StandingPublication(**kept) if kept else None})
 
 
-def _findings(judged: GateReport) -> str:
-    """Write what was found for machines: one JSON object; no record is in it."""
+def _write_findings(gate_report: GateReport) -> str:
+    """Write the findings for programs: one JSON object, without records."""
     checks = {
         finding.check.name: {"level": finding.level, "value": finding.value, "share": finding.share}
-        for finding in judged.findings
+        for finding in gate_report.findings
     }
-    kept = judged.kept.runId if judged.kept else None
-    told = {"batch": judged.batch, "runId": judged.runId, "gate": judged.gate, "kept": kept, "checks": checks}
+    kept = gate_report.kept.runId if gate_report.kept else None
+    told = {
+        "batch": gate_report.batch,
+        "runId": gate_report.runId,
+        "gate": gate_report.gate,
+        "kept": kept,
+        "checks": checks,
+    }
     return json.dumps(told, indent=1)

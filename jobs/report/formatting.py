@@ -1,4 +1,4 @@
-"""How a run stands, in words: what its reader is to do."""
+"""Formats a run's status, numbers and durations for readers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class RunStatus(NamedTuple):
 
     Attributes:
         level: `passed`, `warned` or `failed`, as the style sheet has them.
-        word: for a badge.
-        sentence: for its reader.
+        word: the text of a badge.
+        sentence: what it means for the reader.
     """
 
     level: str
@@ -22,7 +22,7 @@ class RunStatus(NamedTuple):
     sentence: str
 
 
-_STANDINGS: Final = {
+_STATUS_BY_EXIT: Final = {
     Exit.DONE: RunStatus("passed", "done", "Everything is done."),
     Exit.CONFIGURATION: RunStatus("failed", "could not go on", "Somebody must correct something first."),
     Exit.GATE_FAILED: RunStatus("failed", "gate failed", "Nothing of this batch is sent."),
@@ -38,7 +38,7 @@ _WITHOUT_CALLS: Final = {
     "plan": "Nothing was sent: this was a plan.",
     "bulkExport": "Nothing was sent: pending events were written for a bulk import.",
 }
-"""Of runs that call nobody, by what their summaries hold."""
+"""Sentences for runs without calls, by a key of their summaries."""
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000.0
 _HALF: Final = 0.5
@@ -48,7 +48,7 @@ _OUR_FAULT: Final = RunStatus(
 
 
 def run_status(summary: Mapping[str, Any]) -> RunStatus:
-    """Say how a run stands.
+    """Find the status of a run.
 
     Examples:
         >>> run_status({"exitCode": 5}).word, run_status({"exitCode": 0, "gate": "warned"}).level
@@ -59,7 +59,7 @@ def run_status(summary: Mapping[str, Any]) -> RunStatus:
         'Somebody must correct something first. What run run-1 published stays as it is.'
     """
     code = summary["exitCode"]
-    found = _STANDINGS.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
+    found = _STATUS_BY_EXIT.get(Exit(code), _OUR_FAULT) if code in set(Exit) else _OUR_FAULT
     if found.level == "passed" and summary.get("gate") == "warned":
         return RunStatus("warned", "done", "It may be sent. Something is unusual.")
     if code == Exit.GATE_FAILED and summary.get("kept"):
@@ -89,7 +89,7 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number for a reader: whole from 100 on, below with one digit behind the point, two where it is small.
+    """Write a number: whole from 100 on, otherwise with one decimal, or with two digits if it is small.
 
     Examples:
         >>> number(92320), number(99.96), number(12.34), number(3.0), number(0.04), number(0.0)
@@ -111,7 +111,7 @@ def percentile_name(share: float) -> str:
 
 
 def size(count: int) -> str:
-    """Write a number of bytes for a reader.
+    """Write a number of bytes.
 
     Examples:
         >>> size(999), size(402_000_000), size(999_949), size(999_999)
@@ -124,9 +124,9 @@ def size(count: int) -> str:
 
 
 def percentage(share: float) -> str:
-    """Write a share, 0 to 1, as a percentage: one digit behind the point, two where it is very little.
+    """Write a share, 0 to 1, as a percentage with one decimal, or with two if it is very small.
 
-    What is not none or all is not written as if it were.
+    Only exactly none and all are written as 0 % and 100 %.
 
     Examples:
         >>> percentage(0.05807), percentage(0.0004433), percentage(0.25), percentage(1), percentage(0)

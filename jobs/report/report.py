@@ -1,4 +1,4 @@
-"""What a run has found out for its page, and the writing of the page beside its summary."""
+"""Collects the content of a run's page, and writes the page beside its summary."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ log = logging.getLogger(__name__)
 
 NEEDED: Final = ("jinja2", "matplotlib")
 OTHERS: Final = 12
-"""Pages of the batch's other runs that a page leads to."""
+"""The most links to pages of the batch's other runs."""
 _PAGE: Final = "jobs.report.page"
 _HTML: Final = ".html"
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredBatch:
-    """A batch that a run has to deliver.
+    """A batch that a run delivers.
 
     Attributes:
         manifest: of the publication that is sent.
-        counts: its events by what became of them, by the summary's names; empty until they are known.
+        counts: its events by status, by the summary's names; empty until known.
     """
 
     manifest: Manifest
@@ -48,20 +48,20 @@ class DeliveredBatch:
 
 @dataclass(slots=True)
 class Report:
-    """What a run has to tell beside its summary; filled in as the work goes on.
+    """The content of a run's page besides its summary. The work fills it in.
 
     Attributes:
-        wanted: whether a page will be written: what costs something is not found out for nothing.
-        judged: what the gate has said.
+        wanted: whether a page will be written; otherwise nothing is computed for it.
+        gate_report: the gate's report.
         event_timeline: when the events happened.
         lengths: how long sessions are.
-        delivery_timeline: tells how the delivery went until now.
-        tracker: that events go to, or would go to.
-        batches: those that the run has begun to deliver, by label, in order.
+        delivery_timeline: gives the delivery's timeline so far.
+        tracker: the tracker that events go to, or would go to.
+        batches: the batches that the run has started to deliver, by label, in order.
     """
 
     wanted: bool = False
-    judged: GateReport | None = None
+    gate_report: GateReport | None = None
     event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
     delivery_timeline: Callable[[], DeliveryTimeline] | None = None
@@ -69,23 +69,23 @@ class Report:
     batches: dict[str, DeliveredBatch] = field(default_factory=dict)
 
     def begin_delivery(self, manifest: Manifest) -> dict[str, int]:
-        """Go on to the delivery of a batch.
+        """Start the delivery of a batch.
 
         Returns:
-            Where its events are to be counted, by what became of them.
+            The dictionary for its counts of events by status.
         """
         self.batches[manifest.batch] = DeliveredBatch(manifest)
         return self.batches[manifest.batch].counts
 
     def file_name(self, job: str, run_id: str) -> str:
-        """Name the file under `runs/` that tells of the run: its page, or its summary where no page is written."""
+        """Give the name of the run's file under `runs/`: its page, or its summary if no page is written."""
         return f"{job}-{run_id}{_HTML if self.wanted else '.json'}"
 
-    def found(self, work: Callable[[], T | None]) -> T | None:
-        """Do what serves the page alone; what goes wrong with it is no fault of the run.
+    def find_for_page(self, work: Callable[[], T | None]) -> T | None:
+        """Do work that only the page needs. Its failure does not fail the run.
 
         Returns:
-            None where no page will be written, or it went wrong.
+            The work's result; None if no page will be written, or the work failed.
         """
         if not self.wanted:
             return None
@@ -96,10 +96,10 @@ class Report:
             return None
 
     def write(self, lake: Lake, summary: Mapping[str, Any], started: datetime) -> None:
-        """Write the page, and show in the Data Docs' index what was delivered; whatever they suffer, the run stands.
+        """Write the page, and show the deliveries in the index of the Data Docs. A failure does not fail the run.
 
         Args:
-            lake: where they go.
+            lake: the lake that they are written to.
             summary: the run's.
             started: when the run began, aware.
         """
@@ -112,28 +112,28 @@ class Report:
             batch, job, run_id = (str(summary[name]) for name in ("batch", "job", "runId"))
             pages = [name for name in lake.run_files(batch, _HTML) if run_id not in name]
             documents = lake.files.children(f"{lake.root}/quality/batches")
-            told = ReportInput(
+            report_input = ReportInput(
                 summary=summary,
                 started=started,
-                judged=self.judged,
+                gate_report=self.gate_report,
                 event_timeline=self.event_timeline,
                 lengths=self.lengths,
                 delivery_timeline=self.delivery_timeline() if self.delivery_timeline else None,
                 trackingId=self.tracker.trackingId if self.tracker else None,
-                gates={batch: _gate_of(each.manifest) for batch, each in self.batches.items()},
+                gates={batch: _make_batch_gate(each.manifest) for batch, each in self.batches.items()},
                 docs={name.removesuffix(_HTML) for name in documents},
-                documentedRun=None if self.judged else _documented_run(lake, batch, documents),
-                others=tuple(sorted(pages, key=_run, reverse=True)[:OTHERS]),
+                documentedRun=None if self.gate_report else _documented_run(lake, batch, documents),
+                others=tuple(sorted(pages, key=_parse_run_id, reverse=True)[:OTHERS]),
             )
             page: Callable[[ReportInput], str] = import_module(_PAGE).page
-            log.info("report: %s", lake.note_run(batch, job, run_id, _HTML, page(told)))
+            log.info("report: %s", lake.note_run(batch, job, run_id, _HTML, page(report_input)))
         except (Exception, KeyboardInterrupt) as failure:
             self.wanted = False
             told_as = failure if isinstance(failure, OSError) else type(failure).__name__
             log.warning("the report could not be written: %s", told_as)
 
     def _note_deliveries(self, lake: Lake, summary: Mapping[str, Any]) -> None:
-        """Show in the index what became of the batches whose events were counted; others stay as they were."""
+        """Show the batches with known counts in the index. Other batches keep their entries."""
         known = {batch: each for batch, each in self.batches.items() if "events" in each.counts}
         if self.tracker is None or not known:
             return
@@ -159,30 +159,30 @@ class Report:
 
 
 def start_report() -> Report:
-    """See whether reports can be written, and start importing what draws them, while Spark is at work."""
+    """Check whether reports can be written, and start importing the libraries for them while Spark works."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         log.warning("no report is written; to get one, install on the driver: pip install %s", " ".join(missing))
         return Report()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs about its caches
     start_import(_PAGE)
     return Report(wanted=True)
 
 
-def _gate_of(manifest: Manifest) -> BatchGate:
+def _make_batch_gate(manifest: Manifest) -> BatchGate:
     return BatchGate(manifest.gate, manifest.runId, tuple(manifest.warnings))
 
 
 def _documented_run(lake: Lake, batch: str, documents: Collection[str]) -> str | None:
-    """Find the run whose findings a batch's page in the Data Docs shows; None where there is no such page."""
+    """Find the run of a batch's page in the Data Docs; None if there is no page."""
     findings = [f"{batch}.{gate}.json" for gate in (PASSED, WARNED, FAILED) if f"{batch}.{gate}.json" in documents]
     if not findings:
         return None
-    with suppress(ValueError, KeyError, TypeError):  # a crash has left half of it: the page goes without
+    with suppress(ValueError, KeyError, TypeError):  # a crash left half of the file
         return str(json.loads(lake.files.read_bytes(f"{lake.root}/quality/batches/{findings[0]}"))["runId"])
     return None
 
 
-def _run(name: str) -> str:
-    """Take a run's id, which begins with its time, from the name of a file."""
+def _parse_run_id(name: str) -> str:
+    """Take the run's id, which begins with a time, from the name of a file."""
     return name.split("-", 1)[-1]

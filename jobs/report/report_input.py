@@ -1,4 +1,4 @@
-"""What a report tells beside the run's summary: plain numbers, without a user, a session, an item or a record."""
+"""The content of a report besides the run's summary: only numbers, without users, sessions, items and records."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Final
 from expectations.interval import Interval
 from expectations.page import GateReport
 
-_A_DECADE: Final = 20
-"""Classes of latency in each power of ten: one is 12 % wide."""
-_LATENCIES: Final = tuple(10 ** (number / _A_DECADE) for number in range(6 * _A_DECADE))
-"""Milliseconds from which on each class goes, up to a quarter of an hour."""
+_CLASSES_PER_DECADE: Final = 20
+"""Classes of latency for each power of ten: a class is 12 % wide."""
+_LATENCY_BOUNDS: Final = tuple(10 ** (number / _CLASSES_PER_DECADE) for number in range(6 * _CLASSES_PER_DECADE))
+"""The lower bound of each class in milliseconds, up to a quarter of an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class EventSeries:
     """Events of one type over time.
 
     Attributes:
-        name: the type; None for all others together.
+        name: the type; None for all other types.
         counts: events in each bin.
     """
 
@@ -42,10 +42,10 @@ class EventTimeline:
     Attributes:
         since: where the first bin begins, aware.
         width: of a bin.
-        series: the most frequent types first, all others last; each with equally many bins.
+        series: the most frequent type first, all other types last; all with the same number of bins.
         earlier: events before the first bin.
-        later: events after the last one.
-        interval: what the batch's label names; None where it names none.
+        later: events after the last bin.
+        interval: the batch's; None if it has none.
     """
 
     since: datetime
@@ -57,7 +57,7 @@ class EventTimeline:
 
     @property
     def bins(self) -> int:
-        """How many there are."""
+        """The number of bins."""
         return len(self.series[0].counts) if self.series else 0
 
     @property
@@ -73,13 +73,13 @@ class EventTimeline:
 
 @dataclass(frozen=True, slots=True)
 class SessionLengths:
-    """How long a batch's sessions are, as far as they lie in it.
+    """How long the parts of sessions within a batch are.
 
     Attributes:
         sizes: sessions in each class of `transforms.measures.SIZE_BOUNDS`.
-        durations: likewise of DURATION_BOUNDS.
+        durations: sessions in each class of `transforms.measures.DURATION_BOUNDS`.
         largest: events of the largest session.
-        longest: seconds of the longest.
+        longest: seconds of the longest session.
     """
 
     sizes: tuple[int, ...]
@@ -93,14 +93,14 @@ class CallPoint:
     """The calls of one stretch of a delivery.
 
     Attributes:
-        seconds: that were watched.
-        attempts: calls that began, retries included, by the clock of who made them.
-        retried: of them, those that repeated a call.
+        seconds: the recorded seconds.
+        attempts: calls that began, with retries, by the tasks' clocks.
+        retried: calls among them that repeated a call.
         ended: calls that ended.
-        throttled: of them, those that the service throttled.
-        events: that ended.
-        target: calls a second that were aimed at, a mean.
-        latencies: how many requests' last calls fell in which class of `latency_class`.
+        throttled: calls among them that the service throttled.
+        events: events that ended.
+        target: the mean target rate, in calls a second.
+        latencies: how many requests had their last call in which `latency_class`.
     """
 
     seconds: float = 0.0
@@ -115,16 +115,16 @@ class CallPoint:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTimeline:
-    """How a delivery went, or several one after another.
+    """How a delivery went, or several in sequence.
 
     Attributes:
-        began: when it was first watched, aware.
-        width: seconds that each point stands for; the last may have been watched for less.
-        limit: calls a second, never passed.
-        points: one after another, without gaps.
-        starts: of each sending, the batch's label and how many seconds after `began` it was begun.
+        began: when the recording began, aware.
+        width: seconds of each point; the last one may be recorded for less.
+        limit: calls a second, at most.
+        points: in sequence, without gaps.
+        starts: for each delivery, the batch's label and how many seconds after `began` it started.
         refused: events refused for good, by the service's error code.
-        receipts: when the first and the last call with a receipt began, aware; None where there is none.
+        receipts: when the first and the last call with a receipt began, aware; None without receipts.
     """
 
     began: datetime
@@ -138,12 +138,12 @@ class DeliveryTimeline:
 
 @dataclass(frozen=True, slots=True)
 class BatchGate:
-    """What the gate says of a batch that is delivered.
+    """The gate's outcome for a batch that is delivered.
 
     Attributes:
         word: `passed` or `warned`.
         runId: the run that built the batch.
-        warnings: what it found unusual, a line each.
+        warnings: the gate's warnings, a line each.
     """
 
     word: str
@@ -153,25 +153,25 @@ class BatchGate:
 
 @dataclass(frozen=True, slots=True)
 class ReportInput:
-    """All that a page tells.
+    """The content of a run's page.
 
     Attributes:
-        summary: the run's, as it is written down.
+        summary: the run's summary.
         started: when the run began, aware.
-        judged: what the gate has said; None where it was not asked.
-        event_timeline: when the events happened; None where that is not known.
-        lengths: of sessions, likewise.
-        delivery_timeline: of the delivery, likewise.
-        trackingId: of the tracker that events go to, likewise.
-        gates: of the batches that the run has begun to deliver, by label, in order.
-        docs: labels of the batches that have a page in the Data Docs.
-        documentedRun: the run that the batch's page there is of; None where it is this one, or nobody knows.
+        gate_report: the gate's report; None if the gate was not reached.
+        event_timeline: when the events happened; None if unknown.
+        lengths: how long sessions are; None if unknown.
+        delivery_timeline: the delivery's; None if there was none.
+        trackingId: the tracker's; None if unknown.
+        gates: of the batches that the run has started to deliver, by label, in order.
+        docs: labels of the batches with a page in the Data Docs.
+        documentedRun: the run of the batch's page there; None if it is this run, or unknown.
         others: file names of other runs' pages in the same folder, the newest first.
     """
 
     summary: Mapping[str, Any]
     started: datetime
-    judged: GateReport | None = None
+    gate_report: GateReport | None = None
     event_timeline: EventTimeline | None = None
     lengths: SessionLengths | None = None
     delivery_timeline: DeliveryTimeline | None = None
@@ -183,17 +183,17 @@ class ReportInput:
 
 
 def latency_class(milliseconds: float) -> int:
-    """Put a latency into a class that is 12 % wide; less than a millisecond counts as one.
+    """Find the class of a latency; a class is 12 % wide, and less than a millisecond counts as one.
 
     Examples:
         >>> latency_class(0) == latency_class(1), latency_class(100), latency_class(1000)
         (True, 40, 60)
     """
-    return bisect_right(_LATENCIES, max(milliseconds, 1.0)) - 1
+    return bisect_right(_LATENCY_BOUNDS, max(milliseconds, 1.0)) - 1
 
 
 def calls_needed(share: float) -> int:
-    """Say how many calls a percentile needs: so many that one at least is expected to be slower.
+    """Compute how many calls a percentile needs, so that at least one call is expected to be slower.
 
     Args:
         share: 0 to 1.
@@ -206,15 +206,15 @@ def calls_needed(share: float) -> int:
 
 
 def known_percentile(classes: Mapping[int, int], share: float) -> float | None:
-    """Read a percentile as `percentile` does; None where there are too few calls for it."""
+    """Compute a percentile as `percentile` does; None if there are too few calls for it."""
     return percentile(classes, share) if sum(classes.values()) >= calls_needed(share) else None
 
 
 def percentile(classes: Mapping[int, int], share: float) -> float | None:
-    """Read a percentile, in milliseconds, off counted classes, within which they are taken to be spread evenly.
+    """Compute a percentile in milliseconds from counted classes, assuming an even distribution within each class.
 
     Args:
-        classes: how many fell in each `latency_class`.
+        classes: counts by `latency_class`.
         share: 0 to 1.
 
     Examples:
@@ -225,6 +225,6 @@ def percentile(classes: Mapping[int, int], share: float) -> float | None:
     rest = share * sum(classes.values())
     for number in sorted(classes):
         if rest <= classes[number]:
-            return float(10 ** ((number + rest / classes[number]) / _A_DECADE))
+            return float(10 ** ((number + rest / classes[number]) / _CLASSES_PER_DECADE))
         rest -= classes[number]
     return None

@@ -1,6 +1,6 @@
-"""SVG of charts by matplotlib, to stand in a page: its text stays text, its colours are the page's, light or dark.
+"""Draws charts as SVG by matplotlib, for a page: text stays text, colours are the page's, light or dark.
 
-matplotlib is imported here and nowhere else, on the driver alone; pyplot, which would look for a screen, is not.
+Only this module imports matplotlib, on the driver. pyplot, which would look for a screen, is not imported.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 _SIZE: Final = (11.5, 3.0)
-"""Inches of 72 units; a page scales them."""
+"""In inches of 72 units; the page scales the chart."""
 _VARIABLES: Final = ("ink", "faint", "line", "paper", *[f"c{number}" for number in range(8)])
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "clickstream-events",
-    "font.family": "DejaVu Sans",  # ships with matplotlib, which measures by it; the page shows its own font
+    "font.family": "DejaVu Sans",  # it ships with matplotlib, which measures texts by it; the page shows its own font
     "font.size": 10.5,
     "axes.spines.left": False,
     "axes.spines.right": False,
@@ -44,7 +44,7 @@ _FAINT: Final[tuple[Any, ...]] = ("axes.edgecolor", "axes.labelcolor", "xtick.co
 
 
 def colour(name: str) -> str:
-    """Name one of the page's colours: a stand-in, which becomes the page's variable.
+    """Give a placeholder for one of the page's colours, which is replaced by the page's variable.
 
     Examples:
         >>> colour("ink")
@@ -59,7 +59,7 @@ class Drawing:
 
     Attributes:
         axes: to draw on.
-        svg: the chart, once it is done.
+        svg: the finished chart.
     """
 
     axes: Axes
@@ -71,22 +71,22 @@ def drawing(name: str, title: str, description: str) -> Iterator[Drawing]:
     """Draw a chart.
 
     Args:
-        name: of the chart, once a page.
-        title: for those who cannot see it.
-        description: what it shows, likewise.
+        name: of the chart, unique in the page.
+        title: for readers who cannot see the chart.
+        description: what it shows, for the same readers.
     """
     with mpl.rc_context():
-        mpl.rcdefaults()  # whatever a matplotlibrc says
+        mpl.rcdefaults()  # a matplotlibrc must not matter
         mpl.rcParams.update(_STYLE)
         mpl.rcParams.update(dict.fromkeys(_FAINT, colour("faint")))
         figure = Figure(figsize=_SIZE, layout="constrained")
         drawn = Drawing(figure.add_subplot())
         yield drawn
-        drawn.svg = _named(_slim(_written(figure), name), name, title, description)
+        drawn.svg = _add_description(_shrink_svg(_write_svg(figure), name), name, title, description)
 
 
 def time_axis(axes: Axes, since: datetime, until: datetime) -> None:
-    """Let the x axis show times of day, or days, in UTC; which day or days stands below."""
+    """Let the x axis show times or days in UTC, with the day or days below."""
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
     formats = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S"]
     zeros = ["", "%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M"]
@@ -100,7 +100,7 @@ def time_axis(axes: Axes, since: datetime, until: datetime) -> None:
 
 
 def days(since: datetime, until: datetime) -> str:
-    """Name the day, or the days, of a stretch of time; its end does not belong to it.
+    """Write the day, or the days, of a time span with an exclusive end.
 
     Examples:
         >>> days(datetime(2024, 1, 2), datetime(2024, 1, 3)), days(datetime(2024, 1, 2), datetime(2024, 1, 3, 1))
@@ -111,7 +111,7 @@ def days(since: datetime, until: datetime) -> str:
 
 
 def count_axis(axes: Axes, top: float, unit: str) -> None:
-    """Let the y axis show numbers from 0 on; at least up to 1."""
+    """Let the y axis show numbers from 0 to at least 1."""
     axes.set_ylim(0, max(top * 1.08, 1.0))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
@@ -131,15 +131,15 @@ def short(number: float) -> str:
     return f"{number:,.4g}" if abs(number) < 1 else f"{number:,.0f}"
 
 
-def _written(figure: Figure) -> str:
+def _write_svg(figure: Figure) -> str:
     nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     return stream.getvalue()
 
 
-def _slim(svg: str, name: str) -> str:
-    """Keep the drawing itself: no prologue, no names but those that are referred to, a tenth of a unit."""
+def _shrink_svg(svg: str, name: str) -> str:
+    """Shrink the SVG: remove the prologue and unused ids, and round to a tenth of a unit."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
@@ -152,8 +152,8 @@ def _slim(svg: str, name: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def _named(svg: str, name: str, title: str, description: str) -> str:
-    """Say what the chart is to those who cannot see it; its size is the page's to choose."""
+def _add_description(svg: str, name: str, title: str, description: str) -> str:
+    """Add a title and a description for readers who cannot see the chart. The page chooses the size."""
     box = re.search(r'viewBox="[^"]*"', svg)
     assert box is not None
     head = f'<svg {box[0]} role="img" aria-labelledby="{name}-title {name}-desc">'

@@ -1,4 +1,4 @@
-"""Spark's JVM and its context: starting, cancelling, and what the JVM itself knows."""
+"""Spark's JVM and its context: starts them, cancels jobs, and asks the JVM."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from pyspark.sql import SparkSession
 
 
 def start_jvm() -> None:
-    """Start Spark's JVM, or connect to the one that has started this process; no session is opened.
+    """Start Spark's JVM, or connect to the one that started this process, without opening a session.
 
-    The public way, SparkSession.builder, starts the JVM and waits for a cluster in one call: an interruption of that
-    call leaves a JVM that nobody ends.
+    The public way, SparkSession.builder, starts the JVM and waits for a cluster in one call. An interruption of that
+    call would leave a running JVM.
     """
     SparkContext._ensure_initialized()
 
 
 def launched_jvm() -> Any:
-    """Give the JVM that Spark runs in, which is there before a session is; None while there is none.
+    """Give the JVM that Spark runs in, which exists before a session; None before it has started.
 
-    No public API tells of a JVM before its session is open. A signal that comes meanwhile must not end Spark.
+    No public API gives the JVM before a session is open. A signal in that time must not end Spark.
     """
     return SparkContext._jvm
 
 
 def is_classic(spark: SparkSession) -> bool:
-    """Whether a session has a JVM: that of Spark Connect, which a notebook may have opened, has none.
+    """Whether a session has a JVM. One of Spark Connect, which a notebook may have opened, has none.
 
-    The public `is_remote` is there from Spark 4.0 on, and tells of the process, not of the session.
+    The public `is_remote` exists from Spark 4.0 on, and is about the process, not the session.
     """
     return hasattr(spark, "_jsparkSession")
 
 
 def cancel_jobs() -> None:
-    """Cancel all jobs of the running context, if there is one; from any thread.
+    """Cancel all jobs of the running context, if there is one. Any thread may call it.
 
-    SparkContext.getOrCreate would start a context where there is none, and SparkSession.getActiveSession finds the
-    session of the calling thread alone.
+    SparkContext.getOrCreate would start a context if there is none, and SparkSession.getActiveSession finds only the
+    session of the calling thread.
     """
     context = SparkContext._active_spark_context
     if context is not None:
@@ -51,8 +51,8 @@ def cancel_jobs() -> None:
 def stop_console_progress(spark: SparkSession) -> None:
     """Stop Spark's own progress bar.
 
-    The public setting, spark.ui.showConsoleProgress, counts only before the context starts, when nobody knows yet
-    whether the run will draw a bar of its own.
+    The public setting, spark.ui.showConsoleProgress, works only before the context starts, when it is not known yet
+    whether the run will draw its own bar.
     """
     context: Any = spark.sparkContext
     bar = context._jsc.sc().progressBar()
@@ -61,17 +61,16 @@ def stop_console_progress(spark: SparkSession) -> None:
 
 
 def keep_log_to_warnings() -> None:
-    """Keep Spark's own log to warnings, so that the job's lines are seen; `spark.log.level` says otherwise.
+    """Limit Spark's own log to warnings, so that the job's lines are visible, unless `spark.log.level` is set.
 
-    A SparkContext logs some sixty lines while it starts. So the level is set before there is one, which no public API
-    does.
+    A SparkContext logs some sixty lines while it starts, so the level is set before. No public API does that.
     """
     active = SparkContext._active_spark_context
     if (active.getConf() if active else SparkConf()).get("spark.log.level") is not None:
         return
     jvm: Any = SparkContext._jvm
     utils = getattr(getattr(jvm.org.apache.spark.util, "Utils$"), "MODULE$")
-    utils.initializeLogIfNecessary(False)  # otherwise Spark's first line does, and takes the level from log4j2's file
+    utils.initializeLogIfNecessary(False)  # otherwise Spark's first line initialises it, with log4j2's level
     utils.setLogLevel(jvm.org.apache.logging.log4j.Level.WARN)
 
 
@@ -80,7 +79,7 @@ class UnsupportedJava:
     """A Java that this Spark cannot run on.
 
     Attributes:
-        version: as in 25.
+        version: e.g. 25.
         home: its folder.
         spark: the version of Spark.
     """
@@ -91,9 +90,10 @@ class UnsupportedJava:
 
 
 def unsupported_java() -> UnsupportedJava | None:
-    """Ask Hadoop for the current user: the first thing that fails on a Java that is too new for this Spark.
+    """Find out whether this Spark cannot run on this Java; None if it can.
 
-    A session fails by it too, but only with Java's words; no public API says which Javas a Spark supports.
+    On a Java that is too new for this Spark, the first call that fails asks Hadoop for the current user. A session
+    would fail there too, but with Java's message. No public API says which versions of Java a Spark supports.
     """
     jvm: Any = SparkContext._jvm
     try:
@@ -109,25 +109,25 @@ def unsupported_java() -> UnsupportedJava | None:
 
 
 def set_keys(spark: SparkSession) -> list[str]:
-    """List the keys of all settings of SQL that somebody has set.
+    """List the keys of all SQL settings that were set explicitly.
 
-    The public `RuntimeConfig.getAll` is there from Spark 4.0 on, not in 3.5; the statement SET runs a query.
+    The public `RuntimeConfig.getAll` exists from Spark 4.0 on, not in 3.5; the statement SET runs a query.
     """
     session: Any = spark._jsparkSession
     return [str(key) for key in session.sessionState().conf().settings().keySet()]
 
 
 def count_pattern_groups(spark: SparkSession, pattern: str) -> int:
-    r"""Count the groups of a regular expression of Java's.
+    r"""Count the groups of a Java regular expression.
 
-    Spark compiles a pattern only when a query runs, and tells no number of groups. Python's patterns are others.
+    Spark compiles a pattern only when a query runs, and does not give the number of groups. Python's syntax differs.
 
     Raises:
         ValueError: the pattern is not a Java regular expression; the message says so.
     """
     try:
         compiled = _jvm(spark).java.util.regex.Pattern.compile(pattern)
-    except PySparkException as error:  # pyspark's name for Java's IllegalArgumentException
+    except PySparkException as error:  # pyspark's class for Java's IllegalArgumentException
         cause = str(error).split("\n")[0]
         raise ValueError(f"is not a Java regular expression: {cause}") from None
     return int(compiled.matcher("").groupCount())

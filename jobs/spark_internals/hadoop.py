@@ -1,7 +1,7 @@
-"""Hadoop's file systems, by which Spark reaches files: local disks, HDFS and object stores alike.
+"""Hadoop's file systems, through which Spark accesses files on local disks, HDFS and object stores.
 
-pyspark has no public API for files. Python's own libraries reach other stores than the cluster's, with other settings
-and credentials. What a glob stands for, and how a file is decompressed, only the code of Spark's readers says.
+pyspark has no public API for files. Python's own libraries do not have the cluster's settings and credentials. Only the
+code of Spark's readers defines which files a glob matches, and how a file is decompressed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pyspark.sql import SparkSession
 
 from jobs.spark_internals.errors import JavaError
 
-_WHOLE: Final = 2**31 - 1
+_WHOLE_FILE: Final = 2**31 - 1
 _CHECKSUM_FAULTS: Final = ("org.apache.hadoop.fs.ChecksumException", "java.io.EOFException")
 
 
 class FileStatus(NamedTuple):
-    """What lies at a path."""
+    """A file or folder at a path."""
 
     path: str
     is_folder: bool
@@ -29,161 +29,163 @@ class FileStatus(NamedTuple):
 
 
 class ChecksumError(OSError):
-    """A file and its `.crc` file disagree, or the `.crc` file is none."""
+    """A file and its `.crc` file disagree, or the `.crc` file is malformed."""
 
 
 class HadoopFileSystem:
-    """Files and folders, by path or URI; each method raises OSError, which names the path, in Java's words.
+    """Files and folders, by path or URI. Each method raises OSError with the path and Java's message.
 
-    Hadoop keeps a `.crc` file of checksums beside each file on a local disk. `checked=False` reaches past them.
+    Hadoop keeps a `.crc` file of checksums beside each file on a local disk. `checked=False` ignores them.
     """
 
     def __init__(self, spark: SparkSession) -> None:
         context: Any = spark.sparkContext
         self._jvm: Any = spark._jvm
-        # By its whole name, once: of a name with dots py4j asks the JVM part by part, which looks into each jar for it.
-        self._path: Any = getattr(self._jvm, "org.apache.hadoop.fs.Path")
-        self._conf: Any = context._jsc.hadoopConfiguration()
+        # By its whole name, once: py4j resolves a name with dots part by part, and the JVM then searches each jar.
+        self._make_path: Any = getattr(self._jvm, "org.apache.hadoop.fs.Path")
+        self._hadoop_conf: Any = context._jsc.hadoopConfiguration()
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file or folder of exactly this name."""
+        """Whether a file or folder of exactly this name exists."""
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path)
+            fs, hadoop_path = self._resolve_path(path)
             return bool(fs.exists(hadoop_path))
 
     def status(self, path: str) -> FileStatus | None:
-        """Tell what lies at a path; None where there is nothing."""
+        """Get the status of a file or folder; None if there is none."""
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path)
-            return _status(fs.getFileStatus(hadoop_path)) if fs.exists(hadoop_path) else None
+            fs, hadoop_path = self._resolve_path(path)
+            return _to_file_status(fs.getFileStatus(hadoop_path)) if fs.exists(hadoop_path) else None
 
     def files_below(self, folder: str) -> list[FileStatus]:
-        """List all files in a folder and in those below it."""
+        """List all files in a folder, recursively."""
         with _as_os_errors(folder):
-            fs, hadoop_path = self._at(folder)
+            fs, hadoop_path = self._resolve_path(folder)
             listing, found = fs.listFiles(hadoop_path, True), []
             while listing.hasNext():
-                found.append(_status(listing.next()))
+                found.append(_to_file_status(listing.next()))
             return found
 
     def folders(self, path: str) -> list[str]:
-        """List the names of the folders in a folder, sorted; empty where there is no such folder."""
+        """List the names of the folders in a folder, sorted; empty if the folder does not exist."""
         with _as_os_errors(path):
-            return sorted(_name(status) for status in self._statuses(path) if status.isDirectory())
+            return sorted(_to_name(status) for status in self._list_statuses(path) if status.isDirectory())
 
     def children(self, path: str) -> list[str]:
-        """List the names in a folder, sorted; empty where there is no such folder, or it is a file."""
+        """List the names in a folder, sorted; empty if the folder does not exist, or is a file."""
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path)
+            fs, hadoop_path = self._resolve_path(path)
             if not fs.exists(hadoop_path) or not fs.getFileStatus(hadoop_path).isDirectory():
                 return []
-            return sorted(map(_name, fs.listStatus(hadoop_path)))
+            return sorted(map(_to_name, fs.listStatus(hadoop_path)))
 
     def sizes(self, path: str, *, checked: bool = True) -> dict[str, int]:
-        """List the files in a folder with their sizes in bytes; empty where there is no such folder."""
+        """List the files in a folder with their sizes in bytes; empty if the folder does not exist."""
         with _as_os_errors(path):
-            return {_name(status): int(status.getLen()) for status in self._statuses(path, checked=checked)}
+            return {_to_name(status): int(status.getLen()) for status in self._list_statuses(path, checked=checked)}
 
     def times(self, path: str) -> dict[str, int]:
-        """List the files in a folder with when each was last written; empty where there is no such folder.
+        """List the files in a folder with the time of their last write; empty if the folder does not exist.
 
-        In milliseconds by the store's own clock, which S3 cuts to seconds.
+        The times are milliseconds by the store's own clock, which S3 truncates to seconds.
         """
         with _as_os_errors(path):
-            return {_name(status): int(status.getModificationTime()) for status in self._statuses(path)}
+            return {_to_name(status): int(status.getModificationTime()) for status in self._list_statuses(path)}
 
     def glob(self, pattern: str) -> list[FileStatus]:
-        """List what a glob stands for, sorted by path."""
+        """List the matches of a glob, sorted by path."""
         with _as_os_errors(pattern):
-            fs, hadoop_path = self._at(pattern)
-            return sorted(map(_status, fs.globStatus(hadoop_path) or []), key=lambda status: status.path)
+            fs, hadoop_path = self._resolve_path(pattern)
+            return sorted(map(_to_file_status, fs.globStatus(hadoop_path) or []), key=lambda status: status.path)
 
     def glob_components(self, pattern: str) -> list[list[str]]:
-        """Cut a glob, whose braces may hold slashes, into the components of the paths that it stands for."""
+        """Expand the braces of a glob, which may hold slashes, and split each result into path components."""
         return [str(one).split("/") for one in self._jvm.org.apache.hadoop.fs.GlobExpander.expand(pattern)]
 
     def glob_pattern(self, component: str) -> re.Pattern[str] | None:
-        """Make a regular expression of one component of a glob; None where it is a plain name."""
+        """Make a regular expression of one component of a glob; None if it is a plain name."""
         glob = self._jvm.org.apache.hadoop.fs.GlobPattern(component)
         return re.compile(glob.compiled().pattern(), re.DOTALL) if glob.hasWildcard() else None
 
     def local_path(self, path_or_glob: str) -> str | None:
-        """Name the same place as Python does, absolute, where it lies on the driver's own disk; else None."""
+        """Give the absolute path for Python, if the path or glob is on the driver's disk; otherwise None."""
         with _as_os_errors(path_or_glob):
-            fs, hadoop_path = self._at(path_or_glob)
+            fs, hadoop_path = self._resolve_path(path_or_glob)
             uri = fs.makeQualified(hadoop_path).toUri()
             return str(uri.getPath()) if uri.getScheme() == "file" else None
 
     def writes_utf8_names(self) -> bool:
-        """Whether the JVM's file names are UTF-8: otherwise it can neither read nor write names beyond ASCII."""
+        """Whether the JVM's file names are UTF-8. Otherwise it can neither read nor write names beyond ASCII."""
         return str(self._jvm.java.lang.System.getProperty("sun.jnu.encoding")).upper().replace("-", "") == "UTF8"
 
     def decode(self, text: bytes, encoding: str) -> str:
-        """Decode bytes by any of the encodings that Java knows, as Spark's readers do. Python knows others."""
+        """Decode bytes by one of Java's encodings, as Spark's readers do. Python has other encodings."""
         with _as_os_errors(f"text in {encoding}"):
             return str(self._jvm.java.lang.String(bytearray(text), encoding))
 
     def keeps_checksums(self, path: str) -> bool:
         """Whether the file system of a path keeps `.crc` files."""
         with _as_os_errors(path):
-            return self._has_checksums(self._at(path)[0])
+            return self._has_checksums(self._resolve_path(path)[0])
 
     def make_folder(self, path: str) -> None:
-        """Make a folder and those above it."""
+        """Make a folder and its parents."""
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path)
+            fs, hadoop_path = self._resolve_path(path)
             if not fs.mkdirs(hadoop_path):
                 raise OSError("the folder cannot be made")
 
     def delete(self, path: str, *, checked: bool = True) -> None:
-        """Delete a file, or a folder with all that is in it; no matter whether it is there."""
+        """Delete a file, or a folder with its content, if it exists."""
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path, checked=checked)
+            fs, hadoop_path = self._resolve_path(path, checked=checked)
             fs.delete(hadoop_path, True)
 
-    def read_content(self, path: str, limit: int = _WHOLE, *, checked: bool = True) -> bytes:
-        """Read a file's first bytes as they are.
+    def read_content(self, path: str, limit: int = _WHOLE_FILE, *, checked: bool = True) -> bytes:
+        """Read a file's first bytes without decompressing them.
 
         Raises:
             ChecksumError: the file and its `.crc` file disagree.
         """
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path, checked=checked)
+            fs, hadoop_path = self._resolve_path(path, checked=checked)
             return _first_bytes(fs.open(hadoop_path), limit)
 
     def read_decompressed(self, path: str, limit: int) -> bytes:
-        """Read a file's first bytes as Spark does: decompressed, where its name says that it is compressed."""
+        """Read a file's first bytes as Spark does: decompressed, if its name says that it is compressed."""
         with _as_os_errors(path):
             streams = self._jvm.org.apache.spark.sql.execution.datasources.CodecStreams
-            return _first_bytes(streams.createInputStreamWithCloseResource(self._conf, self._path(path)), limit)
+            return _first_bytes(
+                streams.createInputStreamWithCloseResource(self._hadoop_conf, self._make_path(path)), limit
+            )
 
     def write(self, path: str, content: bytes, *, overwrite: bool) -> None:
-        """Write a small file in one put; where it exists already, refuse or replace it."""
+        """Write a small file in one put; if it exists, replace it or fail."""
         with _as_os_errors(path):
-            fs, hadoop_path = self._at(path)
+            fs, hadoop_path = self._resolve_path(path)
             stream = fs.create(hadoop_path, overwrite)
             stream.write(bytearray(content))
             stream.close()
 
-    def _statuses(self, path: str, *, checked: bool = True) -> Iterable[Any]:
-        fs, hadoop_path = self._at(path, checked=checked)
+    def _list_statuses(self, path: str, *, checked: bool = True) -> Iterable[Any]:
+        fs, hadoop_path = self._resolve_path(path, checked=checked)
         found: Iterable[Any] = fs.listStatus(hadoop_path) if fs.exists(hadoop_path) else []
         return found
 
-    def _at(self, path: str, *, checked: bool = True) -> tuple[Any, Any]:
-        hadoop_path = self._path(path)
-        fs = hadoop_path.getFileSystem(self._conf)
+    def _resolve_path(self, path: str, *, checked: bool = True) -> tuple[Any, Any]:
+        hadoop_path = self._make_path(path)
+        fs = hadoop_path.getFileSystem(self._hadoop_conf)
         return (fs if checked or not self._has_checksums(fs) else fs.getRawFileSystem()), hadoop_path
 
     def _has_checksums(self, fs: Any) -> bool:
         return bool(self._jvm.java.lang.Class.forName("org.apache.hadoop.fs.ChecksumFileSystem").isInstance(fs))
 
 
-def _status(status: Any) -> FileStatus:
+def _to_file_status(status: Any) -> FileStatus:
     return FileStatus(str(status.getPath().toString()), bool(status.isDirectory()), int(status.getLen()))
 
 
-def _name(status: Any) -> str:
+def _to_name(status: Any) -> str:
     return str(status.getPath().getName())
 
 
@@ -196,22 +198,22 @@ def _first_bytes(stream: Any, limit: int) -> bytes:
 
 @contextmanager
 def _as_os_errors(path: str) -> Iterator[None]:
-    """Turn Java's exceptions, which pyspark gives two names, into the one that callers know; it names the path."""
+    """Turn both classes of Java exceptions into OSError with the path."""
     try:
         yield
     except JavaError as error:
         java = error.java_exception
-        message = _naming(path, f"{java.getClass().getSimpleName()}: {java.getMessage()}")
+        message = _add_path(path, f"{java.getClass().getSimpleName()}: {java.getMessage()}")
         raise (ChecksumError if _is_checksum_fault(str(java.toString())) else OSError)(message) from None
     except PySparkException as error:
-        raise OSError(_naming(path, str(error))) from None
+        raise OSError(_add_path(path, str(error))) from None
 
 
 def _is_checksum_fault(fault: str) -> bool:
-    """Whether a file and its `.crc` file disagree; an empty one ends too early, one of zeroes is none."""
+    """Whether an error is about a `.crc` file: it disagrees with its file, ends too early, or is malformed."""
     return fault.startswith(_CHECKSUM_FAULTS) or "Not a checksum file" in fault
 
 
-def _naming(path: str, message: str) -> str:
+def _add_path(path: str, message: str) -> str:
     first = message.split("\n", maxsplit=1)[0]
     return first if path in first else f"{path}: {first}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ pytest.importorskip("airflow", reason="Airflow is not in this environment: run `
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from clickstream_job import ClickstreamJobOperator, JobHook, check_ending
+from clickstream_job import ClickstreamJobOperator, JobHook, check_ending, read_summary
 
 
 class Task:
@@ -196,20 +196,20 @@ exit 5
 """
 
 
-class KilledHook(JobHook):
-    """Is killed twice as soon as its job says that it is up, as Airflow does it from a handler of signals."""
-
-    def _noting_the_summary(self, lines: Iterator[str]) -> Iterator[str]:
-        for line in super()._noting_the_summary(lines):
-            if line.strip() == "up":
-                self.on_kill()
-                self.on_kill()
-            yield line
-
-
-def test_a_job_is_asked_to_end_once_and_airflows_own_signals_do_not_reach_it(tmp_path: Path, spark: Path) -> None:
+def test_a_job_is_asked_to_end_once_and_airflows_own_signals_do_not_reach_it(
+    tmp_path: Path, spark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed twice as soon as it says that it is up, as Airflow does it from a handler of signals."""
     spark.write_text(TRAP)
-    hook = KilledHook()
+    hook = JobHook()
+
+    def kill_when_up(line: str) -> dict[str, Any] | None:
+        if line.strip() == "up":
+            hook.on_kill()
+            hook.on_kill()
+        return read_summary(line)
+
+    monkeypatch.setattr("clickstream_job.read_summary", kill_when_up)
     with pytest.raises(AirflowException):
         hook.submit("job.py")
     assert hook.exit_code == 5

@@ -209,7 +209,7 @@ class Delivery:
                 await asyncio.sleep(START)
                 await Task(self, part, size).live()
 
-        keeping = asyncio.get_running_loop().create_task(self._keep())
+        keeping = asyncio.get_running_loop().create_task(self.keep_receipts())
         await asyncio.gather(*(slot() for _ in range(self._slots)))
         keeping.cancel()
         self.dispatcher.conclude()
@@ -220,7 +220,7 @@ class Delivery:
         """When calls started, of all tasks."""
         return sorted(start for task in self.tasks.values() for start in task.rate_lease.starts)
 
-    async def _keep(self) -> None:
+    async def keep_receipts(self) -> None:
         """Make outcomes durable every second, where they can be."""
         while True:
             await asyncio.sleep(1.0)

@@ -28,7 +28,7 @@ def test_json_and_python_can_be_read() -> None:
 def test_what_is_said_to_be_said_is_what_is_said() -> None:
     said = {words.partition(":")[0].rstrip(" …") for words in re.findall(r"\| 2 \| `(.*?)`", PAGE)}
     said |= {words.strip("… ") for words in re.findall(r"`, `(… has another [^`]*)`", PAGE)}
-    code = " ".join(cause.words.format("pyarrow") for cause in exit_status._CAUSES)
+    code = " ".join(cause.message.format("pyarrow") for cause in exit_status.CAUSES)
     for script in ("put_events.py", "cli/preflight.py", "cli/session.py"):
         code += (ROOT / "jobs" / script).read_text()
     assert len(said) == 9 and all(words in code for words in said), said

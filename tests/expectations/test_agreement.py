@@ -107,7 +107,7 @@ RECORD = st.fixed_dictionaries(
 
 
 # No shrinking: one run of 100 records takes a Spark job and 100 calls, and the failing event is shown as it is.
-@settings(max_examples=12, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 @given(records=st.lists(RECORD, min_size=100, max_size=100))
 def test_generated_candidates(spark: SparkSession, put: Put, records: list[dict[str, Any]]) -> None:
     assert disagreements(spark, put, records) == []

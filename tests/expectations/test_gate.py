@@ -240,7 +240,7 @@ CHANGED = st.builds(Threshold, warn_share=SHARES, fail_share=SHARES, warn_count=
 
 
 # Each example takes a checkpoint, a third of a second.
-@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
 @given(
     values=st.dictionaries(st.sampled_from([check.name for check in ALL]), VALUES),
     changed=st.dictionaries(st.sampled_from([check.name for check in ALL]), CHANGED),

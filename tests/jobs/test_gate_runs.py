@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from emulator import EmulatorSettings, running
 from expectations.observations import BatchNumbers
@@ -161,11 +161,16 @@ def test_what_the_service_hides_is_counted(build: Any, tmp_path: Path, mapping: 
     assert (summary["sessions"], summary["anonymousSessions"]) == (3, 1)
 
 
-def test_a_build_leaves_nothing_persisted(spark: SparkSession, build: Any, tmp_path: Path, mapping: Path) -> None:
-    kept: Any = spark.sparkContext._jsc
-    before = kept.getPersistentRDDs().size()
+def test_a_build_leaves_nothing_persisted(
+    spark: SparkSession, build: Any, tmp_path: Path, mapping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persisted: list[DataFrame] = []
+    frames = type(spark.range(0))
+    persist = frames.persist
+    monkeypatch.setattr(frames, "persist", lambda rows, level: persisted.append(rows) or persist(rows, level))
     build(mostly_bad(tmp_path), mapping=mapping)
-    assert kept.getPersistentRDDs().size() == before
+    levels = [rows.storageLevel for rows in persisted]
+    assert levels and not any(level.useDisk or level.useMemory for level in levels)
 
 
 def test_a_page_that_cannot_be_written_fails_no_batch(build: Any, tmp_path: Path, mapping: Path, lake: Path) -> None:

@@ -59,7 +59,7 @@ def check(ended: Ended, lake: Path, batch: str, words: str) -> None:
     ("owner", "name", "number"),
     [
         pytest.param("jobs.put_events", "resolve_service", signal.SIGINT, id="looking for credentials"),
-        pytest.param(Contention, "rival", signal.SIGTERM, id="waiting for the lock"),
+        pytest.param(Contention, "find_rival", signal.SIGTERM, id="waiting for the lock"),
         pytest.param(Ledger, "plan", signal.SIGINT, id="planning"),
         pytest.param("jobs.ledger.ledger", "pack_requests", signal.SIGTERM, id="packing"),
     ],

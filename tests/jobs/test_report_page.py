@@ -14,7 +14,7 @@ import pytest
 
 from expectations.interval import batch_interval
 from expectations.page import GateReport
-from jobs.report.binning import MOST, arranged
+from jobs.report.binning import MOST, rebin_timeline
 from jobs.report.page import page
 from jobs.report.report_input import (
     BatchGate,
@@ -250,7 +250,7 @@ def test_what_a_log_names_is_text_whatever_it_holds() -> None:
 
 def test_bins_are_few_and_lose_nothing() -> None:
     counts = tuple(place % 7 for place in range(1_440))
-    two_days = arranged(
+    two_days = rebin_timeline(
         EventTimeline(DAY, timedelta(minutes=2), (EventSeries("a", counts), EventSeries(None, counts[::-1])))
     )
     assert two_days.bins <= MOST and [one.total for one in two_days.series] == [sum(counts)] * 2
@@ -260,12 +260,12 @@ def test_bins_are_few_and_lose_nothing() -> None:
 def test_bins_begin_where_events_do_but_show_the_labels_interval() -> None:
     counts = (0,) * 10 + (4,) + (0,) * 20 + (5,) + (0,) * 41  # at 00:50 and 02:35 of 6 hours
     six_hours = EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),))
-    shown = arranged(six_hours)
+    shown = rebin_timeline(six_hours)
     assert (shown.since, shown.width) == (DAY + timedelta(minutes=50), timedelta(minutes=5))
     assert shown.series[0].counts[0] == 4 and shown.series[0].counts[-1] == 5 and shown.bins == 22
     hour = batch_interval("2024-01-02T00")
     assert hour is not None
-    late = arranged(EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),), interval=hour))
+    late = rebin_timeline(EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),), interval=hour))
     assert late.since == hour.start and late.until >= DAY + timedelta(minutes=155)
 
 
@@ -273,7 +273,9 @@ def test_a_few_strays_are_told_and_not_shown() -> None:
     hour = batch_interval("2024-01-02T01")
     assert hour is not None
     counts = (3,) + (0,) * 11 + (100,) * 12 + (0,) * 11 + (20,)  # 00:00; 01:00 to 02:00; 02:55
-    shown = arranged(EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),), earlier=2, interval=hour))
+    shown = rebin_timeline(
+        EventTimeline(DAY, timedelta(minutes=5), (EventSeries("a", counts),), earlier=2, interval=hour)
+    )
     assert (shown.earlier, shown.later, shown.total) == (5, 0, 1_220)
     assert (shown.since, shown.until) == (hour.start, DAY + timedelta(hours=3))
 
@@ -385,14 +387,14 @@ def test_a_replays_page_names_the_gate_of_each_batch_that_it_has_sent() -> None:
 def test_a_builds_page_shows_how_many_events_have_each_field() -> None:
     filled = {"userId": 584, "itemId": 731, "properties.coupon": 0, "sessionId": 7}
     judged = GateReport("2024-01-02", "r", "passed", False, "", "", {"events": 731}, [], [], filled=filled)
-    text = seen(told(BUILD, judged=judged))
+    text = seen(told(BUILD, gate_report=judged))
     for words in (
         "How many events have each field field count of events userId 584 79.9 % itemId 731 100 %",
         "properties.coupon 0 0 % sessionId given by the log 7 1 %",
     ):
         assert words in text
     nothing = replace(judged, counts={"events": 0}, filled={"userId": 0})
-    assert "have each field" not in seen(told({**BUILD, "events": 0}, judged=nothing))
+    assert "have each field" not in seen(told({**BUILD, "events": 0}, gate_report=nothing))
 
 
 @pytest.mark.parametrize("name", EVERYTHING)

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from jobs.lake.filesystem import FileSystem
 from jobs.ledger import ledger
 from jobs.ledger.ledger import Ledger, read_receipts
 from jobs.ledger.receipts import Receipts
-from jobs.locking.locks import Lock
+from jobs.locking.claims import Claims
+from jobs.locking.locks import Lock, LockClock, hold_lock
 from tests.jobs.conftest import Job
 from tests.jobs.deliver.test_sending import parts
 from tests.jobs.lakes import day, days, lay
@@ -197,16 +200,25 @@ def test_a_run_that_lost_its_lock_tells_what_it_sent_and_why_it_ended(
     built: Any, put: Job, serve: Serve, monkeypatch: pytest.MonkeyPatch, suspended: bool
 ) -> None:
     server, _ = serve(latency_ms=20.0), built(each=200)
-    real = Lock.check
+    beat, failures, is_away = Claims.beat, count(), threading.Event()
 
-    def check(lock: Lock) -> None:
-        if server.summary()["accepted"] >= 20:
-            lock._beaten = time.monotonic() - 60.0
-            lock._fault = None if suspended else "IOException: the store is away"
-        real(lock)
+    def is_late() -> bool:
+        return bool(server.summary()["accepted"] >= 20)
+
+    def beat_while_there(claims: Claims, run_id: str) -> bool:
+        if suspended or not is_late():
+            return beat(claims, run_id)
+        if next(failures):  # the lock has noted the failure before this one
+            is_away.set()
+        raise OSError("IOException: the store is away")
+
+    def monotonic() -> float:
+        return time.monotonic() + 60.0 * (is_late() if suspended else is_away.is_set())
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lock, "check", check)
+        patch.setattr(Claims, "beat", beat_while_there)
+        patch.setattr("jobs.locking.locks.BEAT_SECONDS", 0.1)
+        patch.setattr("jobs.deliver.delivery_run.hold_lock", partial(hold_lock, clock=LockClock(monotonic)))
         ended = put(server.endpoint_url, more=("--max-rate", "10"))
     received = len(list(server.events()))
     assert ended.code == 5 and 200 <= received < 600
@@ -235,7 +247,8 @@ def test_the_lock_is_looked_at_before_what_others_rest_on_is_changed(
         nonlocal looks
         looks += 1
         if looks == lost_at:
-            lock._claims.remove(lock._own.runId)  # as another run does that takes it over
+            for claim in (lake / "_locks").rglob("*.claim"):  # as another run does that takes it over
+                claim.unlink()
         real(lock)
 
     monkeypatch.setattr(Lock, "ensure", ensure)
@@ -381,7 +394,7 @@ def test_a_plan_that_another_run_ends_while_it_is_read_is_told(
         raise UnfinishedError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.deliver.delivery_run._send", stop)
+        patch.setattr("jobs.deliver.delivery_run.send", stop)
         assert put(server.endpoint_url, batch=day(0)).code == 5
     others: list[Any] = []
 

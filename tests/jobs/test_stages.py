@@ -13,7 +13,7 @@ from jobs.cli.stages import StageDisplay, TaskCount, line
 
 @pytest.fixture(autouse=True)
 def _drawn_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.cli.stages._DRAW_EVERY", 3600.0)
+    monkeypatch.setattr("jobs.cli.stages._DRAW_SECONDS", 3600.0)
 
 
 def rows(terminal: io.StringIO) -> list[str]:

@@ -118,7 +118,7 @@ def replaced(world: World) -> Iterator[None]:
     clock = SimpleNamespace(monotonic=world.time, sleep=world.sleep)
     with (
         patch.multiple(delivery_monitor, time=clock, wait=wait, _run_in_thread=lambda run: run()),
-        patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world), _seconds=world.boot_time),
+        patch.multiple(task, connect=lambda client, _: client, datetime=_Day(world), uptime_seconds=world.boot_time),
         _quiet(delivery_monitor.log),
     ):
         yield

@@ -138,7 +138,8 @@ class Job:
         name = one.process.name
         client = Client(self.service, one.process, self.number)
         return [
-            (name, *left) for left in await task._send(self.task_config(client), TaskAttempt(name, one.part), started)
+            (name, *left)
+            for left in await task.send_part(self.task_config(client), TaskAttempt(name, one.part), started)
         ]
 
     def _buffer(self, buffer: RequestBuffer, part: int) -> None:

@@ -16,10 +16,20 @@ from tests.simulation.scenario import draw
 from tests.simulation.simulate import simulate
 from tests.simulation.sweep import sweep
 
-SEEDS = 100
+SEEDS = 50
 """What some seconds allow; `make simulate`, which CI runs too, begins with these and runs thousands."""
 SOON = 600
 """Seeds in which a fault is to be found."""
+KNOWN_SEEDS = {
+    "a call needs no ownership and no lease that holds": 492,
+    "what was told on a lost connection is not told again": 59,
+    "the driver ends nothing": 53,
+    "an outcome counts as often as it is told": 26,
+    "a lost connection gives its lease back at once": 16,
+    "what was lowered or released is free at once": 15,
+    "what the store refuses is forgotten": 14,
+}
+"""Seeds that found a fault before, tried first: by another way of drawing worlds another seed finds it."""
 
 
 def test_no_seed_breaks_a_promise() -> None:
@@ -55,7 +65,8 @@ def test_a_task_that_makes_up_for_a_pause_at_a_rate_that_was_lowered_is_found() 
 
 @pytest.mark.parametrize("what", MUTANTS)
 def test_a_fault_in_the_code_is_found(what: str) -> None:
-    assert hunt(MUTANTS[what], range(SOON)) is not None
+    seeds = [KNOWN_SEEDS.get(what, 0), *range(SOON)]
+    assert hunt(MUTANTS[what], seeds) is not None
 
 
 def test_a_seed_is_the_same_world_each_time() -> None:

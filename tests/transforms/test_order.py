@@ -165,10 +165,7 @@ def test_rows_that_are_made_again_after_they_were_lost_are_the_same(spark: Spark
     cut.persist()
     try:
         before = sorted(map(str, cut.collect()))
-        persisted: Any = spark.sparkContext._jsc.getPersistentRDDs()  # type: ignore[attr-defined]
-        assert persisted
-        for rdd in persisted.values():
-            rdd.unpersist(True)
+        spark.catalog.clearCache()
         assert sorted(map(str, cut.collect())) == before
     finally:
         cut.unpersist()

@@ -66,11 +66,11 @@ def test_request_ids_are_the_same_whatever_the_partitioning(spark: SparkSession)
 
 
 GROUPS = st.dictionaries(
-    st.tuples(st.sampled_from([None, "u", "w"]), st.sampled_from("stx")), st.integers(1, 31), min_size=1
+    st.tuples(st.sampled_from([None, "u", "w"]), st.sampled_from("stuvwxyz")), st.integers(1, 31), min_size=8
 )
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(groups=GROUPS)
 def test_requests_are_the_fewest_that_the_groups_allow(
     spark: SparkSession, groups: dict[tuple[str | None, str], int]

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from transforms.schemas import EVENTS
-from transforms.wire import event_json, plain
+from transforms.wire import event_json, write_plain_number
 
 EXTREMES = [
     *(0.0, -0.0, 1.0, 1e7, 9999999.999, 0.001, 0.00099999, 1e-5, -1.5e-5, 123456789.125, 1e16, 1e22, 2.5e21, 5e-324),
@@ -84,7 +84,7 @@ def test_an_event_is_as_boto3_would_send_it(spark: SparkSession, body: Any, even
 
 def test_numbers_are_plain_and_keep_every_bit(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(value,) for value in EXTREMES], "n DOUBLE").coalesce(1)
-    texts = [row[0] for row in frame.select(plain(F.col("n"))).collect()]
+    texts = [row[0] for row in frame.select(write_plain_number(F.col("n"))).collect()]
     assert not [text for text in texts if "e" in text.lower()]
     found = [(json.loads(text), math.copysign(1, float(text))) for text in texts]
     assert found == [(value, math.copysign(1, value)) for value in EXTREMES]

@@ -15,6 +15,7 @@ from delivery.model import OutcomeRow, Response
 from delivery.rate.aimd import AimdRateController
 from delivery.rate.rate_lease import LEASE_SECONDS
 from tests.delivery.clock import Clock
+from tests.delivery.control.questions import question
 
 LIMIT = 90.0
 ONE_CALL = 0.125
@@ -48,25 +49,8 @@ class Driver:
 
     def ask(self, attempt: str, *, hears: bool = True, **said: Any) -> Message:
         number = self.numbers[attempt] = self.numbers.get(attempt, 0) + 1
-        question = {
-            "number": number,
-            "heard": self.heard.get(attempt, 0),
-            "from": 0,
-            "ended": [],
-            "wants": None,
-            "ahead": 0.0,
-            "calls": asdict(CallStatistics()),
-            "idle": False,
-            "gone": False,
-            "complete": False,
-            "ending": None,
-            "unreachable": None,
-            "refusal": None,
-            "ready": True,
-            "failing": [0, 0],
-            "others": True,
-        }
-        answer = self.dispatcher.handle_message(attempt, {**question, **said})
+        heard = self.heard.get(attempt, 0)
+        answer = self.dispatcher.handle_message(attempt, question(**{"number": number, "heard": heard, **said}))
         if hears and "number" in answer:
             self.heard[attempt] = answer["number"]
         return json.loads(json.dumps(answer))
@@ -397,7 +381,7 @@ def test_a_long_list_is_told_in_pieces_and_nothing_is_sent_before_it_is_complete
     driver.come("a", "b")
     driver.ask("a")
     for number in range(40_000):
-        driver.dispatcher._parts.ended_log(0).add(f"{number:064x}"[::-1])
+        driver.dispatcher.accept("a", number, {**row(number), "requestId": f"{number:064x}"[::-1]})
     driver.ask("a", gone=True)
     answers = [driver.ask("b") for _ in range(4)]
     assert [len(answer.get("done", "")) for answer in answers] == [174_764, 174_764, 77_144, 0]

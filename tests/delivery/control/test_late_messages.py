@@ -69,7 +69,7 @@ def test_one_lower_lease_that_is_heard_late_makes_no_second_too_full(late: float
     async def scenario() -> Delivery:
         loop, delivery = asyncio.get_running_loop(), Delivery(LIMIT, tasks)
         first, *others = (Task(delivery, part, 4_000) for part in range(tasks))
-        lives = [loop.create_task(delivery._keep()), loop.create_task(first.live())]
+        lives = [loop.create_task(delivery.keep_receipts()), loop.create_task(first.live())]
         await asyncio.sleep(2.0)
         hear = first.hear
         first.hear = lambda answer: loop.call_later(late, hear, answer)  # type: ignore[method-assign,assignment]

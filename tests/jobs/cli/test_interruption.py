@@ -97,7 +97,7 @@ def test_a_signal_ends_the_run_at_once_where_nothing_is_sent(
     interruption: Interruption, cancelled: list[str], number: int
 ) -> None:
     with interruption.gently(lambda: None):
-        assert not interruption.came
+        assert not interruption.is_requested
     with pytest.raises(KeyboardInterrupt):
         ask_and_wait(number)
     wait_for(lambda: cancelled == ["Spark's jobs"])
@@ -109,7 +109,7 @@ def test_a_signal_that_reaches_the_jvm_alone_ends_the_run_too_and_not_the_jvm(
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         hear_and_wait(jvm, name)
-    assert interruption.came
+    assert interruption.is_requested
     wait_for(lambda: cancelled == ["Spark's jobs"])
 
 
@@ -118,7 +118,7 @@ def test_while_the_summary_is_written_the_first_signal_does_nothing_and_the_seco
 ) -> None:
     with interruption.ends_by_itself():
         ask()
-        wait_for(lambda: interruption.came)
+        wait_for(lambda: interruption.is_requested)
         time.sleep(0.3)
         with pytest.raises(KeyboardInterrupt):
             ask_and_wait(signal.SIGTERM)
@@ -140,7 +140,7 @@ def test_while_sending_the_first_signal_tells_the_work_which_goes_on(interruptio
     with interruption.gently(told.set):
         ask(number)
         assert told.wait(PATIENCE)
-    assert interruption.came
+    assert interruption.is_requested
 
 
 @pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
@@ -151,7 +151,7 @@ def test_a_signal_that_reaches_the_jvm_alone_tells_the_work_too(
     with interruption.gently(told.set):
         jvm.hear(name)
         assert told.wait(PATIENCE)
-    assert interruption.came
+    assert interruption.is_requested
 
 
 def test_the_jvm_has_its_signals_back_when_the_run_is_over(jvm: FakeJvm) -> None:

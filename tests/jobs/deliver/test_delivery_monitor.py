@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from delivery.control.server import ControlServer, serving_tasks
 from delivery.rate.aimd import AimdRateController
 from jobs.deliver.delivery_monitor import DeliveryMonitor, DeliveryResult, MonitorHooks, UnreportedRow
 from jobs.errors import UnfinishedError
+from tests.delivery.control.questions import question
 
 Row = dict[str, Any]
 
@@ -45,7 +47,7 @@ class WaitingJob:
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.deliver.delivery_monitor._IDLE_SECONDS", 0.6)
     monkeypatch.setattr("jobs.deliver.delivery_monitor._END_SECONDS", 2.0)
-    monkeypatch.setattr("jobs.deliver.delivery_monitor._LAST_WORDS", 0.2)
+    monkeypatch.setattr("jobs.deliver.delivery_monitor._FINAL_REPORT_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -106,8 +108,10 @@ def test_tasks_that_go_on_telling_something_are_not_waited_for_for_ever(
     over = threading.Event()
 
     def talk() -> None:
+        number = 0
         while not over.wait(0.1):
-            server.call(lambda: setattr(dispatcher._attempts["attempt"], "last_heard", time.monotonic()))
+            number += 1
+            server.call(partial(dispatcher.handle_message, "attempt", question(number=number)))
 
     thread = threading.Thread(target=talk)
     thread.start()

@@ -12,7 +12,7 @@ from delivery.call_statistics import CallStatistics
 from delivery.control.dispatcher import DeliveryProgress
 from jobs.deliver.delivery_timeline import MOST, TimelineRecorder
 from jobs.report.binning import MOST_POINTS as MOST_SHOWN
-from jobs.report.binning import rates, shown
+from jobs.report.binning import rates, trim_timeline
 from jobs.report.report_input import percentile
 
 BEGAN = datetime(2024, 1, 3, 3, 14, tzinfo=UTC)
@@ -84,13 +84,13 @@ def test_however_long_it_takes_the_points_are_few_and_lose_nothing(
         timeline.count_calls({run_output(second): 3})
         timeline.keep([receipt(latencyMs=second % 200)])
     delivery_timeline = timeline.delivery_timeline()
-    for one in (delivery_timeline, shown(delivery_timeline)):
+    for one in (delivery_timeline, trim_timeline(delivery_timeline)):
         assert sum(point.attempts for point in one.points) == 3 * (seconds - 1)
         assert sum(point.throttled for point in one.points) == seconds - 1
         assert sum(sum(point.latencies.values()) for point in one.points) == seconds - 1
         assert one.width * len(one.points) >= seconds - 1
     assert MOST / 2 - 1 <= len(delivery_timeline.points) <= MOST or seconds < MOST
-    assert len(shown(delivery_timeline).points) <= MOST_SHOWN
+    assert len(trim_timeline(delivery_timeline).points) <= MOST_SHOWN
 
 
 def test_the_next_sending_counts_from_zero_and_a_long_wait_between_is_seen(
@@ -126,7 +126,7 @@ def test_no_bar_is_above_a_limit_that_the_calls_kept_however_late_the_driver_hea
         new = [at for at in starts[told : told + 200] if at < now]
         timeline.show(at(told := told + len(new)))
         timeline.count_calls(Counter(run_output(at - 0.05) for at in new))
-    delivery_timeline = shown(timeline.delivery_timeline())
+    delivery_timeline = trim_timeline(timeline.delivery_timeline())
     bars = rates(delivery_timeline, lambda point: point.attempts)
     assert sum(point.attempts for point in delivery_timeline.points) == len(starts)
     assert max(bars) <= 100.0 and (seconds < 2 or max(bars) > 95.0)
@@ -149,4 +149,4 @@ def test_receipts_tell_latency_refusals_and_their_span(timeline: TimelineRecorde
 def test_what_nobody_called_has_no_points(timeline: TimelineRecorder, clock: Clock) -> None:
     clock.now += 5
     timeline.show(at(0))
-    assert shown(timeline.delivery_timeline()).points == ()
+    assert trim_timeline(timeline.delivery_timeline()).points == ()

@@ -73,7 +73,7 @@ def planned(spark: SparkSession, lake: Path, put: Job, serve: Serve, monkeypatch
     lay(spark, lake, {"2024-01-02": DAY})
     server = serve()
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.deliver.delivery_run._send", stop)
+        patch.setattr("jobs.deliver.delivery_run.send", stop)
         ended = put(server.endpoint_url)
     assert ended.code == 5
     (plan,) = (lake / "_plans").glob("*/*.json")

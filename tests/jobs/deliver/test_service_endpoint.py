@@ -125,8 +125,8 @@ def test_a_source_that_hangs_holds_nobody_up(
     (tmp_path / "config").write_text(f"[default]\ncredential_process = sh {tmp_path / 'hang'}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setattr("jobs.deliver.service_endpoint.RETRY", RetryPolicy(base=0.1, budget=1.0))
-    monkeypatch.setattr("jobs.deliver.service_endpoint._QUIET", 0.3)
-    monkeypatch.setattr("jobs.deliver.service_endpoint._GLANCE", 1.0)
+    monkeypatch.setattr("jobs.deliver.service_endpoint._QUIET_SECONDS", 0.3)
+    monkeypatch.setattr("jobs.deliver.service_endpoint._GLANCE_SECONDS", 1.0)
     try:
         with pytest.raises(JobError) as raised:
             resolve_service("t", region, None)
