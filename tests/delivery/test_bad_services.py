@@ -104,8 +104,14 @@ def run(faults: Faults, parts: Parts, **how: Any) -> tuple[Result, dict[str, Any
 # Refusing everything.
 
 
-@pytest.mark.parametrize("tasks", [1, 4, 16])
-@pytest.mark.parametrize("latency_ms", [1.0, 300.0])
+@pytest.mark.parametrize(
+    ("latency_ms", "tasks"),
+    [
+        *((1.0, tasks) for tasks in (1, 4, 16)),
+        (300.0, 16),
+        *(pytest.param(300.0, tasks, marks=pytest.mark.long) for tasks in (1, 4)),
+    ],
+)
 def test_a_service_that_refuses_everything_ends_the_delivery_soon_and_nothing_is_marked(
     tasks: int, latency_ms: float
 ) -> None:
@@ -175,8 +181,15 @@ def test_requests_of_poison_alone_that_come_first_do_not_hide_the_good_ones(task
 # One request that never gets an answer.
 
 
-@pytest.mark.parametrize("tasks", [1, 4])
-@pytest.mark.parametrize("by", ["error", "reset"])
+@pytest.mark.parametrize(
+    ("by", "tasks"),
+    [
+        ("error", 4),
+        ("reset", 1),
+        pytest.param("error", 1, marks=pytest.mark.long),
+        pytest.param("reset", 4, marks=pytest.mark.long),
+    ],
+)
 def test_an_event_that_never_gets_an_answer_is_a_dead_letter_and_all_others_are_delivered(tasks: int, by: str) -> None:
     parts = batch(200, tasks=tasks, bad=[77])
     result, _, taken = run(Faults(fail_items=frozenset({"bad"}), fail_by=by), parts)
@@ -185,7 +198,7 @@ def test_an_event_that_never_gets_an_answer_is_a_dead_letter_and_all_others_are_
     assert sorted(taken) == sorted(ids(parts) - {"e77-7"})
 
 
-@pytest.mark.parametrize("bad", [0, 99, 100, 199])
+@pytest.mark.parametrize("bad", [0, 199, *(pytest.param(bad, marks=pytest.mark.long) for bad in (99, 100))])
 def test_it_is_found_wherever_it_is_and_when_it_is_alone_in_its_request(bad: int) -> None:
     parts = batch(200, events=1, tasks=2, bad=[bad])
     result, _, taken = run(Faults(fail_items=frozenset({"bad"})), parts)

@@ -206,15 +206,15 @@ def a_day(shop: Shop, change: str) -> list[Record | str]:
 @pytest.mark.parametrize(
     ("shop", "change"),
     [
-        (SIMPLE, "ordinary"),
         (SIMPLE, "one visitor"),
-        (SIMPLE, "nothing"),
         (SHOP, "ordinary"),
-        (SHOP, "constant ids"),
         (SHOP, "fields that lack"),
-        (SHOP, "seconds"),
         (SHOP, "twice"),
-        (SHOP, "renamed"),
+        pytest.param(SIMPLE, "ordinary", marks=pytest.mark.long),
+        pytest.param(SIMPLE, "nothing", marks=pytest.mark.long),
+        pytest.param(SHOP, "constant ids", marks=pytest.mark.long),
+        pytest.param(SHOP, "seconds", marks=pytest.mark.long),
+        pytest.param(SHOP, "renamed", marks=pytest.mark.long),
     ],
 )
 def test_spark_counts_what_plain_python_reckons(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ from delivery.control.dispatcher import Dispatcher
 from delivery.http.endpoint import TrackerEndpoint
 from delivery.rate.aimd import AimdRateController
 from emulator import EmulatorSettings, Server
+from jobs.cli.deadline import Deadline
 from jobs.cli.job_guard import JobGuard
 from jobs.deliver.delivery_config import DeliveryConfig
 from jobs.deliver.delivery_monitor import MonitorHooks
@@ -115,16 +117,25 @@ def test_what_ends_a_sending_without_executors_is_told_by_5_and_a_summary(
 ) -> None:
     """The slots are taken when the sending begins; its deadline passes; what comes after it has no slots either."""
     lay(spark, lake, days(1, 2, 4))
-    server, original = serve(), Ledger.plan
+    server, original, at, planned_at = serve(), Ledger.plan, datetime(2024, 1, 2, tzinfo=UTC), list[float]()
+
+    def now() -> datetime:
+        """Be an hour before the deadline until there is a plan, then a second before it."""
+        return at + timedelta(seconds=time.monotonic() - planned_at[0] - 1.0 if planned_at else -3_600.0)
+
+    monkeypatch.setattr("jobs.replay_events.find_deadline", lambda *_: Deadline(at, "--max-duration", now))
+    monkeypatch.setattr("jobs.deliver.delivery_monitor._IDLE_SECONDS", 1.0)
+    monkeypatch.setattr("jobs.deliver.delivery_run.JobGuard", partial(JobGuard, grace=2.0))
     with ExitStack() as stack:
 
         def plan(ledger: Ledger, *arguments: Any) -> Any:
             planned = original(ledger, *arguments)
             stack.enter_context(every_slot_taken(spark, tmp_path))
+            planned_at.append(time.monotonic())
             return planned
 
         monkeypatch.setattr(Ledger, "plan", plan)
-        ended = replay(lake, day(0), day(0), "--max-duration", "20s", url=server.endpoint_url)
+        ended = replay(lake, day(0), day(0), "--max-duration", "1h", url=server.endpoint_url)
     assert (ended.code, ended.summary["exitCode"], ended.summary["pending"]) == (5, 5, 8)
     assert ended.said[0].startswith("--max-duration: ")
     monkeypatch.undo()
@@ -286,7 +297,14 @@ def test_a_sweep_deletes_nothing_that_came_after_the_lock_was_lost(spark: SparkS
     assert len(list(folder.iterdir())) == 1
 
 
-@pytest.mark.parametrize("where", ["sent_span", "final_statuses", "pack_requests", "dead_letter_rows"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "final_statuses",
+        "dead_letter_rows",
+        *(pytest.param(where, marks=pytest.mark.long) for where in ("sent_span", "pack_requests")),
+    ],
+)
 def test_a_rebuild_while_put_events_runs_is_told_and_the_next_run_does_it(
     built: Any, put: Job, lake: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
