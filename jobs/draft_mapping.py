@@ -15,7 +15,8 @@ if __name__ == "__main__":
     except ImportError:  # nothing of ours is there: the script itself says so
         error = "the driver's Python lacks jobs: --py-files clickstream_events.zip brings jobs, pip the rest"
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - no module of ours can be imported
-        print(json.dumps({"job": "draft_mapping", "batch": None, "exitCode": 2, "error": error}))  # noqa: T201 - as above
+        summary = {"job": "draft_mapping", "batch": None, "exitCode": 2, "error": error}
+        print(f"# {json.dumps(summary)}")  # noqa: T201 - as above
         sys.exit(2)
     run_preflight("draft_mapping", [], "nothing was written")
 
@@ -58,7 +59,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         ConfigurationError: it is not right.
     """
     parser = JobParser("draft_mapping", description="A first mapping for a log, to standard output.")
-    parser.add_argument("--input", nargs="+", required=True, type=check_not_blank, metavar="PATH_OR_GLOB", help="raw logs")
+    parser.add_argument(
+        "--input", nargs="+", required=True, type=check_not_blank, metavar="PATH_OR_GLOB", help="raw logs"
+    )
     parser.add_argument("--format", choices=_KINDS, help="their format, if it is guessed wrongly")
     options = parser.parse_args(argv)
     return Arguments(tuple(options.input), options.format)

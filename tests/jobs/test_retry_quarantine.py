@@ -282,7 +282,8 @@ def test_rows_that_do_not_tell_how_they_were_kept_come_back_too(
     broken, mended = f'{head}"to_timestamp(at)"\n', f'{head}"{READ_NOW.format(at="at")}"\n'
     ended = build(tmp_path / "raw", mapping=mapping(broken))
     (folder,) = (lake / "quarantine").glob("batch=*/runId=*")
-    before = spark.createDataFrame(spark.read.parquet(str(folder)).drop("element", "attempts", "rendered", "header").collect())
+    newer = ("element", "attempts", "rendered", "header")
+    before = spark.createDataFrame(spark.read.parquet(str(folder)).drop(*newer).collect())
     before.write.mode("overwrite").parquet(str(folder))
     (manifest,) = (lake / "_batches").glob("*/*.json")
     said = json.loads(manifest.read_text())
