@@ -54,6 +54,16 @@ RESERVED: Final = frozenset({RAW, SOURCE_FILE, FAULT, FILTERED, FIRST, HEADER, A
 """Column names that a record may not bear, lower-cased."""
 
 
+def quoted(name: str) -> str:
+    """Write a column's name as Spark's parser takes it whole: a dot in it is no field of a structure.
+
+    Examples:
+        >>> quoted("user.id"), quoted("a`b")
+        ('`user.id`', '`a``b`')
+    """
+    return f"`{name.replace('`', '``')}`"
+
+
 class Fate:
     """The values of `_fate`. VALID is the only one that another may follow."""
 
