@@ -25,6 +25,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.inputs import escape_path, first_of
+from jobs.reading.read_causes import cause_in_words
 from transforms.columns import HEADER
 from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of
 from transforms.parsing import CORRUPT, parse_csv
@@ -87,9 +88,7 @@ def read_headers(spark: SparkSession, files: Sequence[str], schema: StructType, 
     faults = []
     for file, line in zip(files, lines, strict=True):
         if isinstance(line, OSError):
-            faults.append(
-                f"--input {escape_path(file)}: cannot be read: is it whole, and of the mapping's format? ({line})"
-            )
+            faults.append(f"--input {escape_path(file)}: cannot be read: {cause_in_words(str(line)) or line}")
         elif line is not None:
             by_header.setdefault(line, []).append(file)
     cells = _cells(spark, list(by_header), schema, source)

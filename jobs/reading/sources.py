@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Final, NamedTuple
-from urllib.parse import unquote
+from typing import NamedTuple
 
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import AtomicType, BooleanType, DataType, NullType, StringType, StructField, StructType
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
+from jobs.reading.contents import check_columnar, check_contents
 from jobs.reading.csv_headers import Headers, read_headers
-from jobs.reading.inputs import FILE_FILTERS, Inputs, find_inputs, require_all_found
-from jobs.reading.mapping_check import pattern_groups, record_schema
+from jobs.reading.folders import add_folder_values, check_partitions, folder_keys, folder_value
+from jobs.reading.inputs import Inputs, choose_files, file_filters, find_inputs, require_all_found
+from jobs.reading.mapping_check import partition_schema, pattern_groups, record_schema
+from jobs.reading.read_faults import explain_unreadable_input
 from jobs.spark_internals.catalyst import CatalystExpressions
 from jobs.spark_internals.errors import SPARK_ERRORS, in_words
-from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE
+from transforms.columns import AT, ATTEMPTS, FAULT, RAW, RENDERED, SOURCE_FILE, quoted
 from transforms.conversions import converted, in_letters_of, is_converted, missing_fields
-from transforms.mapping.model import LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
+from transforms.mapping.model import COLUMNAR_FORMATS, LINE_ENCODINGS, EventMapping, Source, encoding_of, is_wide
 from transforms.parsing import (
     CORRUPT,
     MALFORMED,
     MISMATCH,
     RECORD_JSON,
     csv_fault,
+    csv_limits,
     is_one_value,
     json_fault,
     parse_csv,
@@ -41,9 +44,6 @@ from transforms.parsing import (
     valid_text,
 )
 from transforms.records import is_blank
-
-# How Spark 4, and 3 which names no file, tell of a file that is torn or of another format than its name says.
-_UNREADABLE = ("FAILED_READ_FILE", "Encountered error while reading file", "EOFException", "ZipException", "not a gzip")
 
 _BYTE_ORDER_MARK = "\ufeff"
 _ALL = 2**31 - 1
@@ -66,17 +66,25 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
     Raises:
         ConfigurationError: an input is not there, is not of the mapping's format, or would be left out; one line each.
     """
-    found = find_inputs(FileSystem(spark), inputs)
+    files = FileSystem(spark)
     source, schema = mapping.source, record_schema(mapping, spark)
+    partitions = partition_schema(source)
     try:
+        found = choose_files(spark, find_inputs(files, inputs), source)
+        if not found.files:
+            return _no_records(spark, StructType([*schema.fields, *partitions.fields]))
+        check_partitions(found.files, partitions)
+        if source.format in COLUMNAR_FORMATS:
+            return _columnar(spark, found, StructType([*schema.fields, *partitions.fields]), source)
+        check_contents(files, found.files, source)
         headers = read_headers(spark, found.files, schema, source) if _has_headers(source) else None
         if _by_line(source):
-            return _parsed(_lines(spark, found, headers, source), schema, source, spark)
-        if source.format in ("parquet", "orc"):
-            return _columnar(spark, found, schema, source)
-        return _whole_files(spark, found, schema, source)
+            records = _parsed(_lines(spark, found, headers, source), schema, source, spark)
+        else:
+            records = _whole_files(spark, found, schema, source)
+        return add_folder_values(records, schema, partitions, folder_keys(found.files))
     except SPARK_ERRORS as error:
-        raise unreadable(error) or ConfigurationError(
+        raise explain_unreadable_input(error, spark, source) or ConfigurationError(
             f"--input: cannot be read as {source.format} with the mapping's schema and options: {in_words(error)}"
         ) from None
 
@@ -92,31 +100,24 @@ def read_again(spark: SparkSession, quarantine: DataFrame, mapping: EventMapping
     Returns:
         What `read_records` gives, with `_at`, `_attempts` and `_rendered`; one row a quarantined row.
     """
-    source, schema = mapping.source, record_schema(mapping, spark)
+    source, schema, partitions = mapping.source, record_schema(mapping, spark), partition_schema(mapping.source)
     named = {RAW: "record", SOURCE_FILE: "sourceFile", AT: "element", ATTEMPTS: "attempts", RENDERED: "rendered"}
     known = F.coalesce("rendered", _was_rendered(source))
     rows = quarantine.withColumn("rendered", known).select(*[F.col(old).alias(new) for new, old in named.items()])
     texts, rendered = rows.where(~F.col(RENDERED)), rows.where(RENDERED)
     columns, fault = parse_record_json(F.col(RAW), schema)
     read = rendered.select(*columns, *named, fault.alias(FAULT))
-    if source.format in ("parquet", "orc"):  # whose records have no text, whatever the mapping was before
-        return read.unionByName(texts.select(*_nothing(schema), *named, F.lit(MALFORMED).alias(FAULT)))
-    return read.unionByName(_parsed(texts, schema, source, spark))
+    if source.format in COLUMNAR_FORMATS:  # whose records have no text, whatever the mapping was before
+        of_texts = texts.select(*_nothing(schema), *named, F.lit(MALFORMED).alias(FAULT))
+    else:
+        of_texts = _parsed(texts, schema, source, spark)
+    return add_folder_values(read.unionByName(of_texts), schema, partitions)
 
 
 def _was_rendered(source: Source) -> Column:
     """Tell of rows from before they told themselves: what Spark's own readers had read was rendered."""
-    own_text = F.lit(False) if source.format in ("parquet", "orc") else F.col("stage") == "read"
+    own_text = F.lit(False) if source.format in COLUMNAR_FORMATS else F.col("stage") == "read"
     return F.lit(False) if _by_line(source) else ~own_text
-
-
-def unreadable(error: BaseException) -> ConfigurationError | None:
-    """Take an error for what it is where Spark could not read an input file: the user's to mend."""
-    text = str(error)
-    if not any(sign in text for sign in _UNREADABLE):
-        return None
-    file = next((word.strip(" .,'\"") for word in text.split() if word.startswith(("file:", "s3", "hdfs:"))), "a file")
-    return ConfigurationError(f"--input: {file} cannot be read: is it whole, and of the mapping's format?")
 
 
 def _by_line(source: Source) -> bool:
@@ -146,7 +147,7 @@ def _lines(spark: SparkSession, found: Inputs, headers: Headers | None, source: 
     options = {key.lower(): value for key, value in source.options.items()}
     reader = spark.read.options(**source.options).option("recursiveFileLookup", "true")
     lines = reader.text(found.paths)
-    require_all_found(lines, found, source)
+    require_all_found(lines, found)
     if source.format == "csv" and options.get("comment"):
         lines = lines.where(~F.col("value").startswith(options["comment"]))
     marks = [headers.mark(F.col("value").cast("binary"), LINE_ENCODINGS[encoding])] if headers else []
@@ -155,15 +156,10 @@ def _lines(spark: SparkSession, found: Inputs, headers: Headers | None, source: 
 
 def _texts(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
     """Read each file whole, as text that has not been decoded."""
-    reader = spark.read.options(**_of_files(source)).option("recursiveFileLookup", "true")
+    reader = spark.read.options(**file_filters(source)).option("recursiveFileLookup", "true")
     texts = reader.text(found.paths, wholetext=True)
-    require_all_found(texts, found, source)
+    require_all_found(texts, found)
     return texts
-
-
-def _of_files(source: Source) -> dict[str, str]:
-    """Take those options that choose files, which hold whatever the reader."""
-    return {key: value for key, value in source.options.items() if key.lower() in FILE_FILTERS}
 
 
 def _line(value: Column, source: Source) -> Column:
@@ -216,9 +212,9 @@ def _parsed(lines: DataFrame, schema: StructType, source: Source, spark: SparkSe
 def _whole_files(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
     """Read records that span lines or are not UTF-8; `_raw` is a refused record's text, else the record as JSON."""
     wanted = StructType([*schema.fields, StructField(CORRUPT, StringType())])
-    columns = [F.col(_quoted(name)) for name in schema.names]
+    columns = [F.col(quoted(name)) for name in schema.names]
     files = _reader(spark, source).schema(wanted).format(source.format).load(found.paths)
-    require_all_found(files, found, source)
+    require_all_found(files, found)
     corrupt = F.col(CORRUPT)
     if source.format == "csv":
         text, fault = corrupt, csv_fault(corrupt, corrupt, schema, source)
@@ -244,8 +240,9 @@ def _reader(spark: SparkSession, source: Source) -> DataFrameReader:
         # Told an encoding, Spark takes a byte order mark for text; of JSON, the parser itself finds out which it is.
         options = {key: value for key, value in options.items() if key.lower() not in ("encoding", "charset")}
     wide = {"multiLine": "true"} if is_wide(encoding) else {}
+    limits = csv_limits(source) if source.format == "csv" else {}
     own = {"recursiveFileLookup": "true", "columnNameOfCorruptRecord": CORRUPT}
-    return spark.read.options(**{**options, **wide, **own})
+    return spark.read.options(**{**options, **wide, **limits, **own})
 
 
 def _left_over(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
@@ -254,6 +251,10 @@ def _left_over(spark: SparkSession, found: Inputs, schema: StructType, source: S
     texts = _texts(spark, found, source).select(text.alias(RAW), _file())
     more = texts.where(~is_blank(F.col(RAW)) & ~is_one_value(F.col(RAW), source))
     return more.select(*_nothing(schema), RAW, SOURCE_FILE, F.lit(MALFORMED).alias(FAULT), F.lit(False).alias(RENDERED))
+
+
+def _no_records(spark: SparkSession, schema: StructType) -> DataFrame:
+    return spark.range(0).select(*_nothing(StructType([*schema.fields, *_own_fields()])))
 
 
 def _nothing(schema: StructType) -> list[Column]:
@@ -265,18 +266,15 @@ def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: So
     reader = spark.read.options(mergeSchema="true").options(**source.options).option("recursiveFileLookup", "true")
     try:
         files = reader.format(source.format).load(found.paths)
-    except PySparkException as error:
-        if found.files or "UNABLE_TO_INFER_SCHEMA" not in str(error):
-            raise
-        return spark.createDataFrame([], StructType([*schema.fields, *_own_fields()]))  # no file at all
-    require_all_found(files, found, source)
-    own = {field.name.lower(): _Own(F.col(_quoted(field.name)), field.dataType) for field in files.schema}
-    for name, column in folder_columns(found.files).items():
-        own[name] = _Own(_own_value_first(own.get(name), column), _type_beside_folders(own.get(name)))
-    missing = [*_missing(own, schema)]
-    if missing:
-        names = ", ".join(missing)
-        log.warning("--input: no file has the columns %s of the mapping's schema: they are null everywhere", names)
+    except SPARK_ERRORS:
+        check_columnar(FileSystem(spark), found.files, source)
+        raise
+    require_all_found(files, found)
+    own = {field.name.lower(): _Own(F.col(quoted(field.name)), field.dataType) for field in files.schema}
+    for name in folder_keys(found.files):
+        of_folder = folder_value(F.col("_metadata.file_path"), name)
+        own[name] = _Own(_own_value_first(own.get(name), of_folder), _type_beside_folders(own.get(name)))
+    _check_columns(own, schema, source)
     wanted = [(own.get(field.name.lower()) or _Own(F.lit(None), NullType()), field) for field in schema.fields]
     text_of = CatalystExpressions(spark).text_of
     named = [converted(has.column, has.kind, field.dataType, text_of).alias(field.name) for has, field in wanted]
@@ -309,12 +307,35 @@ def _type_beside_folders(own: _Own | None) -> DataType:
     return StringType() if own is None or isinstance(own.kind, AtomicType) else own.kind
 
 
-def _missing(own: Mapping[str, _Own], schema: StructType) -> Iterator[str]:
-    """Name the columns, and fields of columns, that no file has."""
-    for field in schema.fields:
-        has = own.get(field.name.lower())
-        below = missing_fields(has.kind, field.dataType) if has else []
-        yield from [f"{field.name}.{name}" for name in below] if has else [field.name]
+def _check_columns(own: Mapping[str, _Own], schema: StructType, source: Source) -> None:
+    """Refuse a schema with columns that no file has, unless they are optional; log which fields are null everywhere.
+
+    Raises:
+        ConfigurationError: there are such columns; one line each.
+    """
+    optional = {name.lower() for name in source.optional}
+    missing = [field.name for field in schema if field.name.lower() not in own]
+    faults = []
+    for name in missing:
+        if name.lower() not in optional:
+            near = difflib.get_close_matches(name.lower(), own, n=1)
+            hint = f"did you mean {near[0]}? If" if near else "if"
+            faults.append(
+                f"--input: no file has the column {name} of the mapping's schema; {hint} it may be missing, "
+                f'write optional = ["{name}"] in [source]'
+            )
+    if faults:
+        raise ConfigurationError(*faults)
+    pairs = [
+        (field.name, own[field.name.lower()].kind, field.dataType) for field in schema if field.name not in missing
+    ]
+    fields = [f"{name}.{below}" for name, has, wants in pairs for below in missing_fields(has, wants)]
+    if missing:
+        log.info("--input: no file has the optional columns %s: they are null everywhere", ", ".join(missing))
+    if fields:
+        log.warning(
+            "--input: no file has the fields %s of the mapping's schema: they are null everywhere", ", ".join(fields)
+        )
 
 
 def _any(conditions: list[Column]) -> Column:
@@ -328,44 +349,3 @@ def _own_fields() -> list[StructField]:
 
 def _file() -> Column:
     return F.col("_metadata.file_path").alias(SOURCE_FILE)
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
-
-
-_FOLDER: Final = re.compile(r"(?<=/)([^/=]+)=([^/]*)(?=/)")
-_NO_ESCAPE: Final = "%(?![0-9A-Fa-f]{2})"
-_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
-
-
-def folder_columns(files: Iterable[str]) -> dict[str, Column]:
-    """Find the columns that the folders above some files hold, each a STRING; null for files that have no such folder.
-
-    Spark's own discovery of them leaves out files that lie beside such folders. Names are in lower case: keys that
-    differ in case alone are one column.
-
-    Args:
-        files: by path, as Hadoop writes it.
-
-    Examples:
-        >>> _ = spark.sparkContext  # a Column needs one
-        >>> sorted(folder_columns(["file:/logs/day=1/a.parquet", "file:/logs/b.parquet", "file:/logs/a%3AB=2/c.orc"]))
-        ['a:b', 'day']
-    """
-    folders = {path.rpartition("/")[0] for path in files}
-    keys = {key for folder in folders for key, _ in _FOLDER.findall(f"{folder}/")}
-    # A path's own `+` is no space, which is what url_decode takes it for.
-    path = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
-    columns: dict[str, list[Column]] = {}
-    for key in sorted(keys):
-        columns.setdefault(unquote(key).lower(), []).append(_value(path, key))
-    return {name: F.coalesce(*values) for name, values in columns.items()}
-
-
-def _value(path: Column, key: str) -> Column:
-    """Read the value of a folder's key; escapes stand for what they say, unless one of a value's is none."""
-    value = F.regexp_extract(path, rf"/{re.escape(key)}=([^/]*)/", 1)
-    decoded = F.url_decode(F.replace(value, F.lit("+"), F.lit("%2B")))
-    value = F.when(value.rlike(_NO_ESCAPE), value).otherwise(decoded)
-    return F.when(~value.isin("", _NULL), value)

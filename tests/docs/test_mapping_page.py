@@ -270,7 +270,8 @@ def test_tables_of_keys_name_what_a_mapping_may_hold() -> None:
     def keys(heading: str) -> set[str]:
         return {row["key"].strip("`") for row in table_under(heading)}
 
-    assert keys("### `[source]`") == {"format", "schema", "options", "pattern", "missing"}
+    source = {"format", "schema", "options", "pattern", "missing", "partitions", "optional"}
+    assert keys("### `[source]`") == source
     assert keys("### `[record]`") == {"where", "explode"}
     assert keys("### `[event]`") == set(EVENT_FIELDS)
     assert set(re.findall(r"`(\w+)`", table_under("### `[source]`")[0]["meaning"])) == set(FORMATS)

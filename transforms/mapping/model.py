@@ -48,6 +48,8 @@ MISSING_WORDS: Final = (
     "00000000000000000000000000000000",
 )
 """What logs write for a value that is not there, in any case of letters; a mapping may list others."""
+COLUMNAR_FORMATS: Final = ("parquet", "orc")
+"""Those whose files say which columns they have."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
@@ -86,6 +88,8 @@ class Source:
         options: Spark reader options.
         pattern: Java regular expression whose named groups become STRING columns; text only.
         missing: words that count as a missing value, in any case of letters.
+        partitions: Spark DDL of the columns that only the folders above a file hold.
+        optional: columns of the schema that no file need have; Parquet and ORC only.
     """
 
     format: str
@@ -93,6 +97,8 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
     missing: tuple[str, ...] = MISSING_WORDS
+    partitions: str | None = None
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping.model import (
     CAMEL_CASE,
+    COLUMNAR_FORMATS,
     EVENT_FIELDS,
     FORMATS,
     IDENTITY_FIELDS,
@@ -68,7 +69,9 @@ class _Reader:
 
     def _source(self) -> Source:
         table = self._table("source")
-        self._refuse_unknown("source", table, ("format", "schema", "options", "pattern", "missing"))
+        self._refuse_unknown(
+            "source", table, ("format", "schema", "options", "pattern", "missing", "partitions", "optional")
+        )
         kind = self._format(table)
         schema, pattern = self._text("source", table, "schema"), self._text("source", table, "pattern")
         if kind == "text" and schema is not None:
@@ -86,6 +89,8 @@ class _Reader:
             options,
             pattern if kind == "text" else None,
             self._missing_words(table.get("missing", list(MISSING_WORDS))),
+            self._text("source", table, "partitions"),
+            self._optional(table.get("optional", []), kind),
         )
 
     def _format(self, table: dict[str, Any]) -> str:
@@ -120,6 +125,15 @@ class _Reader:
         if not all(word.strip() for word in words):
             self._note("source", "missing", "has an empty string: take it out, an empty value always counts as missing")
         return tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+
+    def _optional(self, value: object, kind: str) -> tuple[str, ...]:
+        names = [name for name in value if isinstance(name, str) and name] if isinstance(value, list) else []
+        if not isinstance(value, list) or len(names) < len(value):
+            self._note("source", "optional", 'must be an array of columns, e.g. ["price"]')
+        elif names and kind not in (*COLUMNAR_FORMATS, ""):
+            words = ", ".join(COLUMNAR_FORMATS)
+            self._note("source", "optional", f"has no meaning for {kind}: only files of {words} say what they have")
+        return tuple(names)
 
     def _properties(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):
