@@ -40,8 +40,8 @@ _CAUSES: Final = (
         "the user of the run may not read it: give the right to read",
     ),
     _Cause(
-        re.compile(r"ArithmeticException: long overflow"),
-        "a time in it lies beyond all that Spark can read, in the year 294247 or later: take it out",
+        re.compile(r"ArithmeticException: long overflow|IllegalArgumentException: nanos > 999999999"),
+        "a time in it lies beyond all that Spark can read, some 290,000 years from now: take it out",
     ),
     _Cause(
         re.compile(r"MALFORMED_CSV_RECORD|TextParsingException|MalformedCSVRecord"),

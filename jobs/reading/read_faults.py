@@ -15,7 +15,7 @@ from jobs.reading.contents import problem_of_file
 from jobs.reading.inputs import escape_path
 from jobs.reading.read_causes import IS_DAMAGED, cause_in_words
 from jobs.spark_internals.errors import java_messages
-from transforms.mapping.model import Source
+from transforms.mapping.model import COLUMNAR_FORMATS, Source
 
 _SIGNS: Final = (
     "FAILED_READ_FILE",  # Spark 4; Spark 3 names no class
@@ -27,7 +27,13 @@ _SIGNS: Final = (
     "ZipException",
     "not a gzip",
 )
+_TIME: Final = re.compile(r"(?s)(long overflow|nanos > 999999999).*\.(parquet|orc)\.")
+"""How the readers of Parquet and ORC tell of a time beyond all that Spark knows; ORC's names no file."""
 _PATH: Final = re.compile(r"\b[a-z][a-z0-9+.-]*:/[^\s,'\"]+")
+
+
+class UnreadableTimeError(ConfigurationError):
+    """A time in a Parquet file lies beyond all that Spark can read as such; as a number it can be read."""
 
 
 def explain_unreadable_input(
@@ -45,10 +51,15 @@ def explain_unreadable_input(
         None where it is about no file.
     """
     text = str(error)
-    if not any(sign in text for sign in _SIGNS):
+    is_time = source.format in COLUMNAR_FORMATS and _TIME.search(text) is not None
+    if not is_time and not any(sign in text for sign in _SIGNS):
         return None
     text = "\n".join([text, *java_messages(error)])
     path = next((_plain(match.group().rstrip(".")) for match in _PATH.finditer(text)), None)
+    if is_time:
+        kind = UnreadableTimeError if source.format == "parquet" else ConfigurationError
+        where = "--input: a file" if path is None else f"--input {escape_path(path)}:"
+        return kind(f"{where} cannot be read: {cause_in_words(text)}")
     if path is None:
         return ConfigurationError(f"--input: a file cannot be read: {cause_in_words(text) or IS_DAMAGED}")
     if lake_root is not None and path.startswith(f"{_absolute(lake_root, spark)}/"):

@@ -11,7 +11,20 @@ from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import AtomicType, BooleanType, DataType, NullType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    AtomicType,
+    BooleanType,
+    DataType,
+    LongType,
+    MapType,
+    NullType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
@@ -51,13 +64,17 @@ _ALL = 2**31 - 1
 log = logging.getLogger(__name__)
 
 
-def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMapping) -> DataFrame:
+def read_records(
+    spark: SparkSession, inputs: Sequence[str], mapping: EventMapping, *, times_as_numbers: bool = False
+) -> DataFrame:
     """Read raw logs.
 
     Args:
         spark: reads them.
         inputs: paths or globs; a folder stands for all files below it.
         mapping: says how.
+        times_as_numbers: whether times of Parquet files in columns that the mapping does not name are numbers, of the
+            unit that a file has: any number can be read.
 
     Returns:
         The record's columns, `_raw` STRING, `_source_file` STRING and `_fault` (reason code or null); one row a record.
@@ -75,7 +92,8 @@ def read_records(spark: SparkSession, inputs: Sequence[str], mapping: EventMappi
             return _no_records(spark, StructType([*schema.fields, *partitions.fields]))
         check_partitions(found.files, partitions)
         if source.format in COLUMNAR_FORMATS:
-            return _columnar(spark, found, StructType([*schema.fields, *partitions.fields]), source)
+            columns = StructType([*schema.fields, *partitions.fields])
+            return _columnar(spark, found, columns, source, times_as_numbers=times_as_numbers)
         check_contents(files, found.files, source)
         headers = read_headers(spark, found.files, schema, source) if _has_headers(source) else None
         if _by_line(source):
@@ -261,7 +279,9 @@ def _nothing(schema: StructType) -> list[Column]:
     return [F.lit(None).cast(field.dataType).alias(field.name) for field in schema.fields]
 
 
-def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: Source) -> DataFrame:
+def _columnar(
+    spark: SparkSession, found: Inputs, schema: StructType, source: Source, *, times_as_numbers: bool
+) -> DataFrame:
     """Read files that bring their own schema; a value that does not convert to the mapping's type is a mismatch."""
     reader = spark.read.options(mergeSchema="true").options(**source.options).option("recursiveFileLookup", "true")
     try:
@@ -270,6 +290,8 @@ def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: So
         check_columnar(FileSystem(spark), found.files, source)
         raise
     require_all_found(files, found)
+    if times_as_numbers:
+        files = reader.schema(_with_numbers(files.schema, schema)).format(source.format).load(found.paths)
     own = {field.name.lower(): _Own(F.col(quoted(field.name)), field.dataType) for field in files.schema}
     for name in folder_keys(found.files):
         of_folder = folder_value(F.col("_metadata.file_path"), name)
@@ -287,6 +309,30 @@ def _columnar(spark: SparkSession, found: Inputs, schema: StructType, source: So
     record = F.to_json(F.struct(*parts), RECORD_JSON)
     fault = F.when(_any(lost), MISMATCH).alias(FAULT)
     return files.select(*named, record.alias(RAW), _file(), fault, F.lit(True).alias(RENDERED))
+
+
+def _with_numbers(own: StructType, schema: StructType) -> StructType:
+    """Give files' columns with numbers in place of times, but for those that a schema names."""
+    named = {name.lower() for name in schema.names}
+    fields = [
+        field if field.name.lower() in named else StructField(field.name, _without_times(field.dataType))
+        for field in own
+    ]
+    return StructType(fields)
+
+
+def _without_times(kind: DataType) -> DataType:
+    match kind:
+        case TimestampType() | TimestampNTZType():
+            return LongType()
+        case StructType():
+            return StructType([StructField(field.name, _without_times(field.dataType)) for field in kind])
+        case ArrayType():
+            return ArrayType(_without_times(kind.elementType))
+        case MapType():
+            return MapType(_without_times(kind.keyType), _without_times(kind.valueType))
+        case _:
+            return kind
 
 
 class _Own(NamedTuple):

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import orc
 from pyspark.sql import SparkSession
 
 from jobs.errors import ConfigurationError
@@ -264,6 +267,35 @@ def test_a_long_quoted_value_is_one_column(spark: SparkSession, tmp_path: Path) 
     (tmp_path / "a.csv").write_text(f'a,"{"," * 100_000}"\n')
     rows = read_records(spark, [str(tmp_path)], mapping_of(spark, "csv", "who STRING, kind STRING")).collect()
     assert [(row["who"], len(row["kind"]), row[FAULT]) for row in rows] == [("a", 100_000, None)]
+
+
+LATEST = 2**63 - 1
+
+
+@pytest.mark.parametrize("unit", ["us", "ms"])
+def test_a_time_beyond_all_times_in_a_column_that_the_mapping_does_not_name(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[..., Path], unit: str
+) -> None:
+    times = pa.array([LATEST, 0, None], pa.int64()).cast(pa.timestamp(unit, "UTC"))
+    table = pa.table({"who": ["a", "b", None], "hit": pa.array([{"at": time} for time in times]), "at": times})
+    pq.write_table(table, tmp_path / "log.parquet")
+    ended = build(tmp_path / "log.parquet", mapping=mapping("parquet"), more=("--on-gate-failure", "warn"))
+    assert (ended.code, ended.summary["events"], ended.summary["quarantined"]) == (0, 2, 1)
+    (row,) = spark.read.parquet(str(lake / "quarantine")).collect()
+    assert "who" not in json.loads(row["record"])
+
+
+@pytest.mark.parametrize(("kind", "schema"), [("parquet", "who STRING, at TIMESTAMP"), ("orc", "who STRING")])
+def test_a_time_beyond_all_times_that_cannot_be_read_is_told(
+    build: Any, tmp_path: Path, mapping: Callable[..., Path], kind: str, schema: str
+) -> None:
+    times = pa.array([LATEST, 0], pa.int64()).cast(pa.timestamp("ms", "UTC"))
+    table = pa.table({"who": ["a", "b"], "at": times})
+    (pq if kind == "parquet" else orc).write_table(table, tmp_path / "log")
+    ended = build(tmp_path / "log", mapping=mapping(kind, schema))
+    assert ended.code == 2
+    assert len(ended.said) == 1
+    assert "a time in it lies beyond all that Spark can read" in ended.said[0]
 
 
 # Options
