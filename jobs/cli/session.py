@@ -22,6 +22,11 @@ STATIC_SETTINGS: Final = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 """What only a new session takes; none of it changes a row."""
+LOCAL_SETTINGS: Final = {
+    # Where driver and executor are one process, an executor that ends itself takes the words and the exit code with it.
+    "spark.executor.killOnFatalError.depth": "0",
+}
+"""What a new session takes whose master is `local`; on a cluster, an executor without memory is better replaced."""
 SETTINGS: Final = {
     # --- What an expression, a type or a literal of a mapping means.
     # A value that does not convert becomes null and is judged; with ANSI on, one record could fail the job.
@@ -162,7 +167,8 @@ def open_session(app: str) -> SparkSession:
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)  # it logs stack traces of what it raises too
     start_jvm()
     builder = SparkSession.builder.appName(app)
-    for key, value in STATIC_SETTINGS.items():
+    is_local = (SparkConf().get("spark.master", "local[*]") or "").startswith("local")
+    for key, value in (STATIC_SETTINGS | (LOCAL_SETTINGS if is_local else {})).items():
         builder = builder.config(key, value)
     with _java_missing_in_words():
         spark = builder.getOrCreate()

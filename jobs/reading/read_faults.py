@@ -27,6 +27,15 @@ _SIGNS: Final = (
     "ZipException",
     "not a gzip",
 )
+_NO_MEMORY: Final = re.compile(
+    r"OutOfMemoryError|Cannot grow BufferHolder|exited with code 52\b|exit code 52\b|exceeding memory limits"
+)
+"""How Spark tells that a task, or the process that it ran in, had too little memory."""
+_OUT_OF_MEMORY: Final = (
+    "a task ran out of memory. Each task needs some thirty times the memory of the longest record, and a file that is "
+    "read whole (multiLine, UTF-16) counts as one: give more with --driver-memory (local[*]) or --executor-memory, or "
+    "split what is so long"
+)
 _TIME: Final = re.compile(r"(?s)(long overflow|nanos > 999999999).*\.(parquet|orc)\.")
 """How the readers of Parquet and ORC tell of a time beyond all that Spark knows; ORC's names no file."""
 _PATH: Final = re.compile(r"\b[a-z][a-z0-9+.-]*:/[^\s,'\"]+")
@@ -39,7 +48,7 @@ class UnreadableTimeError(ConfigurationError):
 def explain_unreadable_input(
     error: BaseException, spark: SparkSession, source: Source, lake_root: str | None = None
 ) -> ConfigurationError | None:
-    """Take an error for what it is where Spark could not read a file: the user's to mend.
+    """Take an error for what it is where Spark could not read a file, or had too little memory: the user's to mend.
 
     Args:
         error: of Spark's, as a rule.
@@ -51,6 +60,8 @@ def explain_unreadable_input(
         None where it is about no file.
     """
     text = str(error)
+    if _NO_MEMORY.search(text):
+        return ConfigurationError(_OUT_OF_MEMORY)
     is_time = source.format in COLUMNAR_FORMATS and _TIME.search(text) is not None
     if not is_time and not any(sign in text for sign in _SIGNS):
         return None

@@ -17,6 +17,7 @@ from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.inputs import find_inputs
 from jobs.reading.mappings import MappingText, checked_mapping
+from jobs.reading.read_faults import explain_unreadable_input
 from jobs.reading.sources import read_records
 from jobs.spark_internals.hadoop import FileStatus
 from transforms.columns import FAULT, RAW
@@ -296,6 +297,24 @@ def test_a_time_beyond_all_times_that_cannot_be_read_is_told(
     assert ended.code == 2
     assert len(ended.said) == 1
     assert "a time in it lies beyond all that Spark can read" in ended.said[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Task 0 in stage 0.0 failed 1 times: java.lang.OutOfMemoryError: Java heap space",
+        "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: exited with code 52",
+        "Cannot grow BufferHolder by size 104857600 because the size after growing exceeds size limitation",
+    ],
+)
+def test_a_record_for_which_the_memory_is_too_small_is_told(spark: SparkSession, words: str) -> None:
+    found = explain_unreadable_input(RuntimeError(words), spark, mapping_of(spark, "json").source)
+    assert found is not None
+    assert "ran out of memory" in found.lines[0] and "--executor-memory" in found.lines[0]
+
+
+def test_a_local_run_outlives_a_task_without_memory(spark: SparkSession) -> None:
+    assert spark.sparkContext.getConf().get("spark.executor.killOnFatalError.depth") == "0"
 
 
 # Options
