@@ -65,6 +65,7 @@ from jobs.lake.tables import Lake
 from jobs.locking.claims import batch_lock
 from jobs.locking.locks import Lock, hold_lock
 from jobs.reading.mappings import check_mapping_file, checked_mapping, find_mapping
+from jobs.reading.read_faults import UnreadableTimeError
 from jobs.reading.sources import read_again, read_record, read_records
 from jobs.report.data_docs import DataDocs
 from transforms.mapping.model import EventMapping
@@ -363,7 +364,15 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
     with lake.unpublished(batch, run.runId, found.newest, history.others):
         stages.begin("reading")
         records = take_records(context, before)
-        result = build_rows(records, build_config, run_output, history, stages)
+        try:
+            result = build_rows(records, build_config, run_output, history, stages)
+        except UnreadableTimeError:  # nothing is written before all is read once
+            log.warning(
+                "--input: times in it lie beyond all that Spark can read: those in columns that the mapping does not "
+                "name are numbers in _raw and in quarantine, as the files have them"
+            )
+            records = read_records(context.spark, context.spec.input, build_config.mapping, times_as_numbers=True)
+            result = build_rows(records, build_config, run_output, history, stages)
         run.counters.update(result.counters)
         if before is not None:
             check_retried(result.counters, before.quarantined)

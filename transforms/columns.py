@@ -68,6 +68,16 @@ RESERVED: Final = frozenset(
 """Column names that a record may not have, in lower case."""
 
 
+def quoted(name: str) -> str:
+    """Write a column's name as Spark's parser takes it whole: a dot in it is no field of a structure.
+
+    Examples:
+        >>> quoted("user.id"), quoted("a`b")
+        ('`user.id`', '`a``b`')
+    """
+    return f"`{name.replace('`', '``')}`"
+
+
 class Fate:
     """The values of `_fate`. Only VALID can change into another."""
 

@@ -34,6 +34,8 @@ _READERS: Final = frozenset({"header", "linesep"})
 _STRICT = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
 _SEAL: Final = secrets.token_hex(8)
 """A key that no log can hold, because it is drawn when the module is loaded. No result depends on its value."""
+_MOST_COLUMNS: Final = 200_000
+"""Of a line of CSV: each parser keeps a few bytes for each."""
 _LAST: Final = f'{{"{_SEAL}":true}}'
 
 
@@ -130,8 +132,22 @@ def _sealed(text: Column) -> Column:
 
 def parse_csv(raw: Column, schema: StructType, source: Source) -> Column:
     """Parse one CSV line a text: a STRUCT of the schema's columns and `_corrupt_record`."""
+    options = {**_options(source), **csv_limits(source)}
+    named = {key.lower(): value for key, value in options.items()}
+    separator = named.get("sep", named.get("delimiter", ",")).replace(r"\t", "\t")
+    most = int(options["maxColumns"])
+    # A line of more columns ends the job in Spark's parser; one column too many is as malformed.
+    columns = F.octet_length(raw) - F.octet_length(F.replace(raw, F.lit(separator)))
+    is_too_wide = (F.octet_length(raw) >= most) & (columns >= most * len(separator.encode()))
+    line = F.when(is_too_wide, F.lit(separator * (len(schema) + 1))).otherwise(raw)
     # Spark's own reader takes a DDL text here on every version; backticks keep odd column names whole.
-    return F.from_csv(raw, _ddl(_with_corrupt(schema)), _options(source))
+    return F.from_csv(line, _ddl(_with_corrupt(schema)), options)
+
+
+def csv_limits(source: Source) -> dict[str, str]:
+    """Set how many columns a line of CSV may have: far more than Spark's 20,480, unless the mapping says it."""
+    given = {key.lower(): value for key, value in source.options.items()}.get("maxcolumns", "")
+    return {"maxColumns": given if given.isdecimal() else str(_MOST_COLUMNS)}
 
 
 def csv_fault(raw: Column, corrupt: Column, schema: StructType, source: Source) -> Column:

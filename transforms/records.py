@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from transforms.columns import AT, ELEMENT, FAULT, FILTERED, FIRST, HEADER, RAW
+from transforms.columns import AT, ELEMENT, FAULT, FILTERED, FIRST, HEADER, RAW, quoted
 from transforms.mapping.expressions import SparkExpressions, guarded
 from transforms.mapping.model import EventMapping
 
@@ -61,7 +61,7 @@ def _exploded(records: DataFrame, elements: Column) -> DataFrame:
     empty = F.coalesce(F.size("_elements") == 0, F.lit(False))  # size of null is null or -1, never 0
     gone = goes_on & (F.col("_elements").isNull() | (empty & asked.isNotNull()))
     exploded = listed.select(
-        *[F.col(name) for name in records.columns if name not in (AT, FAULT, FILTERED)],
+        *[F.col(quoted(name)) for name in records.columns if name not in (AT, FAULT, FILTERED)],
         F.when(gone, F.lit(EXPLODE_NULL)).otherwise(F.col(FAULT)).alias(FAULT),
         (F.col(FILTERED) | (empty & ~gone)).alias(FILTERED),
         asked.alias("_asked"),

@@ -21,7 +21,7 @@ from jobs.building.skew import warn_of_heavy_visitor
 from jobs.cli.stages import StageDisplay
 from jobs.lake.tables import VISITS_TABLE, Lake
 from jobs.reading.headers import files_with_header
-from jobs.reading.sources import unreadable
+from jobs.reading.read_faults import explain_unreadable_input
 from jobs.report.report_input import SessionLengths
 from jobs.spark_internals.catalyst import CatalystExpressions, input_bytes
 from transforms.candidates import events_of, map_candidates, pack_candidates
@@ -132,6 +132,8 @@ def build_rows(
         read, candidate_count = (build_counts.counters[name] for name in ("read", "candidates"))
         stages.begin("writing events", f"{candidate_count:,} candidates" if read is None else f"{read:,} records")
         log_headers(build_counts.headers, files_with_header(records))
+        if read == 0:
+            log.warning("--input: there is no record in it")
         write_tables(candidates, run_output, own_events)
         events, quarantine = read_tables(run_output)
         counters = build_counts.counters | count_tables(events, quarantine)
@@ -142,7 +144,10 @@ def build_rows(
         state, visit_rows = write_visits(updated_visits, run_output, retention, history.ids(build_counts.ids))
         repeated = find_most_repeated(candidates) if counters["duplicates"] else None
     except BaseException as error:
-        if found := lake.explain(error) or unreadable(error):
+        found = lake.explain(error)
+        if found is None and isinstance(error, Exception):
+            found = explain_unreadable_input(error, records.sparkSession, build_config.mapping.source, lake.root)
+        if found is not None:
             raise found from None
         raise
     finally:

@@ -22,6 +22,11 @@ STATIC_SETTINGS: Final = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 """Settings that only a new session accepts. None of them changes a row."""
+LOCAL_SETTINGS: Final = {
+    # Where driver and executor are one process, an executor that ends itself takes the words and the exit code with it.
+    "spark.executor.killOnFatalError.depth": "0",
+}
+"""What a new session takes whose master is `local`; on a cluster, an executor without memory is better replaced."""
 SETTINGS: Final = {
     # --- The meaning of a mapping's expressions, types and literals.
     # A value that does not convert becomes null and is judged; with ANSI on, one record could fail the job.
@@ -163,7 +168,8 @@ def open_session(app: str) -> SparkSession:
     logging.getLogger("botocore.credentials").setLevel(logging.ERROR)  # it logs stack traces of what it raises too
     start_jvm()
     builder = SparkSession.builder.appName(app)
-    for key, value in STATIC_SETTINGS.items():
+    is_local = (SparkConf().get("spark.master", "local[*]") or "").startswith("local")
+    for key, value in (STATIC_SETTINGS | (LOCAL_SETTINGS if is_local else {})).items():
         builder = builder.config(key, value)
     with _explaining_missing_java():
         spark = builder.getOrCreate()

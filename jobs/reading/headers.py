@@ -26,6 +26,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.inputs import escape_path, first_of
+from jobs.reading.read_causes import cause_in_words
 from transforms.columns import HEADER
 from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of
 
@@ -136,9 +137,7 @@ def read_headers(
     faults = []
     for file, line in zip(files, lines, strict=True):
         if isinstance(line, OSError):
-            faults.append(
-                f"--input {escape_path(file)}: cannot be read: is it whole, and of the mapping's format? ({line})"
-            )
+            faults.append(f"--input {escape_path(file)}: cannot be read: {cause_in_words(str(line)) or line}")
         elif line is not None:
             by_header.setdefault(line, []).append(file)
     cells = {header: split_header(header, source) for header in by_header}
@@ -187,7 +186,7 @@ def check_w3c_fields(
     faults, cells = [], []
     for file, fields in zip(files, found, strict=True):
         if isinstance(fields, OSError):
-            faults.append(f"--input {escape_path(file)}: cannot be read ({fields})")
+            faults.append(f"--input {escape_path(file)}: cannot be read: {cause_in_words(str(fields)) or fields}")
         elif fields == []:
             faults.append(
                 f"--input {escape_path(file)}: its first {_SIZES[0]:,} bytes have no #Fields: line: is it a W3C log?"

@@ -6,23 +6,22 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import ConfigurationError
 from jobs.lake.filesystem import NO_UTF8, FileSystem, literal
 from jobs.spark_internals.catalyst import input_file_uris
+from jobs.spark_internals.hadoop import FileStatus
 from transforms.mapping.model import Source
 
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".7z", ".rar", ".xz")
 """What Spark would read as if it were text."""
-_BLOCKS: Final = (".lz4", ".snappy")
-"""What Hadoop packs in blocks of its own. Files of the tools that bear these names it reads as empty."""
-_LARGEST_BLOCK: Final = 2**28
-"""Bytes; Hadoop's are of 256 KiB unless somebody has set another size."""
+_WEB: Final = ("http://", "https://")
 FILE_FILTERS: Final = frozenset({"pathglobfilter", "modifiedbefore", "modifiedafter"})
 """Options by which a user has Spark leave files out."""
 _MOST_FAULTS: Final = 20
@@ -37,7 +36,7 @@ class Inputs:
 
     Attributes:
         paths: files and folders, as Spark takes them.
-        files: every file that is to be read, by path.
+        files: every file that is to be read, by path; none is empty.
     """
 
     paths: list[str]
@@ -56,7 +55,7 @@ def find_inputs(files: FileSystem, inputs: Sequence[str]) -> Inputs:
     """List every file that the inputs stand for.
 
     A folder stands for all files below it. Files and folders whose names begin with `_` or `.` are skipped, as every
-    Hadoop reader does, and counted.
+    Hadoop reader does, and counted. So are files of no bytes, which some stores keep in place of folders.
 
     Raises:
         ConfigurationError: one line for each input that is not there, and for each file that could not be read.
@@ -64,26 +63,53 @@ def find_inputs(files: FileSystem, inputs: Sequence[str]) -> Inputs:
     search = _Search(files)
     for path in inputs:
         search.look_up(path)
+    distinct = list(dict.fromkeys(search.found))
+    is_repeated = len(distinct) < len(search.found)
+    paths = distinct if is_repeated else search.roots
+    search.refuse_colons_in_globs(paths)
     if search.faults:
         raise ConfigurationError(*first_of(search.faults))
     if search.skipped:
         log.info("--input: %d names that begin with _ or . are skipped", search.skipped)
+    if search.empty:
+        log.info("--input: %d files of 0 bytes are skipped", search.empty)
     if not search.found:
         log.warning("--input: no file is left to read")
-    distinct = list(dict.fromkeys(search.found))
-    if len(distinct) == len(search.found):
-        return Inputs([literal(root) for root in search.roots], distinct)
-    log.info("--input: %d files are named more than once: each is read once", len(search.found) - len(distinct))
-    return Inputs([literal(path) for path in distinct], distinct)
+    else:
+        for path in search.without_files:
+            log.warning("--input %s: no file of it is left to read", escape_path(path))
+    if is_repeated:
+        log.info("--input: %d files are named more than once: each is read once", len(search.found) - len(distinct))
+    return Inputs([literal(path) for path in paths], distinct)
 
 
-def require_all_found(frame: DataFrame, inputs: Inputs, source: Source) -> None:
+def file_filters(source: Source) -> dict[str, str]:
+    """Take those options that choose files, which hold whatever the reader."""
+    return {key: value for key, value in source.options.items() if key.lower() in FILE_FILTERS}
+
+
+def choose_files(spark: SparkSession, inputs: Inputs, source: Source) -> Inputs:
+    """Leave out the files that a mapping's options leave out, by Spark's own rules, and log how many they are."""
+    filters = file_filters(source)
+    if not filters or not inputs.files:
+        return inputs
+    listed = spark.read.options(**filters).option("recursiveFileLookup", "true").text(inputs.paths)
+    seen = set(map(_path_of, input_file_uris(listed)))
+    chosen = [path for path in inputs.files if path in seen]
+    if len(chosen) == len(inputs.files):
+        return inputs
+    log.info("--input: %d files are left out by [source] options", len(inputs.files) - len(chosen))
+    if not chosen:
+        log.warning("--input: no file is left to read")
+    return Inputs([literal(path) for path in chosen], chosen)
+
+
+def require_all_found(frame: DataFrame, inputs: Inputs) -> None:
     """Hold the files that Spark is about to read against those that were listed.
 
     Args:
         frame: what Spark's reader gives.
         inputs: what was listed.
-        source: the mapping's; its options may leave files out.
 
     Raises:
         ConfigurationError: a file would be left out, or came in the meantime.
@@ -93,9 +119,6 @@ def require_all_found(frame: DataFrame, inputs: Inputs, source: Source) -> None:
         return
     seen = {path for path in map(_path_of, uris) if not is_hidden(path.rpartition("/")[2])}
     missing = [path for path in inputs.files if path not in seen]
-    if FILE_FILTERS & {key.lower() for key in source.options}:
-        log.info("--input: %d files are left out by [source] options", len(missing))
-        missing = []
     faults = [f"--input {escape_path(path)}: it exists, but Spark does not find it: name it alone" for path in missing]
     faults += [
         f"--input {escape_path(path)}: appeared while the files were listed: run again when all files have arrived"
@@ -139,18 +162,25 @@ class _Search:
         self._utf8 = files.writes_utf8_names()
         self.roots: list[str] = []
         self.found: list[str] = []
+        self.without_files: list[str] = []
         self.skipped = 0
+        self.empty = 0
         self.faults: list[str] = []
 
     def look_up(self, given: str) -> None:
-        before = self.skipped
+        before, found_before = self.skipped, len(self.found)
+        if given.startswith(_WEB):
+            self._note(given, "Spark cannot read addresses of the web: download the file, or name it on a store")
+            return
         try:
             local = self._files.local_path(given)
             any_match = self._look_up_remote(given) if local is None else self._look_up_local(local)
         except OSError as error:
-            self._note(given, f"cannot be looked up ({error})")
+            self._note(given, _explain_lookup(error))
             return
         if any_match:
+            if len(self.found) == found_before:
+                self.without_files.append(given)
             return
         if self.skipped > before:
             self._note(given, "there is nothing there but names that begin with _ or .")
@@ -162,24 +192,46 @@ class _Search:
     def _look_up_remote(self, given: str) -> bool:
         status = self._files.status(given)
         any_match = False
-        for match in [status] if status else self._files.glob(given):
+        for match in [status] if status else self._remote_matches(given):
             name = match.path.rpartition("/")[2]
             if is_hidden(name) and not (status and match.is_folder):
                 self._skip_or_refuse(match.path, named=status is not None)
                 any_match |= status is not None
                 continue
             any_match = True
-            self.roots.append(match.path)
-            if not match.is_folder:
-                self._take(match.path)
-                continue
-            for file in self._files.files_below(match.path):
-                below = file.path[len(match.path) :].strip("/").split("/")
-                if any(map(is_hidden, below)):
-                    self.skipped += 1
-                else:
-                    self._take(file.path)
+            with self._root(match.path):
+                for file in self._files.files_below(match.path) if match.is_folder else [match]:
+                    below = file.path[len(match.path) :].strip("/").split("/")
+                    if match.is_folder and any(map(is_hidden, below)):
+                        self.skipped += 1
+                    else:
+                        self._take(file.path, file.size)
         return any_match
+
+    @contextmanager
+    def _root(self, path: str) -> Iterator[None]:
+        """Have Spark list what the block finds; where some of it is to be left out, name each file instead."""
+        found_before, empty_before = len(self.found), self.empty
+        yield
+        self.roots += [path] if self.empty == empty_before else self.found[found_before:]
+
+    def _remote_matches(self, pattern: str) -> list[FileStatus]:
+        """List what a glob stands for: Hadoop's own fails on names with colons, which stores allow."""
+        store, path = self._files.split_path(pattern)
+        found: dict[str, FileStatus] = {}
+        for components in self._files.glob_components(path):
+            places: dict[str, FileStatus | None] = {store: None}
+            for component in filter(None, components):
+                wanted = self._files.glob_pattern(component)
+                if wanted is None:
+                    places = {f"{place}/{_without_escapes(component)}": None for place in places}
+                    continue
+                listed = [one for place in places for one in self._files.statuses(f"{place}/")]
+                places = {one.path: one for one in listed if wanted.fullmatch(one.path.rpartition("/")[2])}
+            for place, known in places.items():
+                if status := known or self._files.status(place):
+                    found[status.path] = status
+        return [found[path] for path in sorted(found)]
 
     def _look_up_local(self, path: str) -> bool:
         # Python lists what is there; Java passes over a name that it cannot write, and over a link that points nowhere.
@@ -191,8 +243,8 @@ class _Search:
                 any_match |= named
                 continue
             any_match = True
-            self.roots.append(f"file:{match}")
-            self._walk(match)
+            with self._root(f"file:{match}"):
+                self._walk(match)
         return any_match
 
     def _local_matches(self, pattern: str) -> list[str]:
@@ -229,12 +281,12 @@ class _Search:
             self._note(path, problem)
             return
         try:
-            mode = os.stat(path).st_mode
+            status = os.stat(path)
         except OSError as error:
             where = "is a link that points nowhere" if os.path.islink(path) else f"cannot be looked up ({error})"
             self._note(path, where)
             return
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(status.st_mode):
             real, above = os.path.realpath(path), folder.above if folder else frozenset()
             if real in above:
                 self._note(path, "is a link to a folder that it lies in")
@@ -242,14 +294,14 @@ class _Search:
                 self._note(path, "may not be read")
             else:
                 waiting.append(_Folder(path, real, above | {real}))
-        elif not stat.S_ISREG(mode):
+        elif not stat.S_ISREG(status.st_mode):
             self._note(path, "is neither a file nor a folder")
         elif ":" in os.path.basename(path):
             self._note(path, "its name holds a colon, and Hadoop cannot read such a file on a local disk: rename it")
         elif not os.access(path, os.R_OK):
             self._note(path, "may not be read")
         else:
-            self._take(f"file:{path}")
+            self._take(f"file:{path}", status.st_size)
 
     def _problem_of_name(self, path: str) -> str | None:
         if path.isascii():
@@ -266,27 +318,30 @@ class _Search:
         else:
             self.skipped += 1
 
-    def _take(self, path: str) -> None:
+    def _take(self, path: str, size: int) -> None:
         if path.lower().endswith(ARCHIVES):
             self._note(path, "is an archive, which Spark cannot read: unpack it, or pack it as .gz")
-        elif path.lower().endswith(_BLOCKS) and not _has_blocks(self._files.read_start(path, 8, decompressed=False)):
-            self._note(path, "is not in Hadoop's blocks, so Spark would find nothing in it: pack it as .gz or .zst")
+        elif size == 0:
+            self.empty += 1
         else:
             self.found.append(path)
+
+    def refuse_colons_in_globs(self, paths: Iterable[str]) -> None:
+        """Refuse what Spark takes for a glob, because characters in it look like one, where Hadoop's globs fail."""
+        for path in paths:
+            if path != literal(path) and ":" in path.partition(":/")[2]:
+                both = r"its path holds a colon and one of []{}*?\, and Hadoop reads no path with both: rename it"
+                self._note(path, both)
 
     def _note(self, path: str, problem: str) -> None:
         self.faults.append(f"--input {escape_path(path)}: {problem}")
 
 
-def _has_blocks(start: bytes) -> bool:
-    """Whether a file begins as Hadoop's packed files do: with the sizes of a block, as it was and as it is packed.
-
-    Examples:
-        >>> [_has_blocks(bytes.fromhex(start)) for start in ("", "00000000", "0004000000001f3a", "04224d1864a70801")]
-        [True, True, True, False]
-    """
-    sizes = (int.from_bytes(start[:4]), int.from_bytes(start[4:]))
-    return start in (b"", bytes(4)) or (len(start) == 8 and max(sizes) <= _LARGEST_BLOCK)
+def _explain_lookup(error: OSError) -> str:
+    """Say why nobody could look up what an input stands for."""
+    if "Relative path in absolute URI" in str(error):
+        return "a name of it holds a colon, before which Hadoop expects a scheme: write the absolute path"
+    return f"cannot be looked up ({error})"
 
 
 def _without_escapes(component: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,11 +34,11 @@ from jobs.spark_internals.catalyst import (
     parse_ddl,
     uses_columns_alone,
 )
-from jobs.spark_internals.context import count_pattern_groups
+from jobs.spark_internals.context import count_pattern_groups, reader_options
 from jobs.spark_internals.errors import SPARK_ERRORS, JavaError, in_words
 from transforms.columns import ELEMENT, RAW, RESERVED
 from transforms.mapping.expressions import ALLOWED
-from transforms.mapping.model import ConfigFault, EventMapping, Source
+from transforms.mapping.model import OWN_OPTIONS, ConfigFault, EventMapping, Source
 from transforms.mapping.named_groups import named_groups
 from transforms.parsing import LinePattern, group_names, parse_csv
 
@@ -101,6 +102,18 @@ def record_schema(mapping: EventMapping, spark: SparkSession) -> StructType:
     return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
 
 
+def partition_schema(source: Source) -> StructType:
+    """Resolve the columns that only the folders above a file hold.
+
+    Raises:
+        PySparkException: the DDL does not parse.
+    """
+    if source.partitions is None:
+        return StructType([])
+    kind = parse_ddl(source.partitions)
+    return kind if isinstance(kind, StructType) else StructType([StructField("value", kind)])
+
+
 def line_patterns(source: Source, spark: SparkSession) -> list[LinePattern]:
     """Number the named groups of a mapping's patterns; none where there is no pattern.
 
@@ -152,6 +165,9 @@ class _Checker:
 
     def _source_faults(self) -> Iterator[ConfigFault]:
         source = self._mapping.source
+        partition_faults = list(self._partition_faults())
+        yield from partition_faults
+        yield from self._unknown_options()
         if source.schema is None and not source.line_patterns:
             return
         key = "patterns" if source.patterns else "pattern" if source.pattern else "schema"
@@ -163,11 +179,13 @@ class _Checker:
         except ValueError as error:
             yield self._mapping.fault("source", key, str(error))
             return
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield self._mapping.fault("source", key, f"names the column {name} twice")
-        reserved = RESERVED | ({ELEMENT} if self._mapping.explode else set())
-        for name in sorted(reserved & set(names)):
-            yield self._mapping.fault("source", key, f"may not name a column {name}: the job adds it")
+        yield from self._name_faults(key, names)
+        if not partition_faults:
+            for name in partition_schema(source).names:
+                if name.lower() in names:
+                    problem = f"names the column {name}, which {key} has too: take it out of one of them"
+                    yield self._mapping.fault("source", "partitions", problem)
+        yield from self._optional_faults(names)
         if source.format == "csv":
             nested = [
                 field.name for field in record_schema(self._mapping, self._spark) if not PLAIN.fits(field.dataType)
@@ -175,6 +193,46 @@ class _Checker:
             for name in nested:
                 yield self._mapping.fault("source", key, f"{name} is not a plain type: a CSV column has one value")
             yield from () if nested else self._option_faults()
+
+    def _unknown_options(self) -> Iterator[ConfigFault]:
+        """Find misspelt options: Spark's readers ignore those that they do not know. Hadoop's own have dots."""
+        source = self._mapping.source
+        given = [key for key in source.options if "." not in key and key.lower() not in OWN_OPTIONS]
+        if not source.format or not given:
+            return
+        known = {name.lower(): name for name in reader_options(self._spark, source.format)}
+        for key in given:
+            if key.lower() not in known:
+                near = difflib.get_close_matches(key.lower(), known, n=1)
+                hint = f"did you mean {known[near[0]]}?" if near else "take it out"
+                problem = f"{key} is no option of Spark's reader of {source.format}; {hint}"
+                yield self._mapping.fault("source", "options", problem)
+
+    def _partition_faults(self) -> Iterator[ConfigFault]:
+        try:
+            columns = partition_schema(self._mapping.source)
+        except PySparkException as error:
+            yield self._mapping.fault("source", "partitions", in_words(error))
+            return
+        yield from self._name_faults("partitions", [name.lower() for name in columns.names])
+        for field in columns:
+            if not PLAIN.fits(field.dataType):
+                problem = f"{field.name} is not a plain type: a folder's name has one value"
+                yield self._mapping.fault("source", "partitions", problem)
+
+    def _name_faults(self, key: str, names: list[str]) -> Iterator[ConfigFault]:
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield self._mapping.fault("source", key, f"names the column {name} twice")
+        reserved = RESERVED | ({ELEMENT} if self._mapping.explode else set())
+        for name in sorted(reserved & set(names)):
+            yield self._mapping.fault("source", key, f"may not name a column {name}: the job adds it")
+
+    def _optional_faults(self, names: list[str]) -> Iterator[ConfigFault]:
+        for name in self._mapping.source.optional:
+            if name.lower() not in names:
+                near = difflib.get_close_matches(name.lower(), names, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                yield self._mapping.fault("source", "optional", f"{name} is no column of schema{hint}")
 
     def _option_faults(self) -> Iterator[ConfigFault]:
         """Try the options on one line: Spark finds their faults only when it parses."""
@@ -190,7 +248,8 @@ class _Checker:
         source = self._mapping.source
         if not source.format or (source.format != "text" and source.schema is None):
             return None
-        columns = StructType([*record_schema(self._mapping, self._spark).fields, StructField(RAW, StringType())])
+        own = [*record_schema(self._mapping, self._spark).fields, *partition_schema(source).fields]
+        columns = StructType([*own, StructField(RAW, StringType())])
         nothing = [F.lit(None).cast(field.dataType).alias(field.name) for field in columns]
         return self._spark.range(0).select(*nothing)
 

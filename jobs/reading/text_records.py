@@ -21,15 +21,16 @@ from jobs.reading.headers import (
     read_headers,
     split_header,
 )
-from jobs.reading.inputs import FILE_FILTERS, Inputs, require_all_found
+from jobs.reading.inputs import Inputs, file_filters, require_all_found
 from jobs.reading.mapping_check import line_patterns
-from transforms.columns import FAULT, HEADER_TEXT, RAW, RENDERED, SOURCE_FILE
+from transforms.columns import FAULT, HEADER_TEXT, RAW, RENDERED, SOURCE_FILE, quoted
 from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of, is_wide
 from transforms.parsing import (
     CORRUPT,
     RECORD_JSON,
     LinePattern,
     csv_fault,
+    csv_limits,
     find_matching_pattern,
     json_fault,
     json_values,
@@ -191,7 +192,7 @@ def _lines(spark: SparkSession, found: Inputs, source: Source, headers: Headers 
         return lines.withColumn(RAW, _without_mark(F.col(RAW)))
     reader = spark.read.options(**source.options).option("recursiveFileLookup", "true")
     lines = reader.text(found.paths)
-    require_all_found(lines, found, source)
+    require_all_found(lines, found)
     comment = source.option("comment")
     if source.format == "csv" and comment:
         lines = lines.where(~F.col("value").startswith(comment))
@@ -224,9 +225,9 @@ def _w3c_lines(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
 
 def _texts(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
     """Read each file whole, by one task, as `_raw`; with `_source_file`."""
-    filters = {key: value for key, value in source.options.items() if key.lower() in FILE_FILTERS}
-    texts = spark.read.options(**filters).option("recursiveFileLookup", "true").text(found.paths, wholetext=True)
-    require_all_found(texts, found, source)
+    reader = spark.read.options(**file_filters(source)).option("recursiveFileLookup", "true")
+    texts = reader.text(found.paths, wholetext=True)
+    require_all_found(texts, found)
     return texts.select(_decoded(F.col("value").cast("binary"), source).alias(RAW), _file())
 
 
@@ -272,12 +273,10 @@ def _read_folded_csv(
     own = layout.columns(schema)
     wanted = StructType([*own.fields, StructField(CORRUPT, StringType())])
     files = _csv_reader(spark, source).schema(wanted).format("csv").load(found.paths)
-    require_all_found(files, found, source)
+    require_all_found(files, found)
     corrupt = F.col(CORRUPT)
     columns = [
-        (F.col(f"`{field.name.replace('`', '``')}`") if place is not None else F.lit(None).cast(field.dataType)).alias(
-            field.name
-        )
+        (F.col(quoted(field.name)) if place is not None else F.lit(None).cast(field.dataType)).alias(field.name)
         for field, place in zip(schema.fields, layout.places, strict=True)
     ]
     raw = F.coalesce(corrupt, F.to_json(F.struct(*columns), RECORD_JSON)).alias(RAW)
@@ -289,7 +288,7 @@ def _read_folded_csv(
 def _csv_reader(spark: SparkSession, source: Source) -> DataFrameReader:
     wide = {"multiLine": "true"} if is_wide(encoding_of(source.options)) else {}
     own = {"recursiveFileLookup": "true", "columnNameOfCorruptRecord": CORRUPT}
-    return spark.read.options(**{**source.options, **wide, **own})
+    return spark.read.options(**{**source.options, **wide, **csv_limits(source), **own})
 
 
 def _file() -> Column:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pyspark
 from py4j.protocol import Py4JJavaError
@@ -131,6 +131,28 @@ def count_pattern_groups(spark: SparkSession, pattern: str) -> int:
         cause = str(error).split("\n")[0]
         raise ValueError(f"is not a Java regular expression: {cause}") from None
     return int(compiled.matcher("").groupCount())
+
+
+_OPTIONS: Final = {
+    "csv": "org.apache.spark.sql.catalyst.csv.CSVOptions",
+    "json": "org.apache.spark.sql.catalyst.json.JSONOptions",
+    "text": "org.apache.spark.sql.execution.datasources.text.TextOptions",
+    "parquet": "org.apache.spark.sql.execution.datasources.parquet.ParquetOptions",
+    "orc": "org.apache.spark.sql.execution.datasources.orc.OrcOptions",
+}
+_FILE_OPTIONS: Final = "org.apache.spark.sql.execution.datasources.FileIndexOptions"
+
+
+def reader_options(spark: SparkSession, kind: str) -> list[str]:
+    """List the options that this version's reader of a format, such as `csv`, knows.
+
+    No public API lists them, and a reader ignores all others.
+    """
+    found: set[str] = set()
+    for name in (_OPTIONS[kind], _FILE_OPTIONS):
+        options = getattr(_jvm(spark), name).getAllOptions()
+        found.update(str(options.mkString("\n")).split("\n"))
+    return sorted(found)
 
 
 def _jvm(spark: SparkSession) -> Any:

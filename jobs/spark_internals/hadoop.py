@@ -44,6 +44,7 @@ class HadoopFileSystem:
         # By its whole name, once: py4j resolves a name with dots part by part, and the JVM then searches each jar.
         self._make_path: Any = getattr(self._jvm, "org.apache.hadoop.fs.Path")
         self._hadoop_conf: Any = context._jsc.hadoopConfiguration()
+        self._codecs: dict[str, str | None] = {}
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder of exactly this name exists."""
@@ -92,11 +93,24 @@ class HadoopFileSystem:
         with _as_os_errors(path):
             return {_to_name(status): int(status.getModificationTime()) for status in self._list_statuses(path)}
 
-    def glob(self, pattern: str) -> list[FileStatus]:
-        """List the matches of a glob, sorted by path."""
-        with _as_os_errors(pattern):
-            fs, hadoop_path = self._resolve_path(pattern)
-            return sorted(map(_to_file_status, fs.globStatus(hadoop_path) or []), key=lambda status: status.path)
+    def statuses(self, folder: str) -> list[FileStatus]:
+        """List what is in a folder, sorted by path; empty where there is no such folder, or it is a file."""
+        with _as_os_errors(folder):
+            fs, hadoop_path = self._resolve_path(folder)
+            if not fs.exists(hadoop_path) or not fs.getFileStatus(hadoop_path).isDirectory():
+                return []
+            return sorted(map(_to_file_status, fs.listStatus(hadoop_path)), key=lambda status: status.path)
+
+    def split_path(self, path_or_glob: str) -> tuple[str, str]:
+        """Cut a path or glob, made absolute, into its file system and the place there.
+
+        Returns:
+            The scheme with the authority, e.g. `s3a://bucket`, and the path, which begins with a slash.
+        """
+        with _as_os_errors(path_or_glob):
+            fs, hadoop_path = self._resolve_path(path_or_glob)
+            uri = fs.makeQualified(hadoop_path).toUri()
+            return f"{uri.getScheme()}://{uri.getAuthority() or ''}", str(uri.getPath())
 
     def glob_components(self, pattern: str) -> list[list[str]]:
         """Expand the braces of a glob, which may hold slashes, and split each result into path components."""
@@ -158,6 +172,30 @@ class HadoopFileSystem:
             return _first_bytes(
                 streams.createInputStreamWithCloseResource(self._hadoop_conf, self._make_path(path)), limit
             )
+
+    def read_end(self, path: str, limit: int) -> bytes:
+        """Read a file's last bytes as they are."""
+        with _as_os_errors(path):
+            fs, hadoop_path = self._resolve_path(path)
+            size = int(fs.getFileStatus(hadoop_path).getLen())
+            stream = fs.open(hadoop_path)
+            stream.seek(max(size - limit, 0))
+            return _first_bytes(stream, limit)
+
+    def codec_of(self, path: str) -> str | None:
+        """Name the class that unpacks a file when Spark reads it, by the end of the file's name; None where none does.
+
+        Each ending is looked up once.
+        """
+        _, dot, ending = path.rpartition("/")[2].rpartition(".")
+        if not dot or not ending.isalnum():
+            return None
+        if ending not in self._codecs:
+            with _as_os_errors(path):
+                factory = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._hadoop_conf)
+                codec = factory.getCodec(self._make_path(f"file:/name.{ending}"))
+                self._codecs[ending] = None if codec is None else str(codec.getClass().getSimpleName())
+        return self._codecs[ending]
 
     def write(self, path: str, content: bytes, *, overwrite: bool) -> None:
         """Write a small file in one put; if it exists, replace it or fail."""

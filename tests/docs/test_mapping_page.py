@@ -283,6 +283,7 @@ def test_tables_of_keys_name_what_a_mapping_may_hold() -> None:
         "pattern",
         "patterns",
         "missing",
+        "partitions",
     }
     assert keys("### `[record]`") == {"where", "explode"}
     assert keys("### `[event]`") == set(EVENT_FIELDS)

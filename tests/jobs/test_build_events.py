@@ -215,7 +215,8 @@ def test_a_columnar_value_that_does_not_convert_is_quarantined_with_its_record(
 ) -> None:
     rows = [("v1", "view", "1704067200"), ("v2", "view", "soon")]
     spark.createDataFrame(rows, "who STRING, kind STRING, at STRING").write.parquet(str(tmp_path / "raw"))
-    ended = build(tmp_path / "raw", mapping=mapping(source("parquet")))
+    text = source("parquet").replace("options = {}", 'optional = ["price"]')
+    ended = build(tmp_path / "raw", mapping=mapping(text))
     assert (ended.summary["events"], ended.summary["reasons"]) == (1, {"schema_mismatch": 1})
     record = json.loads(table(spark, lake, "quarantine").collect()[0].record)
     assert record == {"who": "v2", "kind": "view", "at": "soon"}
@@ -250,7 +251,10 @@ def test_a_torn_gzip_file_is_the_users_to_mend(
     (tmp_path / "torn.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     ended = build(tmp_path / "torn.jsonl.gz", mapping=mapping(source("json")))
     assert ended.code == 2
-    assert len(ended.said) == 1 and "cannot be read: is it whole" in ended.said[0]
+    assert (
+        len(ended.said) == 1
+        and "torn.jsonl.gz: cannot be read: it is damaged or cut short: copy it again" in ended.said[0]
+    )
     assert not list((lake / "events").rglob("*.parquet"))
 
 
@@ -361,9 +365,9 @@ def test_a_name_with_a_globs_letters_is_a_name(build: Any, tmp_path: Path, mappi
     ("name", "content", "kind", "words"),
     [
         ("log.zip", b"PK", "json", "is an archive, which Spark cannot read"),
-        ("log.csv.gz", b"no gzip", "csv", "cannot be read"),
-        ("log.parquet", b"no parquet", "parquet", "cannot be read"),
-        ("log.orc", b"no orc", "orc", "cannot be read"),
+        ("log.csv.gz", b"no gzip", "csv", "its name ends in .gz, but it is plain text"),
+        ("log.parquet", b"no parquet", "parquet", "is plain text, and the mapping's format is Parquet"),
+        ("log.orc", b"no orc", "orc", "is plain text, and the mapping's format is ORC"),
     ],
 )
 def test_a_file_that_is_not_what_it_is_called_is_the_users_to_mend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -77,3 +78,13 @@ def test_explode_keeps_a_row_for_every_record(spark: SparkSession) -> None:
     assert_df_equality(
         actual.select(*expected.columns).orderBy(F.monotonically_increasing_id()), expected, ignore_nullable=True
     )
+
+
+@pytest.mark.parametrize("name", ["user.id", "a`b", "product id", "$insert.id", "items.sku"])
+def test_any_name_of_a_column_may_stand_beside_an_explode(spark: SparkSession, name: str) -> None:
+    mapping, _ = read_mapping(FORM.format(record='explode = "items"'))
+    assert mapping is not None
+    columns = "n STRING, items ARRAY<STRING>, _raw STRING, _source_file STRING, _fault STRING"
+    records = spark.createDataFrame([("v1", ["x", "y"], "{}", "f", None)], columns).withColumnRenamed("n", name)
+    actual = select_records(records, mapping, CatalystExpressions(spark))
+    assert [(row[name], row["element"]) for row in actual.collect()] == [("v1", "x"), ("v1", "y")]

@@ -52,6 +52,8 @@ MISSING_WORDS: Final = (
 """What logs write for a value that is not there, in any case of letters; a mapping may list others."""
 EXTENDS: Final = "extends"
 """The key that names the shipped mapping that a file extends."""
+COLUMNAR_FORMATS: Final = ("parquet", "orc")
+"""Those whose files say which columns they have."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
@@ -92,7 +94,8 @@ class Source:
         patterns: several in its place; the first that matches a line gives its columns.
         missing: words that count as a missing value, in any case of letters.
         framing: one of `FRAMINGS`; JSON only.
-        optional: columns of the schema that the input may lack.
+        optional: columns of the schema that the input may lack; files that say which columns they have.
+        partitions: Spark DDL of the columns that only the folders above a file hold.
     """
 
     format: str
@@ -103,6 +106,7 @@ class Source:
     missing: tuple[str, ...] = MISSING_WORDS
     framing: str = "lines"
     optional: tuple[str, ...] = ()
+    partitions: str | None = None
 
     def option(self, name: str) -> str | None:
         """Find a reader option, whose name may be written in any case of letters.

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from transforms.limits import RESERVED_PROPERTY_KEYS
 from transforms.mapping.model import (
     CAMEL_CASE,
+    COLUMNAR_FORMATS,
     EVENT_FIELDS,
     EXTENDS,
     FORMATS,
@@ -145,7 +146,7 @@ class _Reader:
 
     def _source(self) -> Source:
         table = self._table("source")
-        known = ("format", "framing", "schema", "optional", "options", "pattern", "patterns", "missing")
+        known = ("format", "framing", "schema", "optional", "options", "pattern", "patterns", "missing", "partitions")
         self._refuse_unknown("source", table, known)
         kind = self._format(table)
         schema, pattern = self._text("source", table, "schema"), self._text("source", table, "pattern")
@@ -169,7 +170,8 @@ class _Reader:
             patterns if kind == "text" else (),
             self._missing_words(table.get("missing", list(MISSING_WORDS))),
             framing,
-            self._column_names(table.get("optional", [])),
+            self._optional(table.get("optional", []), kind, options),
+            self._text("source", table, "partitions"),
         )
 
     def _format(self, table: dict[str, Any]) -> str:
@@ -235,10 +237,14 @@ class _Reader:
             self._note("source", "missing", "has an empty string: take it out, an empty value always counts as missing")
         return tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
 
-    def _column_names(self, value: object) -> tuple[str, ...]:
-        names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    def _optional(self, value: object, kind: str, options: dict[str, str]) -> tuple[str, ...]:
+        names = [name for name in value if isinstance(name, str) and name] if isinstance(value, list) else []
+        has_names = any(key.lower() == "header" and item == "true" for key, item in options.items())
         if not isinstance(value, list) or len(names) < len(value):
-            self._note("source", "optional", 'must be an array of columns of the schema, e.g. ["price"]')
+            self._note("source", "optional", 'must be an array of columns, e.g. ["price"]')
+        elif names and kind not in (*COLUMNAR_FORMATS, "w3c", "") and not (kind == "csv" and has_names):
+            words = f"{', '.join(COLUMNAR_FORMATS)}, w3c, and csv with a header"
+            self._note("source", "optional", f"has no meaning for {kind}: only files of {words} say what they have")
         return tuple(names)
 
     def _properties(self, value: object) -> dict[str, str]:

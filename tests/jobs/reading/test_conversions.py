@@ -104,7 +104,7 @@ def test_nested_fields_go_by_name(read: Read, again: bool, caplog: pytest.LogCap
         {"REF": None, "reff": None, "price": "cheap", "sku": "A1"},
         None,
     ]
-    assert [row[FAULT] for row in rows] == [None] * 3 and "columns x.reff of" in caplog.text
+    assert [row[FAULT] for row in rows] == [None] * 3 and "fields x.reff of" in caplog.text
 
 
 def test_fields_that_the_schema_does_not_name_are_left_alone(read: Read) -> None:

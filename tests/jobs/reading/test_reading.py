@@ -460,16 +460,6 @@ def test_archives_are_found_however_deep(read: Read, tmp_path: Path) -> None:
         read("json", tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "orc"])
-def test_a_column_that_no_file_has_is_told(
-    spark: SparkSession, read: Read, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
-    spark.createDataFrame([("a", "view", 1)], COLUMNS).write.format(kind).save(str(tmp_path / "raw"))
-    read(kind, tmp_path / "raw", columns=f"{COLUMNS}, usrId STRING, skuu STRING")
-    told = "--input: no file has the columns usrId, skuu of the mapping's schema: they are null everywhere"
-    assert told in caplog.messages
-
-
 def test_source_files_are_named_by_their_uri(read: Read, tmp_path: Path) -> None:
     write_logs(tmp_path, "a.json")
     assert [row[SOURCE_FILE] for row in read("json", tmp_path).collect()] == [f"file:{tmp_path}/a.json"]
