@@ -367,6 +367,8 @@ def build_and_publish(context: BuildContext) -> GateReport | None:
         try:
             result = build_rows(records, build_config, run_output, history, stages)
         except UnreadableTimeError:  # nothing is written before all is read once
+            if before is not None:
+                raise
             log.warning(
                 "--input: times in it lie beyond all that Spark can read: those in columns that the mapping does not "
                 "name are numbers in _raw and in quarantine, as the files have them"

@@ -82,8 +82,8 @@ _KINDS: Final = (
 _MAGIC: Final = {"parquet": (b"PAR1", b"PARE"), "orc": (b"ORC",)}
 """What files of columnar formats begin and end with; behind ORC's last one stands a byte more."""
 _NAMES: Final = {"parquet": "Parquet", "orc": "ORC"}
-_NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-"""Bytes that no line of text holds."""
+_NO_TEXT: Final = re.compile(rb"[\x00\x04-\x08\x0e-\x1a\x1c-\x1f]")
+"""Bytes that no line of text holds; the first three after 0 are Hive's separators."""
 _CODECS: Final = {
     "GzipCodec": _GZIP,
     "BZip2Codec": _BZIP2,
