@@ -186,13 +186,13 @@ class _Checker:
                     problem = f"names the column {name}, which {key} has too: take it out of one of them"
                     yield self._mapping.fault("source", "partitions", problem)
         yield from self._optional_faults(names)
-        if source.format == "csv":
+        if source.format in ("csv", "w3c"):
             nested = [
                 field.name for field in record_schema(self._mapping, self._spark) if not PLAIN.fits(field.dataType)
             ]
             for name in nested:
                 yield self._mapping.fault("source", key, f"{name} is not a plain type: a CSV column has one value")
-            yield from () if nested else self._option_faults()
+            yield from () if nested or source.format == "w3c" else self._option_faults()
 
     def _unknown_options(self) -> Iterator[ConfigFault]:
         """Find misspelt options: Spark's readers ignore those that they do not know. Hadoop's own have dots."""
@@ -200,7 +200,8 @@ class _Checker:
         given = [key for key in source.options if "." not in key and key.lower() not in OWN_OPTIONS]
         if not source.format or not given:
             return
-        known = {name.lower(): name for name in reader_options(self._spark, source.format)}
+        reader = "csv" if source.format == "w3c" else source.format
+        known = {name.lower(): name for name in reader_options(self._spark, reader)}
         for key in given:
             if key.lower() not in known:
                 near = difflib.get_close_matches(key.lower(), known, n=1)

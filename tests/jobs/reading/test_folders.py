@@ -89,7 +89,7 @@ def test_a_folder_whose_value_is_not_of_the_type_is_a_mismatch_and_read_again_fr
     records = read_records(spark, [str(tmp_path / "in")], wrong)
     assert rows(records, "hour", FAULT) == [("hour=03", 3, None), ("hour=late", None, "schema_mismatch")]
     columns = {"record": F.col(RAW), "sourceFile": F.col(SOURCE_FILE), "element": F.lit(None).cast("int")}
-    columns |= {"attempts": F.lit(1), "rendered": F.lit(False), "stage": F.lit("read")}
+    columns |= {"attempts": F.lit(1), "rendered": F.lit(False), "stage": F.lit("read"), "header": F.lit(None)}
     quarantine = records.select(*[column.alias(name) for name, column in columns.items()])
     mended = mapping_of(spark, "json", 'partitions = "hour STRING"')
     again = read_again(spark, quarantine, mended)
