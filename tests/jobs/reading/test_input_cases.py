@@ -12,11 +12,14 @@ from pyspark.sql import SparkSession
 
 CASES = (
     "g06-dots-beside-an-explode",
+    "g07-one-name-twice",
     "g08-an-empty-file-beside",
+    "r16-number-texts",
     "r17-partition-folders",
     "r18-marker-files",
     "r22-dots-and-blanks-in-names",
     "r24-gzip-by-other-names",
+    "r31-byte-order-mark-in-the-middle",
 )
 
 
