@@ -79,9 +79,9 @@ _KINDS: Final = (
     _Kind("UTF-16LE", re.compile(rb"(?s)\xff\xfe|([^\x00]\x00){4}")),
     _Kind("UTF-16BE", re.compile(rb"(?s)\xfe\xff|(\x00[^\x00]){4}")),
 )
-_MAGIC: Final = {"parquet": (b"PAR1", b"PARE"), "orc": (b"ORC",)}
+_MAGIC: Final = {"parquet": (b"PAR1", b"PARE"), "orc": (b"ORC",), "avro": (b"Obj\x01",)}
 """What files of columnar formats begin and end with; behind ORC's last one stands a byte more."""
-_NAMES: Final = {"parquet": "Parquet", "orc": "ORC"}
+_NAMES: Final = {"parquet": "Parquet", "orc": "ORC", "avro": "Avro"}
 _NO_TEXT: Final = re.compile(rb"[\x00\x04-\x08\x0e-\x1a\x1c-\x1f]")
 """Bytes that no line of text holds; the first three after 0 are Hive's separators."""
 _CODECS: Final = {
@@ -162,7 +162,7 @@ def problem_of_file(files: FileSystem, path: str, source: Source) -> str | None:
     if not start.startswith(magic):
         other = _in_words(kind, start) if kind or not _NO_TEXT.search(start) else "of another kind"
         return f"is {other}, and the mapping's format is {wanted}: give {wanted} files, or set another [source] format"
-    if not end.endswith(magic):
+    if source.format != "avro" and not end.endswith(magic):
         return f"does not end as {wanted} does, so it is torn: copy it again"
     return None
 

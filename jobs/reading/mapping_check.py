@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pyspark.errors import DateTimeException, IllegalArgumentException, PySparkException, SparkUpgradeException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -38,10 +38,12 @@ from jobs.spark_internals.context import count_pattern_groups, reader_options
 from jobs.spark_internals.errors import SPARK_ERRORS, JavaError, in_words
 from transforms.columns import ELEMENT, RAW, RESERVED
 from transforms.mapping.expressions import ALLOWED
-from transforms.mapping.model import OWN_OPTIONS, ConfigFault, EventMapping, Source
+from transforms.mapping.model import OWN_OPTIONS, TABLE_FORMATS, ConfigFault, EventMapping, Source
 from transforms.mapping.named_groups import named_groups
 from transforms.parsing import LinePattern, group_names, parse_csv
 
+_OPTIONS_OF_OTHERS: Final = frozenset({"avro", *TABLE_FORMATS})
+"""Formats whose readers are packages of others, and list their options nowhere."""
 _ONE_VALUE = "must give one value for each record: aggregates, windows and generators do not belong here"
 _SAME_VALUE = (
     "must give the same value in every run: remove what reads the clock, a random number or the path of the file"
@@ -198,7 +200,7 @@ class _Checker:
         """Find misspelt options: Spark's readers ignore those that they do not know. Hadoop's own have dots."""
         source = self._mapping.source
         given = [key for key in source.options if "." not in key and key.lower() not in OWN_OPTIONS]
-        if not source.format or not given:
+        if not source.format or not given or source.format in _OPTIONS_OF_OTHERS:
             return
         reader = "csv" if source.format == "w3c" else source.format
         known = {name.lower(): name for name in reader_options(self._spark, reader)}

@@ -24,7 +24,7 @@ from jobs.reading.headers import (
 from jobs.reading.inputs import Inputs, file_filters, require_all_found
 from jobs.reading.mapping_check import line_patterns
 from transforms.columns import FAULT, HEADER_TEXT, RAW, RENDERED, SOURCE_FILE, quoted
-from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of, is_wide
+from transforms.mapping.model import COLUMNAR_FORMATS, LINE_ENCODINGS, Source, encoding_of, is_wide
 from transforms.parsing import (
     CORRUPT,
     RECORD_JSON,
@@ -126,7 +126,7 @@ def _parse_by_patterns(lines: DataFrame, kept: list[Column], patterns: Sequence[
 
 def has_text_of_its_own(source: Source) -> bool:
     """Whether each record keeps its raw text: all but the CSV that Spark's own reader takes apart."""
-    return source.format not in ("parquet", "orc") and (source.format != "csv" or _is_read_by_line(source))
+    return source.format not in COLUMNAR_FORMATS and (source.format != "csv" or _is_read_by_line(source))
 
 
 def _is_read_by_line(source: Source) -> bool:

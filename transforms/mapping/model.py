@@ -12,7 +12,7 @@ from typing import Final
 
 from transforms.mapping.toml_places import TomlPlaces
 
-FORMATS: Final = ("json", "csv", "parquet", "orc", "text", "w3c")
+FORMATS: Final = ("json", "csv", "parquet", "orc", "text", "w3c", "avro", "table", "delta", "iceberg")
 FRAMINGS: Final = ("lines", "concatenated", "array", "document")
 """How JSON values stand in a file: one a line, one behind the other, in one array, or one alone."""
 EVENT_FIELDS: Final = (
@@ -52,8 +52,10 @@ MISSING_WORDS: Final = (
 """What logs write for a value that is not there, in any case of letters; a mapping may list others."""
 EXTENDS: Final = "extends"
 """The key that names the shipped mapping that a file extends."""
-COLUMNAR_FORMATS: Final = ("parquet", "orc")
-"""Those whose files say which columns they have."""
+TABLE_FORMATS: Final = ("table", "delta", "iceberg")
+"""Those that read tables, by name or path, and know their files themselves."""
+COLUMNAR_FORMATS: Final = ("parquet", "orc", "avro", *TABLE_FORMATS)
+"""Those whose input says which columns it has."""
 CAMEL_CASE: Final = re.compile(r"[a-z][A-Za-z0-9]*")
 
 
