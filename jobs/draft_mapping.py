@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 if __name__ == "__main__":
     try:
@@ -28,12 +28,15 @@ from jobs.cli.run import Run, run_without_lake
 from jobs.cli.terminal import write_lines
 from jobs.drafting.draft import write_draft
 from jobs.drafting.log_files import look_at
+from jobs.drafting.presets import find_presets, find_text_presets, write_extension
 from jobs.errors import ConfigurationError, Exit
 from jobs.lake.filesystem import FileSystem
 from jobs.reading.inputs import find_inputs
 from jobs.reading.mappings import MappingText, checked_mapping
 from jobs.reading.sources import read_records
 
+_MOST_REFUSED: Final = 0.75
+"""Share of the candidates that a shipped mapping may refuse of a log that has its columns."""
 _KINDS: Final = ("json", "csv", "parquet", "orc", "w3c")
 
 
@@ -72,29 +75,50 @@ def draft(spark: SparkSession, arguments: Arguments, run: Run) -> Exit:
     with run.interruption.cancelling(lambda: run.if_interrupted):
         files = find_inputs(FileSystem(spark), arguments.input).files
         sample = look_at(spark, files, arguments.format)
-        text = write_draft(sample, [])
+        for name in find_text_presets() if sample is None else find_presets(spark, sample):
+            text = write_extension(name, sample)
+            counts = try_mapping(spark, arguments.input, text)
+            if isinstance(counts, dict) and counts["quarantined"] <= _MOST_REFUSED * counts["candidates"] > 0:
+                heading = [f"A log that the shipped mapping {name} takes: docs/sources.md.", describe_try(counts)]
+                return write(run, counts, heading, text)
+        if sample is None:
+            raise ConfigurationError(
+                f"--input: no record of a known form was found at the start of {len(files):,} files: for lines of "
+                "text, write a pattern (docs/mapping.md)"
+            )
+        counts = try_mapping(spark, arguments.input, write_draft(sample))
         heading = [
             f"Drafted from {len(sample.records):,} records of a log of {len(files):,} files.",
-            try_draft(spark, arguments.input, text, run),
+            describe_try(counts),
             "Lines with LOOK are guesses. See what becomes of records: build_events --preview 20",
         ]
-        write_lines(sys.stdout, write_draft(sample, heading))
-    return Exit.DONE
+        return write(run, counts, heading, write_draft(sample))
 
 
-def try_draft(spark: SparkSession, inputs: Sequence[str], text: str, run: Run) -> str:
-    """Map the first records with a draft; say how many become events."""
+def try_mapping(spark: SparkSession, inputs: Sequence[str], text: str) -> dict[str, Any] | str:
+    """Map the first records; give their counts, or why that does not work."""
     try:
         mapping = checked_mapping(MappingText("the draft", text), spark)
         rows = take_rows(read_records(spark, inputs, mapping), mapping, datetime.now(UTC), SAMPLE)
     except ConfigurationError as error:
-        return f"LOOK: it does not work yet: {error.lines[0]}"
-    run.counters.update(count_rows(rows))
-    counts = run.counters
-    return (
-        f"Of its first {counts['candidates']:,} candidates {counts['events'] + counts['duplicates']:,} are events, "
-        f"{counts['quarantined']:,} are refused."
-    )
+        return error.lines[0]
+    return count_rows(rows)
+
+
+def describe_try(counts: dict[str, Any] | str) -> str:
+    """Say how many of the first records become events."""
+    if isinstance(counts, str):
+        return f"LOOK: it does not work yet: {counts}"
+    events = counts["events"] + counts["duplicates"]
+    return f"Of its first {counts['candidates']:,} candidates {events:,} are events, {counts['quarantined']:,} refused."
+
+
+def write(run: Run, counts: dict[str, Any] | str, heading: Sequence[str], text: str) -> Exit:
+    """Write a mapping, with comments above it, to standard output."""
+    if isinstance(counts, dict):
+        run.counters.update(counts)
+    write_lines(sys.stdout, *[f"# {line}" for line in heading], "", text)
+    return Exit.DONE
 
 
 def main(argv: Sequence[str]) -> int:

@@ -34,19 +34,18 @@ class _Draft:
     schema: StructType
 
 
-def write_draft(sample: LogSample, heading: Sequence[str]) -> str:
+def write_draft(sample: LogSample) -> str:
     """Write a mapping for a log.
 
     Args:
         sample: what is known of it.
-        heading: comments for its first lines.
 
     Returns:
         TOML that can be used as it is.
     """
     draft = _draft(sample)
-    comments = [f"# {line}" for line in (*heading, *(f"{_UNSURE}{note}" for note in sample.notes))]
-    return "\n".join([*comments, "", *_source(sample, draft), *_record(draft), *_event(draft), *_properties(draft), ""])
+    notes = [f"# {_UNSURE}{note}" for note in sample.notes]
+    return "\n".join([*notes, *_source(sample, draft), *_record(draft), *_event(draft), *_properties(draft), ""])
 
 
 def _draft(sample: LogSample) -> _Draft:

@@ -37,8 +37,8 @@ _MARKS: Final = (
 log = logging.getLogger(__name__)
 
 
-def look_at(spark: SparkSession, files: Sequence[str], kind: str | None) -> LogSample:
-    """Look at the starts of some files.
+def look_at(spark: SparkSession, files: Sequence[str], kind: str | None) -> LogSample | None:
+    """Look at the starts of some files; None where they hold nothing of a form that shows itself.
 
     Args:
         spark: opens them.
@@ -46,7 +46,7 @@ def look_at(spark: SparkSession, files: Sequence[str], kind: str | None) -> LogS
         kind: their format, where somebody has said it.
 
     Raises:
-        ConfigurationError: they hold nothing, or nothing that could be known.
+        ConfigurationError: they cannot be read.
     """
     chosen = choose_files(files)
     store = FileSystem(spark)
@@ -63,12 +63,9 @@ def look_at(spark: SparkSession, files: Sequence[str], kind: str | None) -> LogS
         raise ConfigurationError(f"--input: cannot be read: {in_words(error)}") from None
     encoding = _find_encoding(starts)
     sample = sample_log([FileStart(decode(start, encoding), len(start) < _START) for start in starts], kind)
-    if sample is None:
-        raise ConfigurationError(
-            "--input: no record of a known form was found in the first "
-            f"{_START // 1024} KiB of {len(chosen)} files: for lines of text, write a pattern (docs/mapping.md)"
-        )
-    return replace(sample, options={**sample.options, "encoding": encoding}) if encoding else sample
+    if sample is None or encoding is None:
+        return sample
+    return replace(sample, options={**sample.options, "encoding": encoding})
 
 
 def choose_files(files: Sequence[str]) -> list[str]:

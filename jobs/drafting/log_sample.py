@@ -21,8 +21,8 @@ _MOST_RECORDS: Final = 2_000
 """Of the sample."""
 _W3C_FIELDS: Final = re.compile(r"^#Fields:[ \t]*(.*)$", re.MULTILINE)
 _VALUE: Final = re.compile(r"[+-]?\d[\d.,:/TZ -]*|true|false|null|\s*", re.IGNORECASE)
-_ENOUGH: Final = 0.9
-"""Of the lines that must have as many columns as most."""
+_ENOUGH: Final = 0.7
+"""Share of the lines that must have as many columns as most: others may be damaged."""
 _LEAST_COLUMNS: Final = 3
 """Two could be a text with a comma in it."""
 

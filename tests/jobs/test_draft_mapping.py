@@ -183,3 +183,18 @@ def test_a_sample_of_cut_files_has_only_whole_records() -> None:
     assert sample is not None and [record["a"] for record in sample.records] == [1, 2]
     sample = sample_log([FileStart("a,b,c\n1,2,3\n4,5,6\n7,8", False)])
     assert sample is not None and len(sample.records) == 2
+
+
+PRESETS = Path(__file__).parent / "reading" / "presets"
+KNOWN = (
+    "alb amplitude_export apache_combined cloudflare debezium ga4_export kafka_connect matomo mixpanel_export "
+    "nginx_json open_bandit personalize_interactions posthog_export segment snowplow_enriched"
+)
+
+
+@pytest.mark.parametrize("name", KNOWN.split())
+def test_the_log_of_a_shipped_mapping_is_known(draft: Draft, name: str) -> None:
+    (log,) = [path for path in (PRESETS / name).iterdir() if path.stem == "input"]
+    code, text, summary = draft({log.name: log.read_bytes()})
+    assert (code, tomllib.loads(text)) == (0, {"extends": name})
+    assert summary["events"] > 0
