@@ -19,7 +19,7 @@ from jobs.lake.filesystem import FileSystem
 from jobs.reading.inputs import escape_path, first_of
 from jobs.reading.json_framing import framing_fault
 from jobs.reading.read_causes import cause_in_words
-from transforms.mapping.model import Source, encoding_of, is_wide
+from transforms.mapping.model import LINE_ENCODINGS, Source, encoding_of, is_wide
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ START: Final = 512
 """Bytes that are looked at: a tar archive says what it is behind byte 257."""
 _JSON_START: Final = 16 * 1024
 """The same for JSON, whose first value says how the others stand in the file."""
+_MOST_FOLDED: Final = 20
 _AT_ONCE: Final = 32
 """Files that are opened at the same time: a store far away takes its time for each."""
 _LARGEST_BLOCK: Final = 2**28
@@ -110,7 +111,7 @@ def kind_of(start: bytes) -> str | None:
     return None
 
 
-def check_contents(files: FileSystem, paths: Sequence[str], source: Source) -> None:
+def check_contents(files: FileSystem, paths: Sequence[str], source: Source) -> frozenset[str]:
     """Hold the first bytes of each file of lines against its name and the mapping.
 
     Each file is opened once, many at the same time; a compressed one once more, to see that Spark can unpack it.
@@ -120,18 +121,26 @@ def check_contents(files: FileSystem, paths: Sequence[str], source: Source) -> N
         paths: of the files; none is empty.
         source: the mapping's; its format is one of lines.
 
+    Returns:
+        The files of JSON that are UTF-16 or UTF-32, though the mapping does not say so: their start shows it.
+
     Raises:
         ConfigurationError: a file is not what Spark would take it for; one line each.
     """
     check = _Contents(files, source)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         problems = list((pool.map if len(paths) > 2 else map)(check.problem, paths))
+    if 2 * len(check.folded) >= len(paths):
+        problems = [check.folded.get(path, problem) for path, problem in zip(paths, problems, strict=True)]
     found = zip(paths, problems, strict=True)
     faults = [f"--input {escape_path(path)}: {problem}" for path, problem in found if problem]
     if faults:
         raise ConfigurationError(*first_of(faults))
+    for path, problem in sorted(check.folded.items())[:_MOST_FOLDED]:
+        log.warning("--input %s: %s; as it is, each of its lines is a malformed record", escape_path(path), problem)
     if check.without_content:
         log.info("--input: %d files hold nothing once they are unpacked", len(check.without_content))
+    return frozenset(check.wide)
 
 
 def check_columnar(files: FileSystem, paths: Sequence[str], source: Source) -> None:
@@ -175,13 +184,16 @@ class _Contents:
         self._source = source
         self._size = _JSON_START if source.format == "json" else START
         self.without_content: list[str] = []
+        self.wide: list[str] = []
+        # Objects over several lines: each line is counted as a malformed record, so a few such files end no build.
+        self.folded: dict[str, str] = {}
 
     def problem(self, path: str) -> str | None:
         """Say why Spark would not read a file rightly, and what to do; None where it would."""
         try:
             codec = self._files.codec_of(path)
             if codec is None:
-                return next(self._problems_of_lines(self._start(path)), None)
+                return next(self._problems_of_lines(path, self._start(path)), None)
             return next(self._problems_of_packed(path, codec), None)
         except OSError as error:
             return f"cannot be read: {cause_in_words(str(error)) or error}"
@@ -224,20 +236,20 @@ class _Contents:
         inner = kind_of(content)
         if inner in _ENDINGS or (inner or "").startswith("a "):
             yield f"holds {inner} within {kind or ending}: unpack it once"
-        yield from self._problems_of_lines(content)
+        yield from self._problems_of_lines(path, content)
 
-    def _problems_of_lines(self, start: bytes) -> Iterator[str]:
+    def _problems_of_lines(self, path: str, start: bytes) -> Iterator[str]:
         kind, wanted = kind_of(start), self._source.format
         encoding = encoding_of(self._source.options)
         if wanted == "json" and (kind is None or kind.startswith("UTF-")):
-            text = start.decode(kind or "utf-8", "ignore")
-            if problem := framing_fault(text, self._source.framing, is_whole=len(start) < self._size):
-                yield problem
+            yield from self._problems_of_framing(path, start.decode(kind or "utf-8", "ignore"), len(start))
         if kind is None:
             if is_wide(encoding) and wanted == "csv" and start and start.isascii() and not _NO_TEXT.search(start):
                 yield f"is not {encoding.upper()}, as [source] options encoding says"
         elif kind.startswith("UTF-"):
-            if not (is_wide(encoding) or self._finds_encoding()):
+            if wanted == "json" and LINE_ENCODINGS.get(encoding) == "UTF-8":
+                self.wide.append(path)
+            elif not is_wide(encoding):
                 yield _mend_of_encoding(kind, wanted)
         elif kind in _ENDINGS:
             yield f"is {kind}, but its name does not end in {_ENDINGS[kind]}: rename it, because Spark goes by names"
@@ -248,9 +260,12 @@ class _Contents:
         else:
             yield f"is {kind}, which Spark cannot read as {wanted}: convert it, or pack it as .gz"
 
-    def _finds_encoding(self) -> bool:
-        """Whether Spark's own reader finds out which of Unicode's encodings a file has."""
-        return self._source.format == "json" and self._source.framing != "lines"
+    def _problems_of_framing(self, path: str, start: str, size: int) -> Iterator[str]:
+        problem = framing_fault(start, self._source.framing, is_whole=size < self._size)
+        if problem and self._source.framing == "lines" and problem.endswith('"document"'):
+            self.folded[path] = problem
+        elif problem:
+            yield problem
 
 
 def _mend_of_encoding(kind: str, wanted: str) -> str:

@@ -37,10 +37,12 @@ class Inputs:
     Attributes:
         paths: files and folders, as Spark takes them.
         files: every file that is to be read, by path; none is empty.
+        wide: the files of JSON that are UTF-16 or UTF-32, though the mapping does not say so.
     """
 
     paths: list[str]
     files: list[str]
+    wide: frozenset[str] = frozenset()
 
 
 class _Folder(NamedTuple):

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 _DECODER: Final = json.JSONDecoder(strict=False)
-_ARRAY_OF_VALUES: Final = re.compile(r"\[\s*([{\[]|\Z)")
+_ARRAY_OF_OBJECTS: Final = re.compile(r"\[\s*{")
 """A line of text in brackets, such as `[2024-01-02] ready`, is no array."""
 _OPEN: Final = ("{", "[", ",")
 """The end of a line in whose midst a value goes on."""
@@ -59,13 +59,13 @@ _SEEN: Final = {
 
 def find_framing(start: str, *, is_whole: bool) -> str | None:
     """Find how the JSON values of a file stand in it, by its start; None where that does not tell."""
-    if _ARRAY_OF_VALUES.match(start):
+    if _ARRAY_OF_OBJECTS.match(start):
         return _framing_of_array(start, is_whole=is_whole)
     if not start.startswith("{"):
         return None
     try:
         _, end = _DECODER.raw_decode(start)
-    except ValueError:
+    except (ValueError, RecursionError):
         first = start.partition("\n")[0].rstrip()
         return "document" if not is_whole and first.endswith(_OPEN) and first != start.rstrip() else None
     value, rest = start[:end], start[end:]
@@ -80,7 +80,15 @@ def find_framing(start: str, *, is_whole: bool) -> str | None:
 def _framing_of_array(start: str, *, is_whole: bool) -> str | None:
     try:
         _, end = _DECODER.raw_decode(start)
-    except ValueError:
-        return None if is_whole else "array"
+    except (ValueError, RecursionError):
+        return None if is_whole or not _has_whole_element(start) else "array"
     # Lines that are arrays are no records of any framing.
     return None if start[end:].strip() else "array"
+
+
+def _has_whole_element(start: str) -> bool:
+    try:
+        _DECODER.raw_decode(start, start.index("{"))
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -55,7 +56,7 @@ def read_records(
         if source.format in COLUMNAR_FORMATS:
             columns = StructType([*schema.fields, *partitions.fields])
             return read_columnar(spark, found, columns, source, times_as_numbers=times_as_numbers)
-        check_contents(files, found.files, source)
+        found = replace(found, wide=check_contents(files, found.files, source))
         keys = folder_keys(found.files)
         records = read_text_records(spark, found, schema, source, keys)
         return add_folder_values(records, schema, partitions, keys)

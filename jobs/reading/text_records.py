@@ -50,7 +50,11 @@ _ALL: Final = 2**31 - 1
 
 
 def read_text_records(
-    spark: SparkSession, found: Inputs, schema: StructType, source: Source, elsewhere: Collection[str] = ()
+    spark: SparkSession,
+    found: Inputs,
+    schema: StructType,
+    source: Source,
+    elsewhere: Collection[str] = (),
 ) -> DataFrame:
     """Read the records of files of text.
 
@@ -71,7 +75,7 @@ def read_text_records(
         check_w3c_fields(spark, found.files, schema, source, elsewhere)
         return parse_text_records(_w3c_lines(spark, found, source), schema, source, spark)
     if source.format != "csv":
-        lines = _values(spark, found, source) if source.framing != "lines" else _lines(spark, found, source)
+        lines = _values(spark, found, source) if source.framing != "lines" else _json_lines(spark, found, source)
         return parse_text_records(lines, schema, source, spark)
     headers = read_headers(spark, found.files, schema, source, elsewhere) if _has_headers(source) else []
     read = _read_csv_lines if _is_read_by_line(source) else _read_folded_csv
@@ -184,12 +188,24 @@ def _fields(record: Column, schema: StructType, layout: Layout | None = None) ->
     ]
 
 
+def _json_lines(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
+    """Read lines; those of files that are UTF-16 or UTF-32 as such."""
+    others = [path for path in found.files if path not in found.wide]
+    if not found.wide or not others:
+        return _wide_lines(spark, found, source) if found.wide else _lines(spark, found, source)
+    return _lines(spark, _inputs(others), source).unionByName(_wide_lines(spark, _inputs(sorted(found.wide)), source))
+
+
+def _wide_lines(spark: SparkSession, found: Inputs, source: Source) -> DataFrame:
+    lines = _texts(spark, found, source).select(F.explode(_split(F.col(RAW), source)).alias(RAW), SOURCE_FILE)
+    return lines.withColumn(RAW, _without_mark(F.col(RAW)))
+
+
 def _lines(spark: SparkSession, found: Inputs, source: Source, headers: Headers | None = None) -> DataFrame:
     """Read lines as text: `_raw`, `_source_file` and, where files have headers, `_header` and `_header_line`."""
     encoding = encoding_of(source.options)
     if is_wide(encoding):
-        lines = _texts(spark, found, source).select(F.explode(_split(F.col(RAW), source)).alias(RAW), SOURCE_FILE)
-        return lines.withColumn(RAW, _without_mark(F.col(RAW)))
+        return _wide_lines(spark, found, source)
     reader = spark.read.options(**source.options).option("recursiveFileLookup", "true")
     lines = reader.text(found.paths)
     require_all_found(lines, found)

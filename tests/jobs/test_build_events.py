@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from chispa import assert_df_equality
+from pyspark import __version__ as spark_version
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -251,43 +252,40 @@ def test_a_torn_gzip_file_is_the_users_to_mend(
     (tmp_path / "torn.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     ended = build(tmp_path / "torn.jsonl.gz", mapping=mapping(source("json")))
     assert ended.code == 2
-    assert (
-        len(ended.said) == 1
-        and "torn.jsonl.gz: cannot be read: it is damaged or cut short: copy it again" in ended.said[0]
+    file = "a file" if spark_version.startswith("3.") else f"{tmp_path}/torn.jsonl.gz:"  # Spark 3 names no file
+    assert ended.said[0].replace("--input: ", "--input ") == (
+        f"--input {file} cannot be read: it is damaged or cut short: copy it again"
     )
     assert not list((lake / "events").rglob("*.parquet"))
 
 
-def test_columns_that_a_header_names_at_another_place_are_told(
-    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
+def test_columns_that_a_header_names_at_another_place_are_found_there(
+    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
 ) -> None:
     (tmp_path / "a.csv").write_text("kind,who,at,price\nview,v1,1704067200,\n")
-    (tmp_path / "b.csv").write_text("Visitor,Kind,When\n")
+    (tmp_path / "b.csv").write_text("price,at,more,who,Kind\n9.5,1704067201,x,v2,buy\n")
     ended = build(tmp_path / "[ab].csv", mapping=mapping(source("csv", '{ header = "true" }')))
-    assert ended.code == 2
-    assert sorted(line.split(": ", 1)[1] for line in ended.said) == [
-        "its header has 3 columns, the mapping's schema has 4: the header does not have who, at, price",
-        "who is column 2 of its header and 1 of the schema: columns are matched by position",
-    ]
+    assert ended.code == 0
+    rows = table(spark, lake, "events").select("visitorId", "eventType", "eventValue").collect()
+    assert sorted(map(tuple, rows)) == [("v1", "view", None), ("v2", "buy", 9.5)]
 
 
-def test_headers_of_other_words_are_taken_out_wherever_they_stand(
+def test_headers_in_other_letters_are_taken_out_wherever_they_stand(
     build: Any, tmp_path: Path, mapping: Callable[[str], Path]
 ) -> None:
-    (tmp_path / "a.csv").write_text("\nVisitor,Kind,When,Price\nv1,view,1704067200,\nVisitor,Kind,When,Price\n")
+    (tmp_path / "a.csv").write_text("\nWHO,Kind,At,Price\nv1,view,1704067200,\nWHO,Kind,At,Price\n")
     (tmp_path / "b.csv").write_text("\ufeffwho,kind,at,price\r\nv2,view,1704067200,\r\n")
     ended = build(tmp_path / "[ab].csv", mapping=mapping(source("csv", '{ header = "true" }')))
     assert (ended.code, ended.summary["read"], ended.summary["filtered"], ended.summary["events"]) == (0, 3, 1, 2)
 
 
 def test_what_a_json_file_holds_after_its_first_value_is_not_lost(
-    spark: SparkSession, build: Any, lake: Path, tmp_path: Path, mapping: Callable[[str], Path]
+    build: Any, tmp_path: Path, mapping: Callable[[str], Path]
 ) -> None:
-    text = "\n".join(json.dumps(record) for record in good(3))
-    (tmp_path / "log.json").write_text(text)
+    (tmp_path / "log.json").write_text("\n".join(json.dumps(record) for record in good(3)))
     ended = build(tmp_path / "log.json", mapping=mapping(source("json", '{ multiLine = "true" }')))
-    assert (ended.summary["events"], ended.summary["reasons"]) == (1, {"malformed_record": 1})
-    assert table(spark, lake, "quarantine").collect()[0].record == text
+    words = 'has more than one JSON value: set [source] framing = "lines"'
+    assert (ended.code, ended.said) == (2, [f"--input {tmp_path}/log.json: {words}"])
 
 
 def test_folders_are_read_with_all_that_is_below_them(

@@ -250,7 +250,7 @@ def test_a_failed_build_that_is_killed_before_it_sweeps_changes_nothing_for_read
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lake, "_sweep", killed)
+        patch.setattr(Lake, "_delete_other_runs", killed)
         assert shop(400, 600).code == 5
     assert len(runs_of(lake)["events"]) == 2
     assert put(serve().endpoint_url).summary["delivered"] == 7

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from transforms.json_texts import mark_numbers, split_objects, unmarked
 from transforms.mapping.model import Source
@@ -23,7 +22,7 @@ SCHEMA = (
 
 
 def read(spark: SparkSession, *texts: str) -> list[tuple[Any, ...]]:
-    schema = StructType.fromDDL(SCHEMA)
+    schema = spark.createDataFrame([], SCHEMA).schema
     source = Source("json", SCHEMA)
     lines = spark.createDataFrame([(text,) for text in texts], "raw STRING")
     raw, record = F.col("raw"), F.col("parsed")
