@@ -40,11 +40,11 @@ from transforms.mapping.model import Source
 from transforms.parsing import MISMATCH, RECORD_JSON
 
 _PACKAGES: Final = {
-    "avro": "org.apache.spark:spark-avro",
-    "delta": "io.delta:delta-spark",
-    "iceberg": "org.apache.iceberg:iceberg-spark-runtime",
+    "avro": "spark-avro",
+    "delta": "delta-spark",
+    "iceberg": "iceberg-spark-runtime",
 }
-"""What Spark needs for formats that it does not bring."""
+"""The packages of formats that Spark does not bring."""
 
 _WHERE: Final = re.compile(r"\s+where\s+", re.IGNORECASE)
 
