@@ -123,7 +123,7 @@ def read_again(spark: SparkSession, quarantine: DataFrame, mapping: EventMapping
 
 
 def _was_rendered(source: Source) -> Column:
-    """Tell of rows from before they told themselves: what Spark's own readers had read was rendered."""
+    """Say whether a row without the column `rendered`, from an older version, has its record as JSON."""
     own_text = F.lit(False) if source.format in COLUMNAR_FORMATS else F.col("stage") == "read"
     return F.lit(False) if has_text_of_its_own(source) else ~own_text
 
