@@ -97,6 +97,8 @@ def _inherited_source(base: dict[str, Any], own: object) -> dict[str, Any]:
     """Drop what `own` replaces under another key, and what has no meaning in the format of `own`."""
     given = own if isinstance(own, dict) else {}
     gone = {"pattern", "patterns"} if given.keys() & {"pattern", "patterns"} else set()
+    if "schema" in given:  # `optional` names columns of the schema that is replaced
+        gone.add("optional")
     if given.get("format", base.get("format")) != base.get("format"):
         gone |= {"framing", "options", "pattern", "patterns"} | ({"schema"} if given["format"] == "text" else set())
     return {key: value for key, value in base.items() if key not in gone}
